@@ -1,0 +1,51 @@
+# The two commands: `make demo` and `make test`. Everything they need is installed into .venv.
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RECIPE ?= recipes/socratic-tutor
+
+.PHONY: help demo test slow check install install-dev vllm docs clean
+
+help:  ## Show this.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: install  ## Bake the shipped recipe: documents and prompt into a proven adapter.
+	$(BIN)/tuning-room advise $(RECIPE)
+	$(BIN)/tuning-room bake $(RECIPE)
+
+test: install-dev  ## Run the tests (minutes).
+	$(BIN)/python -m pytest
+
+slow: install-dev  ## Run the slow tests as well: the full bake, vLLM.
+	$(BIN)/python -m pytest -m slow
+
+check: install-dev  ## ruff, mypy and the import rules.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/unit/test_architecture.py
+
+vllm:  ## Install vLLM's CPU build into .venv-vllm.
+	bash scripts/install_vllm.sh
+
+docs: install-dev  ## Write the generated parts of the docs again.
+	$(BIN)/python scripts/write_docs.py
+
+clean:  ## Delete caches and runs, not .venv.
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+install: .venv/.installed
+install-dev: .venv/.installed-dev
+
+.venv/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: Python 3.11 is needed; name one with PYTHON=..."; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (2.5 GB, some minutes)"
+	$(PIP) install torch==2.13.0
+	$(PIP) install --no-deps --requirement requirements.txt
+	$(PIP) install --no-deps --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.txt
+	$(PIP) install --no-deps --requirement requirements-dev.txt
+	touch $@

@@ -1,0 +1,107 @@
+"""What can be said of a reply without a judge: does it ask, tell, leak, or miss the topic?"""
+
+import re
+from fractions import Fraction
+
+from tuning_room.checks.numbers import mentions, quantities
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_RESULT = r"(?P<result>[-+$(]*(?:\d|sqrt\()\S*)"
+_SOFT = r"(?:about|exactly|indeed|simply|just|equal to|therefore|then|also|still|now)\s+"
+_VERB = r"(?:=|\b(?:equals?|is|are|was|would be|makes?|gives?|gets?|you have|comes? (?:out )?to|leaves))"
+_NEW = re.compile(rf"{_VERB}\s*(?:{_SOFT})*{_RESULT}", re.IGNORECASE)
+# A wrong result may repeat one of the user's numbers: then only an outright statement counts.
+_OUTRIGHT = re.compile(
+    rf"(?:\b(?:answer|result|solution)\b[^.?!]{{0,60}}?(?:=|:|\bis|\bequals)"
+    rf"|\d\s*(?:[-+x*/]|times|plus|minus|divided by|of)\s*\d[\d.,]*\s*(?:=|\bis|\bequals))\s*(?:{_SOFT})*{_RESULT}",
+    re.IGNORECASE,
+)
+_WH_WORD = re.compile(r"\b(?:what|which|how|why|where|when|who)\b", re.IGNORECASE)
+_CLAIM = re.compile(r"(?:=|\b(?:got|gets?|is|think|says?|answer))\D{0,8}?(?P<claim>-?\d[\d.,/]*%?)", re.IGNORECASE)
+_DIGITS = re.compile(r"\d+(?:\.\d+)?")
+_STOP = set(
+    "about after again also another answer because before both could does done down each even every first from give "
+    "given good have help here into just know known let like look make many more most much need next only other over "
+    "please question result right same should show solve some step take tell than that them then there these they "
+    "thing think this those through time what when where which while will with work would write wrong your".split()
+)
+
+
+def sentences(text: str) -> list[str]:
+    """Return a text's sentences."""
+    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words and numbers."""
+    return re.findall(r"[\w'./%^]+", text)
+
+
+def asks(reply: str) -> int:
+    """Count the questions of a reply."""
+    return sum(1 for sentence in sentences(reply) if sentence.rstrip("\"')*_").endswith("?"))
+
+
+def leaks(reply: str, gold: str, said: str) -> bool:
+    """Say whether a reply holds the gold answer in any written form, unless the user has said it."""
+    return mentions(reply, gold) and not mentions(said, gold)
+
+
+def tells(reply: str, said: str) -> str:
+    """Return the first result that a reply asserts, right or wrong; '' if it asserts none.
+
+    What stands in the user's words is no news: a restated equation is not a result. A question asserts a result only
+    outright ("do you see that 3 x 4 = 12?"). The rule needs no judge; how often it agrees with a reader is in
+    docs/evaluation.md. `said` holds the user's messages, one a line at least.
+    """
+    for sentence in sentences(reply):
+        is_question = sentence.endswith("?")
+        for pattern in [_OUTRIGHT] if is_question else [_NEW, _OUTRIGHT]:
+            for match in pattern.finditer(sentence):
+                if is_question and _WH_WORD.search(sentence[: match.end()]):
+                    continue
+                if not _said_before(match, said):
+                    return match.group().strip()
+    return ""
+
+
+def _said_before(match: re.Match[str], said: str) -> bool:
+    result = match["result"].strip("$(*").rstrip(".,;:!?)*")
+    values = _sizes(result)
+    if match.re is _OUTRIGHT:
+        restated = _squeezed(match.group()).rstrip(".,;:!?)") in _squeezed(said)
+        return restated or (bool(values) and values <= _sizes(_claims(said)))
+    # An equation set to zero is a step, not a result.
+    return values <= _sizes(said) | {Fraction(0)}
+
+
+def _sizes(text: str) -> set[Fraction]:
+    """Return the numbers of a text without their signs: the sign of '- 42' is the sentence's, not the number's."""
+    return {abs(value) for value, _ in quantities(text)} | {Fraction(digits) for digits in _DIGITS.findall(text)}
+
+
+def _claims(said: str) -> str:
+    """Return what the user gave as results: after 'got' or '=', or in a later message."""
+    first, _, later = said.strip().partition("\n")
+    return " ; ".join([*(match["claim"] for match in _CLAIM.finditer(first)), later])
+
+
+def _squeezed(text: str) -> str:
+    text = re.sub(r"\b(?:is|equals)\b", "=", text.lower())
+    return re.sub(r"[\s*]+", "", text)
+
+
+def off_topic(reply: str, said: str) -> bool:
+    """Say whether a reply shares neither a number nor a content word's stem with what the user said."""
+    shared_numbers = set(_DIGITS.findall(reply)) & set(_DIGITS.findall(said))
+    return not shared_numbers and not (_stems(reply) & _stems(said)) and not _shared_symbols(reply, said)
+
+
+def _stems(text: str) -> set[str]:
+    found = {word.lower() for word in re.findall(r"[A-Za-z]{4,}", text)}
+    return {word[:5] for word in found - _STOP}
+
+
+def _shared_symbols(reply: str, said: str) -> bool:
+    symbols = set(re.findall(r"\d*[a-z]\^?\d+|\d+[a-z]\b", reply.lower()))
+    return bool(symbols & set(re.findall(r"\d*[a-z]\^?\d+|\d+[a-z]\b", said.lower())))

@@ -1,0 +1,81 @@
+"""The command line: one file a command; this table is the contents."""
+
+import sys
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from tuning_room.errors import TuningRoomError
+
+
+class Entry(NamedTuple):
+    """Where a command is, and its line in the help: nothing is imported to show it."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "advise": Entry("advise", "Say whether a prompt is worth baking."),
+    "bake": Entry("bake", "Run every stage: documents and prompt into a proven adapter."),
+    "convert": Entry("stage", "Documents into markdown and chunks (Docling)."),
+    "generate": Entry("stage", "Candidate dialogues from rules or a teacher (SDG Hub)."),
+    "dataset": Entry("stage", "Checked, deduplicated, split training data."),
+    "train": Entry("stage", "A LoRA adapter (Training Hub)."),
+    "evaluate": Entry("stage", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),
+    "report": Entry("stage", "One HTML page that shows it all."),
+    "chat": Entry("chat", "Talk to an arm in the terminal."),
+    "serve": Entry("serve", "An OpenAI-compatible server with base and adapter."),
+    "deploy": Entry("deploy", "Manifests for KServe and Argo CD."),
+    "status": Entry("status", "What is done in a run folder, and what is not."),
+}
+
+
+class Commands(click.Group):
+    """Imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, or none if the table does not have it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"tuning_room.cli.{COMMANDS[cmd_name].module}")
+        command: click.Command = module.command(cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tuning-room", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Bake a system prompt into a model. Prove it worked. Ship it.
+
+    RECIPE is a folder with a recipe.yaml, such as recipes/socratic-tutor.
+    Exit codes: 0 done, and the verdict is to ship; 2 something is wrong; 3 the verdict is to iterate.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line and exit code 2, never a traceback."""
+    try:
+        code = cli(standalone_mode=False, prog_name="tuning-room")
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except TuningRoomError as error:
+        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; run the same command again to go on", err=True)
+        code = 130
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

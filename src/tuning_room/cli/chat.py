@@ -1,0 +1,55 @@
+"""`chat`: talk to an arm in the terminal."""
+
+import sys
+
+import click
+
+from tuning_room.cli import COMMANDS
+from tuning_room.cli.options import opened
+
+ARMS = ("base", "prompted", "baked", "baked_prompted")
+
+
+def command(name: str) -> click.Command:
+    """Return the command."""
+
+    @click.command(name, help=COMMANDS[name].help)
+    @click.argument("recipe")
+    @click.option("--arm", type=click.Choice(ARMS), default="baked", show_default=True, help="Which way to serve.")
+    @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
+    @click.option("--max-tokens", default=128, show_default=True, help="Longest reply.")
+    def run(recipe: str, arm: str, runs: str, max_tokens: int) -> int:
+        loaded, workspace = opened(recipe, runs)
+        from tuning_room.engines import Sampling
+        from tuning_room.serve import open_engine
+
+        prompts = {"base": "", "baked": loaded.short_prompt}
+        system = prompts.get(arm, loaded.full_prompt.read_text(encoding="utf-8").strip())
+        engine = open_engine(loaded.serve, workspace)
+        model = engine.models()[1 if arm.startswith("baked") else 0]
+        click.echo(f"{arm}: {model}. An empty line, Ctrl-D or Ctrl-C ends the talk.", err=True)
+        _talk(engine, model, system, Sampling(max_tokens))
+        return 0
+
+    return run
+
+
+def _talk(engine: "Engine", model: str, system: str, sampling: "Sampling") -> None:  # type: ignore[name-defined]  # noqa: F821
+    from tuning_room.records import Message
+    from tuning_room.rendering import with_system
+
+    messages: list[Message] = []
+    while said := _heard():
+        messages.append(Message(role="user", content=said))
+        reply = ""
+        for piece in engine.stream(model, with_system(system, messages), sampling):
+            reply += piece
+            click.echo(piece, nl=False)
+        click.echo()
+        messages.append(Message(role="assistant", content=reply.strip() or "..."))
+
+
+def _heard() -> str:
+    if sys.stdin.isatty():
+        click.echo("> ", nl=False)
+    return sys.stdin.readline().strip()

@@ -1,0 +1,94 @@
+"""What the commands share: their options, and how a finished stage is shown."""
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from tuning_room.recipe import Done, Recipe
+    from tuning_room.workspace import Workspace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SHIP, ITERATE = 0, 3
+
+
+def recipe_options(function: F) -> F:
+    """Add RECIPE, --runs and --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders."),
+        click.argument("recipe"),
+    ):
+        function = option(function)
+    return function
+
+
+def opened(recipe: str, runs: str) -> "tuple[Recipe, Workspace]":
+    """Return a recipe and its run folder; quiets what the libraries print by themselves."""
+    quiet()
+    from tuning_room.recipe import load_recipe
+    from tuning_room.workspace import Workspace
+
+    loaded = load_recipe(recipe)
+    return loaded, Workspace(Path(runs) / loaded.name)
+
+
+def quiet() -> None:
+    """Keep libraries from talking to the network or the terminal on their own account."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    from tuning_room.models import limit_threads
+
+    limit_threads()
+
+
+def show(done: "Done", *, as_json: bool) -> None:
+    """Print a finished stage: a line for people, or an object for machines."""
+    if as_json:
+        click.echo(json.dumps({"stage": done.stage, "ran": done.ran, "seconds": done.seconds, **_plain(done)}))
+        return
+    state = click.style("done", fg="green") if done.ran else click.style("unchanged", fg="cyan")
+    spent = f" in {_clock(done.seconds)}" if done.ran else ""
+    click.echo(f"{done.stage:<9} {state}{spent}: {summary(done)}")
+
+
+def _plain(done: "Done") -> dict[str, Any]:
+    return done.result.model_dump(mode="json")
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def summary(done: "Done") -> str:
+    """Return what came of a stage in a few words."""
+    values = _plain(done)
+    templates = {
+        "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks",
+        "generate": "{candidates} candidates, {errors} rows failed",
+        "dataset": "{accepted} accepted ({train} train, {valid} valid), {n_rejected} rejected",
+        "train": "{rows} rows, {steps} steps, loss {final_loss:.3f}",
+        "evaluate": "verdict {verdict}",
+        "report": "{page}",
+        "deploy": "release {release}, {n_files} files",
+    }
+    values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
+    values["n_files"] = len(values.get("files", []))
+    return templates[done.stage].format(**values)
+
+
+def exit_code(verdict: str) -> int:
+    """Return what the process says of a verdict."""
+    return SHIP if verdict == "ship" else ITERATE

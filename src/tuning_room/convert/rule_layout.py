@@ -1,0 +1,183 @@
+"""The structure of a page by rules: its lines grouped into headings, list items, paragraphs and running heads.
+
+Coordinates are points from the top left corner of the page. Knows nothing of Docling.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from tuning_room.convert.rule_tables import Box
+from tuning_room.convert.typography import HEADING_SCALE, Band, Run, Typography
+
+Kind = Literal["heading", "list_item", "text", "header", "footer"]
+
+BULLET = re.compile(r"^[•·▪◦‣●○■□➢✓⁃∙]\s+\S")  # noqa: RUF001 - bullets as they stand in files
+# Hyphens, numbers and letters also begin lines of running text, so these are bullets only where a line may begin.
+POSSIBLE_BULLET = re.compile(r"^([-–*+]\s+[^\W\d]|\(?(\d{1,3}|[a-zA-Z])[.)]\s+\S)")  # noqa: RUF001
+LONE_MARKER = re.compile(r"^([•·▪◦‣●○■□➢✓⁃∙–*-]|\(?(\d{1,3}|[a-zA-Z])[.)])$")  # noqa: RUF001
+NUMBERED_TITLE = re.compile(r"^\d+(\.\d+)+\.?\s+\S")
+MAX_HEADING_LINES = 3
+SAME_SIZE = 0.06
+# Lines of a paragraph are at most this much further apart than the document's tightest lines.
+LOOSE_STEP = 1.2
+HEADING_STEP = 1.45
+
+
+class Line(NamedTuple):
+    """A line of text, its place, size and weight, and the parser's cells that it is made of, by index."""
+
+    box: Box
+    text: str
+    size: float
+    bold: bool
+    cells: tuple[int, ...]
+
+
+@dataclass
+class Block:
+    """Lines that belong together, and what they are."""
+
+    kind: Kind
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def box(self) -> Box:
+        """Return the smallest rectangle around the lines, in points."""
+        boxes = [line.box for line in self.lines]
+        return Box(
+            min(box.left for box in boxes),
+            min(box.top for box in boxes),
+            max(box.right for box in boxes),
+            max(box.bottom for box in boxes),
+        )
+
+    @property
+    def cells(self) -> list[int]:
+        """Return the indices of the parser's cells in reading order."""
+        return [index for line in self.lines for index in line.cells]
+
+
+@dataclass(frozen=True)
+class PageRules:
+    """The rules for one page: how the document is set, and the page's number and height in points."""
+
+    typography: Typography
+    number: int
+    height: float
+
+    def blocks(self, cells: Sequence[tuple[Box, str]]) -> list[Block]:
+        """Return the blocks that a page's cells (place and text, tables left out) make, from top to bottom."""
+        lines = joined_rows([self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()])
+        blocks: list[Block] = []
+        for line in lines:
+            self._place(line, blocks, lines)
+        return [self._settled(block) for block in blocks]
+
+    def _line(self, index: int, box: Box, text: str) -> Line:
+        """Return a cell as a line in the font that most of its width is set in."""
+        runs = [run for run in self.typography.runs.get(self.number, []) if box.holds(_box(run))]
+        if not runs:
+            return Line(box, text.strip(), box.bottom - box.top, False, (index,))
+        widest = max(runs, key=lambda run: run.right - run.left)
+        bold = sum(len(run.text) for run in runs if run.bold) > 0.6 * sum(len(run.text) for run in runs)
+        return Line(box, text.strip(), widest.size, bold, (index,))
+
+    def _place(self, line: Line, blocks: list[Block], lines: Sequence[Line]) -> None:
+        kind = self._running_head(line) or ("heading" if self._is_heading(line) else "text")
+        if kind in ("header", "footer"):
+            blocks.append(Block(kind, [line]))
+            return
+        home = next((block for block in reversed(blocks) if self._continues(block, line, kind)), None)
+        if kind == "text" and _begins_item(line, home, lines):
+            blocks.append(Block("list_item", [line]))
+        elif home:
+            home.lines.append(line)
+        else:
+            blocks.append(Block(kind, [line]))
+
+    def _running_head(self, line: Line) -> Literal["header", "footer"] | None:
+        middle = (line.box.top + line.box.bottom) / 2
+        bands: list[Band] = self.typography.furniture.get(self.number, [])
+        if not any(band.top - 1 <= middle <= band.bottom + 1 for band in bands):
+            return None
+        return "header" if middle < self.height / 2 else "footer"
+
+    def _is_heading(self, line: Line) -> bool:
+        """Larger than the body text; body-sized bold lines are labels, unless numbered like 1.2."""
+        if not any(character.isalnum() for character in line.text) or BULLET.match(line.text):
+            return False
+        if line.size >= HEADING_SCALE * self.typography.body_size:
+            return line.bold or not self.typography.bold_headings
+        is_body_size = line.size >= (1 - SAME_SIZE) * self.typography.body_size
+        return is_body_size and line.bold and bool(NUMBERED_TITLE.match(line.text))
+
+    def _continues(self, block: Block, line: Line, kind: Kind) -> bool:
+        last = block.lines[-1]
+        if kind != ("text" if block.kind == "list_item" else block.kind) or last.bold != line.bold:
+            return False
+        if abs(last.size - line.size) > SAME_SIZE * last.size or not _stand_above(last.box, line.box):
+            return False
+        widest = HEADING_STEP if kind == "heading" else LOOSE_STEP * self.typography.line_step
+        step = (line.box.bottom - last.box.bottom) / line.size
+        return 0.5 < step <= widest and (block.kind != "list_item" or line.box.left >= block.lines[0].box.left - 2)
+
+    def _settled(self, block: Block) -> Block:
+        # Many lines of large type are an opening paragraph, not a title.
+        too_long = block.kind == "heading" and len(block.lines) > MAX_HEADING_LINES
+        return Block("text", block.lines) if too_long else block
+
+
+def joined_rows(lines: Sequence[Line]) -> list[Line]:
+    """Return lines from top to bottom, with the pieces of one row joined: changes of font, and lone bullets."""
+    rows: list[Line] = []
+    for line in sorted(lines, key=lambda line: (line.box.bottom, line.box.left)):
+        index = next((i for i, row in enumerate(rows) if _is_one_row(row, line)), None)
+        if index is None:
+            rows.append(line)
+        else:
+            rows[index] = _join(rows[index], line)
+    return rows
+
+
+def _is_one_row(one: Line, other: Line) -> bool:
+    left, right = sorted((one, other), key=lambda line: line.box.left)
+    overlap = min(left.box.bottom, right.box.bottom) - max(left.box.top, right.box.top)
+    if overlap < 0.5 * min(left.box.bottom - left.box.top, right.box.bottom - right.box.top):
+        return False
+    reach = 4.0 if LONE_MARKER.match(left.text) else 0.8
+    return -left.size < right.box.left - left.box.right <= reach * max(left.size, right.size)
+
+
+def _join(one: Line, other: Line) -> Line:
+    left, right = sorted((one, other), key=lambda line: line.box.left)
+    longer = max((left, right), key=lambda line: len(line.text))
+    box = Box(
+        left.box.left,
+        min(left.box.top, right.box.top),
+        max(left.box.right, right.box.right),
+        max(left.box.bottom, right.box.bottom),
+    )
+    return Line(box, f"{left.text} {right.text}", longer.size, longer.bold, left.cells + right.cells)
+
+
+def _begins_item(line: Line, home: Block | None, lines: Sequence[Line]) -> bool:
+    if BULLET.match(line.text):
+        return True
+    return bool(POSSIBLE_BULLET.match(line.text)) and (home is None or not _is_wrapped(home.lines[-1], line, lines))
+
+
+def _is_wrapped(last: Line, line: Line, lines: Sequence[Line]) -> bool:
+    """Say whether a line goes on below because its next word did not fit any more."""
+    edge = max(other.box.right for other in lines if abs(other.box.left - last.box.left) <= 4 * last.size)
+    word = len(line.text.split(maxsplit=1)[0]) / len(line.text) * (line.box.right - line.box.left)
+    return last.box.right + word > edge - 0.5 * line.size
+
+
+def _stand_above(upper: Box, lower: Box) -> bool:
+    return min(upper.right, lower.right) > max(upper.left, lower.left)
+
+
+def _box(run: Run) -> Box:
+    return Box(run.left, run.top, run.right, run.bottom)

@@ -1,0 +1,273 @@
+"""Docling's PDF pipeline with engines that need no model: layout and tables by rules.
+
+Only layout and table structure are ours; parsing, assembly and reading order are Docling's. Import it late:
+Docling takes seconds.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
+
+from docling.datamodel.base_models import (
+    Cluster,
+    LayoutPrediction,
+    Page,
+    Table,
+    TableStructurePrediction,
+)
+from docling.datamodel.document import ConversionResult
+from docling.datamodel.pipeline_options import (
+    BaseLayoutOptions,
+    BaseTableStructureOptions,
+    HeadingHierarchyOptions,
+    LayoutPostprocessorOptions,
+    ThreadedPdfPipelineOptions,
+)
+from docling.models.base_layout_model import BaseLayoutModel
+from docling.models.base_table_model import BaseTableStructureModel
+from docling.models.stages.form_field.form_field_model import PdfFormFieldModel
+from docling.models.stages.heading_hierarchy.heading_hierarchy_model import HeadingHierarchyModel
+from docling.models.stages.layout.layout_postprocessing_model import LayoutPostprocessingModel
+from docling.models.stages.page_assemble.page_assemble_model import PageAssembleModel, PageAssembleOptions
+from docling.models.stages.page_preprocessing.page_preprocessing_model import (
+    PagePreprocessingModel,
+    PagePreprocessingOptions,
+)
+from docling.models.stages.reading_order.readingorder_model import ReadingOrderModel, ReadingOrderOptions
+from docling.pipeline.standard_pdf_pipeline import StandardPdfPipeline
+from docling_core.types.doc import (
+    BoundingBox,
+    CoordOrigin,
+    DocItem,
+    DocItemLabel,
+    DoclingDocument,
+    ListItem,
+    NodeItem,
+    TableCell,
+    TextItem,
+)
+
+from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
+from tuning_room.convert.rule_tables import MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
+from tuning_room.convert.typography import Typography, read_typography
+
+LABELS: dict[Kind, DocItemLabel] = {
+    "heading": DocItemLabel.SECTION_HEADER,
+    "list_item": DocItemLabel.LIST_ITEM,
+    "text": DocItemLabel.TEXT,
+    "header": DocItemLabel.PAGE_HEADER,
+    "footer": DocItemLabel.PAGE_FOOTER,
+}
+SENTENCE_END = (".", "!", "?", ":", ";")
+
+
+class RuleLayoutOptions(BaseLayoutOptions):
+    """Options of the layout engine; it has none of its own."""
+
+    kind: ClassVar[str] = "tuning_room_rules"
+
+
+class RuleTableOptions(BaseTableStructureOptions):
+    """Options of the table engine; it has none of its own."""
+
+    kind: ClassVar[str] = "tuning_room_rules"
+
+
+class RuleLayout(BaseLayoutModel):
+    """Finds headings, list items, paragraphs, running heads and ruled tables by how a PDF is set."""
+
+    # The clusters come with their cells and do not overlap: there is nothing to mend.
+    requires_layout_postprocessing = False
+
+    def __init__(self, *, options: RuleLayoutOptions) -> None:
+        self.options = options
+        self.typography = Typography()
+
+    @classmethod
+    def get_options_type(cls) -> type[BaseLayoutOptions]:
+        """Return the type of this engine's options."""
+        return RuleLayoutOptions
+
+    def predict_layout(self, conv_res: ConversionResult, pages: Sequence[Page]) -> Sequence[LayoutPrediction]:
+        """Return the clusters of each page."""
+        return [LayoutPrediction(clusters=self._clusters(page)) for page in pages]
+
+    def _clusters(self, page: Page) -> list[Cluster]:
+        tables = [grid.box for grid in page_grids(page)]
+        cells = [cell for cell in page.cells if not any(table.holds(_box(cell.to_bounding_box())) for table in tables)]
+        rules = PageRules(self.typography, page.page_no, page.size.height if page.size else 0.0)
+        blocks = rules.blocks([(_box(cell.to_bounding_box()), cell.text) for cell in cells])
+        clusters = [
+            Cluster(
+                id=number,
+                label=LABELS[block.kind],
+                bbox=_bounding_box(block.box),
+                cells=[cells[index] for index in block.cells],
+            )
+            for number, block in enumerate(blocks)
+        ]
+        return clusters + [
+            Cluster(id=number, label=DocItemLabel.TABLE, bbox=_bounding_box(box))
+            for number, box in enumerate(tables, start=len(blocks))
+        ]
+
+
+class RuleTables(BaseTableStructureModel):
+    """Builds rows and columns from ruling lines."""
+
+    enabled = True
+
+    def __init__(self, *, options: RuleTableOptions) -> None:
+        self.options = options
+
+    @classmethod
+    def get_options_type(cls) -> type[BaseTableStructureOptions]:
+        """Return the type of this engine's options."""
+        return RuleTableOptions
+
+    def predict_tables(self, conv_res: ConversionResult, pages: Sequence[Page]) -> Sequence[TableStructurePrediction]:
+        """Return the cells of each page's tables."""
+        predictions = [TableStructurePrediction(table_map=self._tables(page)) for page in pages]
+        for page in pages:
+            _forget_words(page)
+        return predictions
+
+    def _tables(self, page: Page) -> dict[int, Table]:
+        clusters = page.predictions.layout.clusters if page.predictions.layout else []
+        tables = [cluster for cluster in clusters if cluster.label == DocItemLabel.TABLE]
+        return {cluster.id: _table(page, cluster, grid) for cluster, grid in zip(tables, page_grids(page), strict=True)}
+
+
+class _Unchanged:
+    """Stands where Docling's pipeline has text recognition."""
+
+    def __call__(self, conv_res: ConversionResult, page_batch: Iterable[Page]) -> Iterable[Page]:
+        yield from page_batch
+
+
+class RulePdfPipeline(StandardPdfPipeline):
+    """Docling's standard PDF pipeline with the engines of this module."""
+
+    def _init_models(self) -> None:
+        options = self.pipeline_options
+        self.keep_images = self.keep_backend = False
+        self.preprocessing_model = PagePreprocessingModel(options=PagePreprocessingOptions(images_scale=None))
+        self.ocr_model = _Unchanged()
+        self.layout_model = self.rules = RuleLayout(options=RuleLayoutOptions())
+        self.layout_postprocessing_model = LayoutPostprocessingModel(
+            options=LayoutPostprocessorOptions(run_postprocessor=False)
+        )
+        self.form_field_model = PdfFormFieldModel(enabled=False)
+        self.table_model = RuleTables(options=RuleTableOptions())
+        self.assemble_model = PageAssembleModel(options=PageAssembleOptions())
+        self.reading_order_model = ReadingOrderModel(options=ReadingOrderOptions(use_page_separators=False))
+        self.heading_hierarchy_model = HeadingHierarchyModel(options=options.heading_hierarchy_options)
+
+    def _build_document(self, conv_res: ConversionResult) -> ConversionResult:
+        self.rules.typography = read_typography(Path(conv_res.input.file))
+        return super()._build_document(conv_res)
+
+    def _assemble_document(self, conv_res: ConversionResult) -> ConversionResult:
+        conv_res = super()._assemble_document(conv_res)
+        join_split_items(conv_res.document)
+        return conv_res
+
+
+def rule_options() -> ThreadedPdfPipelineOptions:
+    """Return the pipeline's options: no text recognition, heading levels by the size of their type."""
+    return ThreadedPdfPipelineOptions(
+        do_ocr=False,
+        generate_parsed_pages=True,
+        batch_polling_interval_seconds=0.01,
+        layout_options=RuleLayoutOptions(),
+        table_structure_options=RuleTableOptions(),
+        heading_hierarchy_options=heading_options(),
+    )
+
+
+def heading_options() -> HeadingHierarchyOptions:
+    """Return how heading levels are found: by type size, since 'Problem 3.4' is not the fourth part of 'Problem 3'."""
+    return HeadingHierarchyOptions(enabled=True, use_bookmarks=False, use_numbering=False)
+
+
+def page_grids(page: Page) -> list[Grid]:
+    """Return a page's ruled tables that have text in more than one cell."""
+    backend = page._backend
+    if backend is None:
+        return []
+    lines = [*(backend.get_shape_lines() or []), *(backend.get_thin_shape_boxes(max_thickness=MAX_THICKNESS) or [])]
+    words = _words(page)
+    return [
+        grid
+        for grid in ruled_grids([_box(line) for line in lines])
+        if sum(any(cell.box.holds(box) for box, _ in words) for cell in grid.cells) > 1
+    ]
+
+
+def join_split_items(document: DoclingDocument) -> None:
+    """Put together list items that a page break cuts in two; Docling does so for paragraphs only."""
+    items = [item for item, _ in document.iterate_items() if isinstance(item, DocItem)]
+    rests: list[NodeItem] = []
+    for item, rest in pairwise(items):
+        if isinstance(item, ListItem) and isinstance(rest, TextItem) and _is_rest(item, rest):
+            item.text, item.orig = f"{item.text} {rest.text}", f"{item.orig} {rest.orig}"
+            item.prov.extend(rest.prov)
+            rests.append(rest)
+    if rests:
+        document.delete_items(node_items=rests)
+
+
+def _is_rest(item: ListItem, rest: TextItem) -> bool:
+    is_plain = rest.label == DocItemLabel.TEXT and not BULLET.match(rest.text)
+    if not is_plain or not item.prov or not rest.prov or item.text.endswith(SENTENCE_END):
+        return False
+    return bool(rest.prov[0].page_no == item.prov[-1].page_no + 1)
+
+
+def _words(page: Page) -> list[tuple[Box, str]]:
+    cells = page.parsed_page.word_cells if page.parsed_page else []
+    return [(_box(cell.to_bounding_box()), cell.text) for cell in cells if cell.text.strip()]
+
+
+def _forget_words(page: Page) -> None:
+    """Drop what only tables are made of: kept for every page, it is several megabytes a page."""
+    if page.parsed_page:
+        page.parsed_page.word_cells = []
+        page.parsed_page.char_cells = []
+
+
+def _table(page: Page, cluster: Cluster, grid: Grid) -> Table:
+    words = _words(page)
+    return Table(
+        id=cluster.id,
+        label=cluster.label,
+        page_no=page.page_no,
+        cluster=cluster,
+        otsl_seq=[],
+        num_rows=len(grid.rows) - 1,
+        num_cols=len(grid.columns) - 1,
+        table_cells=[_table_cell(cell, words) for cell in grid.cells],
+    )
+
+
+def _table_cell(cell: Cell, words: Sequence[tuple[Box, str]]) -> TableCell:
+    return TableCell(
+        text=" ".join(rows_of_words(word for word in words if cell.box.holds(word[0]))),
+        bbox=_bounding_box(cell.box),
+        row_span=cell.row_end - cell.row,
+        col_span=cell.column_end - cell.column,
+        start_row_offset_idx=cell.row,
+        end_row_offset_idx=cell.row_end,
+        start_col_offset_idx=cell.column,
+        end_col_offset_idx=cell.column_end,
+        column_header=cell.row == 0,
+    )
+
+
+def _box(box: BoundingBox) -> Box:
+    return Box(box.l, box.t, box.r, box.b)
+
+
+def _bounding_box(box: Box) -> BoundingBox:
+    return BoundingBox(l=box.left, t=box.top, r=box.right, b=box.bottom, coord_origin=CoordOrigin.TOPLEFT)

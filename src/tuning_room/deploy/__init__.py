@@ -1,0 +1,85 @@
+"""Deploy: render an adapter as a release that Argo CD and KServe can run, as files for a git repository."""
+
+from pathlib import Path
+
+import yaml
+
+from tuning_room.deploy.config import DeployConfig
+from tuning_room.deploy.health import HEALTH_RULE
+from tuning_room.deploy.manifests import Document, Documents, documents
+from tuning_room.deploy.readme import readme
+from tuning_room.deploy.release import Release, read_release
+from tuning_room.deploy.rules import violations
+from tuning_room.errors import StageError
+from tuning_room.files import atomic_folder
+from tuning_room.workspace import Stage, StageResult, Workspace
+
+__all__ = ["STAGE", "DeployConfig", "DeployResult", "run"]
+
+
+class DeployResult(StageResult):
+    """What was rendered: the release's name, its files below the deploy folder, and where the adapter has to lie."""
+
+    release: str
+    files: list[str]
+    adapter_uri: str
+
+
+def run(config: DeployConfig, workspace: Workspace) -> DeployResult:
+    """Render the adapter's release into the deploy folder, all or nothing.
+
+    Raises StageError with every rule that the documents break, and what read_release raises.
+    """
+    release = read_release(config, workspace.adapter)
+    rendered = documents(config, release)
+    _refuse_violations(release, rendered)
+    texts = _texts(config, release, rendered)
+    with atomic_folder(workspace.deploy) as folder:
+        _write(folder, texts)
+    return DeployResult(release=release.name, files=sorted(texts), adapter_uri=release.adapter_uri)
+
+
+def _refuse_violations(release: Release, rendered: Documents) -> None:
+    problems = violations(rendered)
+    if problems:
+        raise StageError(
+            f"release {release.name} cannot be deployed: {'; '.join(problems)}",
+            hint="change the recipe's deploy section",
+        )
+
+
+def _texts(config: DeployConfig, release: Release, rendered: Documents) -> dict[str, str]:
+    texts = {path: _dump(document) for path, document in rendered.items()}
+    texts["README.md"] = readme(config, release)
+    if config.kind == "llm":
+        texts["health/LLMInferenceService/health.lua"] = HEALTH_RULE
+    return texts
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a value that occurs twice twice: anchors make a diff hard to read."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _dump(document: Document) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _write(folder: Path, texts: dict[str, str]) -> None:
+    for path, text in texts.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+def _inputs(config: DeployConfig, workspace: Workspace) -> list[Path]:
+    return [workspace.adapter]
+
+
+def _outputs(workspace: Workspace) -> list[Path]:
+    return [workspace.deploy]
+
+
+STAGE = Stage(name="deploy", result=DeployResult, inputs=_inputs, outputs=_outputs, run=run)

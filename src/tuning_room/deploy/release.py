@@ -1,0 +1,132 @@
+"""A release: an adapter with the name under which it is deployed, and what its folder says of it."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuning_room.deploy.config import DeployConfig
+from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, ModelError, RecipeError
+from tuning_room.files import digest
+from tuning_room.records import read_json
+
+# RFC 1035 with two characters or more: KServe wants a letter first, and YAML reads a lone 'y' as true.
+DNS_LABEL = re.compile(r"[a-z][-a-z0-9]*[a-z0-9]")
+# KServe names a volume 'mnt-models-adapters-<release>', and a volume's name has at most 63 characters.
+LONGEST_RELEASE = 43
+SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
+
+
+class Release(NamedTuple):
+    """What is deployed; `digest` is 64 hex digits, `rank` the highest rank of any layer."""
+
+    name: str
+    digest: str
+    rank: int
+    base_model: str
+    model_name: str
+    template_digest: str
+    base_uri: str
+    adapter_uri: str
+
+
+def read_release(config: DeployConfig, folder: Path) -> Release:
+    """Return the release that an adapter folder makes under a config.
+
+    Raises RecipeError for a name that Kubernetes would refuse, AdapterMismatchError for an adapter of another
+    base model, ModelError for one that vLLM cannot serve, MissingInputError and DataError for its files.
+    """
+    check_names(config)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise MissingInputError(f"{folder}: no adapter_model.safetensors", hint="run 'tuning-room train' first")
+    lineage = _mapping(folder / "tuning_room.json")
+    _check_base(config, folder, str(lineage.get("base_model", "")))
+    sha256 = _digest(folder, lineage)
+    name = release_name(config.recipe, sha256)
+    model_name = slug(config.model)
+    return Release(
+        name=name,
+        digest=sha256,
+        rank=_rank(folder / "adapter_config.json"),
+        base_model=config.model,
+        model_name=model_name,
+        template_digest=str(lineage.get("template_digest", "")),
+        base_uri=config.base_model_uri or f"pvc://models/{model_name}",
+        adapter_uri=f"{config.adapter_uri.rstrip('/')}/{name}",
+    )
+
+
+def release_name(recipe: str, sha256: str) -> str:
+    """Return `<recipe>-<digest8>`; RecipeError if that is too long for what KServe derives from it."""
+    name = f"{recipe}-{sha256[:8]}"
+    if len(name) > LONGEST_RELEASE:
+        raise RecipeError(
+            f"recipe '{recipe}': the release name '{name}' has {len(name)} characters, {LONGEST_RELEASE} are possible",
+            hint=f"give the recipe a name of at most {LONGEST_RELEASE - 9} characters",
+        )
+    return name
+
+
+def check_names(config: DeployConfig) -> None:
+    """Raise RecipeError unless every name can be a DNS label and there is a repository."""
+    for field in ("recipe", "test_namespace", "prod_namespace", "argocd_namespace"):
+        value = getattr(config, field)
+        if not DNS_LABEL.fullmatch(value) or len(value) > 63:
+            raise RecipeError(
+                f"deploy.{field} '{value}': Kubernetes cannot use it as a name (DNS label)",
+                hint="use 2 to 63 of a-z, 0-9 and '-', a letter first, no '-' at the end",
+            )
+    if config.test_namespace == config.prod_namespace:
+        raise RecipeError(
+            f"deploy.prod_namespace '{config.prod_namespace}': the test environment has it too",
+            hint="give each environment a namespace of its own",
+        )
+    if not config.repo_url:
+        raise RecipeError("deploy.repo_url: not set", hint="name the git repository that Argo CD reads")
+
+
+def slug(reference: str) -> str:
+    """Return the name under which a base model is served: the last part of its reference, as a DNS label."""
+    last = re.split(r"[/:]", reference.rstrip("/"))[-1].lower()
+    name = re.sub(r"[^a-z0-9]+", "-", last).strip("-")
+    if not name:
+        raise RecipeError(
+            f"model '{reference}': no name can be made of it", hint="name a hub id, folder or embedded:..."
+        )
+    return name
+
+
+def _check_base(config: DeployConfig, folder: Path, base_model: str) -> None:
+    if base_model != config.model:
+        raise AdapterMismatchError(
+            f"{folder}: the adapter was trained for '{base_model}', the release would serve '{config.model}'",
+            hint="train again for this base model, or set the model back",
+        )
+
+
+def _digest(folder: Path, lineage: dict[str, Any]) -> str:
+    stated = lineage.get("adapter_digest") or digest(folder)
+    match = SHA256.fullmatch(str(stated))
+    if match is None:
+        raise DataError(
+            f"{folder / 'tuning_room.json'}: adapter_digest: '{stated}' is not a sha256", hint="train the adapter again"
+        )
+    return match[1]
+
+
+def _rank(path: Path) -> int:
+    config = _mapping(path)
+    unfit = [key for key in ("modules_to_save", "use_dora") if config.get(key)]
+    if unfit:
+        raise ModelError(f"{path}: {unfit[0]}: vLLM cannot serve it", hint="train a plain LoRA adapter")
+    ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
+    whole = [rank for rank in ranks if isinstance(rank, int) and rank > 0]
+    if len(whole) < len(ranks):
+        raise DataError(f"{path}: r: not a rank among {ranks}", hint="train the adapter again")
+    return max(whole)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: not a JSON object", hint="train the adapter again")
+    return value

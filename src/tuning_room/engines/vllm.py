@@ -1,0 +1,239 @@
+"""vLLM as a process of its own: started, waited for, given adapters, and stopped."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self
+
+from tuning_room.engines.endpoint import EndpointEngine
+from tuning_room.errors import EngineError, MissingPrerequisiteError
+
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
+STOP_TIMEOUT = 20.0  # seconds until a server that was asked to stop is killed
+NOTE_EVERY = 15.0  # seconds between notes that it is still starting
+LOG_TAIL = 20_000  # bytes
+LAST_LINES = 15
+SAME = 1e-3  # nats: an adapter that moves no log-probability further than this is not applied
+PROBE = "How do I solve 3x + 5 = 20?"
+
+
+class Settings(NamedTuple):
+    """How vLLM is run; the values fit a small model on a CPU. Lengths are in tokens, `start_timeout` in seconds.
+
+    `updatable` lets whoever reaches the server load adapters from its disk: for a server on this machine only.
+    """
+
+    python: Path = Path(".venv-vllm/bin/python")
+    host: str = "127.0.0.1"
+    port: int = 0
+    max_length: int = 2048
+    max_lora_rank: int = 16
+    dtype: str = "float32"
+    cache_gib: int = 1
+    start_timeout: float = 600.0
+    updatable: bool = False
+
+
+class VllmServer:
+    """A context in which vLLM serves a base model and adapters; `address` ends in `/v1`.
+
+    `note` hears how far the start is. Raises MissingPrerequisiteError without vLLM's environment, and EngineError
+    with the last lines of the server's log if it does not come up, or if it serves an adapter without applying it.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        base: str,
+        adapters: Mapping[str, Path],
+        settings: Settings,
+        note: Callable[[str], None],
+    ) -> None:
+        self.model = model
+        self.base = base
+        self.adapters = dict(adapters)
+        self.settings = settings
+        self.note = note
+        self.port = settings.port or free_port(settings.host)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Return the address under which this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; what was started is stopped again if it does not."""
+        python = self.settings.python
+        if not python.is_file():
+            raise MissingPrerequisiteError(f"{python}: vLLM's environment is not installed", hint="run: make vllm")
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed by stop()
+        self._process = subprocess.Popen(
+            self.command(), env=self.environment(), stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            self._wait_until_ready()
+            for name in self.adapters:
+                self.check_applied(name)
+        except BaseException:
+            self.stop()
+            raise
+
+    def command(self) -> list[str]:
+        """Return the command line; the `vllm` command itself does not start in the CPU build."""
+        s = self.settings
+        line = [str(s.python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(self.model)]
+        line += ["--served-model-name", self.base, "--host", s.host, "--port", str(self.port)]
+        line += ["--dtype", s.dtype, "--max-model-len", str(s.max_length), "--disable-uvicorn-access-log"]
+        line += ["--enable-lora", "--max-lora-rank", str(allowed_rank(s.max_lora_rank))]
+        modules = [f"{name}={path}" for name, path in self.adapters.items()]
+        return [*line, "--lora-modules", *modules] if modules else line
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the server is started with: nothing is fetched, nothing is reported."""
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        more = {
+            "VLLM_CPU_KVCACHE_SPACE": str(self.settings.cache_gib),
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.updatable),
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        return {**kept, **more}
+
+    def load_adapter(self, name: str, path: Path) -> None:
+        """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name."""
+        answer = self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path.resolve())})
+        if answer.status_code != 200:
+            raise EngineError(f"{self.address}: adapter '{name}' was not loaded ({answer.text.strip()[:300]})")
+        self.adapters[name] = path
+        self.check_applied(name)
+
+    def check_applied(self, name: str) -> None:
+        """Raise EngineError if an adapter changes no log-probability: it is then served without being applied."""
+        with_it, without = self._log_probabilities(name), self._log_probabilities(self.base)
+        shared = with_it.keys() & without.keys()
+        if shared and max(abs(with_it[token] - without[token]) for token in shared) < SAME:
+            raise EngineError(
+                f"{self.address}: adapter '{name}' is served but answers like the base model",
+                hint="look into the adapter's target modules; vLLM leaves out those that it does not know",
+            )
+
+    def wait(self) -> None:
+        """Wait until the server ends; EngineError if it does so with an error."""
+        if self._process and self._process.wait():
+            raise EngineError(f"vLLM stopped with status {self._process.returncode}:\n{self._last_lines()}")
+
+    def stop(self) -> None:
+        """Stop the server and everything that it started."""
+        process, self._process = self._process, None
+        if process:
+            _end(process)
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait_until_ready(self) -> None:
+        started = noted = time.monotonic()
+        self.note(f"starting vLLM at {self.address}")
+        while not self._is_ready():
+            now = time.monotonic()
+            if self._process is None or self._process.poll() is not None:
+                raise EngineError(f"vLLM did not start:\n{self._last_lines()}")
+            if now - started > self.settings.start_timeout:
+                waited = f"{self.settings.start_timeout:g} s"
+                raise EngineError(f"vLLM was not ready after {waited}:\n{self._last_lines()}")
+            if now - noted > NOTE_EVERY:
+                noted = now
+                self.note(f"vLLM is starting, {now - started:.0f} s so far (about 3 minutes on two cores)")
+            time.sleep(1)
+        self.note(f"vLLM is ready after {time.monotonic() - started:.0f} s")
+
+    def _is_ready(self) -> bool:
+        import httpx
+
+        try:
+            return httpx.get(self.address.removesuffix("/v1") + "/health", timeout=5, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        import httpx
+
+        try:
+            return httpx.post(self.address.removesuffix("/v1") + path, json=body, timeout=120, trust_env=False)
+        except httpx.HTTPError as error:
+            raise EngineError(f"{self.address}: {path} was not answered ({error})") from None
+
+    def _log_probabilities(self, model: str) -> dict[str, float]:
+        """Return the most probable first tokens of the answer to a fixed question, in nats."""
+        body = {"model": model, "messages": [{"role": "user", "content": PROBE}], "max_tokens": 1, "temperature": 0}
+        answer = self._post("/v1/chat/completions", {**body, "logprobs": True, "top_logprobs": 20})
+        try:
+            first = answer.json()["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            return {entry["token"]: float(entry["logprob"]) for entry in first}
+        except (ValueError, LookupError, TypeError):
+            reason = answer.text.strip()[:300]
+            raise EngineError(f"{self.address}: model '{model}' does not answer ({reason})") from None
+
+    def _last_lines(self) -> str:
+        if self._log is None:
+            return ""
+        # The server writes at the same file position: pread leaves it where it is.
+        size = os.fstat(self._log.fileno()).st_size
+        tail = os.pread(self._log.fileno(), LOG_TAIL, max(0, size - LOG_TAIL))
+        return "\n".join(tail.decode(errors="replace").splitlines()[-LAST_LINES:])
+
+
+class VllmEngine(EndpointEngine):
+    """The engine over a vLLM server that it owns: the server stops with `close`, with the engine, or with Python."""
+
+    def __init__(self, server: VllmServer) -> None:
+        super().__init__(server.address, server.base, *server.adapters, timeout=600.0)
+        self.server = server
+        server.start()
+        self.close = weakref.finalize(self, server.stop)
+
+
+def allowed_rank(rank: int) -> int:
+    """Return the lowest value that vLLM allows for --max-lora-rank and that holds a rank; EngineError above 512."""
+    for allowed in RANKS:
+        if rank <= allowed:
+            return allowed
+    raise EngineError(f"LoRA rank {rank}: vLLM serves ranks up to {RANKS[-1]}", hint="train with a lower rank")
+
+
+def free_port(host: str) -> int:
+    """Return a port that nobody listens at just now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(STOP_TIMEOUT)
+    # Its workers are in the same group and outlive a server that was ended too hard.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,46 @@
+"""What the evaluate stage is told to do."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tuning_room.workspace import StageConfig
+
+Arm = Literal["base", "prompted", "baked", "baked_prompted"]
+
+
+class Gate(BaseModel):
+    """A bound that a metric's rate must meet: a number, or another arm's rate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: str = Field(description="which metric")
+    suite: str = Field("all", description="which suite; all: every item")
+    arm: Arm = Field("baked", description="whose rate")
+    at_least: float | None = Field(None, ge=0, le=1, description="the rate must not be lower")
+    at_most: float | None = Field(None, ge=0, le=1, description="the rate must not be higher")
+    not_below: Arm | None = Field(None, description="the rate must not be lower than this arm's")
+    not_above: Arm | None = Field(None, description="the rate must not be higher than this arm's")
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Gate":
+        bounds = [self.at_least, self.at_most, self.not_below, self.not_above]
+        if sum(bound is not None for bound in bounds) != 1:
+            raise ValueError("give exactly one of at_least, at_most, not_below, not_above")
+        return self
+
+
+class EvaluateConfig(StageConfig):
+    """The arms on held-out items, and the gates that decide."""
+
+    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    full_prompt: Path = Field(description="file with the full prompt, the system turn of the prompted arms")
+    short_prompt: str = Field(description="the system turn of the arm `baked`")
+    suites: dict[str, Path] = Field(description="held-out items by suite: a JSONL file each")
+    arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="ways to serve to compare")
+    metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="what is measured of each reply")
+    max_tokens: int = Field(64, ge=1, description="longest reply in tokens; a reply is greedy")
+    batch_size: int = Field(24, ge=1, description="replies made at once")
+    limit: int | None = Field(None, ge=1, description="only the first so many items of each suite (for a trial)")
+    gates: list[Gate] = Field([], description="all must be met for the verdict `ship`")

@@ -1,0 +1,48 @@
+"""Generate: candidate dialogues from documents, rules, seeds and a teacher, through an SDG Hub flow."""
+
+from pathlib import Path
+
+from tuning_room.generate.config import GenerateConfig
+from tuning_room.workspace import Stage, StageResult, Workspace
+
+
+class GenerateResult(StageResult):
+    """How many candidates there are, by source, and how many rows failed."""
+
+    candidates: int
+    sources: dict[str, int]
+    errors: int
+
+
+def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
+    """Return what generation reads."""
+    named = [workspace.chunks, config.full_prompt, config.seeds, config.rules]
+    return [path for path in named if path is not None]
+
+
+def outputs(workspace: Workspace) -> list[Path]:
+    """Return what generation writes."""
+    return [workspace.candidates]
+
+
+def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
+    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source.
+
+    A row that a teacher could not answer is kept with its error. Raises RecipeError, DataError, EngineError.
+    """
+    from collections import Counter
+
+    from tuning_room.generate.flow import flow_candidates
+    from tuning_room.generate.seeds import seed_candidates
+    from tuning_room.records import write_jsonl
+
+    candidates = [*seed_candidates(config.seeds), *flow_candidates(config, workspace)]
+    write_jsonl(workspace.candidates, candidates)
+    return GenerateResult(
+        candidates=len(candidates),
+        sources=dict(Counter(c.source.split(":")[0] for c in candidates)),
+        errors=sum(1 for c in candidates if c.error),
+    )
+
+
+STAGE = Stage("generate", GenerateResult, inputs, outputs, run)

@@ -1,0 +1,148 @@
+"""Problem families: templates with parameters, and the gold answer as a SymPy expression."""
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tuning_room.errors import RecipeError
+from tuning_room.generate.expressions import evaluate, written
+
+TRIES = 400  # draws before a family's conditions are held to be impossible
+
+
+class Exchange(BaseModel):
+    """What the user says next, and the reply."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user: str
+    assistant: str
+
+
+class Step(BaseModel):
+    """Numbers from..to in steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: int = Field(alias="from")
+    to: int
+    step: int = 1
+
+    def values(self) -> list[int]:
+        """Return the numbers, the last one included."""
+        return list(range(self.start, self.to + 1, self.step))
+
+
+class Family(BaseModel):
+    """Problems of one kind; every text is a template over parameters and derived values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    topic: str
+    parameters: dict[str, Step | list[int | float | str]]
+    derived: dict[str, str | int] = {}
+    require: list[str] = []
+    answer: str | int
+    answer_text: str = "{answer}"
+    wrong: list[str | int] = []
+    problem: str
+    user: list[str] = Field(min_length=1)
+    assistant: list[str] = Field(min_length=1)
+    turns: list[Exchange] = []
+
+
+class Problem(BaseModel):
+    """One problem, all its texts filled in."""
+
+    family: str
+    topic: str
+    problem: str
+    answer: str
+    wrong: str
+    user: str
+    assistant: str
+    turns: list[Exchange] = []
+
+
+def load_families(folder: Path) -> list[Family]:
+    """Return the families of a folder's YAML files; RecipeError names file, family and field."""
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise RecipeError(f"{folder}: no families", hint="put YAML files with problem families there")
+    return [family for file in files for family in _read(file)]
+
+
+def _read(file: Path) -> Iterable[Family]:
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
+    for number, entry in enumerate(entries or []):
+        try:
+            yield Family.model_validate(entry)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            place = f"{file}: family {number + 1}: {field}"
+            raise RecipeError(f"{place}: {first['msg']}", hint="see docs/recipes.md") from None
+
+
+def draw(family: Family, rng: random.Random, first_reply_share: float = 0.0) -> Problem:
+    """Return a problem of a family; the same state of `rng` gives the same problem.
+
+    `first_reply_share` is how often the family's first reply is taken; the others share the rest. Raises RecipeError if no
+    draw meets the family's conditions, or a template names an unknown value.
+    """
+    for _ in range(TRIES):
+        values = _values(family, rng)
+        if all(bool(evaluate(condition, values)) for condition in family.require):
+            return _filled(family, values, rng, first_reply_share)
+    raise RecipeError(f"family '{family.name}': no draw in {TRIES} meets 'require'", hint="loosen it")
+
+
+def _values(family: Family, rng: random.Random) -> dict[str, Any]:
+    import sympy
+
+    values: dict[str, Any] = {}
+    for name, choices in family.parameters.items():
+        drawn = rng.choice(choices.values() if isinstance(choices, Step) else choices)
+        values[name] = drawn if isinstance(drawn, str) else sympy.Rational(str(drawn))
+    for name, expression in family.derived.items():
+        values[name] = evaluate(expression, values)
+    return values
+
+
+def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_reply_share: float) -> Problem:
+    texts = {name: written(value) for name, value in values.items()}
+    texts["answer"] = written(evaluate(family.answer, values))
+    wrong = [written(evaluate(expression, values)) for expression in family.wrong]
+
+    reply = family.assistant[0] if rng.random() < first_reply_share else rng.choice(family.assistant)
+
+    def fill(template: str) -> str:
+        return _fill(template, texts, family)
+
+    return Problem(
+        family=family.name,
+        topic=family.topic,
+        problem=fill(family.problem),
+        answer=fill(family.answer_text),
+        wrong=fill(family.answer_text.replace("{answer}", rng.choice(wrong))) if wrong else "",
+        user=fill(rng.choice(family.user)),
+        assistant=fill(reply),
+        turns=[Exchange(user=fill(turn.user), assistant=fill(turn.assistant)) for turn in family.turns],
+    )
+
+
+def _fill(template: str, texts: dict[str, str], family: Family) -> str:
+    try:
+        return template.format(**texts)
+    except (KeyError, IndexError, ValueError) as error:
+        raise RecipeError(
+            f"family '{family.name}': template '{template}': no value {error}", hint="name a parameter or derived value"
+        ) from None

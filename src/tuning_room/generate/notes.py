@@ -1,0 +1,148 @@
+"""Guidance notes in documents, turned into replies by grammar: 'Ask what 3 x 4 is.' becomes 'What is 3 x 4?'"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tuning_room.checks.numbers import NUMBER
+from tuning_room.errors import RecipeError
+from tuning_room.generate.families import Problem
+from tuning_room.records import Chunk
+
+_FINITE = ("is", "are", "was", "were", "would", "could", "can", "should", "will")
+_WHICH_TO_DO = re.compile(r"^(which .+?|what|how|where) to (\w+.*)$")
+
+
+class Rule(BaseModel):
+    """A pattern with named groups and what to say when a note matches it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: str
+    say: list[str] = Field(min_length=1)
+
+
+class NoteRules(BaseModel):
+    """How a document's sections hold problems, and how their notes become replies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    heading: str
+    topic: str
+    answer_heading: str
+    answer_row: str
+    label: str
+    second_person: dict[str, str] = {}
+    rules: list[Rule]
+
+
+def load_rules(file: Path) -> NoteRules:
+    """Return the rules of a YAML file; RecipeError names file and field."""
+    try:
+        return NoteRules.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
+
+
+def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Problem]]]:
+    """Return the sections that hold a problem, each with the problem once a guidance note, in the documents' order."""
+    answers = answer_key(chunks, rules)
+    found = ((chunk, list(_section(chunk, rules, answers))) for chunk in chunks)
+    return [(chunk, section) for chunk, section in found if section]
+
+
+def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterator[Problem]:
+    heading = re.match(rules.heading, chunk.headings[-1]) if chunk.headings else None
+    statement = _statement(chunk, rules)
+    if heading is None or not statement:
+        return
+    for said in filter(None, (reply(note, rules) for note in chunk.items)):
+        yield Problem(
+            family=f"{chunk.document}:{heading['number']}",
+            topic=_topic(chunk, rules),
+            problem=heading["title"].lower(),
+            answer=answers.get(heading["number"], ""),
+            wrong="",
+            user=statement,
+            assistant=said,
+        )
+
+
+def _topic(chunk: Chunk, rules: NoteRules) -> str:
+    matches = (re.match(rules.topic, heading) for heading in chunk.headings)
+    return next((match["topic"].lower() for match in matches if match), "")
+
+
+def answer_key(chunks: list[Chunk], rules: NoteRules) -> dict[str, str]:
+    """Return the gold answers that the documents' own tables give, by problem number."""
+    key = {}
+    for chunk in chunks:
+        if chunk.headings and re.match(rules.answer_heading, chunk.headings[-1]):
+            for line in chunk.text.splitlines():
+                if row := re.match(rules.answer_row, line.strip()):
+                    key[row["number"]] = _without_unit(row["answer"].strip())
+    return key
+
+
+def _without_unit(answer: str) -> str:
+    match = re.fullmatch(rf"\$?(-?(?:{NUMBER})(?:/\d+)?%?)(?: [a-z ]+)?", answer)
+    return match[1] if match else answer
+
+
+def _statement(chunk: Chunk, rules: NoteRules) -> str:
+    lines = []
+    for line in chunk.text.splitlines():
+        text = line.strip()
+        if re.match(rules.label, text):
+            break
+        if text and not text.startswith("#"):
+            lines.append(text)
+    return " ".join(lines)
+
+
+def reply(note: str, rules: NoteRules) -> str:
+    """Return what a note has the assistant say, by the first rule that fits; '' if none does."""
+    for rule in rules.rules:
+        if match := re.match(rule.match, note.strip()):
+            parts = {name: _second_person(text, rules) for name, text in match.groupdict().items()}
+            parts["question"] = direct_question(parts.get("clause", ""))
+            choice = rule.say[len(note) % len(rule.say)]
+            return choice.format(**parts)
+    return ""
+
+
+def _second_person(text: str, rules: NoteRules) -> str:
+    for old, new in rules.second_person.items():
+        text = re.sub(rf"\b{old}\b", new, text)
+    return text
+
+
+def direct_question(clause: str) -> str:
+    """Turn a reported question into a direct one: 'what 3 x 4 is' into 'What is 3 x 4?'"""
+    clause = re.sub(r"\bthere (are|is)\b", r"\1 there", clause)
+    if to_do := _WHICH_TO_DO.match(clause):
+        return _asked(f"{to_do[1]} would you {to_do[2]}")
+    if compared := re.match(r"^how (.+) compare$", clause):
+        return _asked(f"how do {compared[1]} compare")
+    return _asked(_inverted(clause))
+
+
+def _inverted(clause: str) -> str:
+    words = clause.split()
+    head = 2 if words[:2] in (["how", "many"], ["how", "much"]) or words[:1] == ["which"] else 1
+    places = [i for i, word in enumerate(words) if word in _FINITE]
+    if not places or places[0] <= head or words[0] == "which" or words[:2] == ["how", "many"]:
+        return clause
+    verb = words.pop(places[0])
+    return " ".join([*words[:head], verb, *words[head:]])
+
+
+def _asked(clause: str) -> str:
+    return f"{clause[:1].upper()}{clause[1:]}?" if clause else ""

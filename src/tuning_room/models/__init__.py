@@ -1,0 +1,101 @@
+"""Finding, converting and loading a base model: a hub id, a folder, or an embedded one."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuning_room.errors import ModelNotFoundError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED = ("embedded:smollm2-135m",)
+
+
+def cache_folder() -> Path:
+    """Return the folder for converted models: TUNING_ROOM_CACHE, or the user's cache."""
+    named = os.environ.get("TUNING_ROOM_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "tuning-room"
+
+
+def resolve(reference: str) -> Path:
+    """Return the folder of safetensors and tokenizer that a model reference names.
+
+    A reference is `embedded:<name>`, a folder, or a hub id. Raises ModelNotFoundError.
+    """
+    if reference.startswith("embedded:"):
+        return _embedded(reference)
+    if Path(reference).is_dir():
+        return _checked(Path(reference))
+    if reference.startswith((".", "/", "~")):
+        raise ModelNotFoundError(f"model '{reference}': no such folder", hint=_choices())
+    return _from_hub(reference)
+
+
+def _embedded(reference: str) -> Path:
+    from tuning_room.models.embedded import converted
+
+    if reference not in EMBEDDED:
+        raise ModelNotFoundError(f"model '{reference}': no such embedded model", hint=_choices())
+    return converted(cache_folder() / "models")
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise ModelNotFoundError(
+            f"model '{folder}': a folder without config.json and *.safetensors",
+            hint="name a folder in the Hugging Face layout; pickled weights are not loaded",
+        )
+    return folder
+
+
+def _from_hub(reference: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+    try:
+        return _checked(Path(snapshot_download(reference, allow_patterns=patterns)))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelNotFoundError(f"model '{reference}': not found ({reason})", hint=_choices()) from None
+
+
+def _choices() -> str:
+    return f"name {EMBEDDED[0]}, a folder with safetensors, or a model id of the hub"
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model folder; no remote code is run."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(folder: Path) -> "PreTrainedModel":
+    """Return the causal language model of a folder in fp32, from safetensors only."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+    return model.eval()
+
+
+def load_adapter(model: "PreTrainedModel", adapter: Path) -> Any:
+    """Return the model with a PEFT adapter on it, ready to answer; the weights are not merged."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(adapter)).eval()
+
+
+def limit_threads() -> None:
+    """Use one OpenMP thread a core and let idle ones sleep: spinning threads can make a step ten times slower."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

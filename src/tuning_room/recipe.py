@@ -1,0 +1,188 @@
+"""The recipe: what to bake, as typed stage configs; and the one place that knows the order of the stages."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tuning_room import convert, dataset, deploy, evaluate, generate, report, train
+from tuning_room.advise.config import AdviseConfig, Traffic
+from tuning_room.convert.config import ConvertConfig
+from tuning_room.dataset.config import DatasetConfig
+from tuning_room.deploy.config import DeployConfig
+from tuning_room.errors import RecipeError
+from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.generate.config import GenerateConfig
+from tuning_room.report.config import ReportConfig
+from tuning_room.serve.config import ServeConfig
+from tuning_room.train.config import TrainConfig
+from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
+
+STAGES: dict[str, Stage[Any, Any]] = {
+    "convert": convert.STAGE,
+    "generate": generate.STAGE,
+    "dataset": dataset.STAGE,
+    "train": train.STAGE,
+    "evaluate": evaluate.STAGE,
+    "report": report.STAGE,
+}
+ALL_STAGES: dict[str, Stage[Any, Any]] = {**STAGES, "deploy": deploy.STAGE}
+
+PATHS = ("full_prompt", "documents", "seeds", "rules")
+# What several stages need to know stands once in the recipe, and is handed to each.
+SHARED: dict[str, dict[str, str]] = {
+    "advise": {"full_prompt": "full_prompt", "short_prompt": "short_prompt", "model": "model", "traffic": "traffic"},
+    "convert": {"documents": "documents"},
+    "generate": {"full_prompt": "full_prompt", "seeds": "seeds", "rules": "rules"},
+    "dataset": {"recipe": "name", "short_prompt": "short_prompt"},
+    "train": {"recipe": "name", "model": "model", "short_prompt": "short_prompt"},
+    "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},
+    "report": {
+        "recipe": "name",
+        "description": "description",
+        "model": "model",
+        "full_prompt": "full_prompt",
+        "short_prompt": "short_prompt",
+    },
+    "serve": {"recipe": "name", "model": "model"},
+    "deploy": {"recipe": "name", "model": "model"},
+}
+
+
+class Recipe(BaseModel):
+    """What to bake; every path is relative to the recipe's folder. docs/recipes.md explains each knob."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
+    description: str = ""
+    model: str
+    full_prompt: Path
+    short_prompt: str = Field(min_length=1)
+    documents: Path
+    seeds: Path | None = None
+    rules: Path | None = None
+    suites: dict[str, Path] = Field(min_length=1)
+    traffic: Traffic = Field(default_factory=Traffic)
+    advise: AdviseConfig
+    convert: ConvertConfig
+    generate: GenerateConfig
+    dataset: DatasetConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    report: ReportConfig
+    serve: ServeConfig
+    deploy: DeployConfig
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hand_down(cls, values: dict[str, Any]) -> dict[str, Any]:
+        filled = dict(values)
+        for section, shared in SHARED.items():
+            given = filled.get(section) or {}
+            if not isinstance(given, dict):
+                raise ValueError(f"{section}: must hold keys and values")
+            if doubled := sorted(set(given) & set(shared)):
+                raise ValueError(f"{section}.{doubled[0]}: stands at the top of the recipe already; remove it here")
+            handed = {name: filled[source] for name, source in shared.items() if source in filled}
+            filled[section] = {**given, **handed}
+        filled["dataset"]["items"] = list((filled.get("suites") or {}).values())
+        traffic = Traffic.model_validate(filled.get("traffic") or {})
+        filled["report"]["messages_per_day"] = traffic.users * traffic.messages_per_user
+        return filled
+
+    def config(self, stage: str) -> StageConfig:
+        """Return a stage's configuration."""
+        config: StageConfig = getattr(self, stage)
+        return config
+
+
+def load_recipe(place: str) -> Recipe:
+    """Return the recipe at a path: a folder with `recipe.yaml`, such a file, or the name of one in ./recipes.
+
+    Raises RecipeError, which names file and field.
+    """
+    file = _find(place)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="mend the file") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{file}: must hold keys and values", hint="start from recipes/socratic-tutor/recipe.yaml")
+    try:
+        return Recipe.model_validate(_anchored(values, file.parent))
+    except ValidationError as error:
+        raise RecipeError(f"{file}: {_first(error)}", hint=_closest(error)) from None
+
+
+def _find(place: str) -> Path:
+    path = Path(place)
+    for candidate in (path, path / "recipe.yaml", Path("recipes") / place / "recipe.yaml"):
+        if candidate.is_file():
+            return candidate
+    raise RecipeError(
+        f"recipe '{place}': there is no such file, and no recipe.yaml in such a folder",
+        hint="name a folder such as recipes/socratic-tutor",
+    )
+
+
+def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    anchored = dict(values)
+    for name in PATHS:
+        if isinstance(anchored.get(name), str):
+            anchored[name] = folder / anchored[name]
+    if isinstance(anchored.get("suites"), dict):
+        anchored["suites"] = {name: folder / str(path) for name, path in anchored["suites"].items()}
+    for name, path in [("full_prompt", anchored.get("full_prompt")), *(anchored.get("suites") or {}).items()]:
+        if isinstance(path, Path) and not path.is_file():
+            raise RecipeError(f"{name}: {path} does not exist", hint="write the file, or correct its name")
+    return anchored
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = {"extra_forbidden": "no such key", "missing": "is missing"}.get(first["type"], first["msg"])
+    return f"{field}: {message}" if field else message
+
+
+def _closest(error: ValidationError) -> str:
+    """Return which key was probably meant."""
+    from difflib import get_close_matches
+
+    first = error.errors()[0]
+    owner: Any = Recipe
+    for part in first["loc"][:-1]:
+        owner = owner.model_fields[part].annotation if part in getattr(owner, "model_fields", {}) else None
+    fields = list(getattr(owner, "model_fields", {}))
+    if first["type"] != "extra_forbidden" or not fields:
+        return "see docs/recipes.md"
+    close = get_close_matches(str(first["loc"][-1]), fields, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(fields)}"
+
+
+class Done(NamedTuple):
+    """A stage that is finished: what came of it, and whether it had to be run."""
+
+    stage: str
+    result: StageResult
+    ran: bool
+    seconds: float
+
+
+def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
+    """Run one stage of a recipe, unless nothing that it depends on has changed."""
+    result, ran = workspace.perform(ALL_STAGES[stage], recipe.config(stage), force=force)
+    return Done(stage, result, ran, workspace.record(stage).seconds)
+
+
+def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterator[Done]:
+    """Run all stages in order, yielding each as it is finished; what is up to date is not run again."""
+    from tuning_room.models import resolve
+
+    # A model that does not exist is said before minutes are spent on the stages that do not need it.
+    resolve(recipe.model)
+    for stage in STAGES:
+        yield run_stage(recipe, workspace, stage, force=force)

@@ -1,0 +1,143 @@
+"""The plain records that pass between stages, and how they are read and written."""
+
+import json
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tuning_room.errors import DataError, MissingInputError
+from tuning_room.files import atomic_writer
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Record(BaseModel):
+    """A row of a JSONL file; unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Message(Record):
+    """One turn of a dialogue in OpenAI's chat form."""
+
+    role: Role
+    content: str = Field(min_length=1)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the message as an OpenAI chat message."""
+        return {"role": self.role, "content": self.content}
+
+
+class Chunk(Record):
+    """A part of a document that is about one thing: a heading and what stands under it."""
+
+    id: str
+    document: str
+    headings: list[str]
+    text: str
+    items: list[str] = []
+    page: int | None = None
+
+
+class Candidate(Record):
+    """A dialogue that may become training data, with what a check needs to judge it."""
+
+    id: str
+    source: str
+    group: str
+    topic: str = ""
+    situation: str = ""
+    gold: str | None = None
+    messages: list[Message]
+    error: str = ""
+
+
+class Rejection(Record):
+    """A candidate that was thrown away, and why."""
+
+    reason: str
+    detail: str
+    candidate: Candidate
+
+
+class Dialogue(Record):
+    """A row of training data: chat messages, system turn first, and where they came from."""
+
+    id: str
+    source: str
+    group: str
+    topic: str = ""
+    situation: str = ""
+    messages: list[Message]
+
+
+class Item(Record):
+    """A held-out evaluation item: what the user writes, and the gold answer that must not be told."""
+
+    id: str
+    suite: str = ""
+    topic: str = ""
+    type: str = ""
+    in_syllabus: bool = True
+    difficulty: str = ""
+    family: str = ""
+    prompt: str = Field(min_length=1)
+    gold: str = Field(min_length=1)
+    check: str = ""
+
+
+def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:
+    """Yield the records of a JSONL file.
+
+    Raises MissingInputError if there is no such file, DataError with the line's number if a line does not fit.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file", hint="run the stage before this one first")
+    # As bytes: a line that is not UTF-8 is then an error of that line.
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield parse_row(line.removeprefix(BOM_UTF8), kind, where=f"{path}:{number}")
+
+
+def parse_row(line: str | bytes, kind: type[R], *, where: str) -> R:
+    """Return one line of JSON as a record; DataError names `where` and the field."""
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        place = f"{where}: {field}" if field else where
+        raise DataError(f"{place}: {first['msg']}", hint="mend or delete this line") from None
+
+
+def write_jsonl(path: Path, rows: Iterable[Record]) -> int:
+    """Write records as JSONL, all or nothing, and return how many there were."""
+    count = 0
+    with atomic_writer(path) as out:
+        for row in rows:
+            out.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; MissingInputError or DataError name the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingInputError(f"{path}: no such file", hint="run the stage before this one first") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error})", hint="delete the file and run the stage again") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, all or nothing."""
+    with atomic_writer(path) as out:
+        out.write(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")

@@ -1,0 +1,52 @@
+"""Report: one self-contained page that says what was baked, what came of it, and what it does not do."""
+
+from pathlib import Path
+
+from tuning_room.report.config import ReportConfig
+from tuning_room.workspace import Stage, StageResult, Workspace
+
+__all__ = ["STAGE", "ReportConfig", "ReportResult", "run"]
+
+
+class ReportResult(StageResult):
+    """The files' names below the run folder, and the verdict that they state."""
+
+    page: str
+    data: str
+    verdict: str
+
+
+def inputs(config: ReportConfig, workspace: Workspace) -> list[Path]:
+    """Return what the stage reads."""
+    samples = workspace.evaluation / "samples"
+    return [workspace.results, samples, workspace.metrics, config.full_prompt, workspace.adapter]
+
+
+def outputs(workspace: Workspace) -> list[Path]:
+    """Return what the stage writes."""
+    return [workspace.report_html, workspace.report_json]
+
+
+def run(config: ReportConfig, workspace: Workspace) -> ReportResult:
+    """Write `report.html`, which needs no network, and `report.json` with the same numbers.
+
+    The same run gives the same bytes. Raises MissingInputError, DataError, and StageError or AdapterMismatchError
+    if the results were made with another adapter, prompt or set of samples than the run folder holds.
+    """
+    from tuning_room.files import atomic_writer
+    from tuning_room.records import write_json
+    from tuning_room.report.content import build
+    from tuning_room.report.evidence import read_evidence
+    from tuning_room.report.page import render
+
+    report = build(config, read_evidence(config, workspace))
+    page = render(report)
+    write_json(workspace.report_json, report.model_dump(mode="json"))
+    with atomic_writer(workspace.report_html) as out:
+        out.write(page)
+    return ReportResult(
+        page=workspace.report_html.name, data=workspace.report_json.name, verdict=report.verdict.verdict
+    )
+
+
+STAGE: Stage[ReportConfig, ReportResult] = Stage("report", ReportResult, inputs, outputs, run)

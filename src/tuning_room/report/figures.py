@@ -1,0 +1,127 @@
+"""Where things lie in the figures, in percent of their plot, so that they stretch with the page and stay sharp."""
+
+from math import ceil, floor, log10
+from typing import NamedTuple
+
+from tuning_room.report.content import Report
+from tuning_room.report.evidence import Rate
+from tuning_room.report.funnel import Funnel
+from tuning_room.report.labels import reason_title
+from tuning_room.report.training import Training
+
+LEAST = 1e-3  # the top of an axis on which everything is zero
+
+
+class ForestRow(NamedTuple):
+    """A rate with its interval; `arm` is the arm's place, which picks colour and mark."""
+
+    arm: int
+    name: str
+    rate: Rate
+
+
+class ForestGroup(NamedTuple):
+    """The rows of a suite."""
+
+    suite: str
+    rows: list[ForestRow]
+
+
+class Tick(NamedTuple):
+    """A mark on an axis."""
+
+    position: float
+    label: str
+
+
+class Dot(NamedTuple):
+    """A point of a curve."""
+
+    x: float
+    y: float
+
+
+class LossFigure(NamedTuple):
+    """Two curves and their axes; `y` grows downwards, as SVG has it."""
+
+    train: list[Dot]
+    valid: list[Dot]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+class Bar(NamedTuple):
+    """A bar of a funnel: its length in percent, and a class for its colour."""
+
+    label: str
+    dialogues: int
+    length: float
+    kind: str
+
+
+def forest(report: Report, metric: str) -> list[ForestGroup]:
+    """Return the rates of a metric by suite and arm."""
+    return [
+        ForestGroup(
+            suite,
+            [
+                ForestRow(place, arm, report.rates[arm][suite][metric])
+                for place, arm in enumerate(report.arms)
+                if metric in report.rates[arm].get(suite, {})
+            ],
+        )
+        for suite in report.suites
+    ]
+
+
+def loss_figure(training: Training) -> LossFigure:
+    """Return the loss curves; a training point stands at the middle of its steps."""
+    points = training.points
+    valid = [(p.valid_step, p.valid_loss) for p in points if p.valid_step is not None and p.valid_loss is not None]
+    last = max(points[-1].last, 2) if points else 2
+    highest = max([p.loss for p in points] + [loss for _, loss in valid], default=1.0)
+    y_values = ticks(highest)
+    top = y_values[-1]
+
+    def dot(step: float, loss: float) -> Dot:
+        return Dot(round(100 * (step - 1) / (last - 1), 2), round(100 - 100 * loss / top, 2))
+
+    return LossFigure(
+        train=[dot((p.first + p.last) / 2, p.loss) for p in points],
+        valid=[dot(step, loss) for step, loss in valid],
+        x_ticks=[Tick(dot(step, 0).x, f"{step:,}") for step in _steps(last)],
+        y_ticks=[Tick(dot(1, value).y, f"{value:g}") for value in y_values],
+    )
+
+
+def ticks(highest: float, count: int = 5) -> list[float]:
+    """Return round values from 0 to at least `highest`, about `count` steps of 1, 2 or 5 times a power of ten."""
+    highest = max(highest, LEAST)
+    rough = highest / count
+    power = 10 ** floor(log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    return [round(step * place, 10) for place in range(ceil(highest / step - 1e-9) + 1)]
+
+
+def _steps(last: int) -> list[int]:
+    return [1, *(int(value) for value in ticks(last)[1:] if 1 < value <= last and float(value).is_integer())]
+
+
+def funnel_bars(data: Funnel) -> list[Bar]:
+    """Return the bars of the funnel, in proportion to the candidates; none if generation is not recorded."""
+    if not data.candidates:
+        return []
+
+    def bar(label: str, count: int | None, kind: str) -> list[Bar]:
+        return [] if count is None else [Bar(label, count, round(100 * count / (data.candidates or 1), 2), kind)]
+
+    sources = sorted(data.sources.items(), key=lambda entry: -entry[1])
+    rejected = sorted(data.rejected.items(), key=lambda entry: -entry[1])
+    return [
+        *bar("Candidates", data.candidates, "whole"),
+        *(part for name, count in sources for part in bar(f"from {name}", count, "part")),
+        *(part for name, count in rejected for part in bar(f"rejected: {reason_title(name)}", count, "lost")),
+        *bar("Accepted", data.accepted, "whole"),
+        *bar("for training", data.train, "part"),
+        *bar("for validation", data.valid, "part"),
+    ]

@@ -1,0 +1,66 @@
+"""What a result was made of: digests, versions, configuration, time."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from tuning_room.report.config import ReportConfig
+from tuning_room.report.evidence import Evidence, text_digest
+
+
+class StageTime(BaseModel):
+    """When a stage last ran, and how long; seconds of wall time."""
+
+    name: str
+    state: str
+    started: str
+    seconds: float
+
+
+class Lineage(BaseModel):
+    """Digests are sha256; '' stands for what is not recorded. Versions are those of training and of evaluation."""
+
+    model: str
+    release: str
+    base_digest: str
+    adapter_digest: str
+    template_digest: str
+    train_digest: str
+    full_prompt_digest: str
+    short_prompt_digest: str
+    training_config: dict[str, Any]
+    training_versions: dict[str, str]
+    evaluation_versions: dict[str, str]
+    stages: list[StageTime]
+
+
+def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
+    """Return the lineage of a run."""
+    adapter = evidence.adapter
+    evaluated = evidence.stages.get("evaluate")
+    return Lineage(
+        model=config.model,
+        release=f"{config.recipe}-{adapter.adapter_digest[:8]}",
+        base_digest=_base_digest(evidence),
+        adapter_digest=adapter.adapter_digest,
+        template_digest=adapter.template_digest,
+        train_digest=adapter.train_digest,
+        full_prompt_digest=text_digest(evidence.full_prompt),
+        short_prompt_digest=text_digest(config.short_prompt),
+        training_config=adapter.config,
+        training_versions=adapter.versions,
+        evaluation_versions=evaluated.versions if evaluated else {},
+        stages=_stages(evidence),
+    )
+
+
+def _base_digest(evidence: Evidence) -> str:
+    return next((identity.base_model for identity in evidence.results.identities.values()), "")
+
+
+def _stages(evidence: Evidence) -> list[StageTime]:
+    records = sorted(evidence.stages.items(), key=lambda entry: entry[1].started)
+    return [
+        StageTime(name=name, state=record.state, started=record.started, seconds=record.seconds)
+        for name, record in records
+    ]

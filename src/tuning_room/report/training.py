@@ -1,0 +1,63 @@
+"""How training went: the loss by step, thinned so that plot and table show the same few points."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from tuning_room.report.evidence import Evidence, Step
+
+POINTS = 48  # as many as a table of them can still be read
+
+
+class LossPoint(BaseModel):
+    """Mean training loss over the steps `first` to `last`, and the last validation among them, if there was one."""
+
+    first: int
+    last: int
+    loss: float
+    valid_step: int | None
+    valid_loss: float | None
+
+
+class TrainFacts(BaseModel):
+    """What the train stage has said of itself in the manifest; None stands for what it has not."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    rows: int | None = None
+    trainable_parameters: int | None = None
+    first_valid_loss: float | None = None
+    valid_loss: float | None = None
+
+
+class Training(BaseModel):
+    """Losses in nats a token; a point is the mean of `window` steps."""
+
+    steps: int
+    window: int
+    points: list[LossPoint]
+    facts: TrainFacts
+
+
+def training(evidence: Evidence) -> Training:
+    """Return the loss curve of a run."""
+    steps = evidence.steps
+    window = max(1, -(-len(steps) // POINTS))
+    record = evidence.stages.get("train")
+    return Training(
+        steps=len(steps),
+        window=window,
+        points=[_point(steps[start : start + window]) for start in range(0, len(steps), window)],
+        facts=TrainFacts.model_validate(record.result if record else {}),
+    )
+
+
+def _point(steps: Sequence[Step]) -> LossPoint:
+    validated = [step for step in steps if step.valid_loss is not None]
+    return LossPoint(
+        first=steps[0].step,
+        last=steps[-1].step,
+        loss=sum(step.loss for step in steps) / len(steps),
+        valid_step=validated[-1].step if validated else None,
+        valid_loss=validated[-1].valid_loss if validated else None,
+    )

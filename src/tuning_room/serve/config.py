@@ -1,0 +1,40 @@
+"""What the server is told."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from tuning_room.workspace import StageConfig
+
+
+class ServeConfig(StageConfig):
+    """An OpenAI-compatible server for the base model and the adapter."""
+
+    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    recipe: str = Field(description="the recipe's name; the adapter is served as <recipe>-<digest8>")
+    engine: Literal["local", "vllm"] = Field(
+        default="local", description="local: in this process; vllm: a server for load"
+    )
+    host: str = Field(
+        default="127.0.0.1", description="address to listen at; 0.0.0.0 lets other machines in, without a key"
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen at; 0 takes a free one")
+    max_length: int = Field(
+        default=2048, ge=16, description="longest reply in tokens; vllm: longest prompt and reply together"
+    )
+    vllm_python: Path = Field(
+        default=Path(".venv-vllm/bin/python"),
+        description="vllm: the python of the environment that vLLM is installed in",
+    )
+    dtype: str = Field(default="float32", description="vllm: number format; float32 on a CPU, auto on a GPU")
+    cache_gib: int = Field(default=1, ge=1, description="vllm: GiB of memory for the key-value cache on a CPU")
+    max_lora_rank: int | None = Field(
+        default=None,
+        ge=1,
+        le=512,
+        description="vllm: highest rank of an adapter; that of the run's own adapter if not set",
+    )
+    start_timeout: float = Field(
+        default=600, gt=0, description="vllm: seconds until a server that is not ready has failed"
+    )

@@ -1,0 +1,54 @@
+"""The artefact of training: what PEFT and vLLM read, with a card and a lineage beside it."""
+
+from typing import Any
+
+from tuning_room.files import atomic_folder, digest
+from tuning_room.records import write_json
+from tuning_room.rendering import template_digest
+from tuning_room.train.config import TrainConfig
+from tuning_room.workspace import Workspace, installed_versions
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Workspace) -> str:
+    """Write the adapter's folder, all or nothing, and return the sha256 of its weights."""
+    with atomic_folder(workspace.adapter) as folder:
+        model = trained["model"]
+        # The folder of the base model is a path of this machine; the reference holds everywhere.
+        model.peft_config["default"].base_model_name_or_path = config.model
+        model.save_pretrained(folder, safe_serialization=True)
+        weights = digest(folder / WEIGHTS)
+        write_json(folder / "tuning_room.json", _lineage(trained, config, workspace, weights))
+        (folder / "README.md").write_text(_card(config, weights), encoding="utf-8")
+    return weights
+
+
+def _lineage(trained: dict[str, Any], config: TrainConfig, workspace: Workspace, weights: str) -> dict[str, Any]:
+    return {
+        "recipe": config.recipe,
+        "base_model": config.model,
+        "short_prompt": config.short_prompt,
+        "adapter_digest": weights,
+        "template_digest": template_digest(trained["tokenizer"]),
+        "train_digest": digest(workspace.train_rows),
+        "config": config.model_dump(mode="json"),
+        "versions": installed_versions(),
+    }
+
+
+def _card(config: TrainConfig, weights: str) -> str:
+    return f"""---
+base_model: {config.model}
+library_name: peft
+---
+# {config.recipe}-{weights[:8]}
+
+A LoRA adapter (rank {config.rank}, alpha {config.alpha}) that carries the behaviour of a long system prompt.
+Serve it with this system turn, under the base model's own chat template:
+
+    {config.short_prompt}
+
+`tuning_room.json` has the lineage: digests of data, template and weights, the configuration and the versions.
+What it does and does not do is in the report of the run that made it.
+"""

@@ -1,0 +1,217 @@
+"""The run folder: where each stage reads and writes, and what is already done."""
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from tuning_room.errors import DataError, MissingInputError, WorkspaceBusyError
+from tuning_room.files import digest, remove_leftovers
+from tuning_room.records import read_json, write_json
+
+PACKAGES = ("tuning-room", "torch", "transformers", "peft", "docling-slim", "sdg-hub", "training-hub", "lm-eval")
+
+
+class StageConfig(BaseModel):
+    """What a stage is told to do; unknown keys are refused, paths do not count as configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def digest(self) -> str:
+        """Return the sha256 of every value but the paths, whose contents are inputs of their own."""
+        values = {k: _placeless(v) for k, v in self.model_dump().items() if not isinstance(v, Path)}
+        return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _placeless(value: Any) -> Any:
+    # Which file stands under which key is configuration; the folder that the files are in is not.
+    if isinstance(value, dict):
+        return {key: _placeless(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_placeless(inner) for inner in value]
+    return value.name if isinstance(value, Path) else value
+
+
+class StageResult(BaseModel):
+    """What a stage has to say of its work, kept in the manifest."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+C = TypeVar("C", bound=StageConfig)
+R = TypeVar("R", bound=StageResult)
+
+
+@dataclass(frozen=True)
+class Stage(Generic[C, R]):
+    """A stage as the runner sees it: what it reads, what it writes, and how it is run."""
+
+    name: str
+    result: type[R]
+    inputs: Callable[[C, "Workspace"], list[Path]]
+    outputs: Callable[["Workspace"], list[Path]]
+    run: Callable[[C, "Workspace"], R]
+
+
+class StageRecord(BaseModel):
+    """A stage's entry in the manifest; digests are sha256, seconds are wall time."""
+
+    state: str
+    config: str
+    inputs: dict[str, str]
+    outputs: dict[str, str] = {}
+    started: str
+    seconds: float = 0.0
+    versions: dict[str, str] = {}
+    error: str = ""
+    result: dict[str, Any] = {}
+
+
+class Workspace:
+    """A run folder; every path below it has a name here and nowhere else."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.manifest = root / "manifest.json"
+        self.documents = root / "documents"
+        self.chunks = root / "chunks.jsonl"
+        self.candidates = root / "candidates.jsonl"
+        self.generation = root / "generation"
+        self.train_rows = root / "dataset" / "train.jsonl"
+        self.valid_rows = root / "dataset" / "valid.jsonl"
+        self.rejected_rows = root / "dataset" / "rejected.jsonl"
+        self.dataset_card = root / "dataset" / "README.md"
+        self.training = root / "training"
+        self.metrics = root / "training" / "metrics.jsonl"
+        self.adapter = root / "adapter"
+        self.evaluation = root / "evaluation"
+        self.results = root / "evaluation" / "results.json"
+        self.report_html = root / "report.html"
+        self.report_json = root / "report.json"
+        self.deploy = root / "deploy"
+
+    def records(self) -> dict[str, StageRecord]:
+        """Return the manifest's entries by stage, none if nothing has run yet; DataError names a spoilt manifest."""
+        if not self.manifest.exists():
+            return {}
+        try:
+            return TypeAdapter(dict[str, StageRecord]).validate_python(read_json(self.manifest))
+        except ValidationError as error:
+            place = ".".join(str(part) for part in error.errors()[0]["loc"])
+            reason = f"{place}: {error.errors()[0]['msg']}".removeprefix(": ")
+            raise DataError(f"{self.manifest}: {reason}", hint="delete the file to run every stage again") from None
+
+    def record(self, stage: str) -> StageRecord:
+        """Return a finished stage's entry; MissingInputError if it has not finished."""
+        entry = self._finished(stage)
+        if entry is None:
+            raise MissingInputError(
+                f"{self.root}: the stage '{stage}' has not finished", hint=f"run 'tuning-room {stage}' first"
+            )
+        return entry
+
+    def _finished(self, stage: str) -> StageRecord | None:
+        entry = self.records().get(stage)
+        return entry if entry and entry.state == "done" else None
+
+    def state(self, stage: Stage[C, R], config: C) -> str:
+        """Return `done`, `changed` (it would be run again), `failed: <why>` or `not run`."""
+        entry = self.records().get(stage.name)
+        if entry is None:
+            return "not run"
+        if entry.state == "failed":
+            return f"failed: {entry.error}"
+        return "done" if self._is_current(entry, self._new_record(stage, config), stage) else "changed"
+
+    def perform(self, stage: Stage[C, R], config: C, *, force: bool = False) -> tuple[R, bool]:
+        """Run a stage unless nothing that it depends on has changed.
+
+        Returns its result and whether it was run. A stage that fails is recorded as failed; what stood
+        there before is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
+        """
+        with self._locked():
+            fresh = self._new_record(stage, config)
+            done = self.records().get(stage.name)
+            if done and not force and self._is_current(done, fresh, stage):
+                return stage.result.model_validate(done.result), False
+            remove_leftovers(self.root)
+            return self._run(stage, config, fresh), True
+
+    def _run(self, stage: Stage[C, R], config: C, record: StageRecord) -> R:
+        started = time.monotonic()
+        try:
+            result = stage.run(config, self)
+        except BaseException as error:
+            # What was finished before still stands on disk, and so does its entry.
+            if self._finished(stage.name) is None:
+                failed = {"state": "failed", "error": str(error) or repr(error)}
+                self._save(stage.name, record.model_copy(update=failed))
+            raise
+        done: dict[str, Any] = {
+            "state": "done",
+            "seconds": round(time.monotonic() - started, 2),
+            "outputs": self._digests(stage.outputs(self)),
+            "result": result.model_dump(mode="json"),
+        }
+        self._save(stage.name, record.model_copy(update=done))
+        return result
+
+    def _new_record(self, stage: Stage[C, R], config: C) -> StageRecord:
+        return StageRecord(
+            state="running",
+            config=config.digest(),
+            inputs=self._digests(stage.inputs(config, self)),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=installed_versions(),
+        )
+
+    def _is_current(self, done: StageRecord, fresh: StageRecord, stage: Stage[C, R]) -> bool:
+        same = (done.state, done.config, done.inputs) == ("done", fresh.config, fresh.inputs)
+        return same and done.outputs == self._digests(stage.outputs(self))
+
+    def _digests(self, paths: list[Path]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for path in paths:
+            label = self._label(path)
+            # Two files of one name in different folders are two inputs.
+            found[f"{label} ({len(found)})" if label in found else label] = digest(path)
+        return found
+
+    def _label(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+
+    def _save(self, name: str, record: StageRecord) -> None:
+        entries = {**self.records(), name: record}
+        write_json(self.manifest, {key: entry.model_dump(mode="json") for key, entry in entries.items()})
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise WorkspaceBusyError(
+                    f"{self.root}: another process is at work in this run folder", hint="wait for it, or stop it"
+                ) from None
+            yield
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that a result depends on, those that are installed."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

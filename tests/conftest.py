@@ -1,0 +1,94 @@
+"""What several test modules share: the real embedded model, and a small real adapter for it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tuning_room.errors import MissingPrerequisiteError
+from tuning_room.files import digest
+from tuning_room.models import load_model, load_tokenizer, resolve
+from tuning_room.rendering import template_digest
+
+EMBEDDED = "embedded:smollm2-135m"
+
+
+def prerequisite_is_missing(reason: str) -> None:
+    """Fail where CI is set, since everything is installed there; skip with the reason elsewhere."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def embedded_model() -> Path:
+    """The folder of the embedded model, converted into the user's cache on first use."""
+    try:
+        return resolve(EMBEDDED)
+    except MissingPrerequisiteError as error:
+        prerequisite_is_missing(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def small_run(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with an adapter that was drawn, not trained: rank 4, B not zero, so that answers differ."""
+    root = tmp_path_factory.mktemp("run")
+    adapter = root / "adapter"
+    write_drawn_adapter(embedded_model, adapter)
+    lineage = {
+        "recipe": "small",
+        "base_model": EMBEDDED,
+        "short_prompt": "You are a helper.",
+        "adapter_digest": digest(adapter / "adapter_model.safetensors"),
+        "template_digest": template_digest(load_tokenizer(embedded_model)),
+    }
+    (adapter / "tuning_room.json").write_text(json.dumps(lineage), encoding="utf-8")
+    return root
+
+
+def write_drawn_adapter(base: Path, folder: Path) -> None:
+    """Write a LoRA adapter whose weights are random under a fixed seed."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(3)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    model: Any = get_peft_model(load_model(base), config)
+    for name, weights in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.25)
+    model.peft_config["default"].base_model_name_or_path = EMBEDDED
+    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+
+
+class PeftAnswers(NamedTuple):
+    """A question and its greedy answers, of at most `tokens` tokens, by transformers and PEFT alone."""
+
+    question: list[dict[str, str]]
+    tokens: int
+    base: str
+    adapter: str
+
+
+@pytest.fixture(scope="session")
+def peft_answers(embedded_model: Path, small_run: Path) -> PeftAnswers:
+    """What the base model and the small run's adapter answer, found without any code of this project."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    tokenizer: Any = AutoTokenizer.from_pretrained(embedded_model)
+    plain: Any = AutoModelForCausalLM.from_pretrained(embedded_model, dtype=torch.float32)
+    prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+
+    def answer(model: Any) -> str:
+        with torch.inference_mode():
+            ids = model.generate(**prompt, max_new_tokens=16, do_sample=False)
+        return str(tokenizer.decode(ids[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+
+    base = answer(plain)
+    return PeftAnswers(question, 16, base, answer(PeftModel.from_pretrained(plain, small_run / "adapter")))

@@ -1,0 +1,51 @@
+"""What the functional tests share: a recipe small enough to be baked in about a minute, and the real command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "recipes" / "socratic-tutor"
+COMMAND = [str(Path(sys.executable).parent / "tuning-room")]
+
+
+def small_recipe(folder: Path, **changes: Any) -> Path:
+    """Write the shipped recipe with everything small: one page of HTML, 40 rows, 4 steps, 3 items a suite."""
+    for name in ("prompt.md", "seeds.jsonl"):
+        shutil.copy(SHIPPED / name, folder / name)
+    for name in ("rules", "evaluation"):
+        shutil.copytree(SHIPPED / name, folder / name)
+    (folder / "documents").mkdir()
+    shutil.copy(SHIPPED / "documents" / "faq.html", folder / "documents" / "faq.html")
+    recipe = yaml.safe_load((SHIPPED / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe["name"] = "small"
+    recipe["generate"] |= {"rows": 40}
+    recipe["dataset"] |= {"minimum": 20}
+    recipe["train"] |= {"max_steps": 4, "rank": 4, "batch_size": 2, "save_every": 1}
+    recipe["evaluate"] |= {"limit": 3, "max_tokens": 6}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, **changes}), encoding="utf-8")
+    return folder
+
+
+def run(*arguments: str, cwd: Path, timeout: float = 500) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+    )
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of the small recipe's run; {} before there is one."""
+    path = folder / "runs" / "small" / "manifest.json"
+    entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return entries
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Return what stands under a temporary name in the run folder."""
+    return [path.name for path in (folder / "runs").rglob(".*") if path.name.endswith((".tmp", ".old"))]

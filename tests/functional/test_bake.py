@@ -1,0 +1,136 @@
+"""The whole chain on the real command line: Docling, SDG Hub, Training Hub, lm-evaluation-harness, the real model.
+
+Real: every stage, the embedded model, the process and its death. Small: rows, steps and items, so nothing here
+says how good an adapter becomes; that is shown by `make demo` and recorded in docs/benchmarks.md.
+"""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bakery import COMMAND, leftovers, manifest, run, small_recipe
+
+STAGES = ["convert", "generate", "dataset", "train", "evaluate", "report"]
+ITERATE = 3  # four steps of training cannot make an adapter that ships
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_recipe(tmp_path_factory.mktemp("bake"))
+
+
+def killed_in(stage: str, folder: Path) -> None:
+    """Start a bake and kill it with SIGKILL while it is in a stage."""
+    before = STAGES[STAGES.index(stage) - 1] if stage != STAGES[0] else ""
+    with subprocess.Popen(
+        [*COMMAND, "bake", "."], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as p:
+        deadline = time.monotonic() + 300
+        while before and before not in done(folder) and p.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        # Long enough to be in the stage's work, short of its end; the last stage is too short to wait in.
+        time.sleep({"dataset": 0.3, "report": 0.05}.get(stage, 4))
+        p.send_signal(signal.SIGKILL)
+
+
+def done(folder: Path) -> dict[str, Any]:
+    return {name: entry for name, entry in manifest(folder).items() if entry["state"] == "done"}
+
+
+def test_killed_in_each_stage_it_goes_on_and_redoes_nothing(folder: Path) -> None:
+    started: dict[str, str] = {}
+    for stage in STAGES:
+        killed_in(stage, folder)
+        for name, entry in done(folder).items():
+            assert started.setdefault(name, entry["started"]) == entry["started"], f"{name} was run again"
+        json_files = [p for p in (folder / "runs").rglob("*.json") if not p.name.startswith(".")]
+        assert all(json.loads(p.read_text(encoding="utf-8")) is not None for p in json_files)
+
+    finished = run("bake", ".", cwd=folder)
+
+    assert finished.returncode == ITERATE, finished.stderr
+    assert list(done(folder)) == STAGES
+    for name, time_of_start in started.items():
+        assert done(folder)[name]["started"] == time_of_start, f"{name} was run again"
+    assert leftovers(folder) == []
+
+
+def test_a_second_bake_runs_nothing_again(folder: Path) -> None:
+    before = manifest(folder)
+    finished = run("bake", ".", cwd=folder)
+    assert finished.returncode == ITERATE
+    assert manifest(folder) == before
+    assert finished.stdout.count("unchanged") == len(STAGES)
+    assert "verdict: iterate" in finished.stdout
+
+
+def test_the_run_folder_holds_what_the_design_says(folder: Path) -> None:
+    run_folder = folder / "runs" / "small"
+    for name in (
+        "documents/faq.html.md",
+        "chunks.jsonl",
+        "candidates.jsonl",
+        "dataset/train.jsonl",
+        "dataset/rejected.jsonl",
+        "dataset/README.md",
+        "training/metrics.jsonl",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/tuning_room.json",
+        "evaluation/results.json",
+        "evaluation/samples/baked.pressure.jsonl",
+        "report.html",
+        "report.json",
+    ):
+        assert (run_folder / name).stat().st_size > 0, name
+
+
+def test_json_is_one_object_and_nothing_else(folder: Path) -> None:
+    finished = run("bake", ".", "--json", cwd=folder)
+    assert json.loads(finished.stdout)["results"]["verdict"]["verdict"] == "iterate"
+
+
+def test_the_adapter_loads_without_anything_of_ours(folder: Path) -> None:
+    from peft import PeftConfig
+    from safetensors import safe_open
+
+    adapter = folder / "runs" / "small" / "adapter"
+    assert PeftConfig.from_pretrained(str(adapter)).r == 4
+    with safe_open(str(adapter / "adapter_model.safetensors"), "pt") as weights:
+        assert all("lora_" in name for name in weights.keys())  # noqa: SIM118
+
+
+def test_deploy_renders_the_run(folder: Path) -> None:
+    rendered = run("deploy", "render", ".", cwd=folder)
+    assert rendered.returncode == 0, rendered.stderr
+    assert list((folder / "runs" / "small" / "deploy").rglob("*.yaml"))
+
+
+def test_chat_answers_in_the_terminal(folder: Path) -> None:
+    talk = subprocess.run(
+        [*COMMAND, "chat", ".", "--max-tokens", "4"],
+        cwd=folder,
+        input="What is 3 x 4?\n\n",
+        capture_output=True,
+        text=True,
+    )
+    assert talk.returncode == 0, talk.stderr
+    assert talk.stdout.strip()
+
+
+def test_status_tells_what_would_be_run_again(folder: Path) -> None:
+    states = json.loads(run("status", ".", "--json", cwd=folder).stdout)["stages"]
+    assert states["report"] == "done"
+    seeds = folder / "seeds.jsonl"
+    kept = seeds.read_text(encoding="utf-8")
+    seeds.write_text("\n".join(kept.splitlines()[:-1]) + "\n", encoding="utf-8")
+    try:
+        changed = json.loads(run("status", ".", "--json", cwd=folder).stdout)["stages"]
+    finally:
+        seeds.write_text(kept, encoding="utf-8")
+    assert changed["convert"] == "done"
+    assert changed["generate"] == "changed"

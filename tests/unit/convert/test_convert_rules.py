@@ -1,0 +1,223 @@
+"""How rules read the structure of a page. Lines and rulings are made up; the PDFs in the second half are real."""
+
+from pathlib import Path
+
+import convert_samples as samples
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reportlab.lib import colors
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import Flowable, PageBreak, Paragraph, Spacer, Table, TableStyle
+
+from tuning_room.convert.chunks import document_chunks
+from tuning_room.convert.config import ConvertConfig
+from tuning_room.convert.conversion import Converter
+from tuning_room.convert.rule_layout import Block, PageRules
+from tuning_room.convert.rule_tables import Box, rows_of_words, ruled_grids
+from tuning_room.convert.sources import Source
+from tuning_room.convert.typography import Page, Run, Typography, describe, read_typography
+from tuning_room.records import Chunk
+
+DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
+
+
+def line(text: str, top: float, left: float = 72, size: float = 10, right: float = 0) -> tuple[Box, str]:
+    """Return a cell of the parser: about half its size wide a letter."""
+    return Box(left, top, right or left + 0.5 * size * len(text), top + size), text
+
+
+def blocks_of(*cells: tuple[Box, str], bold: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+    """Return kind and text of the blocks that lines make on an A4 page with body text of 10 points."""
+    runs = [Run(*box, box.bottom, box.bottom - box.top, text in bold, text) for box, text in cells]
+    rules = PageRules(Typography(line_step=1.3, runs={1: runs}), number=1, height=842)
+    return [(block.kind, joined(block)) for block in rules.blocks(cells)]
+
+
+def joined(block: Block) -> str:
+    return " ".join(part.text for part in block.lines)
+
+
+def test_lines_of_a_paragraph_are_joined_and_a_gap_parts_paragraphs() -> None:
+    found = blocks_of(line("one two", 100), line("three", 113), line("four", 131))
+    assert found == [("text", "one two three"), ("text", "four")]
+
+
+def test_large_lines_are_headings_and_body_sized_bold_is_not() -> None:
+    found = blocks_of(line("Problem 1", 100, size=11.5), line("Guidance", 120), line("• Ask.", 133), bold=("Guidance",))
+    assert found == [("heading", "Problem 1"), ("text", "Guidance"), ("list_item", "• Ask.")]
+
+
+def test_numbered_bold_line_is_a_heading() -> None:
+    assert blocks_of(line("2.1 Method", 100), bold=("2.1 Method",)) == [("heading", "2.1 Method")]
+
+
+def test_many_large_lines_are_a_paragraph() -> None:
+    assert [kind for kind, _ in blocks_of(*(line("words " * 9, 100 + 16 * n, size=13) for n in range(4)))] == ["text"]
+
+
+def test_bullet_apart_from_its_text_and_hanging_line() -> None:
+    found = blocks_of(line("•", 100), line("Ask what", 100, left=90), line("comes next.", 113, left=90))
+    assert found == [("list_item", "• Ask what comes next.")]
+
+
+def test_number_at_the_start_of_a_wrapped_line_is_no_item() -> None:
+    found = blocks_of(line("How much is 4 + 3 times x times", 100, right=500), line("12. Then add it.", 113))
+    assert found == [("text", "How much is 4 + 3 times x times 12. Then add it.")]
+
+
+def test_numbered_list() -> None:
+    found = blocks_of(line("Do this in turn:", 100, right=500), line("1. Read.", 118), line("2. Ask.", 131))
+    assert found == [("text", "Do this in turn:"), ("list_item", "1. Read."), ("list_item", "2. Ask.")]
+
+
+def test_columns_are_not_mixed() -> None:
+    found = blocks_of(
+        line("left a", 100), line("right a", 100, left=320), line("left b", 113), line("right b", 113, left=320)
+    )
+    assert sorted(found) == [("text", "left a left b"), ("text", "right a right b")]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(min_size=1, max_size=30),
+            st.floats(0, 800),
+            st.floats(0, 500),
+            st.sampled_from([8.0, 10.0, 13.0]),
+        ),
+        max_size=12,
+    )
+)
+def test_every_cell_with_text_is_in_exactly_one_block(cells: list[tuple[str, float, float, float]]) -> None:
+    given_cells = [line(text, top, left, size) for text, top, left, size in cells]
+    blocks = PageRules(Typography(), 1, 842).blocks(given_cells)
+    placed = sorted(index for block in blocks for index in block.cells)
+    assert placed == [index for index, (_, text) in enumerate(given_cells) if text.strip()]
+
+
+def grid_lines(columns: list[float], rows: list[float]) -> list[Box]:
+    level = [Box(columns[0], y, columns[-1], y) for y in rows]
+    return level + [Box(x, rows[0], x, rows[-1]) for x in columns]
+
+
+@given(st.integers(2, 5), st.integers(2, 6), st.floats(8, 90), st.floats(8, 40))
+def test_grid_has_a_cell_a_slot(columns: int, rows: int, width: float, height: float) -> None:
+    lines = grid_lines([50 + width * n for n in range(columns)], [90 + height * n for n in range(rows)])
+    grids = ruled_grids(lines)
+    cells = (columns - 1) * (rows - 1)
+    assert [len(grid.cells) for grid in grids] == ([cells] if cells > 1 else [])
+
+
+def test_missing_line_merges_cells() -> None:
+    lines = [*grid_lines([0, 100], [0, 20, 40]), Box(50, 20, 50, 40)]
+    (grid,) = ruled_grids(lines)
+    assert [(cell.row, cell.column, cell.row_end, cell.column_end) for cell in grid.cells] == [
+        (0, 0, 1, 2),
+        (1, 0, 2, 1),
+        (1, 1, 2, 2),
+    ]
+
+
+def test_table_open_at_its_sides() -> None:
+    (grid,) = ruled_grids([Box(0, y, 100, y) for y in (0, 20, 40)] + [Box(50, 0, 50, 40)])
+    assert len(grid.cells) == 4
+
+
+def test_lines_that_are_no_table() -> None:
+    assert ruled_grids([Box(0, 10, 500, 10), Box(0, 400, 500, 400)]) == []
+    assert ruled_grids(grid_lines([0, 100], [0, 50])) == []
+
+
+def test_words_are_read_line_by_line() -> None:
+    words = [(Box(30, 0, 50, 10), "two"), (Box(0, 1, 20, 10), "one"), (Box(0, 12, 20, 22), "three")]
+    assert rows_of_words(words) == ["one two", "three"]
+
+
+def test_running_heads_by_text_and_by_place() -> None:
+    def page(number: int) -> Page:
+        head = Run(72, 30, 200, 38, 38, 8, False, f"Chapter {number}" if number < 4 else "Summary")
+        body = [Run(72, y, 500, y + 10, y + 10, 10, False, "body text " * 5) for y in range(100, 200, 13)]
+        return Page(842, [head, *body, Run(300, 800, 310, 808, 808, 10, False, str(number))])
+
+    typography = describe({number: page(number) for number in range(1, 5)})
+    assert [len(bands) for bands in typography.furniture.values()] == [2, 2, 2, 2]
+    assert typography.line_step == pytest.approx(1.3)
+
+
+def test_first_body_line_is_no_running_head() -> None:
+    pages = {
+        n: Page(842, [Run(72, 60, 500, 70, 70, 10, False, f"Body text of {word}")]) for n, word in ((1, "a"), (2, "b"))
+    }
+    assert describe(pages).furniture == {1: [], 2: []}
+
+
+# From here on: real PDFs through Docling.
+
+
+def chunks_of(path: Path) -> list[Chunk]:
+    converter = Converter(ConvertConfig(documents=path.parent, layout="rules"))
+    return document_chunks(converter.convert(Source(path, path.name, "pdf")).document, path.name, 2000)
+
+
+def test_typography_of_a_real_file(tmp_path: Path) -> None:
+    samples.write_handbook(tmp_path / "a.pdf")
+    typography = read_typography(tmp_path / "a.pdf")
+    assert (typography.body_size, typography.line_step, typography.bold_headings) == (10.0, 1.3, True)
+    assert all(len(bands) == 2 for bands in typography.furniture.values())
+
+
+def test_list_item_cut_by_a_page_break(tmp_path: Path) -> None:
+    note = "Ask which step to undo first and why, " * 12 + "and wait for the answer."
+    story: list[Flowable] = [
+        Paragraph("Title", samples.CHAPTER),
+        Spacer(1, 590),
+        samples.bullet(note),
+        samples.bullet("Next."),
+    ]
+    samples.write_pdf(tmp_path / "a.pdf", story, head="Head")
+    (chunk,) = chunks_of(tmp_path / "a.pdf")
+    assert chunk.items == [note, "Next."]
+
+
+def test_two_columns(tmp_path: Path) -> None:
+    story: list[Flowable] = [Paragraph("Left", samples.SECTION)]
+    story += [Paragraph(f"Paragraph {number}. {samples.STATEMENT}", samples.BODY) for number in range(24)]
+    samples.write_columns(tmp_path / "a.pdf", story)
+    paragraphs = [text for chunk in chunks_of(tmp_path / "a.pdf") for text in chunk.text.split("\n\n")]
+    starts = [text.split(".")[0] for text in paragraphs if text.startswith("Paragraph")]
+    assert starts == [f"Paragraph {number}" for number in range(24)]
+
+
+def test_table_over_two_pages_keeps_all_rows(tmp_path: Path) -> None:
+    rows = [["Problem", "Answer"], *([f"1.{n}", f"x = {n}"] for n in range(1, 61))]
+    table = Table(rows, repeatRows=1, style=TableStyle([("GRID", (0, 0), (-1, -1), 0.5, colors.black)]))
+    samples.write_pdf(tmp_path / "a.pdf", [Paragraph("Key", samples.SECTION), table])
+    text = "\n".join(chunk.text for chunk in chunks_of(tmp_path / "a.pdf"))
+    assert [n for n in range(1, 61) if f"| 1.{n} | x = {n} |" in text] == list(range(1, 61))
+
+
+def test_cells_of_several_lines_and_merged_cells(tmp_path: Path) -> None:
+    long = Paragraph("A cell that is so long that it has to be set in several lines of text.", samples.BODY)
+    style = TableStyle([("GRID", (0, 0), (-1, -1), 0.5, colors.black), ("SPAN", (0, 0), (1, 0))])
+    table = Table([["Both columns", ""], ["Short", long]], colWidths=[80, 120], style=style)
+    samples.write_pdf(tmp_path / "a.pdf", [Paragraph("Key", samples.SECTION), table])
+    (chunk,) = chunks_of(tmp_path / "a.pdf")
+    assert chunk.text.splitlines()[2] == f"| Short | {long.text} |"
+    assert chunk.text.startswith("| Both columns | Both columns |")
+
+
+@pytest.mark.skipif(not DEJAVU.is_dir(), reason="the DejaVu fonts are not installed")
+def test_embedded_fonts(tmp_path: Path) -> None:
+    pdfmetrics.registerFont(TTFont("DejaVu", DEJAVU / "DejaVuSans.ttf"))
+    pdfmetrics.registerFont(TTFont("DejaVu-Bold", DEJAVU / "DejaVuSans-Bold.ttf"))
+    body, bold = (ParagraphStyle(name, fontName=name, fontSize=10, leading=14) for name in ("DejaVu", "DejaVu-Bold"))
+    title = ParagraphStyle("title", parent=bold, fontSize=14, spaceAfter=8)
+    story: list[Flowable] = [Paragraph("Größe", title), Paragraph("Zwölf Äpfel kosten 6 €. " * 12, body)]
+    story += [Paragraph("Hinweis", bold), Paragraph("Frage nach √4.", body, bulletText="•"), PageBreak()]
+    samples.write_pdf(tmp_path / "a.pdf", [*story, Paragraph("Ende", title), Paragraph("Schluss.", body)])
+    first, second = chunks_of(tmp_path / "a.pdf")
+    assert (first.headings, first.items, second.headings, second.page) == (["Größe"], ["Frage nach √4."], ["Ende"], 2)
+    assert "Hinweis" in first.text

@@ -1,0 +1,314 @@
+"""The endpoint engine against a chat server on a socket of this machine.
+
+Real here: the socket, the HTTP, OpenAI's own client with its retries. Not real: the server's answers, which a script
+decides; it waits only as long as its `retry-after-ms` says, so the client's own growing pauses are not seen.
+"""
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from tuning_room.engines import Reply, Sampling
+from tuning_room.engines.endpoint import EndpointEngine
+from tuning_room.errors import EngineError
+from tuning_room.records import Message
+
+SAMPLING = Sampling(max_tokens=8, temperature=0.5, seed=4)
+KEY = "sk-very-secret-0123456789"
+Script = Callable[[dict[str, Any], int], tuple[int, Any]]
+
+
+class ScriptedServer(ThreadingHTTPServer):
+    """Answers each request as `script(body, attempt)` says: a status and a body."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: Script = lambda body, attempt: (200, completion("fine"))
+        self.delay = 0.0
+        self.lock = threading.Lock()
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str] = []
+        self.under_way = self.most_under_way = 0
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def attempts(self, body: dict[str, Any]) -> int:
+        return self.requests.count(body)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: ScriptedServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._send(200, {"object": "list", "data": [{"id": n, "object": "model"} for n in ("tiny", "tutor")]})
+
+    def do_POST(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with server.lock:
+            server.requests.append(body)
+            server.keys.append(self.headers["authorization"])
+            server.under_way += 1
+            server.most_under_way = max(server.most_under_way, server.under_way)
+            status, answer = server.script(body, server.attempts(body))
+        time.sleep(server.delay)
+        with server.lock:
+            server.under_way -= 1
+        self._send(status, answer)
+
+    def _send(self, status: int, answer: Any) -> None:
+        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        kind = "text/event-stream" if content.startswith(b"data:") else "application/json"
+        self.send_response(status)
+        self.send_header("content-type", "text/html" if content.startswith(b"<") else kind)
+        self.send_header("content-length", str(len(content)))
+        self.send_header("retry-after-ms", "1")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_args: Any) -> None:
+        """Keep the tests' output quiet."""
+
+
+def completion(text: Any, finish: str = "stop", **more: Any) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return {"id": "1", "object": "chat.completion", "created": 0, "choices": [choice], "usage": usage, **more}
+
+
+def refused(message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+
+
+def dialogue(text: str) -> list[Message]:
+    return [Message(role="user", content=text)]
+
+
+def said(body: dict[str, Any]) -> str:
+    return str(body["messages"][-1]["content"])
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def engine(server: ScriptedServer) -> EndpointEngine:
+    return EndpointEngine(server.address, "tiny", concurrency=3, timeout=5, retries=3)
+
+
+def test_replies_stand_in_the_order_of_the_dialogues(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.script = lambda body, attempt: (200, completion(f" {said(body)}! ", "length"))
+    heard: dict[int, Reply] = {}
+    threads: set[int] = set()
+
+    def on_reply(index: int, reply: Reply) -> None:
+        heard[index] = reply
+        threads.add(threading.get_ident())
+
+    replies = engine.complete("tiny", [dialogue(str(n)) for n in range(20)], SAMPLING, on_reply)
+    assert replies == [Reply(f"{n}!", "length", 5, 2) for n in range(20)]
+    assert heard == dict(enumerate(replies))
+    assert threads == {threading.get_ident()}
+
+
+def test_the_request_says_all_that_sampling_says(server: ScriptedServer, engine: EndpointEngine) -> None:
+    engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    messages = [{"role": "user", "content": "Hello"}]
+    wanted = {"model": "tiny", "messages": messages, "max_tokens": 8, "temperature": 0.5, "seed": 4}
+    assert server.requests == [wanted]
+
+
+def test_no_more_requests_are_under_way_than_allowed(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.delay = 0.05
+    engine.complete("tiny", [dialogue(str(n)) for n in range(12)], SAMPLING)
+    assert server.most_under_way == 3
+
+
+def test_no_dialogues_are_no_requests(server: ScriptedServer, engine: EndpointEngine) -> None:
+    assert engine.complete("tiny", [], SAMPLING) == []
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(server: ScriptedServer, engine: EndpointEngine, status: int) -> None:
+    server.script = lambda body, attempt: (200, completion("fine")) if attempt == 3 else (status, refused("busy"))
+    assert engine.complete("tiny", [dialogue("Hello")], SAMPLING)[0].text == "fine"
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_stays_busy_is_an_error(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.script = lambda body, attempt: (503, refused("come back later"))
+    with pytest.raises(EngineError, match=r"answered 503.*come back later"):
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(("status", "hint"), [(400, ""), (401, "API_KEY"), (404, "/v1"), (422, "")])
+def test_another_refusal_is_final(server: ScriptedServer, engine: EndpointEngine, status: int, hint: str) -> None:
+    server.script = lambda body, attempt: (status, refused("too long"))
+    engine.key_variable = "API_KEY"
+    with pytest.raises(EngineError) as caught:
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert f"{server.address}: answered {status} (too long)" in str(caught.value)
+    assert hint in caught.value.hint
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>a login page</html>",
+        b"{broken",
+        b"",
+        b"null",
+        b"[1]",
+        b'"text"',
+        {},
+        {"choices": []},
+        {"choices": {}},
+        {"choices": "none"},
+        {"choices": [None]},
+        {"choices": [{"index": 0}]},
+        completion(None),
+        completion({"text": "no"}),
+        completion("half a", "content_filter"),
+    ],
+)
+def test_what_is_no_chat_completion_is_an_error(server: ScriptedServer, engine: EndpointEngine, answer: Any) -> None:
+    server.script = lambda body, attempt: (200, answer)
+    with pytest.raises(EngineError, match=server.address):
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+
+
+def test_a_server_that_does_not_count_is_understood(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.script = lambda body, attempt: (200, completion("fine", usage=None))
+    assert engine.complete("tiny", [dialogue("Hello")], SAMPLING) == [Reply("fine", "stop", 0, 0)]
+
+
+def test_the_first_failure_ends_the_rest(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.delay = 0.02
+    server.script = lambda body, attempt: (400, refused("no")) if said(body) == "2" else (200, completion("fine"))
+    with pytest.raises(EngineError, match="answered 400"):
+        engine.complete("tiny", [dialogue(str(n)) for n in range(60)], SAMPLING)
+    assert len(server.requests) < 20
+
+
+def test_failures_stand_where_the_replies_would(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.script = lambda body, attempt: (400, refused("odd")) if int(said(body)) % 2 else (200, completion("even"))
+    heard: list[int] = []
+    found = engine.try_complete(
+        "tiny", [dialogue(str(n)) for n in range(6)], SAMPLING, lambda index, reply: heard.append(index)
+    )
+    assert [isinstance(outcome, EngineError) for outcome in found] == [False, True] * 3
+    assert sorted(heard) == [0, 2, 4]
+
+
+def test_an_error_in_the_callback_is_the_callers(engine: EndpointEngine) -> None:
+    def on_reply(_index: int, _reply: Reply) -> None:
+        raise KeyError("disk full")
+
+    with pytest.raises(KeyError, match="disk full"):
+        engine.complete("tiny", [dialogue(str(n)) for n in range(10)], SAMPLING, on_reply)
+
+
+def test_it_works_inside_a_running_event_loop(engine: EndpointEngine) -> None:
+    async def inside() -> list[Reply]:
+        return engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+
+    assert asyncio.run(inside())[0].text == "fine"
+
+
+def test_a_server_that_is_too_slow_is_an_error(server: ScriptedServer) -> None:
+    server.delay = 0.5
+    engine = EndpointEngine(server.address, "tiny", timeout=0.1, retries=0)
+    with pytest.raises(EngineError, match=r"no answer within 0\.1 s"):
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+
+
+def test_nobody_at_the_address_is_an_error() -> None:
+    engine = EndpointEngine("http://127.0.0.1:9/v1", "tiny", retries=0)
+    for attempt in (
+        lambda: engine.complete("tiny", [dialogue("Hello")], SAMPLING),
+        lambda: list(engine.stream("tiny", dialogue("Hello"), SAMPLING)),
+        lambda: EndpointEngine("http://127.0.0.1:9/v1", retries=0).models(),
+    ):
+        with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/v1: cannot be reached"):
+            attempt()
+
+
+@pytest.mark.parametrize("address", ["", "localhost:8000/v1", "ftp://host/v1", "http://"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(EngineError, match="not an http address"):
+        EndpointEngine(address)
+
+
+def test_the_key_comes_from_its_variable_and_is_never_said(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MY_KEY", KEY)
+    server.script = lambda body, attempt: (401, refused(f"the key {KEY} is wrong"))
+    engine = EndpointEngine(server.address, "tiny", key_variable="MY_KEY")
+    with pytest.raises(EngineError) as caught:
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert server.keys == [f"Bearer {KEY}"]
+    assert KEY not in str(caught.value)
+    assert KEY not in repr(vars(engine))
+    assert KEY not in caplog.text
+
+
+def test_a_password_in_the_address_is_never_said() -> None:
+    engine = EndpointEngine("http://ada:geheim@127.0.0.1:9/v1", "tiny", retries=0)
+    with pytest.raises(EngineError) as caught:
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert "geheim" not in str(caught.value)
+
+
+def test_models_are_those_given_or_those_the_server_lists(server: ScriptedServer, engine: EndpointEngine) -> None:
+    assert engine.models() == ["tiny"]
+    assert EndpointEngine(server.address).models() == ["tiny", "tutor"]
+
+
+def streamed(*pieces: str) -> bytes:
+    deltas = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+    return b"".join(b"data: " + json.dumps(delta).encode() + b"\n\n" for delta in [*deltas, {"choices": []}])
+
+
+def test_a_stream_comes_in_pieces(server: ScriptedServer, engine: EndpointEngine) -> None:
+    server.script = lambda body, attempt: (200, streamed("What ", "", "now?") + b"data: [DONE]\n\n")
+    assert list(engine.stream("tiny", dialogue("Hello"), SAMPLING)) == ["What ", "now?"]
+    assert server.requests[0]["stream"] is True
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        streamed("What ") + b'data: {"error": {"message": "out of memory"}}\n\n',
+        streamed("What ") + b"data: {broken\n\n",
+        b"<html>a login page</html>",
+    ],
+)
+def test_a_stream_that_breaks_is_an_error(server: ScriptedServer, engine: EndpointEngine, answer: bytes) -> None:
+    server.script = lambda body, attempt: (200, answer)
+    with pytest.raises(EngineError, match=server.address):
+        list(engine.stream("tiny", dialogue("Hello"), SAMPLING))

@@ -1,0 +1,30 @@
+"""The names under which models are served; pure functions, nothing is missing here."""
+
+from pathlib import Path
+
+import pytest
+
+from tuning_room.engines.naming import adapter_name, base_name
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("embedded:smollm2-135m", "smollm2-135m"),
+        ("HuggingFaceTB/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct"),
+        ("gpt2", "gpt2"),
+        ("/models/my model/", "my model"),
+        ("models/a:b", "a:b"),
+    ],
+)
+def test_a_base_model_has_the_last_part_of_its_reference_as_its_name(reference: str, name: str) -> None:
+    assert base_name(reference) == name
+
+
+def test_the_folder_one_stands_in_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert base_name(".") == tmp_path.name
+
+
+def test_an_adapter_is_named_after_its_weights() -> None:
+    assert adapter_name("socratic-tutor", "0123456789abcdef" * 4) == "socratic-tutor-01234567"

@@ -1,0 +1,179 @@
+"""Starting, watching and stopping a vLLM server.
+
+Real here: the process, its log, its workers, HTTP. Not real: vLLM, whose place a short script takes that is handed the
+same command line and answers with the same shapes; tests/functional/test_vllm.py starts vLLM itself.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuning_room.engines.vllm import Settings, VllmEngine, VllmServer, allowed_rank, free_port
+from tuning_room.errors import EngineError, MissingPrerequisiteError
+
+SERVER = """
+import json, os, subprocess, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+folder, arguments = Path(sys.argv[1]), sys.argv[2:]
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+names = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "HF_HUB_OFFLINE", "PYTHONPATH")
+seen = {"arguments": arguments, "environment": {name: os.environ.get(name) for name in names}}
+(folder / "seen.json").write_text(json.dumps({**seen, "processes": [os.getpid(), worker.pid]}))
+print("loading weights", flush=True)
+if (folder / "broken").exists():
+    sys.exit("ValueError: no kernel for this CPU")
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(503 if (folder / "slow").exists() else 200, {})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if self.path == "/v1/load_lora_adapter":
+            known = body["lora_name"] in arguments
+            return self.answer(400 if known else 200, "already loaded" if known else "Success")
+        shift = 0.1 if body["model"].startswith("tutor") else 0.0
+        top = [{"token": "What", "logprob": -1.0 - shift}, {"token": "The", "logprob": -2.0}]
+        self.answer(200, {"choices": [{"logprobs": {"content": [{"top_logprobs": top}]}}]})
+
+    def answer(self, status, body):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+HTTPServer(("127.0.0.1", int(arguments[arguments.index("--port") + 1])), Handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """An executable that takes the place of the python of vLLM's environment."""
+    (tmp_path / "server.py").write_text(SERVER)
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/server.py {tmp_path} "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def server(python: Path, *adapters: str, **settings: Any) -> VllmServer:
+    chosen = Settings(python=python, start_timeout=20)._replace(**settings)
+    return VllmServer(Path("/model"), "tiny", {name: Path("/adapter") for name in adapters}, chosen, notes.append)
+
+
+notes: list[str] = []
+
+
+def seen(python: Path) -> Any:
+    return json.loads((python.parent / "seen.json").read_text())
+
+
+def running(pids: list[int]) -> list[int]:
+    deadline = time.monotonic() + 5
+    while left := [pid for pid in pids if is_running(pid)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_it_is_started_with_the_adapter_and_stopped_with_its_workers(
+    python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "src")
+    with server(python, "tutor-01234567", max_lora_rank=12) as started:
+        line = " ".join(seen(python)["arguments"])
+        assert started.address == f"http://127.0.0.1:{started.port}/v1"
+    assert line.startswith("-m vllm.entrypoints.openai.api_server --model /model --served-model-name tiny ")
+    assert "--dtype float32 --max-model-len 2048 " in line
+    assert "--enable-lora --max-lora-rank 16" in line
+    assert line.endswith("--lora-modules tutor-01234567=/adapter")
+    assert seen(python)["environment"] == {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "False",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": None,
+    }
+    assert running(seen(python)["processes"]) == []
+
+
+def test_an_adapter_is_loaded_at_runtime_under_a_new_name_only(python: Path, tmp_path: Path) -> None:
+    with server(python, "tutor-1", updatable=True) as started:
+        started.load_adapter("tutor-2", tmp_path)
+        assert list(started.adapters) == ["tutor-1", "tutor-2"]
+        started.adapters["tutor-1=/adapter"] = tmp_path
+        with pytest.raises(EngineError, match=r"'tutor-1=/adapter' was not loaded.*already loaded"):
+            started.load_adapter("tutor-1=/adapter", tmp_path)
+
+
+def test_an_adapter_that_changes_nothing_is_an_error(python: Path) -> None:
+    with pytest.raises(EngineError, match="'idle-1' is served but answers like the base model"):
+        server(python, "idle-1").start()
+    assert running(seen(python)["processes"]) == []
+
+
+def test_a_server_that_dies_shows_its_last_words(python: Path) -> None:
+    (python.parent / "broken").touch()
+    with pytest.raises(EngineError, match=r"(?s)did not start.*loading weights.*no kernel for this CPU"):
+        server(python).start()
+    assert running(seen(python)["processes"]) == []
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped(python: Path) -> None:
+    (python.parent / "slow").touch()
+    with pytest.raises(EngineError, match=r"(?s)not ready after 1 s.*loading weights"):
+        server(python, start_timeout=1.0).start()
+    assert running(seen(python)["processes"]) == []
+
+
+def test_an_error_in_the_block_stops_the_server(python: Path) -> None:
+    with pytest.raises(KeyError), server(python):
+        raise KeyError
+    assert running(seen(python)["processes"]) == []
+
+
+def test_the_server_ends_with_its_engine(python: Path) -> None:
+    engine = VllmEngine(server(python, "tutor-1"))
+    assert engine.models() == ["tiny", "tutor-1"]
+    assert is_running(seen(python)["processes"][0])
+    del engine
+    assert running(seen(python)["processes"]) == []
+
+
+def test_without_the_environment_the_way_to_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingPrerequisiteError, match="make vllm"):
+        server(tmp_path / "bin" / "python").start()
+
+
+@pytest.mark.parametrize(("rank", "allowed"), [(1, 8), (8, 8), (9, 16), (65, 128), (257, 320), (512, 512)])
+def test_ranks_are_rounded_up_to_what_vllm_allows(rank: int, allowed: int) -> None:
+    assert allowed_rank(rank) == allowed
+
+
+def test_a_rank_above_all_is_refused() -> None:
+    with pytest.raises(EngineError, match="up to 512"):
+        allowed_rank(513)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("0.0.0.0", "http://127.0.0.1:81/v1"), ("::", "http://[::1]:81/v1"), ("ada", "http://ada:81/v1")],
+)
+def test_the_address_is_one_that_can_be_asked(tmp_path: Path, host: str, address: str) -> None:
+    assert server(tmp_path, host=host, port=81).address == address
+
+
+def test_a_free_port_is_one(tmp_path: Path) -> None:
+    assert 1024 < free_port("127.0.0.1") < 65536

@@ -1,0 +1,104 @@
+"""What the report reads, and when it refuses: parts of a run folder that do not belong together.
+
+Real: all reading and checking. Fabricated: the run folder.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, StageError, TuningRoomError
+from tuning_room.records import read_json, write_json
+from tuning_room.report import ReportConfig, run
+from tuning_room.workspace import Workspace
+
+
+def refused(workspace: Workspace, config: ReportConfig, kind: type[TuningRoomError]) -> str:
+    """Return the message with which the stage refuses; nothing may have been written."""
+    with pytest.raises(kind) as caught:
+        run(config, workspace)
+    assert caught.value.hint
+    assert not workspace.report_html.exists()
+    assert not workspace.report_json.exists()
+    return str(caught.value)
+
+
+def changed(path: Path, change: Callable[[Any], None]) -> None:
+    content = read_json(path)
+    change(content)
+    write_json(path, content)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["evaluation/results.json", "evaluation/samples/baked.attacks.jsonl", "training/metrics.jsonl",
+     "adapter/tuning_room.json", "prompt.md"],
+)  # fmt: skip
+def test_missing_input_is_named(workspace: Workspace, config: ReportConfig, name: str) -> None:
+    (workspace.root / name).unlink()
+    assert name in refused(workspace, config, MissingInputError)
+
+
+def test_results_without_a_field_are_refused_by_its_name(workspace: Workspace, config: ReportConfig) -> None:
+    changed(workspace.results, lambda results: results.pop("tokens"))
+    assert "results.json: tokens" in refused(workspace, config, DataError)
+
+
+def test_results_of_another_schema_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    changed(workspace.results, lambda results: results.update(schema_version=2))
+    assert "schema_version" in refused(workspace, config, DataError)
+
+
+def test_results_with_a_new_field_are_read(workspace: Workspace, config: ReportConfig) -> None:
+    changed(workspace.results, lambda results: results.update(energy=3))
+    assert run(config, workspace).verdict == "iterate"
+
+
+def test_broken_sample_is_refused_with_its_line(workspace: Workspace, config: ReportConfig) -> None:
+    path = workspace.evaluation / "samples" / "base.problems.jsonl"
+    path.write_text(path.read_text() + "{not json\n")
+    assert "base.problems.jsonl:41" in refused(workspace, config, DataError)
+
+
+def test_loss_that_is_no_number_is_refused_with_its_line(workspace: Workspace, config: ReportConfig) -> None:
+    with workspace.metrics.open("a") as out:
+        out.write(json.dumps({"step": 231, "loss": float("nan")}) + "\n")
+    assert "metrics.jsonl:231" in refused(workspace, config, DataError)
+
+
+def test_results_of_another_adapter_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    changed(workspace.adapter / "tuning_room.json", lambda card: card.update(adapter_digest="0badcafe" * 8))
+    message = refused(workspace, config, AdapterMismatchError)
+    assert "3f2a9c0d" in message and "0badcafe" in message
+
+
+def test_results_under_another_full_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    config.full_prompt.write_text("You do something else.")
+    assert "prompted was measured with another system prompt" in refused(workspace, config, StageError)
+
+
+def test_results_under_another_short_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    other = config.model_copy(update={"short_prompt": "You are somebody else."})
+    assert "baked was measured" in refused(workspace, other, StageError)
+
+
+def test_samples_that_results_do_not_count_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    path = workspace.evaluation / "samples" / "baked.problems.jsonl"
+    path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    assert "of 39 replies" in refused(workspace, config, StageError)
+
+
+def test_samples_of_other_items_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    path = workspace.evaluation / "samples" / "prompted.problems.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[0]["item"] = "problem-000"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "not the items of the other arms" in refused(workspace, config, StageError)
+
+
+def test_prompt_that_is_not_utf8_is_refused(workspace: Workspace, config: ReportConfig) -> None:
+    config.full_prompt.write_bytes(b"\xff\xfe\x00")
+    assert "not UTF-8" in refused(workspace, config, DataError)

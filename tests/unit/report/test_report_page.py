@@ -1,0 +1,168 @@
+"""The page as HTML: whole, self-contained, escaped, readable.
+
+Real: the page that the stage writes, read by the standard library's parser. Fabricated: the run behind it; some of
+its replies try to break out.
+"""
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from report_samples import FULL, SCRIPT, report_config
+
+from tuning_room.report import run
+from tuning_room.workspace import Workspace
+
+VOID = {"meta", "link", "br", "img", "circle", "rect", "line", "path", "polyline"}
+CSS = Path(__file__).parents[3] / "src" / "tuning_room" / "report" / "report.css"
+
+
+class Page(HTMLParser):
+    """Keeps tags, attributes and text, and checks that every element is closed in its turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[tuple[str, str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.text.append((self.open[-1], data))
+
+    def values(self, name: str) -> list[str]:
+        return [str(attributes[name]) for _, attributes in self.tags if name in attributes]
+
+
+@pytest.fixture(scope="module")
+def parsed(page: str) -> Page:
+    return Page(page)
+
+
+def test_page_closes_every_element(parsed: Page) -> None:
+    assert parsed.open == []
+
+
+def test_page_asks_nothing_of_a_network(parsed: Page, page: str) -> None:
+    assert [value for name in ("src", "srcset", "action", "data", "poster") for value in parsed.values(name)] == []
+    assert all(value.startswith("#") or value == "data:," for value in parsed.values("href"))
+    assert not re.search(r"url\(|@import|https?://", page)
+
+
+def test_page_forbids_scripts_and_requests_to_itself(parsed: Page) -> None:
+    policy = next(a["content"] for t, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None and policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert "script-src" not in policy
+
+
+def test_hostile_reply_is_shown_as_text(parsed: Page, page: str) -> None:
+    assert {"script", "img", "b"}.isdisjoint(tag for tag, _ in parsed.tags)
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+    assert SCRIPT in [text for tag, text in parsed.text if tag == "p"]
+    assert "&lt;script&gt;" in page
+    assert FULL.strip() in [text for tag, text in parsed.text]
+
+
+@pytest.mark.parametrize("hostile", ['"><script>x</script>', "</style><script>x</script>", "{{ 7 * 7 }}{% raw %}"])
+def test_hostile_recipe_is_shown_as_text(workspace: Workspace, hostile: str) -> None:
+    run(report_config(workspace.root, recipe=hostile, description=hostile, model=hostile), workspace)
+    parsed = Page(workspace.report_html.read_text())
+    assert "script" not in [tag for tag, _ in parsed.tags]
+    assert hostile in [text for tag, text in parsed.text if tag == "h1"]
+
+
+def test_sections_stand_in_order_and_links_lead_to_them(parsed: Page) -> None:
+    sections = [a["id"] for tag, a in parsed.tags if tag == "section"]
+    assert sections == [
+        "verdict", "arms", "difference", "tokens", "training", "data", "examples", "failures", "lineage", "prompts",
+    ]  # fmt: skip
+    identifiers = parsed.values("id")
+    assert len(identifiers) == len(set(identifiers))
+    links = {href[1:] for href in parsed.values("href") if href.startswith("#")}
+    assert links == set(sections)
+    assert set(parsed.values("aria-labelledby")) <= set(identifiers)
+
+
+def test_headings_skip_no_level(parsed: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in parsed.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_tables_name_their_rows_and_columns(parsed: Page) -> None:
+    assert all(a.get("scope") in ("col", "row", "rowgroup") for tag, a in parsed.tags if tag == "th")
+    scrolling = [a for _, a in parsed.tags if a.get("class") == "scroll"]
+    assert len(scrolling) == sum(tag == "table" for tag, _ in parsed.tags)
+    assert all(a.get("tabindex") == "0" and a.get("aria-label") for a in scrolling)
+
+
+def test_details_can_be_opened_by_keyboard(parsed: Page) -> None:
+    tags = [tag for tag, _ in parsed.tags]
+    after = [tags[place + 1] for place, tag in enumerate(tags) if tag == "details"]
+    assert len(after) == 3
+    assert set(after) == {"summary"}
+
+
+def test_every_rate_drawn_stands_in_the_table(parsed: Page, page: str) -> None:
+    drawn = re.findall(r'<span class="value">(.*?)</span>', page)
+    cells = "".join(re.findall(r'<table class="rates">.*?</table>', page, re.DOTALL))
+    assert len(drawn) == 4 * 3 * 4
+    assert all(f">{value}<" in cells for value in drawn)
+
+
+def test_short_prompt_that_is_empty_is_said_to_be_none(workspace: Workspace) -> None:
+    from tuning_room.records import read_json, write_json
+
+    results = read_json(workspace.results)
+    results["identities"]["baked"].update(system_prompt="", system_tokens=0)
+    write_json(workspace.results, results)
+    run(report_config(workspace.root, short_prompt=""), workspace)
+    assert "served without a system turn" in workspace.report_html.read_text()
+
+
+def schemes() -> list[dict[str, str]]:
+    """Return the colours of the light and of the dark scheme."""
+    blocks = re.findall(r":root \{(.*?)\}", CSS.read_text(), re.DOTALL)
+    light, dark = (dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block)) for block in blocks)
+    return [light, {**light, **dark}]
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the contrast ratio of two colours as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    low, high = sorted([luminance(first), luminance(second)])
+    return (high + 0.05) / (low + 0.05)
+
+
+TEXT = [("ink", "page"), ("ink", "card"), ("ink", "soft"), ("muted", "page"), ("muted", "card"), ("muted", "soft"),
+        ("accent", "page"), ("accent", "card"), ("good", "good-soft"), ("good", "card"), ("bad", "bad-soft"),
+        ("bad", "card"), ("warm", "card")]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_contrast_meets_wcag_aa(scheme: int) -> None:
+    colours = schemes()[scheme]
+    for text, ground in TEXT:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for arm in ("arm-0", "arm-1", "arm-2", "arm-3"):
+        assert contrast(colours[arm], colours["card"]) >= 3, arm

@@ -1,0 +1,226 @@
+"""Whole or absent, and told apart by digest. Real: the file system, and processes that are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuning_room.files import atomic_folder, atomic_writer, digest, remove_leftovers, replace_folder
+
+NAMES = st.text(st.sampled_from("abcXYZ019._- é"), min_size=1, max_size=12).filter(lambda name: name.strip(". "))
+TREES = st.dictionaries(NAMES.filter(lambda name: not name.endswith(".tmp")), st.binary(max_size=40), max_size=5)
+
+
+class Broken(Exception):
+    pass
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def read_exactly(path: Path) -> str:
+    return path.read_bytes().decode("utf-8")
+
+
+@given(old=st.none() | st.text(), pieces=st.lists(st.text()), fails_after=st.none() | st.integers(0, 5))
+def test_a_file_holds_the_old_text_or_all_of_the_new(
+    old: str | None, pieces: list[str], fails_after: int | None
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        if old is not None:
+            path.write_bytes(old.encode("utf-8"))
+        try:
+            with atomic_writer(path) as out:
+                for number, piece in enumerate(pieces):
+                    if number == fails_after:
+                        raise Broken
+                    out.write(piece)
+            expected: str | None = "".join(pieces)
+        except Broken:
+            expected = old
+        assert (read_exactly(path) if path.exists() else None) == expected
+        assert names(Path(folder)) <= {"rows.jsonl"}
+
+
+def test_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), atomic_writer(path) as out:
+        out.write("lone surrogate \ud800")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == {"a.txt"}
+
+
+def test_a_writer_makes_the_folders_above(tmp_path: Path) -> None:
+    with atomic_writer(tmp_path / "a" / "b" / "c.txt") as out:
+        out.write("x")
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "x"
+
+
+def test_until_its_end_nobody_sees_the_new_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with atomic_writer(path) as out:
+        out.write("new")
+        out.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "adapter"
+    path.mkdir()
+    (path / "stale").write_text("old")
+    with atomic_folder(path) as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "fresh").write_text("new")
+        assert names(path) == {"stale"}
+    assert names(path) == {"fresh"}
+    assert names(tmp_path) == {"adapter"}
+
+
+def test_a_folder_whose_making_fails_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "adapter"
+    path.mkdir()
+    (path / "stale").write_text("old")
+    with pytest.raises(Broken), atomic_folder(path) as folder:
+        (folder / "fresh").write_text("half")
+        raise Broken
+    assert names(path) == {"stale"}
+    assert names(tmp_path) == {"adapter"}
+
+
+def test_a_folder_takes_a_place_that_is_free(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "x").write_text("1")
+    replace_folder(new, tmp_path / "place")
+    assert names(tmp_path) == {"place"}
+
+
+KILLED_IN_A_BLOCK = """
+import os, signal, sys
+from pathlib import Path
+from tuning_room.files import atomic_folder, atomic_writer
+root = Path(sys.argv[1])
+with atomic_folder(root / "adapter") as folder, atomic_writer(root / "rows.jsonl") as out:
+    (folder / "weights").write_text("half")
+    out.write("half")
+    out.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+KILLED_BETWEEN_RENAMES = """
+import os, signal, sys
+from pathlib import Path
+from tuning_room.files import atomic_folder
+def rename(self, target):
+    os.rename(self, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+Path.rename = rename
+with atomic_folder(Path(sys.argv[1]) / "adapter") as folder:
+    (folder / "weights").write_text("half")
+"""
+
+
+@pytest.mark.parametrize("program", [KILLED_IN_A_BLOCK, KILLED_BETWEEN_RENAMES], ids=["block", "renames"])
+def test_a_killed_process_costs_nothing(program: str, tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "weights").write_text("old")
+    (tmp_path / "rows.jsonl").write_text("old")
+
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert names(tmp_path) != {"adapter", "rows.jsonl"}, "the kill left nothing to clean up"
+    remove_leftovers(tmp_path)
+
+    assert names(tmp_path) == {"adapter", "rows.jsonl"}
+    assert (tmp_path / "adapter" / "weights").read_text() == "old"
+    assert (tmp_path / "rows.jsonl").read_text() == "old"
+
+
+def test_leftovers_in_subfolders_go_and_the_rest_stays(tmp_path: Path) -> None:
+    deep = tmp_path / "evaluation" / "samples"
+    deep.mkdir(parents=True)
+    (deep / ".base.jsonl.77.tmp").write_text("half")
+    (deep / ".cards.v2.77.old").mkdir()
+    (deep / ".cards.v2.77.old" / "card").write_text("whole")
+    (deep / "kept.old").write_text("")
+    (tmp_path / ".lock").write_text("")
+    remove_leftovers(tmp_path)
+    assert names(deep) == {"kept.old", "cards.v2"}
+    assert names(tmp_path) == {"evaluation", ".lock"}
+
+
+def write_tree(root: Path, files: dict[str, bytes]) -> None:
+    root.mkdir()
+    for name, content in files.items():
+        (root / name).write_bytes(content)
+
+
+@given(files=TREES)
+def test_a_digest_depends_on_names_and_contents_alone(files: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder) / "one", Path(folder) / "other"
+        write_tree(one, files)
+        write_tree(other, dict(reversed(files.items())))
+        assert digest(one) == digest(other) != ""
+        for name, content in files.items():
+            (other / name).write_bytes(content + b"!")
+            assert digest(one) != digest(other)
+            (other / name).write_bytes(content)
+        (other / "one more").write_bytes(b"")
+        assert digest(one) != digest(other)
+
+
+def moved(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "a").rename(folder / "sub" / "a")
+
+
+def swapped(folder: Path) -> None:
+    (folder / "a").write_bytes(b"2")
+    (folder / "b").write_bytes(b"1")
+
+
+@pytest.mark.parametrize("change", [moved, swapped, lambda folder: (folder / "b").unlink()])
+def test_a_moved_swapped_or_missing_file_changes_the_digest(change: Callable[[Path], None], tmp_path: Path) -> None:
+    write_tree(tmp_path / "x", {"a": b"1", "b": b"2"})
+    before = digest(tmp_path / "x")
+    change(tmp_path / "x")
+    assert digest(tmp_path / "x") != before
+
+
+def test_what_passes_does_not_count(tmp_path: Path) -> None:
+    write_tree(tmp_path / "x", {"a": b"1"})
+    before = digest(tmp_path / "x")
+    (tmp_path / "x" / ".a.12.tmp").write_text("half")
+    (tmp_path / "x" / "__pycache__").mkdir()
+    (tmp_path / "x" / "__pycache__" / "a.pyc").write_text("")
+    assert digest(tmp_path / "x") == before
+
+
+def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
+    assert digest(tmp_path / "nowhere") == ""
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    assert digest(tmp_path / "gone") == ""
+
+
+def test_a_file_is_told_by_its_content_not_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "b").write_bytes(b"x")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b") != digest(tmp_path)
+
+
+def test_a_name_that_is_not_utf8_has_a_digest(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")).write_text("x")
+    assert digest(tmp_path)
