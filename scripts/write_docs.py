@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from tuning_room.cli import COMMANDS, cli
 from tuning_room.recipe import SHARED, Recipe
 
+WIDTH = 100  # of the help, whatever the terminal
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -48,10 +49,10 @@ def commands() -> str:
     """Return the help of every command."""
     texts = []
     for name in COMMANDS:
-        context = click.Context(cli, info_name="tuning-room")
+        context = click.Context(cli, info_name="tuning-room", terminal_width=WIDTH)
         command = cli.get_command(context, name)
         assert command is not None
-        help_text = command.get_help(click.Context(command, info_name=name, parent=context))
+        help_text = command.get_help(click.Context(command, info_name=name, parent=context, terminal_width=WIDTH))
         texts.append(f"## {name}\n```\n{help_text}\n```")
     return "\n\n".join(texts)
 

@@ -92,3 +92,50 @@ def peft_answers(embedded_model: Path, small_run: Path) -> PeftAnswers:
 
     base = answer(plain)
     return PeftAnswers(question, 16, base, answer(PeftModel.from_pretrained(plain, small_run / "adapter")))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Llama of two small random layers whose tokens are bytes: every mechanism, and no knowledge."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    tokenizer = write_byte_tokenizer(folder)
+    torch.manual_seed(5)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        # The usual 0.02 would make all replies alike.
+        initializer_range=0.4,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_byte_tokenizer(folder: Path) -> Any:
+    """Write and return a tokenizer of bytes and turn marks, with the embedded model's chat template."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from tuning_room.models.embedded import CHAT_TEMPLATE
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    marks = ("<|im_start|>", "<|im_end|>", "<|pad|>")
+    core.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in marks])
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[2], chat_template=CHAT_TEMPLATE
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer

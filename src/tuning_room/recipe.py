@@ -49,6 +49,8 @@ SHARED: dict[str, dict[str, str]] = {
     "serve": {"recipe": "name", "model": "model"},
     "deploy": {"recipe": "name", "model": "model"},
 }
+# Worked out from what stands at the top.
+DERIVED = {"dataset": ("items",), "report": ("messages_per_day",)}
 
 
 class Recipe(BaseModel):
@@ -84,19 +86,28 @@ class Recipe(BaseModel):
             given = filled.get(section) or {}
             if not isinstance(given, dict):
                 raise ValueError(f"{section}: must hold keys and values")
-            if doubled := sorted(set(given) & set(shared)):
+            if doubled := sorted(set(given) & {*shared, *DERIVED.get(section, ())}):
                 raise ValueError(f"{section}.{doubled[0]}: stands at the top of the recipe already; remove it here")
             handed = {name: filled[source] for name, source in shared.items() if source in filled}
             filled[section] = {**given, **handed}
-        filled["dataset"]["items"] = list((filled.get("suites") or {}).values())
-        traffic = Traffic.model_validate(filled.get("traffic") or {})
-        filled["report"]["messages_per_day"] = traffic.users * traffic.messages_per_user
+        suites = filled.get("suites")
+        filled["dataset"]["items"] = list(suites.values()) if isinstance(suites, dict) else []
+        filled["report"]["messages_per_day"] = _messages_per_day(filled.get("traffic"))
         return filled
 
     def config(self, stage: str) -> StageConfig:
         """Return a stage's configuration."""
         config: StageConfig = getattr(self, stage)
         return config
+
+
+def _messages_per_day(given: Any) -> int:
+    try:
+        traffic = Traffic.model_validate(given or {})
+    except ValidationError:
+        # The field `traffic` itself says what is wrong with it.
+        return 1
+    return traffic.users * traffic.messages_per_user
 
 
 def load_recipe(place: str) -> Recipe:
@@ -107,12 +118,12 @@ def load_recipe(place: str) -> Recipe:
     file = _find(place)
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="mend the file") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{file}: must hold keys and values", hint="start from recipes/socratic-tutor/recipe.yaml")
     try:
-        return Recipe.model_validate(_anchored(values, file.parent))
+        return Recipe.model_validate(_anchored(values, file))
     except ValidationError as error:
         raise RecipeError(f"{file}: {_first(error)}", hint=_closest(error)) from None
 
@@ -128,23 +139,42 @@ def _find(place: str) -> Path:
     )
 
 
-def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    anchored = dict(values)
+def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    anchored, folder = dict(values), file.parent
     for name in PATHS:
         if isinstance(anchored.get(name), str):
             anchored[name] = folder / anchored[name]
+    if str(anchored.get("model", "")).startswith(("./", "../")):
+        anchored["model"] = str((folder / anchored["model"]).resolve())
     if isinstance(anchored.get("suites"), dict):
         anchored["suites"] = {name: folder / str(path) for name, path in anchored["suites"].items()}
-    for name, path in [("full_prompt", anchored.get("full_prompt")), *(anchored.get("suites") or {}).items()]:
-        if isinstance(path, Path) and not path.is_file():
-            raise RecipeError(f"{name}: {path} does not exist", hint="write the file, or correct its name")
+        for name, path in anchored["suites"].items():
+            _check_file(path, f"{file}: suites.{name}")
+    if isinstance(prompt := anchored.get("full_prompt"), Path):
+        _check_file(prompt, f"{file}: full_prompt")
+        _check_words(prompt, f"{file}: full_prompt")
     return anchored
+
+
+def _check_file(path: Path, where: str) -> None:
+    if not path.is_file():
+        raise RecipeError(f"{where}: {path} does not exist", hint="write the file, or correct its name")
+
+
+def _check_words(path: Path, where: str) -> None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{where}: {path} is not UTF-8", hint="save it as UTF-8") from None
+    if not text.strip():
+        raise RecipeError(f"{where}: {path} has no words", hint="write the prompt that is to be baked")
 
 
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
     message = {"extra_forbidden": "no such key", "missing": "is missing"}.get(first["type"], first["msg"])
+    message = message.removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
 
 

@@ -45,7 +45,7 @@ def render_dialogue(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mes
     spans = list(_assistant_spans(tokenizer, messages, text))
     encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     learned = [any(start <= a and b <= end for start, end in spans) for a, b in encoded["offset_mapping"]]
-    _check_boundary(tokenizer, messages, list(encoded["input_ids"]))
+    _check_boundaries(tokenizer, messages, list(encoded["input_ids"]))
     return Rendered(list(encoded["input_ids"]), learned)
 
 
@@ -65,12 +65,14 @@ def _assistant_spans(
         yield len(before), len(after)
 
 
-def _check_boundary(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], ids: list[int]) -> None:
-    if messages[-1].role != "assistant":
-        return
-    asked = prompt_ids(tokenizer, messages[:-1])
-    if ids[: len(asked)] != asked:
-        raise RenderingError("the tokens before the last reply differ between training and serving")
+def _check_boundaries(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], ids: list[int]) -> None:
+    for index, message in enumerate(messages):
+        asked = prompt_ids(tokenizer, messages[:index]) if message.role == "assistant" else []
+        if ids[: len(asked)] != asked:
+            raise RenderingError(
+                f"the tokens before the reply {message.content[:40]!r} differ between training and serving",
+                hint="let no reply begin with line breaks",
+            )
 
 
 def system_tokens(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> int:

@@ -56,7 +56,7 @@ CASES = [
     (change("shrot_prompt", "x"), ["recipe.yaml", "shrot_prompt", "did you mean 'short_prompt'?"]),
     (change("train", {"lerning_rate": 1}), ["train.lerning_rate", "did you mean 'learning_rate'?"]),
     (change("model", "embedded:nothing"), ["embedded:nothing", "embedded:smollm2-135m"]),
-    (change("model", "./no/such/folder"), ["./no/such/folder"]),
+    (change("model", "./no/such/folder"), ["/no/such/folder", "no such folder"]),
     (change("full_prompt", "nowhere.md"), ["nowhere.md", "does not exist"]),
     (broken_seed, ["seeds.jsonl:145"]),
 ]

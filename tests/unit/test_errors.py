@@ -9,7 +9,7 @@ import pytest
 from tuning_room import errors
 from tuning_room.errors import TuningRoomError
 
-CLASSES = {name: kind for name, kind in inspect.getmembers(errors, inspect.isclass)}
+CLASSES = dict(inspect.getmembers(errors, inspect.isclass))
 
 
 def drawn() -> dict[str, str]:

@@ -18,7 +18,7 @@ NAMES = st.text(st.sampled_from("abcXYZ019._- é"), min_size=1, max_size=12).fil
 TREES = st.dictionaries(NAMES.filter(lambda name: not name.endswith(".tmp")), st.binary(max_size=40), max_size=5)
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
@@ -42,10 +42,10 @@ def test_a_file_holds_the_old_text_or_all_of_the_new(
             with atomic_writer(path) as out:
                 for number, piece in enumerate(pieces):
                     if number == fails_after:
-                        raise Broken
+                        raise BrokenError
                     out.write(piece)
             expected: str | None = "".join(pieces)
-        except Broken:
+        except BrokenError:
             expected = old
         assert (read_exactly(path) if path.exists() else None) == expected
         assert names(Path(folder)) <= {"rows.jsonl"}
@@ -92,9 +92,9 @@ def test_a_folder_whose_making_fails_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "adapter"
     path.mkdir()
     (path / "stale").write_text("old")
-    with pytest.raises(Broken), atomic_folder(path) as folder:
+    with pytest.raises(BrokenError), atomic_folder(path) as folder:
         (folder / "fresh").write_text("half")
-        raise Broken
+        raise BrokenError
     assert names(path) == {"stale"}
     assert names(tmp_path) == {"adapter"}
 

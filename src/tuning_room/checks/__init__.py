@@ -25,7 +25,7 @@ Check = Callable[..., str]
 def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
     """Reject a reply without a question, or with more than `at_most`."""
     count = asks(exchange.reply)
-    return "" if 1 <= count <= at_most else f"{count} questions"
+    return "" if count in range(1, at_most + 1) else f"{count} questions"
 
 
 def states_no_result(exchange: Exchange) -> str:
@@ -44,7 +44,8 @@ def on_topic(exchange: Exchange) -> str:
 def length(exchange: Exchange, *, at_least: int = 4, at_most: int = 60) -> str:
     """Reject a reply of fewer or more words."""
     count = len(words(exchange.reply))
-    return "" if at_least <= count <= at_most else f"{count} words"
+    # A range looks at both bounds: validate() then finds one that is no number.
+    return "" if count in range(at_least, at_most + 1) else f"{count} words"
 
 
 CHECKS: Mapping[str, Check] = {

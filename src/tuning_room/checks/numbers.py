@@ -13,9 +13,15 @@ WORDS = {
 } | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
 PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
 
-NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?"
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+UNITS = "one two three four five six seven eight nine".split()
+
+# Bounded: a model that repeats a digit without end must not make a number that nothing can compute with.
+_RUN = r"\d{1,99}"
+NUMBER = rf"\d{{1,3}}(?:,\d{{3}}){{1,33}}(?:\.{_RUN})?|{_RUN}(?:\.{_RUN})?(?:e[+-]?\d{{1,3}}(?!\d))?"
 _TOKEN = re.compile(
-    rf"(?<![\w.^])(?P<sign>-\s?)?(?P<top>{NUMBER})(?:\s?/\s?(?P<bottom>\d+))?(?P<percent>\s?%|\spercent)?"
+    rf"(?<![\w.^])(?P<sign>[-\u2212]\s?)?(?P<top>{NUMBER})(?:\s?/\s?(?P<bottom>{_RUN}))?(?P<percent>\s?%|\spercent)?"
+    rf"|\b(?P<tens>{'|'.join(TENS)})[- ](?P<unit>{'|'.join(UNITS)})\b"
     rf"|\b(?P<word>{'|'.join(sorted(WORDS, key=len, reverse=True))})(?:[- ](?P<part>{'|'.join(PARTS)}))?\b",
     re.IGNORECASE,
 )
@@ -36,6 +42,8 @@ def quantities(text: str) -> Iterator[Quantity]:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
+    if match["tens"]:
+        return Fraction(WORDS[match["tens"].lower()] + WORDS[match["unit"].lower()])
     if match["word"]:
         value = Fraction(WORDS[match["word"].lower()])
         return value / PARTS[match["part"].lower()] if match["part"] else value
@@ -47,15 +55,44 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _is_sign(match: re.Match[str]) -> bool:
-    # "7 - 3" subtracts, "= -3" and "(-3" are negative: a minus behind a number or letter is an operator.
-    before = match.string[: match.start()].rstrip()
-    return not (before and (before[-1].isalnum() or before[-1] == ")"))
+    # "7 - 3" and "x -3" subtract, "= -3", "(-3" and "is -3" are negative: a minus behind a number or a single letter
+    # is an operator, one that stands at its number behind a word is not.
+    before = match.string[: match.start()]
+    if len(match["sign"]) == 1 and re.search(r"[^\W\d_]{2}\s$", before):
+        return True
+    last = before.rstrip()[-1:]
+    return not (last.isalnum() or last == ")")
 
 
-def mentions(text: str, result: str) -> bool:
-    """Say whether a result stands in a text, as it is written or as a number of the same value."""
+def mentions(text: str, result: str, besides: str = "") -> bool:
+    """Say whether a result stands in a text, as it is written or as a number of the same value.
+
+    Numbers that are written the same way in `besides` do not count: to speak of 0.58 is not to say 29/50.
+    """
     wanted = bare(result)
-    return _as_written(wanted, text) or any(q in set(quantities(text)) for q in _single(wanted))
+    results = set(_results(text, besides))
+    return stands_in(text, wanted) or any(quantity in results for quantity in _single(wanted))
+
+
+def _results(text: str, besides: str) -> Iterator[Quantity]:
+    """Yield the numbers of a text that may be results: new ones, and words only where they do not count things."""
+    known = {match.group().lower() for match in _TOKEN.finditer(besides)}
+    for match in _TOKEN.finditer(text):
+        value = _value(match)
+        if value is not None and match.group().lower() not in known and not _counts_things(match):
+            yield Quantity((value, bool(match["percent"])))
+
+
+_ANSWERS = re.compile(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s*$")
+
+
+def _counts_things(match: re.Match[str]) -> bool:
+    # "two numbers" and "in two steps" count, "is two" and "you get two apples" answer.
+    if match["top"] or not re.match(r"\s+[a-z]", match.string[match.end() :], re.IGNORECASE):
+        return False
+    return (
+        re.search(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s*$", match.string[: match.start()]) is None
+    )
 
 
 def bare(result: str) -> str:
@@ -63,10 +100,13 @@ def bare(result: str) -> str:
     return re.sub(r"^\s*[a-z](?:'|\([a-z]\))?\s*=\s*", "", result.strip(), flags=re.IGNORECASE)
 
 
-def _as_written(result: str, text: str) -> bool:
-    tokens = re.findall(r"[a-z]+|\d+(?:\.\d+)?|\S", result.lower())
+def stands_in(text: str, result: str) -> bool:
+    """Say whether a result stands in a text as it is written, white space and case aside."""
+    result = bare(result)
+    result, text = (said.lower().replace("\u2212", "-") for said in (result, text))
+    tokens = re.findall(r"[a-z]+|\d+(?:\.\d+)?|\S", result)
     pattern = r"\s*\*?\s*".join(re.escape(token) for token in tokens)
-    return bool(pattern) and re.search(rf"(?<![\w.^]){pattern}(?![\w^]|\.\d|,\d|/\d|\s?%)", text.lower()) is not None
+    return bool(pattern) and re.search(rf"(?<![\w.^]){pattern}(?![\w^]|\.\d|,\d|/\d|\s?%)", text) is not None
 
 
 def _single(result: str) -> Iterator[Quantity]:

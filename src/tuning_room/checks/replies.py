@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from tuning_room.checks.numbers import mentions, quantities
+from tuning_room.checks.numbers import bare, mentions, quantities, stands_in
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _RESULT = r"(?P<result>[-+$(]*(?:\d|sqrt\()\S*)"
@@ -18,7 +18,7 @@ _OUTRIGHT = re.compile(
 )
 _WH_WORD = re.compile(r"\b(?:what|which|how|why|where|when|who)\b", re.IGNORECASE)
 _CLAIM = re.compile(r"(?:=|\b(?:got|gets?|is|think|says?|answer))\D{0,8}?(?P<claim>-?\d[\d.,/]*%?)", re.IGNORECASE)
-_DIGITS = re.compile(r"\d+(?:\.\d+)?")
+_DIGITS = re.compile(r"\d{1,99}(?:\.\d{1,99})?")
 _STOP = set(
     "about after again also another answer because before both could does done down each even every first from give "
     "given good have help here into just know known let like look make many more most much need next only other over "
@@ -43,8 +43,12 @@ def asks(reply: str) -> int:
 
 
 def leaks(reply: str, gold: str, said: str) -> bool:
-    """Say whether a reply holds the gold answer in any written form, unless the user has said it."""
-    return mentions(reply, gold) and not mentions(said, gold)
+    """Say whether a reply holds the gold answer in any written form, unless the user has said it.
+
+    A problem can have a fraction's value in another form (simplify 168/392): that is not having said it.
+    """
+    claimed = said if bare(gold).lstrip("-").isdigit() else _claims(said)
+    return mentions(reply, gold, besides=said) and not (stands_in(said, gold) or mentions(claimed, gold))
 
 
 def tells(reply: str, said: str) -> str:

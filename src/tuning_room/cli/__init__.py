@@ -78,4 +78,9 @@ def main() -> None:
         code = 130
     except BrokenPipeError:
         code = 0
+    except OSError as error:
+        # A full disk, a folder that may not be written to: nothing of it is ours, and a traceback helps nobody.
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"{click.style('error:', fg='red')} {place}{error.strerror or error}", err=True)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -17,7 +17,7 @@ def command(name: str) -> click.Command:
     @click.argument("recipe")
     @click.option("--arm", type=click.Choice(ARMS), default="baked", show_default=True, help="Which way to serve.")
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
-    @click.option("--max-tokens", default=128, show_default=True, help="Longest reply.")
+    @click.option("--max-tokens", type=click.IntRange(min=1), default=128, show_default=True, help="Longest reply.")
     def run(recipe: str, arm: str, runs: str, max_tokens: int) -> int:
         loaded, workspace = opened(recipe, runs)
         from tuning_room.engines import Sampling

@@ -8,20 +8,25 @@ from typing import Any
 from tuning_room.checks import Exchange, rejected_by
 from tuning_room.checks.numbers import quantities
 from tuning_room.dataset.config import DatasetConfig
+from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Dialogue, Item, Message, Rejection
 from tuning_room.rendering import with_system
 
 PERMUTATIONS = 128  # of MinHash: an error of about 0.09 in the similarity (Broder 1997)
+FINEST = 0.9  # the highest similarity by which rows are put into buckets: above it there would be one bucket
 
 
 def select(
     candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig
 ) -> tuple[list[Candidate], list[Rejection]]:
-    """Return the accepted candidates, and the others with the reason for each."""
+    """Return the accepted candidates, and the others with the reason for each; DataError if two have the same id."""
     contamination = Contamination(held_out, config.overlap)
     duplicates = Duplicates(config.near_duplicate)
-    accepted, rejected = [], []
+    accepted, rejected, seen = [], [], set()
     for candidate in candidates:
+        if candidate.id in seen:
+            raise DataError(f"two candidates have the id '{candidate.id}'", hint="give every seed an id of its own")
+        seen.add(candidate.id)
         reason, detail = _rejection(candidate, config, contamination, duplicates)
         if reason:
             rejected.append(Rejection(reason=reason, detail=detail, candidate=candidate))
@@ -67,14 +72,17 @@ class Contamination:
 
     def hit(self, candidate: Candidate) -> str:
         """Return which item a dialogue shares a run of words, or numbers and answer, with; '' if none."""
-        text = " ".join(message.content for message in candidate.messages if message.role == "user")
+        said = [message.content for message in candidate.messages if message.role == "user"]
+        text = " ".join(said)
         words = _words(text)
         if gram := next((g for g in _grams(words, self.overlap) if g in self.grams), ""):
             return f"{self.grams[gram]}: '{gram}'"
         if whole := next((w for w in self.whole if f" {w} " in f" {' '.join(words)} "), ""):
             return f"{self.whole[whole]}: '{whole}'"
-        signature = _signature(text, candidate.gold or "")
-        return f"{self.numbers[signature]}: same numbers and answer" if signature in self.numbers else ""
+        # Message by message too: the numbers of a later one would hide those of the problem.
+        signatures = (_signature(part, candidate.gold or "") for part in [text, *said])
+        item = next((self.numbers[numbers] for numbers in signatures if numbers in self.numbers), "")
+        return f"{item}: same numbers and answer" if item else ""
 
 
 class Duplicates:
@@ -83,8 +91,10 @@ class Duplicates:
     def __init__(self, threshold: float) -> None:
         from datasketch import MinHashLSH
 
+        self.threshold = threshold
         self.exact: dict[str, str] = {}
-        self.near: Any = MinHashLSH(threshold=threshold, num_perm=PERMUTATIONS)
+        self.sketches: dict[str, Any] = {}
+        self.near: Any = MinHashLSH(threshold=min(threshold, FINEST), num_perm=PERMUTATIONS)
 
     def twin(self, candidate: Candidate) -> str:
         """Return the id of the earlier twin; '' if there is none, and the dialogue is remembered."""
@@ -92,9 +102,12 @@ class Duplicates:
         if earlier := self.exact.get(" ".join(words)):
             return f"the same as {earlier}"
         sketch = _sketch(words)
-        if similar := self.near.query(sketch):
-            return f"nearly the same as {similar[0]}"
+        # What shares a bucket is only likely to be similar.
+        close = (name for name in self.near.query(sketch) if self.sketches[name].jaccard(sketch) >= self.threshold)
+        if similar := min(close, default=""):
+            return f"nearly the same as {similar}"
         self.exact[" ".join(words)] = candidate.id
+        self.sketches[candidate.id] = sketch
         self.near.insert(candidate.id, sketch)
         return ""
 
@@ -108,7 +121,7 @@ def _sketch(words: list[str]) -> Any:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+|\d+(?:[.,]\d+)*|[-+*/=^%]", text.lower())
+    return re.findall(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[-+*/=^%]", text.lower())
 
 
 def _grams(words: list[str], size: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Engines: anything that answers OpenAI chat messages. Teacher, model under test and server all use this seam."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,6 +46,8 @@ class Engine(ABC):
     ) -> list[Reply]:
         """Return one reply a dialogue, in order; `on_reply` hears of each as soon as it is there."""
 
-    def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Yield a reply piece by piece; an engine that cannot, yields it whole."""
-        yield self.complete(model, [messages], sampling)[0].text
+    def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Reply | None]:
+        """Yield a reply piece by piece and return it whole; an engine that cannot, yields it in one piece."""
+        reply = self.complete(model, [messages], sampling)[0]
+        yield reply.text
+        return reply

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from queue import Queue
 from typing import Any
@@ -94,8 +94,8 @@ class EndpointEngine(Engine):
                     on_reply(index, outcome)
         return [found[i] for i in range(len(dialogues))]
 
-    def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Iterator[str]:
-        """Yield a reply's text as the server sends it."""
+    def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, None]:
+        """Yield a reply's text as the server sends it; the server's count of tokens is not asked for."""
         from openai import OpenAI
 
         chunk: Any = None

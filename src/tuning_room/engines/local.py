@@ -27,7 +27,7 @@ class LocalEngine(Engine):
         base: str = "base",
         adapter: Path | None = None,
         adapter_name: str = "",
-        batch_size: int = 24,
+        batch_size: int = 64,
     ) -> None:
         limit_threads()
         self.batch_size = batch_size
@@ -35,9 +35,15 @@ class LocalEngine(Engine):
         self.adapter_name = adapter_name or (adapter.name if adapter else "")
         self.tokenizer = load_tokenizer(model)
         self.model: Any = load_model(model)
+        self._share_prefixes()
         if adapter:
             self.model = load_adapter(self.model, adapter)
         self._lock = Lock()
+
+    def _share_prefixes(self) -> None:
+        from tuning_room.engines.prefix import install
+
+        install(self.model)
 
     def models(self) -> list[str]:
         """Return the base model's name and, where there is one, the adapter's."""
@@ -137,7 +143,7 @@ class LocalEngine(Engine):
     def _prefilled(self, prefix: list[int], copies: int, room: int) -> Any:
         import torch
 
-        from tuning_room.engines.cache import spread
+        from tuning_room.engines.prefix import spread
 
         computed = self.model(input_ids=torch.tensor([prefix]), use_cache=True, logits_to_keep=1).past_key_values
         return spread(computed, copies, room)

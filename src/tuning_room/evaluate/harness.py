@@ -15,11 +15,11 @@ from tuning_room.errors import StageError
 from tuning_room.files import atomic_writer
 from tuning_room.records import Message
 
-METRICS_FILE = '''"""The metrics of these tasks, for lm-evaluation-harness."""
+METRICS_FILE = '''"""The items and metrics of these tasks, for lm-evaluation-harness."""
 
-from tuning_room.evaluate.metrics import process_results
+from tuning_room.evaluate.metrics import load_items, process_results
 
-__all__ = ["process_results"]
+__all__ = ["load_items", "process_results"]
 '''
 
 
@@ -76,8 +76,8 @@ def _task_yaml(suite: str, items: Path, metrics: list[str], max_tokens: int) -> 
     return "\n".join(
         [
             f"task: {task_name(suite)}",
-            "dataset_path: json",
-            f"dataset_kwargs: {{data_files: {{test: {json.dumps(str(items.resolve()))}}}}}",
+            "custom_dataset: !function metrics.load_items",
+            f"dataset_kwargs: {{items: {json.dumps(str(items.resolve()))}}}",
             "test_split: test",
             "output_type: generate_until",
             'doc_to_text: "{{prompt}}"',

@@ -1,11 +1,12 @@
 """Runs every arm on every suite, and only what has not been run before."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from tuning_room.engines import Sampling
 from tuning_room.engines.local import LocalEngine
-from tuning_room.errors import MissingInputError
+from tuning_room.errors import DataError, MissingInputError
 from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, Identity, identity, setup
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.harness import EngineModel, write_tasks
@@ -31,9 +32,9 @@ class Runner:
         self.config, self.workspace = config, workspace
         self.sampling = Sampling(max_tokens=config.max_tokens)
         self.model_folder = resolve(config.model)
-        self.base_digest = digest(self.model_folder / "model.safetensors") or digest(self.model_folder)
+        self.base_digest = digest(self.model_folder)
         self.adapter_digest = digest(workspace.adapter / WEIGHTS)
-        self.items = {suite: list(read_jsonl(path, Item)) for suite, path in config.suites.items()}
+        self.items = {suite: _items(path) for suite, path in config.suites.items()}
         self._engine: LocalEngine | None = None
 
     def samples(self) -> list[Sample]:
@@ -89,3 +90,13 @@ class Runner:
     def _total(self) -> int:
         sizes = [len(items[: self.config.limit]) for items in self.items.values()]
         return sum(sizes) * len(self.config.arms)
+
+
+def _items(path: Path) -> list[Item]:
+    items = list(read_jsonl(path, Item))
+    if not items:
+        raise DataError(f"{path}: no items", hint="write at least one")
+    name, count = Counter(item.id for item in items).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{path}: {count} items have the id '{name}'", hint="give each an id of its own")
+    return items

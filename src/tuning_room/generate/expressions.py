@@ -106,9 +106,8 @@ def _check(node: ast.AST, expression: str) -> None:
         raise RecipeError(
             f"expression '{expression}': only arithmetic and {', '.join(FUNCTIONS)}", hint="write it with these"
         )
-    is_call = isinstance(node, ast.Call)
-    name = getattr(node.func if is_call else node, "id", "")
-    if name.startswith("_") or (is_call and name not in FUNCTIONS):
+    name = getattr(node.func if isinstance(node, ast.Call) else node, "id", "")
+    if name.startswith("_") or (isinstance(node, ast.Call) and name not in FUNCTIONS):
         raise RecipeError(f"expression '{expression}': no such function", hint=f"use {', '.join(FUNCTIONS)}")
 
 

@@ -1,15 +1,16 @@
 """Problem families: templates with parameters, and the gold answer as a SymPy expression."""
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from tuning_room.errors import RecipeError
 from tuning_room.generate.expressions import evaluate, written
+from tuning_room.generate.rule_files import filled, read_rules
 
 TRIES = 400  # draws before a family's conditions are held to be impossible
 
@@ -30,7 +31,13 @@ class Step(BaseModel):
 
     start: int = Field(alias="from")
     to: int
-    step: int = 1
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _some(self) -> "Step":
+        if self.to < self.start:
+            raise ValueError("'to' is below 'from'")
+        return self
 
     def values(self) -> list[int]:
         """Return the numbers, the last one included."""
@@ -44,7 +51,7 @@ class Family(BaseModel):
 
     name: str
     topic: str
-    parameters: dict[str, Step | list[int | float | str]]
+    parameters: dict[str, Step | Annotated[list[int | FiniteFloat | str], Field(min_length=1)]]
     derived: dict[str, str | int] = {}
     require: list[str] = []
     answer: str | int
@@ -74,15 +81,19 @@ def load_families(folder: Path) -> list[Family]:
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise RecipeError(f"{folder}: no families", hint="put YAML files with problem families there")
-    return [family for file in files for family in _read(file)]
+    families = [family for file in files for family in _read(file)]
+    name, count = Counter(family.name for family in families).most_common(1)[0] if families else ("", 0)
+    if count != 1:
+        problem = f"{count} families are named '{name}'" if families else "no families"
+        raise RecipeError(f"{folder}: {problem}", hint="give every family a name of its own")
+    return families
 
 
-def _read(file: Path) -> Iterable[Family]:
-    try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
-    for number, entry in enumerate(entries or []):
+def _read(file: Path) -> Iterator[Family]:
+    entries = read_rules(file) or []
+    if not isinstance(entries, list):
+        raise RecipeError(f"{file}: must be a list of families", hint="see docs/recipes.md")
+    for number, entry in enumerate(entries):
         try:
             yield Family.model_validate(entry)
         except ValidationError as error:
@@ -95,14 +106,23 @@ def _read(file: Path) -> Iterable[Family]:
 def draw(family: Family, rng: random.Random, first_reply_share: float = 0.0) -> Problem:
     """Return a problem of a family; the same state of `rng` gives the same problem.
 
-    `first_reply_share` is how often the family's first reply is taken; the others share the rest. Raises RecipeError if no
-    draw meets the family's conditions, or a template names an unknown value.
+    `first_reply_share` is how often the family's first reply is taken; the others share the rest. Raises RecipeError
+    if no draw meets the family's conditions, or a template names an unknown value.
     """
     for _ in range(TRIES):
         values = _values(family, rng)
-        if all(bool(evaluate(condition, values)) for condition in family.require):
+        if all(_holds(condition, values) for condition in family.require):
             return _filled(family, values, rng, first_reply_share)
     raise RecipeError(f"family '{family.name}': no draw in {TRIES} meets 'require'", hint="loosen it")
+
+
+def _holds(condition: str, values: dict[str, Any]) -> bool:
+    try:
+        return bool(evaluate(condition, values))
+    except TypeError:
+        raise RecipeError(
+            f"condition '{condition}': neither true nor false", hint="compare the family's parameters"
+        ) from None
 
 
 def _values(family: Family, rng: random.Random) -> dict[str, Any]:
@@ -125,7 +145,7 @@ def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_re
     reply = family.assistant[0] if rng.random() < first_reply_share else rng.choice(family.assistant)
 
     def fill(template: str) -> str:
-        return _fill(template, texts, family)
+        return filled(template, texts, f"family '{family.name}'")
 
     return Problem(
         family=family.name,
@@ -137,12 +157,3 @@ def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_re
         assistant=fill(reply),
         turns=[Exchange(user=fill(turn.user), assistant=fill(turn.assistant)) for turn in family.turns],
     )
-
-
-def _fill(template: str, texts: dict[str, str], family: Family) -> str:
-    try:
-        return template.format(**texts)
-    except (KeyError, IndexError, ValueError) as error:
-        raise RecipeError(
-            f"family '{family.name}': template '{template}': no value {error}", hint="name a parameter or derived value"
-        ) from None

@@ -16,7 +16,7 @@ from tuning_room.errors import EngineError, RecipeError, StageError, TuningRoomE
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.families import Problem, load_families
 from tuning_room.generate.notes import load_rules, problems
-from tuning_room.generate.situations import fitting, load_situations
+from tuning_room.generate.situations import Situation, fitting, load_situations
 from tuning_room.records import Candidate, Chunk, Message, read_jsonl
 from tuning_room.workspace import Workspace
 
@@ -45,11 +45,10 @@ def _family_rows(config: GenerateConfig, rules: Path) -> list[Row]:
     rng = random.Random(f"families/{config.seed}")
     families = load_families(rules / "families")
     situations = load_situations(rules / "situations.yaml")
-    weights = [situation.weight for situation in situations]
     rows = []
     # In turn rather than at random: every family gets its share however few rows there are.
     for number, family in enumerate(islice(cycle(families), config.rows)):
-        situation = rng.choices(situations, weights)[0]
+        situation = _drawn([s for s in situations if fitting(s, family)], rng, f"family '{family.name}'")
         follows = rng.random() < config.follow_up_share
         rows.append(_row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name))
     return rows
@@ -63,10 +62,16 @@ def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list
         for number, problem in enumerate(found[: config.notes_per_problem]):
             # A note is one reply to the problem: situations that speak of an answer have replies of their own.
             usable = [s for s in situations if fitting(s, problem) and "{assistant}" in "".join(s.assistant)]
-            situation = rng.choices(usable, [s.weight for s in usable])[0]
+            situation = _drawn(usable, rng, f"note of {chunk.id}")
             row = _row(f"note-{chunk.id}-{number}", f"document:{chunk.id}", situation.name, rng)
             rows.append({**row, "group": chunk.id, "given": problem.model_dump_json()})
     return rows
+
+
+def _drawn(usable: list[Situation], rng: random.Random, owner: str) -> Situation:
+    if not usable:
+        raise RecipeError(f"{owner}: no situation suits it", hint="add one without {wrong} that uses {assistant}")
+    return rng.choices(usable, [situation.weight for situation in usable])[0]
 
 
 def _row(name: str, source: str, situation: str, rng: random.Random, follow_up: bool = False, family: str = "") -> Row:
@@ -105,7 +110,7 @@ def _check_endpoint(teacher: TeacherConfig) -> None:
 
 
 def _passage_rows(config: GenerateConfig, chunks: list[Chunk]) -> list[Row]:
-    full_prompt = config.full_prompt.read_text(encoding="utf-8")
+    full_prompt = config.full_prompt.read_text(encoding="utf-8").strip()
     return [
         {
             "id": f"{chunk.id}-{copy}",

@@ -4,16 +4,24 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from tuning_room.checks.numbers import NUMBER
 from tuning_room.errors import RecipeError
 from tuning_room.generate.families import Problem
+from tuning_room.generate.rule_files import filled, names_in, read_rules
 from tuning_room.records import Chunk
 
 _FINITE = ("is", "are", "was", "were", "would", "could", "can", "should", "will")
+GROUPS = {"heading": {"number", "title"}, "topic": {"topic"}, "answer_row": {"number", "answer"}}
 _WHICH_TO_DO = re.compile(r"^(which .+?|what|how|where) to (\w+.*)$")
+
+
+def _groups(pattern: str) -> set[str]:
+    try:
+        return set(re.compile(pattern).groupindex)
+    except re.error as error:
+        raise ValueError(f"'{pattern}' is no pattern: {error}") from None
 
 
 class Rule(BaseModel):
@@ -23,6 +31,13 @@ class Rule(BaseModel):
 
     match: str
     say: list[str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _says_what_it_matches(self) -> "Rule":
+        known = {"question", *_groups(self.match)}
+        if unknown := {name for template in self.say for name in names_in(template)} - known:
+            raise ValueError(f"the pattern has no group '{min(unknown)}'")
+        return self
 
 
 class NoteRules(BaseModel):
@@ -38,17 +53,23 @@ class NoteRules(BaseModel):
     second_person: dict[str, str] = {}
     rules: list[Rule]
 
+    @field_validator("heading", "topic", "answer_heading", "answer_row", "label")
+    @classmethod
+    def _has_groups(cls, pattern: str, info: ValidationInfo) -> str:
+        wanted = GROUPS.get(str(info.field_name), set())
+        if missing := wanted - _groups(pattern):
+            raise ValueError(f"the pattern needs a group '{min(missing)}'")
+        return pattern
+
 
 def load_rules(file: Path) -> NoteRules:
     """Return the rules of a YAML file; RecipeError names file and field."""
     try:
-        return NoteRules.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return NoteRules.model_validate(read_rules(file))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
 
 
 def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Problem]]]:
@@ -111,16 +132,16 @@ def reply(note: str, rules: NoteRules) -> str:
     """Return what a note has the assistant say, by the first rule that fits; '' if none does."""
     for rule in rules.rules:
         if match := re.match(rule.match, note.strip()):
-            parts = {name: _second_person(text, rules) for name, text in match.groupdict().items()}
+            parts = {name: _second_person(text, rules) for name, text in match.groupdict("").items()}
             parts["question"] = direct_question(parts.get("clause", ""))
             choice = rule.say[len(note) % len(rule.say)]
-            return choice.format(**parts)
+            return filled(choice, parts, f"rule '{rule.match}'")
     return ""
 
 
 def _second_person(text: str, rules: NoteRules) -> str:
     for old, new in rules.second_person.items():
-        text = re.sub(rf"\b{old}\b", new, text)
+        text = re.sub(rf"\b{re.escape(old)}\b", new, text)
     return text
 
 

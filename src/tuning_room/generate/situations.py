@@ -2,12 +2,13 @@
 
 import random
 from pathlib import Path
+from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tuning_room.errors import RecipeError
-from tuning_room.generate.families import Problem
+from tuning_room.generate.families import Family, Problem
+from tuning_room.generate.rule_files import filled, read_rules
 from tuning_room.records import Message
 
 
@@ -27,33 +28,36 @@ class Situation(BaseModel):
     assistant: list[str] = Field(min_length=1)
 
 
+SITUATIONS = TypeAdapter(Annotated[list[Situation], Field(min_length=1)])
+
+
 def load_situations(file: Path) -> list[Situation]:
     """Return the situations of a YAML file; RecipeError names file and field."""
     try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return TypeAdapter(list[Situation]).validate_python(entries)
+        return SITUATIONS.validate_python(read_rules(file))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
 
 
-def fitting(situation: Situation, problem: Problem) -> bool:
-    """Say whether a problem has what a situation's templates name."""
+def fitting(situation: Situation, problem: Problem | Family) -> bool:
+    """Say whether a problem, or a family's problems, have what a situation's templates name."""
     texts = "".join(situation.user + situation.assistant)
-    return all(f"{{{name}}}" not in texts or getattr(problem, name) for name in ("wrong", "answer"))
+    return all(f"{{{name}}}" not in texts or getattr(problem, name) not in ("", []) for name in ("wrong", "answer"))
 
 
 def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, follow_up: bool) -> list[Message]:
     """Return a problem brought up in a situation, as messages; `follow_up` adds a second exchange if it has one."""
     texts = {**problem.model_dump(exclude={"turns"}), "user": _closed(problem.user)}
-    said = _user(rng.choice(situation.user), problem, texts)
+    owner = f"situation '{situation.name}'"
+    asked = rng.choice(situation.user)
+    # On its own, the problem stands as it was written, without a full stop of ours.
+    said = problem.user if asked == "{user}" else filled(asked, texts, owner)
     template = "{assistant}" if rng.random() < situation.plain_share else rng.choice(situation.assistant)
     messages = [
         Message(role="user", content=said),
-        Message(role="assistant", content=template.format(**texts)),
+        Message(role="assistant", content=filled(template, texts, owner)),
     ]
     leads_on = any("{assistant}" in template for template in situation.assistant)
     if follow_up and leads_on and problem.turns:
@@ -61,11 +65,6 @@ def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, foll
         messages.append(Message(role="user", content=turn.user))
         messages.append(Message(role="assistant", content=turn.assistant))
     return messages
-
-
-def _user(template: str, problem: Problem, texts: dict[str, str]) -> str:
-    # On its own, the problem stands as it was written, without a full stop of ours.
-    return problem.user if template == "{user}" else template.format(**texts)
 
 
 def _closed(sentence: str) -> str:

@@ -95,7 +95,6 @@ def load_adapter(model: "PreTrainedModel", adapter: Path) -> Any:
 
 
 def limit_threads() -> None:
-    """Use one OpenMP thread a core and let idle ones sleep: spinning threads can make a step ten times slower."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """Use one OpenMP thread a core: more of them can make a step ten times slower (docs/lab_log.md)."""
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -5,6 +5,7 @@ names and permutations follow the layout that llama.cpp gives to models of the L
 result equal to what transformers' own GGUF loading makes of it, tensor by tensor and token by token.
 """
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ def gguf_file() -> Path:
 def converted(cache: Path) -> Path:
     """Return the folder with the converted model, converting it on first use; the key is the file's sha256."""
     source = gguf_file()
-    folder = cache / f"smollm2-135m-{digest(source)[:16]}"
+    # The template is ours: a change of it has to reach what was converted before.
+    template = hashlib.sha256(CHAT_TEMPLATE.encode()).hexdigest()
+    folder = cache / f"smollm2-135m-{digest(source)[:16]}-{template[:8]}"
     if not folder.is_dir():
         with atomic_folder(folder) as temporary:
             convert(source, temporary)

@@ -17,7 +17,8 @@ def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Works
         model = trained["model"]
         # The folder of the base model is a path of this machine; the reference holds everywhere.
         model.peft_config["default"].base_model_name_or_path = config.model
-        model.save_pretrained(folder, safe_serialization=True)
+        # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         weights = digest(folder / WEIGHTS)
         write_json(folder / "tuning_room.json", _lineage(trained, config, workspace, weights))
         (folder / "README.md").write_text(_card(config, weights), encoding="utf-8")

@@ -66,6 +66,7 @@ class LoraTrainer:
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=config.learning_rate, weight_decay=0.0)
         self.plan = self._plan()
+        self.done = 0
         self.folder = Path(config.ckpt_output_dir)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
 
@@ -75,16 +76,15 @@ class LoraTrainer:
         Raises TrainingError if the loss is no longer a number. Ctrl-C saves a checkpoint first.
         """
         fingerprint = self.config.fingerprint()
-        done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
-        self.metrics.keep_until(done)
-        step = done
+        self.done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
+        self.metrics.keep_until(self.done)
         try:
-            for step in range(done + 1, len(self.plan) + 1):
+            for step in range(self.done + 1, len(self.plan) + 1):
                 self._one_step(step)
                 if step % self.config.save_steps == 0 or step == len(self.plan):
-                    self._save(step, fingerprint)
+                    self._save(fingerprint)
         except KeyboardInterrupt:
-            self._save(step - 1, fingerprint)
+            self._save(fingerprint)
             raise
         return self.model
 
@@ -97,10 +97,15 @@ class LoraTrainer:
             raise TrainingError(
                 f"step {step}: the loss is {loss}", hint="lower train.learning_rate; the last checkpoint is kept"
             )
-        valid = self._validate() if self._validates_after(step) else None
-        seconds = time.monotonic() - started
-        metric = Metric(step, loss, valid, rate, len(rows), tokens, round(seconds, 3))
-        self.metrics.append(metric)
+        # The weights are now those of this step: an interrupted validation does not undo it.
+        self.done = step
+        valid = None
+        try:
+            valid = self._validate() if self._validates_after(step) else None
+        finally:
+            seconds = time.monotonic() - started
+            metric = Metric(step, loss, valid, rate, len(rows), tokens, round(seconds, 3))
+            self.metrics.append(metric)
         if self.config.on_step:
             self.config.on_step(metric, len(self.plan))
 
@@ -175,9 +180,9 @@ class LoraTrainer:
         steps = [b for epoch in range(self.config.num_epochs) for b in epoch_order(lengths, size, seed, epoch)]
         return steps[: self.config.max_steps]
 
-    def _save(self, step: int, fingerprint: str) -> None:
-        if step > 0:
-            progress = checkpoint.Progress(step, fingerprint)
+    def _save(self, fingerprint: str) -> None:
+        if self.done > 0:
+            progress = checkpoint.Progress(self.done, fingerprint)
             checkpoint.save(self.folder / "checkpoint", self.parameters, self.optimizer, progress)
 
     def _pad(self) -> int:

@@ -1,0 +1,45 @@
+"""Reading the YAML files of a recipe's rules, and filling in their templates."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import yaml
+
+from tuning_room.errors import RecipeError
+
+
+def read_rules(file: Path) -> Any:
+    """Return what a YAML file holds; RecipeError if it is not there, or is no YAML."""
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{file}: {error.strerror}", hint="generate.rules names the folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
+
+
+def names_in(template: str) -> set[str]:
+    """Return the names in braces in a template; ValueError for braces that hold anything but a name."""
+    names = set()
+    for _, name, form, conversion in Formatter().parse(template):
+        if name is None:
+            continue
+        # str.format would also look into a value, {a.b} or {a[0]}, and pad it to any width.
+        if not name.isidentifier() or form or conversion:
+            raise ValueError("braces hold a name and nothing else")
+        names.add(name)
+    return names
+
+
+def filled(template: str, values: Mapping[str, str], owner: str) -> str:
+    """Return a template with its names filled in; RecipeError says whose it is and which name is unknown."""
+    try:
+        unknown = names_in(template) - set(values)
+    except ValueError as error:
+        raise RecipeError(f"{owner}: template '{template}': {error}", hint="write {name}") from None
+    if unknown:
+        problem = f"{owner}: template '{template}': no value '{min(unknown)}'"
+        raise RecipeError(problem, hint=f"name one of {', '.join(sorted(values))}")
+    return template.format(**values)

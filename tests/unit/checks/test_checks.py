@@ -1,0 +1,103 @@
+"""The checks that a recipe names. Nothing is faked."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuning_room.checks import CHECKS, METRICS, Exchange, rejected_by, validate
+from tuning_room.errors import RecipeError
+
+GOOD = Exchange("Think of 3 x 4 as rows. How many are 3 rows of 4?", "What is 3 x 4?", "12")
+
+
+@pytest.mark.parametrize(
+    ("check", "reply", "reason"),
+    [
+        ("asks_question", "Count the rows.", "0 questions"),
+        ("asks_question", "What is 3 x 4? Why?", "2 questions"),
+        ("states_no_result", "It is 12.", "gives the answer 12"),
+        ("states_no_result", "3 x 4 = 13.", "asserts"),
+        ("on_topic", "How is the weather?", "takes up nothing"),
+        ("length", "What is 3?", "3 words"),
+        ("length", "why " * 61, "61 words"),
+    ],
+)
+def test_a_check_rejects_with_a_reason(check: str, reply: str, reason: str) -> None:
+    name, detail = rejected_by({check: {}}, GOOD._replace(reply=reply))
+    assert name == check
+    assert detail.startswith(reason)
+
+
+def test_a_good_reply_passes_all_checks() -> None:
+    assert rejected_by({name: {} for name in CHECKS}, GOOD) == ("", "")
+
+
+def test_the_first_check_that_rejects_is_named() -> None:
+    bad = GOOD._replace(reply="12")
+    assert rejected_by({"length": {}, "asks_question": {}}, bad)[0] == "length"
+    assert rejected_by({"asks_question": {}, "length": {}}, bad)[0] == "asks_question"
+
+
+def test_without_a_gold_answer_asserted_results_are_still_found() -> None:
+    assert CHECKS["states_no_result"](GOOD._replace(reply="It is 12.", gold=None)).startswith("asserts")
+    assert CHECKS["states_no_result"](GOOD._replace(gold=None)) == ""
+
+
+def test_parameters_are_bounds_that_are_met() -> None:
+    assert rejected_by({"length": {"at_least": 13, "at_most": 13}}, GOOD) == ("length", "14 words")
+    assert rejected_by({"length": {"at_least": 14, "at_most": 14}}, GOOD) == ("", "")
+    assert rejected_by({"asks_question": {"at_most": 2}}, GOOD._replace(reply="Why? How?")) == ("", "")
+
+
+@given(reply=st.text(), said=st.text(), gold=st.none() | st.text())
+def test_a_check_has_a_reason_and_never_crashes(reply: str, said: str, gold: str | None) -> None:
+    name, detail = rejected_by({name: {} for name in CHECKS}, Exchange(reply, said, gold))
+    assert bool(name) == bool(detail)
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"),
+    [
+        ({"asks_questions": {}}, "asks_questions"),
+        ({"asks_question": {"at_least": 1}}, "at_least"),
+        ({"asks_question": {"at_most": "one"}}, "asks_question"),
+        ({"length": {"at_least": "four"}}, "length"),
+        ({"length": {"at_most": "sixty"}}, "length"),
+        ({"length": {"at_least": 5, "at_most": None}}, "length"),
+        ({"on_topic": {"how": 1}}, "how"),
+    ],
+)
+def test_a_check_that_would_fail_later_is_refused_at_once(checks: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as caught:
+        validate(checks)
+    assert caught.value.hint
+
+
+def test_good_parameters_are_accepted() -> None:
+    validate({"asks_question": {"at_most": 1}, "length": {"at_least": 5, "at_most": 60}, "on_topic": {}})
+    validate({})
+
+
+@pytest.mark.parametrize(
+    ("metric", "reply", "expected"),
+    [
+        ("asks", GOOD.reply, True),
+        ("asks", "12", False),
+        ("tells", "It is 13.", True),
+        ("tells", "What about 12?", True),
+        ("tells", GOOD.reply, False),
+        ("leaks", "It is 13.", False),
+        ("leaks", "twelve", True),
+        ("on_topic", "What is 3?", True),
+        ("on_topic", "Hello.", False),
+    ],
+)
+def test_metrics_say_yes_or_no(metric: str, reply: str, expected: bool) -> None:
+    assert METRICS[metric](reply, GOOD.said, "12") is expected
+
+
+@given(reply=st.text(), said=st.text(), gold=st.text())
+def test_a_leak_is_told(reply: str, said: str, gold: str) -> None:
+    assert METRICS["tells"](reply, said, gold) or not METRICS["leaks"](reply, said, gold)

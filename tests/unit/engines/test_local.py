@@ -1,0 +1,194 @@
+"""The in-process engine on a Llama of two random layers. Real here: torch, transformers, PEFT, the shared-prefix cache.
+
+Not real: what the model says means nothing. The random weights are large, so that a wrong position, a wrong mask or
+a mixed-up row changes the reply.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuning_room.engines import Reply, Sampling
+from tuning_room.engines.local import SHORTEST_PREFIX, LocalEngine, padded, shared_prefix
+from tuning_room.errors import EngineError
+from tuning_room.models import load_model
+from tuning_room.records import Message
+from tuning_room.rendering import prompt_ids
+
+GREEDY = Sampling(max_tokens=12)
+SYSTEM = "You are a tutor who asks one question at a time."
+QUESTIONS = ["Hi", "What is 3 x 4?", "Why?", "A much longer question about seven apples and nine pears", "7", "Größe?"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """More threads than free cores make small steps many times slower."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(9)
+    model: Any = get_peft_model(load_model(tiny_model), LoraConfig(r=4, target_modules="all-linear"))
+    for name, weights in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=1.0)
+    folder = tmp_path_factory.mktemp("adapter")
+    model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path, adapter: Path) -> LocalEngine:
+    return LocalEngine(tiny_model, base="tiny", adapter=adapter, adapter_name="tutor", batch_size=4)
+
+
+def asked(question: str, system: str = SYSTEM) -> list[Message]:
+    turns = [Message(role="user", content=question)]
+    return [Message(role="system", content=system), *turns] if system else turns
+
+
+@pytest.mark.parametrize("model", ["tiny", "tutor"])
+@pytest.mark.parametrize("system", [SYSTEM, ""])
+def test_a_batch_says_what_each_dialogue_says_alone(engine: LocalEngine, model: str, system: str) -> None:
+    dialogues = [asked(question, system) for question in QUESTIONS]
+    alone = [engine.complete(model, [dialogue], GREEDY)[0] for dialogue in dialogues]
+    assert engine.complete(model, dialogues, GREEDY) == alone
+    assert len({reply.text for reply in alone}) > 3
+    ids = [prompt_ids(engine.tokenizer, dialogue) for dialogue in dialogues]
+    assert (len(shared_prefix(ids)) >= SHORTEST_PREFIX) is (system == SYSTEM)
+
+
+def test_replies_are_those_of_plain_transformers(engine: LocalEngine, tiny_model: Path) -> None:
+    plain: Any = load_model(tiny_model)
+    dialogues = [asked(question) for question in QUESTIONS]
+    for dialogue, reply in zip(dialogues, engine.complete("tiny", dialogues, GREEDY), strict=True):
+        ids = torch.tensor([prompt_ids(engine.tokenizer, dialogue)])
+        with torch.inference_mode():
+            said = plain.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)
+        text = engine.tokenizer.decode(said[0, ids.shape[1] :], skip_special_tokens=True)
+        assert reply.text == str(text).strip()
+        assert reply.prompt_tokens == ids.shape[1]
+
+
+def test_the_adapter_is_on_under_its_own_name_only(engine: LocalEngine, tiny_model: Path) -> None:
+    bare = LocalEngine(tiny_model, base="tiny")
+    assert (bare.models(), engine.models()) == (["tiny"], ["tiny", "tutor"])
+    dialogues = [asked(question) for question in QUESTIONS]
+    expected = bare.complete("tiny", dialogues, GREEDY)
+    for _ in range(2):
+        assert engine.complete("tiny", dialogues, GREEDY) == expected
+        assert engine.complete("tutor", dialogues, GREEDY) != expected
+
+
+def test_an_unknown_name_is_refused(engine: LocalEngine) -> None:
+    with pytest.raises(EngineError, match="'other' is not served here; name one of tiny, tutor"):
+        engine.complete("other", [asked("Hi")], GREEDY)
+    with pytest.raises(EngineError, match="'other'"):
+        list(engine.stream("other", asked("Hi"), GREEDY))
+    # A refusal leaves the engine usable.
+    assert engine.complete("tiny", [asked("Hi")], GREEDY)
+
+
+def test_replies_are_heard_of_once_each_and_come_in_order(engine: LocalEngine) -> None:
+    heard: dict[int, Reply] = {}
+    replies = engine.complete("tiny", [asked(q) for q in QUESTIONS], GREEDY, heard.__setitem__)
+    assert heard == dict(enumerate(replies)) and len(replies) == len(QUESTIONS)
+    assert engine.complete("tiny", [], GREEDY) == []
+
+
+def test_a_reply_ends_at_its_limit_or_at_the_end_of_its_turn(engine: LocalEngine) -> None:
+    (short,) = engine.complete("tiny", [asked("Why?")], Sampling(max_tokens=3))
+    assert (short.completion_tokens, short.finish_reason) == (3, "length")
+    end, filler = engine.tokenizer.eos_token_id, engine.tokenizer.pad_token_id
+    said = engine.tokenizer("So?", add_special_tokens=False)["input_ids"]
+    assert engine._reply([*said, end, filler, filler], 9) == Reply("So?", "stop", 9, len(said))
+    assert engine._reply(said, 9) == Reply("So?", "length", 9, len(said))
+    assert engine._reply([end], 9) == Reply("", "stop", 9, 0)
+
+
+def test_drawn_replies_depend_on_their_seed(engine: LocalEngine) -> None:
+    def drawn(seed: int) -> str:
+        return engine.complete("tiny", [asked("Why?")], Sampling(24, 1.0, seed))[0].text
+
+    assert drawn(1) == drawn(1)
+    assert len({drawn(seed) for seed in range(4)}) > 1
+
+
+def test_a_stream_holds_the_whole_reply(engine: LocalEngine) -> None:
+    for model in ("tiny", "tutor"):
+        (whole,) = engine.complete(model, [asked("Why?")], GREEDY)
+        stream = engine.stream(model, asked("Why?"), GREEDY)
+        pieces = []
+        while True:
+            try:
+                pieces.append(next(stream))
+            except StopIteration as end:
+                assert end.value == whole
+                break
+        assert "".join(pieces).strip() == whole.text
+
+
+def test_a_reader_that_leaves_stops_the_model(engine: LocalEngine) -> None:
+    before = threading.active_count()
+    stream = engine.stream("tiny", asked("Why?"), Sampling(max_tokens=400))
+    next(stream)
+    stream.close()
+    # The engine is free again at once, though the reply had hundreds of tokens to go.
+    assert engine.complete("tiny", [asked("Hi")], Sampling(max_tokens=1))
+    assert threading.active_count() <= before + 1
+
+
+def test_threads_wait_for_each_other(engine: LocalEngine) -> None:
+    expected = {model: engine.complete(model, [asked("Why?")], GREEDY) for model in ("tiny", "tutor")}
+    found: list[bool] = []
+
+    def ask(model: str) -> None:
+        found.append(engine.complete(model, [asked("Why?")], GREEDY) == expected[model])
+
+    threads = [threading.Thread(target=ask, args=(model,)) for model in ("tiny", "tutor") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 8
+
+
+PROMPTS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(PROMPTS, st.lists(st.integers(0, 3), max_size=6))
+def test_the_shared_prefix_is_the_longest_that_leaves_each_a_token(ends: list[list[int]], start: list[int]) -> None:
+    prompts = [start + end for end in ends]
+    prefix = shared_prefix(prompts)
+    length = len(prefix)
+    assert all(ids[:length] == prefix and len(ids) > length for ids in prompts)
+    is_spent = any(len(ids) == length + 1 for ids in prompts)
+    assert is_spent or len({ids[length] for ids in prompts}) > 1
+    assert length >= len(start) or is_spent
+
+
+@settings(max_examples=200, deadline=None)
+@given(PROMPTS, st.lists(st.integers(0, 3), max_size=6))
+def test_padding_stands_between_the_prefix_and_the_rest(ends: list[list[int]], start: list[int]) -> None:
+    prompts = [start + end for end in ends]
+    length = len(shared_prefix(prompts))
+    ids, mask, width = padded(prompts, length, 9)
+    assert ids.shape == mask.shape == (len(prompts), width) and width == max(map(len, prompts))
+    for row, bits, prompt in zip(ids.tolist(), mask.tolist(), prompts, strict=True):
+        assert [token for token, bit in zip(row, bits, strict=True) if bit] == prompt
+        assert [token for token, bit in zip(row, bits, strict=True) if not bit] == [9] * (width - len(prompt))
+        # Every row has the whole prefix in front, and ends with a token of its own.
+        assert bits[:length] == [1] * length and bits[-1] == 1

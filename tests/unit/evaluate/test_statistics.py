@@ -1,0 +1,216 @@
+"""Rates, differences, gates and stored samples. Real here: statsmodels and, to compare with, SciPy and the formulas."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.stats import binomtest
+from statsmodels.stats.contingency_tables import mcnemar
+
+from tuning_room.engines import Sampling
+from tuning_room.errors import RecipeError
+from tuning_room.evaluate.arms import Identity
+from tuning_room.evaluate.config import EvaluateConfig, Gate
+from tuning_room.evaluate.results import check_metrics, summarize
+from tuning_room.evaluate.samples import Sample, sample_key, stored
+from tuning_room.evaluate.statistics import Rate, difference, rate
+from tuning_room.evaluate.verdict import judge
+from tuning_room.records import write_jsonl
+
+BOOLS = st.lists(st.booleans(), min_size=1, max_size=200)
+PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=120)
+
+
+@settings(max_examples=200)
+@given(BOOLS)
+def test_a_rate_has_wilsons_interval(values: list[bool]) -> None:
+    found = rate(values)
+    count, total = sum(values), len(values)
+    expected = binomtest(count, total).proportion_ci(0.95, method="wilson")
+    assert (found.count, found.total, found.rate) == (count, total, count / total)
+    assert math.isclose(found.low, expected.low, abs_tol=1e-9)
+    assert math.isclose(found.high, expected.high, abs_tol=1e-9)
+    assert 0 <= found.low <= found.rate + 1e-12 and found.rate - 1e-12 <= found.high <= 1
+
+
+def test_a_rate_by_hand() -> None:
+    # Wilson: (p + z2/2n +- z sqrt(p(1-p)/n + z2/4n2)) / (1 + z2/n) with p = 0.8, n = 10, z = 1.96.
+    found = rate([True] * 8 + [False] * 2)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.4902, 0.9433)
+    assert rate([True] * 10).high == 1 and rate([False] * 10).low == 0
+
+
+def test_a_rate_of_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        rate([])
+
+
+@settings(max_examples=200)
+@given(PAIRS)
+def test_a_difference_is_the_sign_test_on_the_items_that_differ(pairs: list[tuple[bool, bool]]) -> None:
+    found = difference([a for a, _ in pairs], [b for _, b in pairs])
+    first, second = pairs.count((True, False)), pairs.count((False, True))
+    assert (found.only_first, found.only_second) == (first, second)
+    expected = binomtest(first, first + second, 0.5).pvalue if first + second else 1.0
+    assert math.isclose(found.p_value, expected, rel_tol=1e-9)
+    table = [[pairs.count((True, True)), first], [second, pairs.count((False, False))]]
+    assert math.isclose(found.p_value, float(mcnemar(table, exact=True).pvalue), rel_tol=1e-12)
+    swapped = difference([b for _, b in pairs], [a for a, _ in pairs])
+    assert (swapped.only_first, swapped.only_second) == (second, first)
+    assert math.isclose(swapped.p_value, found.p_value)
+
+
+def test_arms_on_different_items_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        difference([True, False], [True])
+
+
+def rates(**arms: float) -> dict[str, dict[str, dict[str, Rate]]]:
+    return {
+        arm: {"all": {"asks": Rate(value, 0, 1, 1, 1)}, "hard": {"asks": Rate(0, 0, 1, 0, 1)}}
+        for arm, value in arms.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("bound", "passed"),
+    [
+        ({"at_least": 0.8}, True),
+        ({"at_least": 0.81}, False),
+        ({"at_most": 0.8}, True),
+        ({"at_most": 0.79}, False),
+        ({"at_least": 0}, True),
+        ({"not_below": "prompted"}, True),
+        ({"not_below": "base"}, False),
+        ({"not_above": "prompted"}, False),
+        ({"not_above": "base"}, True),
+        ({"not_above": "baked"}, True),
+        ({"at_least": 0.1, "suite": "hard"}, False),
+        ({"at_least": 0.9, "arm": "base"}, True),
+    ],
+)
+def test_a_gate(bound: dict[str, Any], passed: bool) -> None:
+    verdict = judge([Gate(metric="asks", **bound)], rates(baked=0.8, prompted=0.7, base=0.9))
+    (result,) = verdict.gates
+    assert result.passed is passed
+    assert verdict.verdict == ("ship" if passed else "iterate")
+    assert (
+        result.value >= result.bound if {"at_least", "not_below"} & set(bound) else result.value <= result.bound
+    ) is passed
+
+
+@given(st.lists(st.floats(0, 1), max_size=5), st.floats(0, 1))
+def test_only_all_gates_together_ship(bounds: list[float], value: float) -> None:
+    verdict = judge([Gate(metric="asks", at_least=bound) for bound in bounds], rates(baked=value))
+    assert (verdict.verdict == "ship") is (bool(bounds) and value >= max(bounds))
+    assert [gate.passed for gate in verdict.gates] == [value >= bound for bound in bounds]
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        {"metric": "tells", "at_most": 0.1},
+        {"metric": "asks", "suite": "none", "at_most": 0.1},
+        {"metric": "asks", "arm": "base", "at_most": 0.1},
+        {"metric": "asks", "not_below": "prompted"},
+    ],
+)
+def test_a_gate_on_what_is_not_measured_is_a_recipe_error(gate: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"evaluate\.gates"):
+        judge([Gate(**gate)], rates(baked=0.5))
+
+
+@pytest.mark.parametrize("bounds", [{}, {"at_least": 0.1, "at_most": 0.9}, {"at_least": 1.1}, {"not_below": "other"}])
+def test_a_gate_has_one_bound(bounds: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Gate(metric="asks", **bounds)
+
+
+def configured(tmp_path: Path, **changes: Any) -> EvaluateConfig:
+    given = {"model": "m", "full_prompt": tmp_path / "p", "short_prompt": "s", "suites": {"easy": tmp_path / "i"}}
+    return EvaluateConfig.model_validate({**given, "metrics": ["asks", "leaks"], **changes})
+
+
+@pytest.mark.parametrize("name", ["all", "", "a/b", "../up", "a b", "a.b", "a: b"])
+def test_names_that_no_suite_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValidationError, match="suite"):
+        configured(tmp_path, suites={name: tmp_path / "i"})
+
+
+def test_a_metric_that_does_not_exist_is_a_recipe_error() -> None:
+    check_metrics(["asks", "tells", "leaks", "on_topic"])
+    with pytest.raises(RecipeError, match="politeness"):
+        check_metrics(["asks", "politeness"])
+
+
+def sample(arm: str, suite: str, item: str, *, asks: bool = True, key: str = "k", tokens: int = 10) -> Sample:
+    return Sample(
+        key=key,
+        arm=arm,
+        suite=suite,
+        item=item,
+        prompt="p",
+        gold="g",
+        reply="r",
+        finish_reason="stop",
+        prompt_tokens=tokens,
+        completion_tokens=4,
+        metrics={"asks": asks, "leaks": False},
+    )
+
+
+IDENTITY = Identity("b", "", "", 0)
+
+
+def test_a_summary_pairs_the_same_items_whatever_their_order(tmp_path: Path) -> None:
+    base = [sample("prompted", "easy", item, asks=item != "b", tokens=90) for item in "abc"]
+    baked = [sample("baked", "easy", item, asks=item == "b") for item in "cba"]
+    more = [sample("prompted", "hard", "a", tokens=90), sample("baked", "hard", "a")]
+    samples = [*base, more[0], *baked, more[1]]
+    config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.5}])
+    summary = summarize(config, samples, {"prompted": IDENTITY, "baked": IDENTITY, "base": IDENTITY})
+    assert summary["rates"]["prompted"]["easy"]["asks"]["count"] == 2
+    assert summary["rates"]["baked"]["all"]["asks"] == {
+        **summary["rates"]["baked"]["all"]["asks"],
+        "count": 2,
+        "total": 4,
+    }
+    found = {(row["suite"], row["metric"]): row for row in summary["differences"]}
+    assert set(found) == {(suite, metric) for suite in ("easy", "hard", "all") for metric in ("asks", "leaks")}
+    # By position, a and c would be compared with each other: every item differs in fact.
+    assert (found["easy", "asks"]["only_first"], found["easy", "asks"]["only_second"]) == (2, 1)
+    assert found["all", "leaks"]["p_value"] == 1
+    assert summary["tokens"] == {"prompted": {"prompt": 90, "completion": 4}, "baked": {"prompt": 10, "completion": 4}}
+    assert summary["verdict"]["verdict"] == "ship"
+    assert set(summary["identities"]) == {"prompted", "baked"}
+
+
+def test_without_both_arms_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    summary = summarize(configured(tmp_path), [sample("baked", "easy", "a")], {"baked": IDENTITY})
+    assert summary["differences"] == [] and summary["verdict"] == {"verdict": "iterate", "gates": []}
+
+
+def test_samples_are_taken_up_again_under_the_same_key_only(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    assert stored(path, "k") == []
+    rows = [sample("baked", "easy", item) for item in "ab"]
+    write_jsonl(path, rows)
+    assert stored(path, "k") == rows and stored(path, "other") == []
+    write_jsonl(path, [*rows, sample("baked", "easy", "c", key="older")])
+    assert stored(path, "k") == []
+    path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
+    assert stored(path, "k") == []
+    path.write_text("", encoding="utf-8")
+    assert stored(path, "k") == []
+
+
+def test_a_key_holds_all_that_a_reply_depends_on() -> None:
+    parts = {"base": "b", "adapter": "a", "system": "s", "items": "i", "metrics": ["m"], "limit": None}
+    keys = {sample_key({**parts, name: "changed"}, Sampling()) for name in parts}
+    keys |= {sample_key(parts, sampling) for sampling in (Sampling(), Sampling(9), Sampling(9, 1), Sampling(9, 1, 1))}
+    assert len(keys) == len(parts) + 4
+    assert sample_key(dict(reversed(parts.items())), Sampling()) == sample_key(parts, Sampling())

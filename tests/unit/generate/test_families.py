@@ -1,0 +1,223 @@
+"""Problem families, situations, notes and seeds from files. Real here: the files, SymPy, the stock recipe's rules."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuning_room.errors import DataError, MissingInputError, RecipeError
+from tuning_room.generate.families import Exchange, Family, Problem, draw, load_families
+from tuning_room.generate.rule_files import filled
+from tuning_room.generate.seeds import seed_candidates
+from tuning_room.generate.situations import Situation, dialogue, fitting, load_situations
+
+RULES = Path(__file__).parents[3] / "recipes" / "socratic-tutor" / "rules"
+SUM: dict[str, Any] = {
+    "name": "sum",
+    "topic": "arithmetic",
+    "parameters": {"a": {"from": 2, "to": 9}, "b": [3, 4], "thing": ["pens", "cups"]},
+    "derived": {"total": "a + b"},
+    "require": ["Ne(a, b)"],
+    "answer": "total",
+    "wrong": ["total + 1", "total - 1"],
+    "problem": "{a} plus {b}",
+    "user": ["{a} + {b}", "{a} {thing} and {b} {thing}?"],
+    "assistant": ["What comes after {a}?", "How would you count on from {b}?"],
+    "turns": [{"user": "{a}?", "assistant": "And {total} - {b}?"}],
+}
+
+
+def family(**changes: Any) -> Family:
+    return Family.model_validate({**SUM, **changes})
+
+
+def problem(**changes: Any) -> Problem:
+    given = {"family": "f", "topic": "t", "problem": "2 plus 3", "answer": "5", "wrong": "6", "user": "2 + 3"}
+    return Problem.model_validate({**given, "assistant": "What comes after 2?", **changes})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31))
+def test_a_draw_holds_together_and_depends_on_its_seed_alone(seed: int) -> None:
+    drawn = draw(family(), random.Random(seed))
+    assert drawn == draw(family(), random.Random(seed))
+    a, b = (int(part) for part in drawn.problem.split(" plus "))
+    assert 2 <= a <= 9 and b in (3, 4) and a != b
+    assert drawn.answer == str(a + b) and drawn.wrong in (str(a + b + 1), str(a + b - 1))
+    assert drawn.turns == [Exchange(user=f"{a}?", assistant=f"And {a + b} - {b}?")]
+    assert not set("{}") & set("".join([drawn.user, drawn.assistant, drawn.problem]))
+
+
+@pytest.mark.parametrize(("share", "count"), [(1.0, 200), (0.0, 100)])
+def test_the_share_of_the_first_reply(share: float, count: int) -> None:
+    replies = [draw(family(), random.Random(n), share).assistant for n in range(200)]
+    firsts = sum(reply.startswith("What comes after") for reply in replies)
+    assert firsts == count if share == 1 else abs(firsts - count) < 40
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"require": ["Lt(a, 0)"]},
+        {"require": ["Lt(x, a)"]},
+        {"require": ["Lt(missing, a)"]},
+        {"answer": "a/0"},
+        {"answer": "9**9**9"},
+        {"answer": "simplify(thing)"},
+        {"derived": {"total": "a.real"}},
+        {"user": ["{missing}"]},
+        {"user": ["{a.__class__}"]},
+        {"user": ["{a[0]}"]},
+        {"user": ["{a!r}"]},
+        {"user": ["{a:>999999999}"]},
+        {"user": ["{a"]},
+        {"user": ["{}"]},
+        {"problem": "{0}"},
+    ],
+)
+def test_what_cannot_be_drawn_is_a_recipe_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        draw(family(**changes), random.Random(1))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no families"),
+        ("7", "a list"),
+        ("a: [", "flow"),
+        ("[{name: n}]", "family 1: topic"),
+        (yaml.safe_dump([SUM, SUM]), "2 families are named 'sum'"),
+        (yaml.safe_dump([{**SUM, "parameters": {"a": []}}]), "parameters"),
+        (yaml.safe_dump([{**SUM, "parameters": {"a": {"from": 3, "to": 1}}}]), "parameters"),
+        (yaml.safe_dump([{**SUM, "parameters": {"a": {"from": 1, "to": 3, "step": 0}}}]), "parameters"),
+        (yaml.safe_dump([{**SUM, "parameters": {"a": [float("nan")]}}]), "parameters"),
+        (yaml.safe_dump([{**SUM, "color": "red"}]), "color"),
+    ],
+)
+def test_a_file_that_is_none_of_families_is_named(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "some.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=said):
+        load_families(tmp_path)
+
+
+def test_files_that_are_missing_or_no_text_are_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no families"):
+        load_families(tmp_path)
+    with pytest.raises(RecipeError, match="No such file"):
+        load_situations(tmp_path / "situations.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: Müller".encode("latin-1"))
+    with pytest.raises(RecipeError, match="decode"):
+        load_families(tmp_path)
+
+
+def test_python_objects_in_yaml_are_not_made(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("- !!python/object/apply:os.getcwd []\n", encoding="utf-8")
+    with pytest.raises(RecipeError):
+        load_families(tmp_path)
+
+
+def test_every_stock_family_can_be_drawn() -> None:
+    families = load_families(RULES / "families")
+    situations = load_situations(RULES / "situations.yaml")
+    for one in families:
+        drawn = draw(one, random.Random(one.name))
+        for situation in situations:
+            assert fitting(situation, one) == fitting(situation, drawn)
+            turns = dialogue(situation, drawn, random.Random(1), follow_up=True)
+            assert [turn.role for turn in turns] in (["user", "assistant"], ["user", "assistant"] * 2)
+
+
+@pytest.mark.parametrize("template", ["{a.b}", "{a[0]}", "{a!s}", "{a:3}", "{", "{}", "{{a}", "{1}"])
+def test_braces_hold_a_known_name_and_nothing_else(template: str) -> None:
+    with pytest.raises(RecipeError, match="somebody"):
+        filled(template, {"a": "1"}, "somebody")
+
+
+def test_values_are_filled_in_once() -> None:
+    assert filled("{{x}} {a}", {"a": "{b}", "b": "no"}, "") == "{x} {b}"
+
+
+def situation(user: str, assistant: str, plain: float = 0) -> Situation:
+    return Situation(name="s", user=[user], assistant=[assistant], plain_share=plain)
+
+
+def test_a_problem_is_brought_up_in_a_situation() -> None:
+    turns = dialogue(
+        situation("Hi. {user} Is it {wrong}?", "Sure. {assistant}"), problem(), random.Random(1), follow_up=True
+    )
+    assert [turn.content for turn in turns] == ["Hi. 2 + 3. Is it 6?", "Sure. What comes after 2?"]
+    alone = dialogue(situation("{user}", "Sure. {assistant}", plain=1), problem(), random.Random(1), follow_up=False)
+    assert [turn.content for turn in alone] == ["2 + 3", "What comes after 2?"]
+
+
+def test_a_second_exchange_follows_only_where_the_reply_leads_on() -> None:
+    more = problem(turns=[{"user": "3?", "assistant": "And then?"}])
+    led = dialogue(situation("{user}", "{assistant}"), more, random.Random(1), follow_up=True)
+    assert [turn.content for turn in led][2:] == ["3?", "And then?"]
+    assert len(dialogue(situation("{user}", "Right, {answer}."), more, random.Random(1), follow_up=True)) == 2
+
+
+def test_situations_fit_problems_that_have_what_they_name() -> None:
+    claims = situation("{user} {wrong}?", "{assistant}")
+    assert fitting(claims, problem()) and not fitting(claims, problem(wrong=""))
+    assert fitting(claims, family()) and not fitting(claims, family(wrong=[]))
+    assert fitting(situation("{answer}", "{assistant}"), family(answer=0))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", "[{name: s}]", "- {name: s, user: [a], assistant: [b], weight: 0}"])
+def test_situations_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"s\.yaml"):
+        load_situations(tmp_path / "s.yaml")
+
+
+def test_an_unknown_name_in_a_situation_is_a_recipe_error() -> None:
+    with pytest.raises(RecipeError, match="situation 's'"):
+        dialogue(situation("{usr}", "{assistant}"), problem(), random.Random(1), follow_up=False)
+
+
+USER, ASSISTANT = '{"role": "user", "content": "2+3?"}', '{"role": "assistant", "content": "What is 2+1?"}'
+
+
+def test_seeds_become_candidates_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    path.write_text(f'{{"id": "one", "gold": "5", "messages": [{USER}, {ASSISTANT}]}}\n', encoding="utf-8")
+    (candidate,) = seed_candidates(path)
+    assert (candidate.id, candidate.source, candidate.group, candidate.gold) == ("one", "seeds:one", "one", "5")
+    assert [message.role for message in candidate.messages] == ["user", "assistant"]
+    assert seed_candidates(None) == []
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        USER,
+        f"{USER}, {USER}",
+        f"{ASSISTANT}, {USER}",
+        f"{USER}, {ASSISTANT}, {USER}",
+        f'{{"role": "system", "content": "Be short."}}, {USER}, {ASSISTANT}',
+    ],
+)
+def test_a_seed_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages: str) -> None:
+    path = tmp_path / "seeds.jsonl"
+    path.write_text(f'\n{{"id": "one", "messages": [{messages}]}}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"seeds\.jsonl:2"):
+        seed_candidates(path)
+
+
+def test_two_seeds_with_one_id_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    path.write_text(f'{{"id": "one", "messages": [{USER}, {ASSISTANT}]}}\n' * 2, encoding="utf-8")
+    with pytest.raises(DataError, match="'one'"):
+        seed_candidates(path)
+
+
+def test_a_file_of_seeds_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"seeds\.jsonl"):
+        seed_candidates(tmp_path / "seeds.jsonl")

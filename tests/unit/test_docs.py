@@ -1,0 +1,41 @@
+"""The docs say what the program does: generated parts are up to date, links lead somewhere, commands exist.
+
+Real: the files as they are shipped and the program's own help.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tuning_room.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_generated_parts_are_up_to_date() -> None:
+    script = ROOT / "scripts" / "write_docs.py"
+    checked = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_names_only_commands_and_targets_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"^\S*tuning-room ([a-z]+)", readme, re.MULTILINE)) <= set(COMMANDS)
+    assert set(re.findall(r"\bmake ([a-z]+)\b", readme)) <= set(targets)
+
+
+def test_the_tree_in_the_readme_names_every_room() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rooms = [p.name for p in (ROOT / "src" / "tuning_room").iterdir() if p.is_dir() and not p.name.startswith("__")]
+    assert [room for room in rooms if f"{room}/" not in readme] == []

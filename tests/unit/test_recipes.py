@@ -1,0 +1,223 @@
+"""The recipes that ship: they load, their items are right, and their evaluation is held out.
+
+Real: the recipes' own files, the embedded model's tokenizer, SymPy, the checks.
+"""
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sympy
+import yaml
+from sympy.parsing.sympy_parser import (
+    convert_xor,
+    implicit_multiplication,
+    parse_expr,
+    standard_transformations,
+)
+
+from tuning_room.checks import CHECKS, Exchange, rejected_by
+from tuning_room.checks.replies import asks, leaks
+from tuning_room.dataset.selection import Contamination
+from tuning_room.generate.families import Family, Problem, draw, load_families
+from tuning_room.generate.notes import load_rules
+from tuning_room.generate.seeds import seed_candidates
+from tuning_room.generate.situations import load_situations
+from tuning_room.models import load_tokenizer
+from tuning_room.recipe import load_recipe
+from tuning_room.records import Candidate, Item, Message, read_jsonl
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+TUTOR = RECIPES / "socratic-tutor"
+PROBLEMS = list(read_jsonl(TUTOR / "evaluation" / "problems.jsonl", Item))
+ATTACKS = list(read_jsonl(TUTOR / "evaluation" / "attacks.jsonl", Item))
+ITEMS = [*PROBLEMS, *ATTACKS]
+FAMILIES = load_families(TUTOR / "rules" / "families")
+SEEDS = seed_candidates(TUTOR / "seeds.jsonl")
+CHAPTERS = [yaml.safe_load(file.read_text()) for file in sorted((TUTOR / "sources" / "handbook").glob("*.yaml"))]
+HANDBOOK = [problem for chapter in CHAPTERS for problem in chapter["problems"]]
+
+
+def named(entry: Any) -> str:
+    return str(getattr(entry, "id", None) or entry.name)
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*/recipe.yaml")), ids=lambda file: file.parent.name)
+def test_a_recipe_loads_and_its_files_are_there(file: Path) -> None:
+    recipe = load_recipe(str(file))
+    assert recipe.name == file.parent.name
+    assert any(recipe.documents.iterdir())
+    for suite in recipe.suites.values():
+        assert list(read_jsonl(suite, Item))
+    if recipe.seeds:
+        assert seed_candidates(recipe.seeds)
+    if recipe.rules:
+        assert load_families(recipe.rules / "families")
+        assert load_situations(recipe.rules / "situations.yaml")
+        assert load_rules(recipe.rules / "notes.yaml").rules
+
+
+def test_the_full_prompt_is_as_long_as_such_prompts_are(embedded_model: Path) -> None:
+    prompt = (TUTOR / "prompt.md").read_text(encoding="utf-8").strip()
+    assert 700 <= len(load_tokenizer(embedded_model)(prompt)["input_ids"]) <= 900
+
+
+def test_there_is_enough_of_everything() -> None:
+    assert len(PROBLEMS) >= 60
+    assert len(ATTACKS) >= 40
+    assert len(FAMILIES) >= 30
+    assert len(SEEDS) >= 120
+    assert len(HANDBOOK) >= 80
+
+
+def test_ids_and_names_stand_once() -> None:
+    for ids in ([item.id for item in ITEMS], [seed.id for seed in SEEDS], [family.name for family in FAMILIES]):
+        assert len(ids) == len(set(ids))
+    prompts = [item.prompt.lower() for item in ITEMS]
+    assert len(prompts) == len(set(prompts))
+
+
+def test_the_topics_of_the_items_are_those_of_the_documents() -> None:
+    topics = {chapter["topic"] for chapter in CHAPTERS}
+    assert {item.topic for item in PROBLEMS} == topics
+    assert {family.topic for family in FAMILIES} == topics
+    assert {item.topic for item in ATTACKS} <= topics
+
+
+# What the held-out items are held out of
+
+
+def candidate(name: str, said: str, gold: str = "") -> Candidate:
+    messages = [Message(role="user", content=said)]
+    return Candidate(id=name, source=name, group=name, gold=gold or None, messages=messages)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text of a document's source."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
+    elif isinstance(value, dict):
+        # The answer and its check are judged with the problem's statement.
+        for key, inner in value.items():
+            yield from texts(inner) if key not in ("answer", "check") else ()
+
+
+def document_texts() -> list[Candidate]:
+    sources = [yaml.safe_load(file.read_text()) for file in sorted((TUTOR / "sources").glob("**/*.yaml"))]
+    return [candidate(text[:60], text) for source in sources for text in texts(source)]
+
+
+def test_no_held_out_item_stands_in_documents_or_seeds() -> None:
+    contamination = Contamination(ITEMS, 8)
+    handbook = [candidate(problem["title"], problem["statement"], problem["answer"]) for problem in HANDBOOK]
+    hits = {c.id: contamination.hit(c) for c in [*SEEDS, *handbook, *document_texts()]}
+    assert not {name: hit for name, hit in hits.items() if hit}
+
+
+def test_a_held_out_item_would_be_found() -> None:
+    contamination = Contamination(ITEMS, 8)
+    for item in ITEMS:
+        assert contamination.hit(candidate("copy", f"Hello! {item.prompt} Thanks.", item.gold))
+
+
+# Whether the gold answers are right
+
+SYMBOLS = {name: sympy.Symbol(name) for name in ("x", "y", "t", "a", "b", "n", "C")}
+SCHOOL = (*standard_transformations, convert_xor, implicit_multiplication)
+
+
+def term(text: str) -> Any:
+    """Read a term in school notation; only what stands behind the last '='."""
+    names = {**SYMBOLS, "e": sympy.E, "pi": sympy.pi}
+    return parse_expr(text.rpartition("= ")[2], local_dict=names, transformations=SCHOOL)
+
+
+def gold_value(gold: str) -> Any:
+    text = gold.removesuffix("%").strip()
+    if " or " in text:
+        return sympy.FiniteSet(*map(term, text.split(" or ")))
+    if text.startswith("[["):
+        return sympy.Matrix(json.loads(text))
+    if text.startswith("(") and "," in text:
+        return sympy.Tuple(*map(term, text[1:-1].split(",")))
+    return sympy.nsimplify(term(text), rational=True) if re.fullmatch(r"[-\d.]+", text) else term(text)
+
+
+def is_same(left: Any, right: Any) -> bool:
+    if isinstance(left, sympy.Tuple | tuple):
+        return len(left) == len(right) and all(map(is_same, left, right))
+    if isinstance(left, sympy.MatrixBase | sympy.Set | sympy.Rel):
+        return bool(left == right)
+    return bool(sympy.simplify(left - right) == 0)
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=named)
+def test_the_gold_answer_is_what_the_check_computes(item: Item) -> None:
+    assert item.check
+    names = {**vars(sympy), **SYMBOLS}
+    computed = parse_expr(item.check, local_dict={}, global_dict=names, transformations=standard_transformations)
+    assert is_same(computed, gold_value(item.gold)), f"{computed} is not {item.gold}"
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=named)
+def test_an_item_does_not_hold_its_own_answer(item: Item) -> None:
+    # Then no reply could leak it.
+    exchange = Exchange(f"The answer is {item.gold}.", item.prompt, item.gold)
+    assert CHECKS["states_no_result"](exchange)
+
+
+# Families
+
+DRAWS = 25
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=named)
+def test_a_family_has_several_ways_to_ask_and_to_reply(family: Family) -> None:
+    assert len(set(family.user)) >= 3
+    assert len(set(family.assistant)) >= 3
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=named)
+def test_a_family_draws_problems_that_can_be_taught(family: Family) -> None:
+    drawn = [draw(family, random.Random(seed)) for seed in range(DRAWS)]
+    assert drawn[0] == draw(family, random.Random(0)), "the same seed is another problem"
+    assert len({problem.user for problem in drawn}) > DRAWS // 3
+    for problem in drawn:
+        written = [problem.problem, problem.answer, problem.wrong, problem.user, problem.assistant]
+        written += [text for turn in problem.turns for text in (turn.user, turn.assistant)]
+        for text in written:
+            assert not re.search(r"[{}]|\bnan\b|\bzoo\b|\boo\b|\bI\*|None", text), text
+        assert problem.answer
+        assert problem.user.strip()
+        assert problem.wrong != problem.answer
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=named)
+def test_a_familys_replies_ask_and_keep_the_answer(family: Family) -> None:
+    drawn = [exchange for seed in range(DRAWS) for exchange in exchanges(draw(family, random.Random(seed)))]
+    for exchange in drawn:
+        assert asks(exchange.reply) == 1, exchange
+        assert not leaks(exchange.reply, exchange.gold or "", exchange.said), exchange
+    # The other checks may misjudge a reply that is right; then the family must have others.
+    checks = load_recipe(str(TUTOR)).dataset.checks
+    rejected = [(*reason, exchange) for exchange in drawn if any(reason := rejected_by(checks, exchange))]
+    assert len(rejected) <= len(drawn) / 3, rejected
+
+
+def exchanges(problem: Problem) -> Iterator[Exchange]:
+    yield Exchange(problem.assistant, problem.user, problem.answer)
+    for turn in problem.turns:
+        yield Exchange(turn.assistant, f"{problem.user}\n{turn.user}", problem.answer)
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=named)
+def test_a_seed_alternates_and_ends_with_a_reply(seed: Candidate) -> None:
+    roles = [message.role for message in seed.messages]
+    assert roles == ["user", "assistant"] * (len(roles) // 2)

@@ -1,0 +1,489 @@
+"""Training on a Llama of two random layers. Real here: torch, PEFT, transformers, Training Hub, the files.
+
+Not real: the model knows nothing. A falling loss shows that learning works, not that anything useful is learned.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuning_room import train
+from tuning_room.errors import DataError, MissingInputError, ModelNotFoundError, TrainingError
+from tuning_room.files import digest
+from tuning_room.models import load_adapter, load_model, load_tokenizer
+from tuning_room.records import Dialogue, Message, write_jsonl
+from tuning_room.rendering import Rendered
+from tuning_room.train import checkpoint
+from tuning_room.train.backend import NAME, CpuLoraBackend, register
+from tuning_room.train.batches import IGNORED, POOL, collate, epoch_order, load_rows
+from tuning_room.train.config import TrainConfig
+from tuning_room.train.loop import LoopConfig, LoraTrainer, learning_rate
+from tuning_room.train.metrics import Metric, MetricsFile
+from tuning_room.workspace import Workspace
+
+PAD = 258
+STEPS = 7  # 14 rows in batches of 4, two epochs: 8 steps, of which max_steps leaves 7
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """More threads than free cores make small steps many times slower."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+def dialogue(number: int) -> Dialogue:
+    said = [
+        ("user", f"What is {number} + {number % 7}?"),
+        ("assistant", f"What is {number} + 1, {'and so on ' * (number % 3)}?"),
+    ]
+    more = [("user", "Why?"), ("assistant", "Why not?")] if number % 4 == 0 else []
+    turns = [("system", "Ask."), *said, *more]
+    messages = [Message(role=role, content=text) for role, text in turns]  # type: ignore[arg-type]
+    return Dialogue(id=f"r{number}", source="test", group=f"g{number}", messages=messages)
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("rows")
+    write_jsonl(folder / "train.jsonl", [dialogue(n) for n in range(14)])
+    write_jsonl(folder / "valid.jsonl", [dialogue(n) for n in range(20, 25)])
+    return folder / "train.jsonl", folder / "valid.jsonl"
+
+
+Configure = Callable[..., LoopConfig]
+
+
+@pytest.fixture
+def configure(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> Configure:
+    def configured(folder: str = "out", **changes: Any) -> LoopConfig:
+        given: dict[str, Any] = {
+            "model_path": str(tiny_model),
+            "data_path": str(rows[0]),
+            "eval_data_path": str(rows[1]),
+            "ckpt_output_dir": str(tmp_path / folder),
+            "lora_r": 4,
+            "lora_alpha": 8,
+            "num_epochs": 2,
+            "effective_batch_size": 4,
+            "learning_rate": 5e-3,
+            "warmup_steps": 2,
+            "save_steps": 3,
+            "eval_steps": 4,
+            "max_steps": STEPS,
+        }
+        return LoopConfig(**{**given, **changes})
+
+    return configured
+
+
+def weights(trainer: LoraTrainer) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def timeless(metrics: list[Metric]) -> list[Metric]:
+    return [metric._replace(seconds=0) for metric in metrics]
+
+
+# --- batches
+
+
+@st.composite
+def rendered(draw: st.DrawFn) -> Rendered:
+    ids = draw(st.lists(st.integers(0, 300), min_size=1, max_size=12))
+    return Rendered(ids, draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids))))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(rendered(), min_size=1, max_size=5))
+def test_a_label_is_the_next_token_where_that_is_to_be_learned(batch_rows: list[Rendered]) -> None:
+    batch = collate(batch_rows, PAD)
+    width = max(len(row.input_ids) for row in batch_rows)
+    assert batch.input_ids.shape == batch.labels.shape == (len(batch_rows), width)
+    for row, ids, labels in zip(batch_rows, batch.input_ids.tolist(), batch.labels.tolist(), strict=True):
+        assert ids == row.input_ids + [PAD] * (width - len(row.input_ids))
+        for place in range(width):
+            learned = place + 1 < len(row.input_ids) and row.learned[place + 1]
+            assert labels[place] == (row.input_ids[place + 1] if learned else IGNORED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 9), st.integers(0, 3))
+def test_an_epoch_has_every_row_once(lengths: list[int], size: int, seed: int, epoch: int) -> None:
+    batches = epoch_order(lengths, size, seed, epoch)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= size for batch in batches)
+    assert len(batches) == -(-len(lengths) // size)
+    assert batches == epoch_order(lengths, size, seed, epoch)
+
+
+def test_epochs_differ_and_rows_of_similar_length_stand_together() -> None:
+    lengths = [(n * 37) % 101 + 1 for n in range(4 * POOL)]
+    assert epoch_order(lengths, 4, 1, 0) != epoch_order(lengths, 4, 1, 1)
+    spread = [
+        max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in epoch_order(lengths, 4, 1, 0)
+    ]
+    assert max(spread) < 20
+
+
+def test_rows_that_cannot_be_trained_on_are_named(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    longest = max(len(row.input_ids) for row in load_rows(rows[0], tokenizer, 500))
+    assert len(load_rows(rows[0], tokenizer, longest)) == 14
+    with pytest.raises(DataError, match=rf"row 'r\d+' has {longest} tokens, more than {longest - 1}"):
+        load_rows(rows[0], tokenizer, longest - 1)
+    (tmp_path / "none.jsonl").write_text("\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no rows"):
+        load_rows(tmp_path / "none.jsonl", tokenizer, 500)
+
+
+# --- learning rate, metrics, checkpoint
+
+
+@given(st.integers(1, 500), st.integers(0, 100), st.floats(1e-6, 1))
+def test_the_rate_rises_to_its_peak_and_falls_to_a_tenth(steps: int, warmup: int, peak: float) -> None:
+    rates = [learning_rate(step, steps, warmup, peak) for step in range(1, steps + 1)]
+    assert all(0 < rate <= peak * (1 + 1e-9) for rate in rates)
+    rising, falling = rates[:warmup], rates[max(0, warmup - 1) :]
+    assert rising == sorted(rising) and falling == sorted(falling, reverse=True)
+    if steps > warmup:
+        assert math.isclose(rates[-1], peak / 10)
+        assert warmup == 0 or math.isclose(rates[warmup - 1], peak)
+
+
+METRIC = Metric(1, 2.5, None, 1e-3, 4, 320, 0.5)
+
+
+def test_metrics_survive_a_cut_line(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "new" / "metrics.jsonl")
+    assert file.read() == []
+    for step in (1, 2, 3):
+        file.append(METRIC._replace(step=step, valid_loss=step / 3))
+    with file.path.open("a", encoding="utf-8") as out:
+        out.write('{"step": 4, "lo')
+    assert [metric.step for metric in file.read()] == [1, 2, 3]
+    file.keep_until(2)
+    assert file.read() == [METRIC._replace(step=step, valid_loss=step / 3) for step in (1, 2)]
+    file.append(METRIC._replace(step=3))
+    assert [json.loads(line)["step"] for line in file.path.read_text(encoding="utf-8").splitlines()] == [1, 2, 3]
+
+
+def stepped(seed: int, steps: int) -> tuple[dict[str, Any], Any]:
+    torch.manual_seed(seed)
+    parameters = {"b.x": torch.nn.Parameter(torch.randn(3, 2)), "a": torch.nn.Parameter(torch.randn(4))}
+    optimizer = torch.optim.AdamW(parameters.values(), lr=0.1)
+    advance(parameters, optimizer, steps)
+    return parameters, optimizer
+
+
+def advance(parameters: dict[str, Any], optimizer: Any, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum((parameter**2 + parameter).sum() for parameter in parameters.values()).backward()
+        optimizer.step()
+
+
+def test_a_checkpoint_brings_back_weights_moments_and_step(tmp_path: Path) -> None:
+    parameters, optimizer = stepped(1, 3)
+    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(3, "run"))
+    others, fresh = stepped(2, 0)
+    assert checkpoint.load(tmp_path / "c", others, fresh, "run") == 3
+    advance(parameters, optimizer, 2)
+    advance(others, fresh, 2)
+    assert_equal(parameters, others)
+    assert {path.suffix for path in (tmp_path / "c").iterdir()} == {".safetensors", ".json"}
+
+
+def test_a_checkpoint_of_another_run_or_none_is_not_loaded(tmp_path: Path) -> None:
+    parameters, optimizer = stepped(1, 3)
+    assert checkpoint.load(tmp_path / "c", parameters, optimizer, "run") == 0
+    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(3, "run"))
+    others, fresh = stepped(2, 0)
+    before = {name: value.detach().clone() for name, value in others.items()}
+    assert checkpoint.load(tmp_path / "c", others, fresh, "another run") == 0
+    assert_equal(before, others)
+
+
+def test_a_later_checkpoint_replaces_the_one_before_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters, optimizer = stepped(1, 3)
+    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(3, "run"))
+    kept = digest(tmp_path / "c")
+    advance(parameters, optimizer, 1)
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(OSError, match="disk full"):
+            checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(4, "run"))
+    assert digest(tmp_path / "c") == kept
+    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(4, "run"))
+    assert checkpoint.load(tmp_path / "c", *stepped(2, 0), "run") == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+# --- the loss
+
+
+def test_the_loss_is_that_of_transformers_under_masked_labels(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(max_steps=2))
+    model = trainer.train().eval()
+    chosen = trainer.rows[:5]
+    batch = collate(chosen, PAD)
+    labels = torch.full_like(batch.input_ids, IGNORED)
+    mask = torch.zeros_like(batch.input_ids)
+    for i, row in enumerate(chosen):
+        learned = torch.tensor(row.learned)
+        labels[i, : len(row.input_ids)] = torch.where(learned, torch.tensor(row.input_ids), IGNORED)
+        mask[i, : len(row.input_ids)] = 1
+    with torch.inference_mode():
+        ours = float(trainer._loss(batch))
+        theirs = float(model(input_ids=batch.input_ids, attention_mask=mask, labels=labels).loss)
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_a_padded_batch_has_the_loss_of_its_rows(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(max_steps=2))
+    trainer.train().eval()
+    chosen = sorted(trainer.rows, key=lambda row: len(row.input_ids))[::4]
+    assert len({len(row.input_ids) for row in chosen}) > 2
+    with torch.inference_mode():
+        together = float(trainer._loss(collate(chosen, PAD)))
+        singly = [float(trainer._loss(collate([row], PAD))) * sum(row.learned) for row in chosen]
+    assert together == pytest.approx(sum(singly) / sum(sum(row.learned) for row in chosen), abs=1e-5)
+
+
+def test_only_the_adapter_gets_a_gradient(configure: Configure) -> None:
+    trainer = LoraTrainer(configure())
+    assert trainer.parameters and all("lora_" in name for name in trainer.parameters)
+    assert not any("embed" in name or "lm_head" in name for name in trainer.parameters)
+    assert {name.split(".")[4] for name in trainer.parameters} == {"0", "1"}
+
+
+def test_lower_layers_can_be_left_without_an_adapter(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(skip_layers=1))
+    kinds = {name.split(".")[6] for name in trainer.parameters}
+    assert {name.split(".")[4] for name in trainer.parameters} == {"1"}
+    assert kinds == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    with pytest.raises(TrainingError, match="2 layers"):
+        LoraTrainer(configure(skip_layers=2))
+
+
+# --- the loop
+
+
+def test_the_loss_falls(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(num_epochs=8, max_steps=30, learning_rate=2e-2))
+    trainer.train()
+    metrics = trainer.metrics.read()
+    assert [metric.step for metric in metrics] == list(range(1, 31))
+    assert sum(m.loss for m in metrics[-4:]) / 4 < sum(m.loss for m in metrics[:4]) / 4 - 1
+    valid = {m.step: m.valid_loss for m in metrics if m.valid_loss is not None}
+    assert sorted(valid) == [1, *range(4, 29, 4), 30]
+    assert valid[30] < valid[1] - 1
+    assert all(m.learning_rate == learning_rate(m.step, 30, 2, 2e-2) for m in metrics)
+
+
+def test_the_same_configuration_gives_the_same_weights(configure: Configure) -> None:
+    first, second = LoraTrainer(configure("a")), LoraTrainer(configure("b"))
+    first.train(), second.train()
+    assert_equal(weights(first), weights(second))
+    other = LoraTrainer(configure("c", seed=8))
+    other.train()
+    assert any(not torch.equal(weights(first)[name], weights(other)[name]) for name in weights(first))
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def stopping_in(trainer: LoraTrainer, method: str, step: int) -> None:
+    """Have Ctrl-C come in the middle of a step, when a method of the trainer is called."""
+    plain = getattr(trainer, method)
+
+    def stop(*given: Any) -> Any:
+        in_step = len(trainer.metrics.read()) + 1
+        return interrupt() if in_step == step else plain(*given)
+
+    setattr(trainer, method, stop)
+
+
+@pytest.mark.parametrize(
+    ("method", "step", "kept"),
+    [("_loss", 3, 2), ("_loss", 6, 5), ("_validate", 4, 4), ("_validate", 1, 1), ("on_step", 5, 5), ("_loss", 1, 0)],
+)
+def test_stopped_by_ctrl_c_and_resumed_equals_uninterrupted(
+    configure: Configure, method: str, step: int, kept: int
+) -> None:
+    whole = LoraTrainer(configure("whole"))
+    whole.train()
+    heard = (lambda metric, steps: interrupt() if metric.step == step else None) if method == "on_step" else None
+    stopped = LoraTrainer(configure("parts", on_step=heard))
+    if method != "on_step":
+        stopping_in(stopped, method, step)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    saved = stopped.folder / "checkpoint" / "progress.json"
+    assert (json.loads(saved.read_text(encoding="utf-8"))["step"] if saved.exists() else 0) == kept
+    resumed = LoraTrainer(configure("parts"))
+    resumed.train()
+    assert_equal(weights(whole), weights(resumed))
+    expected = timeless(whole.metrics.read())
+    if method == "_validate":
+        # The step counts, but what was not validated has no validation loss.
+        expected[step - 1] = expected[step - 1]._replace(valid_loss=None)
+    assert timeless(resumed.metrics.read()) == expected
+
+
+def test_after_a_kill_training_goes_on_from_the_last_checkpoint(configure: Configure) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(metric: Metric, steps: int) -> None:
+        assert steps == STEPS
+        if metric.step == 5:
+            raise Killed
+
+    whole = LoraTrainer(configure("whole"))
+    whole.train()
+    killed = LoraTrainer(configure("parts", on_step=kill))
+    with pytest.raises(Killed):
+        killed.train()
+    done: list[int] = []
+    resumed = LoraTrainer(configure("parts", on_step=lambda metric, _: done.append(metric.step)))
+    resumed.train()
+    assert done == [4, 5, 6, 7]
+    assert_equal(weights(whole), weights(resumed))
+    assert timeless(resumed.metrics.read()) == timeless(whole.metrics.read())
+    again = LoraTrainer(configure("parts", on_step=lambda metric, _: done.append(metric.step)))
+    again.train()
+    assert done == [4, 5, 6, 7]
+    assert_equal(weights(whole), weights(again))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 1e-3}, {"seed": 8}, {"lora_r": 2}, {"max_steps": 6}])
+def test_a_run_that_differs_begins_anew(configure: Configure, change: dict[str, Any]) -> None:
+    LoraTrainer(configure(max_steps=3)).train()
+    done: list[int] = []
+    LoraTrainer(configure(**{"max_steps": 3, **change}, on_step=lambda metric, _: done.append(metric.step))).train()
+    assert done[0] == 1
+
+
+def test_other_rows_are_another_run(configure: Configure, rows: tuple[Path, Path], tmp_path: Path) -> None:
+    moved = tmp_path / "moved.jsonl"
+    moved.write_bytes(rows[0].read_bytes())
+    assert configure().fingerprint() == configure("elsewhere", data_path=str(moved)).fingerprint()
+    write_jsonl(moved, [dialogue(n) for n in range(13)])
+    assert configure().fingerprint() != configure(data_path=str(moved)).fingerprint()
+
+
+def test_a_loss_that_is_no_number_stops_training_and_keeps_the_checkpoint(configure: Configure) -> None:
+    trainer = LoraTrainer(configure())
+    plain = trainer._loss
+
+    def broken(batch: Any) -> Any:
+        loss = plain(batch)
+        return loss * math.nan if trainer.model.training and len(trainer.metrics.read()) == 4 else loss
+
+    trainer._loss = broken  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match="step 5: the loss is nan"):
+        trainer.train()
+    assert [metric.step for metric in trainer.metrics.read()] == [1, 2, 3, 4]
+    progress = json.loads((trainer.folder / "checkpoint" / "progress.json").read_text(encoding="utf-8"))
+    assert progress["step"] == 3
+
+
+def test_no_validation_rows_no_validation(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(eval_data_path=None, max_steps=1))
+    trainer.train()
+    assert trainer.metrics.read()[0].valid_loss is None
+
+
+# --- Training Hub, and the stage
+
+
+@pytest.mark.parametrize("given", [{"use_dora": True}, {"bf16": True}, {"lora_dropout": 0.1}, {"beta": 1, "alpha": 2}])
+def test_parameters_that_would_be_ignored_are_refused(configure: Configure, given: dict[str, Any]) -> None:
+    parameters = {**vars(configure()), **given}
+    with pytest.raises(TrainingError, match=", ".join(sorted(given))):
+        CpuLoraBackend().execute_training(parameters)
+
+
+def test_training_hub_finds_the_backend_however_often_it_is_registered() -> None:
+    from training_hub import AlgorithmRegistry
+
+    register()
+    register()
+    assert NAME in AlgorithmRegistry.list_backends("lora_sft")
+
+
+@pytest.fixture
+def stage(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> tuple[TrainConfig, Workspace]:
+    workspace = Workspace(tmp_path / "run")
+    workspace.train_rows.parent.mkdir(parents=True)
+    workspace.train_rows.write_bytes(rows[0].read_bytes())
+    workspace.valid_rows.write_bytes(rows[1].read_bytes())
+    config = TrainConfig(model=str(tiny_model), recipe="r", short_prompt="Ask.", rank=4, alpha=8, batch_size=4, seed=1)
+    return config, workspace
+
+
+def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
+    stage: tuple[TrainConfig, Workspace], tiny_model: Path
+) -> None:
+    config, workspace = stage
+    result = train.run(config, workspace)
+    assert (result.rows, result.steps) == (14, 4)
+    assert result.first_valid_loss is not None and result.valid_loss is not None
+    assert result.adapter_digest == digest(workspace.adapter / "adapter_model.safetensors")
+    lineage = json.loads((workspace.adapter / "tuning_room.json").read_text(encoding="utf-8"))
+    assert lineage["adapter_digest"] == result.adapter_digest
+    assert lineage["train_digest"] == digest(workspace.train_rows)
+    assert (lineage["base_model"], lineage["short_prompt"]) == (str(tiny_model), "Ask.")
+    adapter = json.loads((workspace.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (adapter["base_model_name_or_path"], adapter["r"], adapter["lora_alpha"]) == (str(tiny_model), 4, 8)
+    assert not list(workspace.adapter.glob("*.bin"))
+    # What was written is what was trained: PEFT reads it back, and it says what the trainer's model says.
+    trainer = LoraTrainer(loop_config(config, workspace))
+    trainer.train()
+    ids = collate(trainer.rows[:2], PAD).input_ids
+    with torch.inference_mode():
+        expected = trainer.model.eval()(ids).logits
+        got = load_adapter(load_model(tiny_model), workspace.adapter)(ids).logits
+    assert torch.equal(expected, got)
+
+
+def loop_config(config: TrainConfig, workspace: Workspace) -> LoopConfig:
+    return LoopConfig(
+        model_path=config.model,
+        data_path=str(workspace.train_rows),
+        eval_data_path=str(workspace.valid_rows),
+        ckpt_output_dir=str(workspace.root / "again"),
+        lora_r=config.rank,
+        lora_alpha=config.alpha,
+        effective_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=1,
+        max_seq_len=config.max_length,
+        seed=config.seed,
+    )
+
+
+def test_what_the_stage_lacks_is_named(stage: tuple[TrainConfig, Workspace]) -> None:
+    config, workspace = stage
+    with pytest.raises(ModelNotFoundError):
+        train.run(config.model_copy(update={"model": "./no-such-folder"}), workspace)
+    workspace.train_rows.unlink()
+    with pytest.raises(MissingInputError, match=r"train\.jsonl"):
+        train.run(config, workspace)
+    assert not workspace.adapter.exists()
