@@ -29,6 +29,7 @@ class GenerateConfig(StageConfig):
     seeds: Path | None = Field(None, description="JSONL of hand-written dialogues, all of which become candidates")
     rules: Path | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
+    families: list[str] = Field([], description="names of the families to draw from; all of them if empty")
     rows: int = Field(800, ge=0, description="dialogues drawn from the problem families")
     first_reply_share: float = Field(
         0.0, ge=0, le=1, description="how often a family's first reply is drawn; the others share the rest"

@@ -14,7 +14,7 @@ from typing import Any
 
 from tuning_room.errors import EngineError, RecipeError, StageError, TuningRoomError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
-from tuning_room.generate.families import Problem, load_families
+from tuning_room.generate.families import Family, Problem, load_families
 from tuning_room.generate.notes import load_rules, problems
 from tuning_room.generate.situations import Situation, fitting, load_situations
 from tuning_room.records import Candidate, Chunk, Message, read_jsonl
@@ -43,7 +43,7 @@ def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
 
 def _family_rows(config: GenerateConfig, rules: Path) -> list[Row]:
     rng = random.Random(f"families/{config.seed}")
-    families = load_families(rules / "families")
+    families = _chosen(load_families(rules / "families"), config.families)
     situations = load_situations(rules / "situations.yaml")
     rows = []
     # In turn rather than at random: every family gets its share however few rows there are.
@@ -52,6 +52,13 @@ def _family_rows(config: GenerateConfig, rules: Path) -> list[Row]:
         follows = rng.random() < config.follow_up_share
         rows.append(_row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name))
     return rows
+
+
+def _chosen(families: list[Family], names: list[str]) -> list[Family]:
+    known = {family.name for family in families}
+    if unknown := [name for name in names if name not in known]:
+        raise RecipeError(f"generate.families: there is no family '{unknown[0]}'", hint=f"known: {', '.join(known)}")
+    return [family for family in families if not names or family.name in names]
 
 
 def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list[Row]:
