@@ -1,12 +1,15 @@
 """`bake`: every stage in order, then the comparison and the verdict."""
 
 import json
+import sys
 from typing import Any
 
 import click
 
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.options import exit_code, opened, recipe_options, show
+
+PIPED_WIDTH = 120
 
 
 def command(name: str) -> click.Command:
@@ -42,7 +45,8 @@ def _print_comparison(results: dict[str, Any], report: str) -> None:
     for arm, suites in results["rates"].items():
         cells = [f"{r['rate']:.0%} [{r['low']:.0%}-{r['high']:.0%}]" for r in suites["all"].values()]
         table.add_row(arm, *cells, f"{results['tokens'][arm]['prompt']:.0f}")
-    console = Console(highlight=False)
+    # Piped, rich would take 80 columns and cut the arms' names.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(table)
     for gate in results["verdict"]["gates"]:
         mark = "[green]met[/]" if gate["passed"] else "[red]not met[/]"
