@@ -20,7 +20,8 @@ Chat `messages`, one dialogue a line, with the short prompt as system turn: `{co
 | valid.jsonl | {result.valid} |
 | rejected.jsonl | {sum(result.rejected.values())} |
 
-Train and valid share no problem; neither shares one with the held-out items of the evaluation.
+Train and valid share no drawn problem, no section of a document and no hand-written dialogue. Neither shares a problem
+with the held-out items of the evaluation, by runs of words and by numbers and answer.
 
 ## Rejected, by reason
 {_table("reason", result.rejected)}

@@ -104,7 +104,7 @@ def _from_endpoint(config: GenerateConfig, chunks: list[Chunk], workspace: Works
     candidates = _candidates(rows)
     if candidates and all(candidate.error for candidate in candidates):
         raise EngineError(
-            f"the teacher answered none of {len(candidates)} rows; the first error: {candidates[0].error}",
+            f"the teacher answered none of {len(candidates)} rows ({candidates[0].error})",
             hint="check generate.teacher in the recipe",
         )
     return candidates

@@ -44,9 +44,9 @@ class LoopConfig:
 
     def fingerprint(self) -> str:
         """Return a digest of all that a step depends on: a checkpoint of another run is not resumed."""
-        places = ("ckpt_output_dir", "data_path", "eval_data_path", "on_step")
+        places = ("model_path", "ckpt_output_dir", "data_path", "eval_data_path", "on_step")
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in places}
-        values["data"] = digest(Path(self.data_path))
+        values |= {"model": digest(Path(self.model_path)), "data": digest(Path(self.data_path))}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -277,4 +277,4 @@ def test_an_engine_that_cannot_stream_answers_in_one_piece(engine: FixedEngine) 
 
     events = sent_events(ask(TestClient(create_app(Whole())), stream=True))
     assert text_of(events) == "".join(PIECES)
-    assert events[-1]["choices"][0]["finish_reason"] == "stop"
+    assert events[-1]["choices"][0]["finish_reason"] == "length"
