@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import RenderingError
@@ -73,6 +74,13 @@ def _check_boundaries(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[M
                 f"the tokens before the reply {message.content[:40]!r} differ between training and serving",
                 hint="let no reply begin with line breaks",
             )
+
+
+def shared_prefix(prompts: list[list[int]]) -> list[int]:
+    """Return the tokens with which all prompts begin, leaving each at least one of its own."""
+    first, last = min(prompts), max(prompts)
+    same = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    return same[: min(len(ids) for ids in prompts) - 1]
 
 
 def system_tokens(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> int:

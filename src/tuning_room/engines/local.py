@@ -12,7 +12,7 @@ from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import EngineError
 from tuning_room.models import limit_threads, load_adapter, load_model, load_tokenizer
 from tuning_room.records import Message
-from tuning_room.rendering import prompt_ids
+from tuning_room.rendering import prompt_ids, shared_prefix
 
 SHORTEST_PREFIX = 16  # below this many shared tokens, copying the cache costs more than it saves
 
@@ -153,13 +153,6 @@ class LocalEngine(Engine):
             raise EngineError(f"model '{model}' is not served here", hint=f"name one of {', '.join(self.models())}")
         has_adapter = bool(self.adapter_name)
         return self.model.disable_adapter() if has_adapter and model == self.base else nullcontext()
-
-
-def shared_prefix(prompts: list[list[int]]) -> list[int]:
-    """Return the tokens with which all prompts begin, leaving each at least one of its own."""
-    first, last = min(prompts), max(prompts)
-    same = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
-    return same[: min(len(ids) for ids in prompts) - 1]
 
 
 def padded(prompts: list[list[int]], prefix: int, pad: int) -> tuple[Any, Any, int]:

@@ -17,6 +17,7 @@ from tuning_room.train.batches import IGNORED, Batch, collate, epoch_order, load
 from tuning_room.train.metrics import Metric, MetricsFile
 
 VALIDATION_ROWS = 64  # more rows would cost more time than they add certainty
+VALIDATION_BATCH = 16  # rows at once: nothing is kept for a backward pass
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class LoraTrainer:
         started = time.monotonic()
         rate = learning_rate(step, len(self.plan), self.config.warmup_steps, self.config.learning_rate)
         rows = self.plan[step - 1]
-        loss, tokens = self._update(collate([self.rows[i] for i in rows], self._pad()), rate)
+        loss, tokens = self._update(collate([self.rows[i] for i in rows]), rate)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"step {step}: the loss is {loss}", hint="lower train.learning_rate; the last checkpoint is kept"
@@ -126,20 +127,25 @@ class LoraTrainer:
         import torch
 
         base = self.model.get_base_model()
-        hidden = base.get_decoder()(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        seen = base.get_decoder()(
+            input_ids=batch.input_ids,
+            position_ids=batch.position_ids,
+            packing=batch.packing,
+            use_cache=False,
+        )
         learned = batch.labels != IGNORED
-        logits = base.get_output_embeddings()(hidden[learned])
+        logits = base.get_output_embeddings()(seen.last_hidden_state[learned])
         return torch.nn.functional.cross_entropy(logits.float(), batch.labels[learned])
 
     def _validate(self) -> float:
         import torch
 
-        total, size = 0.0, self.config.effective_batch_size
+        total, size = 0.0, VALIDATION_BATCH
         self.model.eval()
         with torch.inference_mode():
             for start in range(0, len(self.valid), size):
                 rows = self.valid[start : start + size]
-                total += float(self._loss(collate(rows, self._pad()))) * len(rows)
+                total += float(self._loss(collate(rows))) * len(rows)
         self.model.train()
         return total / len(self.valid)
 
@@ -155,6 +161,9 @@ class LoraTrainer:
     def _with_adapter(self, model: Any) -> Any:
         from peft import LoraConfig, get_peft_model
 
+        from tuning_room.train.packing import install
+
+        install(model)
         config = LoraConfig(
             r=self.config.lora_r,
             lora_alpha=self.config.lora_alpha,
@@ -184,9 +193,6 @@ class LoraTrainer:
         if self.done > 0:
             progress = checkpoint.Progress(self.done, fingerprint)
             checkpoint.save(self.folder / "checkpoint", self.parameters, self.optimizer, progress)
-
-    def _pad(self) -> int:
-        return int(self.tokenizer.pad_token_id)
 
 
 def linear_modules(model: Any) -> list[str]:

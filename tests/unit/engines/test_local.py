@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.engines import Reply, Sampling
-from tuning_room.engines.local import SHORTEST_PREFIX, LocalEngine, padded, shared_prefix
+from tuning_room.engines.local import SHORTEST_PREFIX, LocalEngine, padded
 from tuning_room.errors import EngineError
 from tuning_room.models import load_model
 from tuning_room.records import Message
-from tuning_room.rendering import prompt_ids
+from tuning_room.rendering import prompt_ids, shared_prefix
 
 GREEDY = Sampling(max_tokens=12)
 SYSTEM = "You are a tutor who asks one question at a time."

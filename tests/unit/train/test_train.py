@@ -22,7 +22,7 @@ from tuning_room.records import Dialogue, Message, write_jsonl
 from tuning_room.rendering import Rendered
 from tuning_room.train import checkpoint
 from tuning_room.train.backend import NAME, CpuLoraBackend, register
-from tuning_room.train.batches import IGNORED, POOL, collate, epoch_order, load_rows
+from tuning_room.train.batches import IGNORED, POOL, collate, epoch_order, load_rows, shared_length
 from tuning_room.train.config import TrainConfig
 from tuning_room.train.loop import LoopConfig, LoraTrainer, learning_rate
 from tuning_room.train.metrics import Metric, MetricsFile
@@ -108,17 +108,44 @@ def rendered(draw: st.DrawFn) -> Rendered:
     return Rendered(ids, draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids))))
 
 
+@st.composite
+def batches(draw: st.DrawFn) -> list[Rendered]:
+    beginning = draw(st.lists(st.integers(0, 300), max_size=5))
+    rests = draw(st.lists(rendered(), min_size=1, max_size=5))
+    return [Rendered(beginning + ids, [False] * len(beginning) + learned) for ids, learned in rests]
+
+
 @settings(max_examples=200, deadline=None)
-@given(st.lists(rendered(), min_size=1, max_size=5))
-def test_a_label_is_the_next_token_where_that_is_to_be_learned(batch_rows: list[Rendered]) -> None:
-    batch = collate(batch_rows, PAD)
+@given(batches())
+def test_packed_rows_hold_every_token_and_label_of_theirs(batch_rows: list[Rendered]) -> None:
+    batch = collate(batch_rows)
+    for number, row in enumerate(batch_rows):
+        own = batch.packing.places[number, : len(row.input_ids)]
+        assert batch.input_ids[0, own].tolist() == row.input_ids
+        assert batch.position_ids[0, own].tolist() == list(range(len(own)))
+        expected = [t if learn else IGNORED for t, learn in zip(row.input_ids, row.learned, strict=True)]
+        assert batch.labels[0, own].tolist() == [*expected[1:], IGNORED]
+
+
+@settings(max_examples=200, deadline=None)
+@given(batches())
+def test_the_shared_beginning_is_packed_once(batch_rows: list[Rendered]) -> None:
+    batch, shared = collate(batch_rows), shared_length(batch_rows)
+    count = shared + sum(len(row.input_ids) - shared for row in batch_rows)
     width = max(len(row.input_ids) for row in batch_rows)
-    assert batch.input_ids.shape == batch.labels.shape == (len(batch_rows), width)
-    for row, ids, labels in zip(batch_rows, batch.input_ids.tolist(), batch.labels.tolist(), strict=True):
-        assert ids == row.input_ids + [PAD] * (width - len(row.input_ids))
-        for place in range(width):
-            learned = place + 1 < len(row.input_ids) and row.learned[place + 1]
-            assert labels[place] == (row.input_ids[place + 1] if learned else IGNORED)
+    assert batch.input_ids.shape == batch.labels.shape == batch.position_ids.shape == (1, count)
+    assert batch.packing.places.shape == (len(batch_rows), width)
+    # Scattering the rows and gathering them again ends at every packed place.
+    assert batch.packing.places.flatten()[batch.packing.back].tolist() == list(range(count))
+    # No token that is to be learned is shared: its loss would count once instead of once a row.
+    assert not any(any(row.learned[: shared + 1]) for row in batch_rows) or shared == 0
+
+
+def test_rows_that_begin_alike_share_that_but_for_one_token() -> None:
+    rows = [Rendered([7, 8, 9, n], [False, False, False, True]) for n in (1, 2)]
+    assert shared_length(rows) == 2
+    assert shared_length(rows[:1]) == 0
+    assert collate(rows).input_ids.tolist() == [[7, 8, 9, 1, 9, 2]]
 
 
 @settings(max_examples=100, deadline=None)
@@ -236,31 +263,40 @@ def test_a_later_checkpoint_replaces_the_one_before_whole(tmp_path: Path, monkey
 # --- the loss
 
 
-def test_the_loss_is_that_of_transformers_under_masked_labels(configure: Configure) -> None:
+def test_loss_and_gradient_are_those_of_transformers_on_padded_rows(configure: Configure) -> None:
     trainer = LoraTrainer(configure(max_steps=2))
     model = trainer.train().eval()
     chosen = trainer.rows[:5]
-    batch = collate(chosen, PAD)
-    labels = torch.full_like(batch.input_ids, IGNORED)
-    mask = torch.zeros_like(batch.input_ids)
+    shape = (len(chosen), max(len(row.input_ids) for row in chosen))
+    ids, labels = torch.full(shape, PAD), torch.full(shape, IGNORED)
+    mask = torch.zeros_like(ids)
     for i, row in enumerate(chosen):
         learned = torch.tensor(row.learned)
+        ids[i, : len(row.input_ids)] = torch.tensor(row.input_ids)
         labels[i, : len(row.input_ids)] = torch.where(learned, torch.tensor(row.input_ids), IGNORED)
         mask[i, : len(row.input_ids)] = 1
-    with torch.inference_mode():
-        ours = float(trainer._loss(batch))
-        theirs = float(model(input_ids=batch.input_ids, attention_mask=mask, labels=labels).loss)
-    assert ours == pytest.approx(theirs, abs=1e-5)
+    ours = gradients(trainer, trainer._loss(collate(chosen)))
+    theirs = gradients(trainer, model(input_ids=ids, attention_mask=mask, labels=labels).loss)
+    assert ours.keys() == theirs.keys() == {"loss", *trainer.parameters}
+    for name, value in ours.items():
+        assert torch.allclose(value, theirs[name], rtol=1e-4, atol=1e-6), name
 
 
-def test_a_padded_batch_has_the_loss_of_its_rows(configure: Configure) -> None:
+def gradients(trainer: LoraTrainer, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    trainer.optimizer.zero_grad()
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in trainer.parameters.items() if p.grad is not None}
+    return {"loss": loss.detach(), **found}
+
+
+def test_a_packed_batch_has_the_loss_of_its_rows(configure: Configure) -> None:
     trainer = LoraTrainer(configure(max_steps=2))
     trainer.train().eval()
     chosen = sorted(trainer.rows, key=lambda row: len(row.input_ids))[::4]
     assert len({len(row.input_ids) for row in chosen}) > 2
     with torch.inference_mode():
-        together = float(trainer._loss(collate(chosen, PAD)))
-        singly = [float(trainer._loss(collate([row], PAD))) * sum(row.learned) for row in chosen]
+        together = float(trainer._loss(collate(chosen)))
+        singly = [float(trainer._loss(collate([row]))) * sum(row.learned) for row in chosen]
     assert together == pytest.approx(sum(singly) / sum(sum(row.learned) for row in chosen), abs=1e-5)
 
 
@@ -456,7 +492,7 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
     # What was written is what was trained: PEFT reads it back, and it says what the trainer's model says.
     trainer = LoraTrainer(loop_config(config, workspace))
     trainer.train()
-    ids = collate(trainer.rows[:2], PAD).input_ids
+    ids = collate(trainer.rows[:2]).input_ids
     with torch.inference_mode():
         expected = trainer.model.eval()(ids).logits
         got = load_adapter(load_model(tiny_model), workspace.adapter)(ids).logits

@@ -1,0 +1,62 @@
+"""Rows of a batch in one sequence: no padding in the matrix products, and a shared beginning is computed once.
+
+Attention alone needs each row by itself. It gathers queries, keys and values into (rows, heads, longest row, size),
+the shared beginning repeated, attends causally as the library would, and scatters the result back. The gradient of
+the shared beginning is thereby the sum over the rows, as it must be.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+NAME = "packed_rows"
+
+
+class Packing(NamedTuple):
+    """Where the tokens of n packed places stand.
+
+    `places`, (rows, longest row): the packed place of each row's tokens, 0 behind its end. `back`, (n): for each
+    packed place its index among the flattened `places`.
+    """
+
+    places: torch.Tensor
+    back: torch.Tensor
+
+
+def attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    packing: Packing | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend within each packed row; without a packing this is the library's SDPA.
+
+    The query is (1, heads, n, size); the result is (1, n, heads, size).
+    """
+    if packing is None:
+        plain: Any = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return plain[0], None
+    # No mask: under causal attention no token sees the padding behind its row.
+    rows = [_by_row(states, packing.places) for states in (query, key, value)]
+    result: Any = sdpa_attention_forward(module, *rows, None, **kwargs)
+    return result[0].flatten(0, 1).index_select(0, packing.back)[None], None
+
+
+def _by_row(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Return packed states, (1, heads, n, size), as (rows, heads, longest row, size)."""
+    rows, width = places.shape
+    gathered = states[0].transpose(0, 1).index_select(0, places.flatten())
+    return gathered.view(rows, width, *gathered.shape[1:]).transpose(1, 2)
+
+
+def install(model: Any) -> None:
+    """Have a model attend through this module."""
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    model.set_attn_implementation(NAME)
