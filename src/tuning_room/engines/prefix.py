@@ -1,8 +1,9 @@
 """One prefix for a whole batch: its keys and values are kept once, and every dialogue attends to them.
 
 transformers' cache holds the prefix once a dialogue and is copied at every token, which for 24 dialogues under an
-800-token prompt is about a gigabyte a token. Here the queries of all dialogues meet the prefix in one matrix product
-(the idea of Hydragen, arXiv 2402.05099), and what follows the prefix is written into room that was reserved.
+800-token prompt is about a gigabyte a token. Here the queries of all dialogues attend to the prefix together, each to
+what is its own apart, and the two are joined by their softmax denominators (Hydragen, arXiv 2402.05099). What follows
+the prefix is written into room that was reserved.
 """
 
 from typing import Any
@@ -72,30 +73,47 @@ def attention(
         plain: Any = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return plain[0], None
     batch, heads, new, size = query.shape
-    groups, length = key.shape[1], prefix[0].shape[-2]
-    scale = size**-0.5 if scaling is None else scaling
-    grouped = query.reshape(batch, groups, heads // groups * new, size) * scale
-    shared = _over_prefix(grouped, prefix[0][0].transpose(1, 2))
-    own = (grouped @ key.transpose(2, 3)).view(batch, groups, heads // groups, new, key.shape[2])
-    own = own.masked_fill(~_visible(attention_mask, length, new, key), float("-inf")).flatten(2, 3)
-    weights = torch.cat([shared, own], dim=-1).softmax(dim=-1)
-    result = _over_prefix(weights[..., :length], prefix[1][0]) + weights[..., length:] @ value
+    groups = key.shape[1]
+    grouped = query.reshape(batch, groups, heads // groups * new, size)
+    shared, shared_weight = _over_prefix(grouped, prefix, scaling)
+    mask = _visible(attention_mask, prefix[0].shape[-2], new, key).repeat(1, 1, heads // groups, 1)
+    own, own_weight = _flash(grouped, key, value, scaling, torch.zeros(()).where(mask, float("-inf")))
+    # Padding sees nothing of its own: its weight is not a number there, and all it gets is from the prefix.
+    share = (shared_weight - own_weight.nan_to_num(nan=float("-inf"))).sigmoid()[..., None]
+    result = share * shared + (1 - share) * own.nan_to_num()
     return result.reshape(batch, heads, new, size).transpose(1, 2), None
 
 
-def _over_prefix(rows: torch.Tensor, shared: torch.Tensor) -> torch.Tensor:
-    """Multiply every dialogue's rows, (dialogues, groups, rows, a), with what all share, (groups, a, b), at once."""
-    batch, groups, count, width = rows.shape
-    product = rows.transpose(0, 1).reshape(groups, batch * count, width) @ shared
-    return product.view(groups, batch, count, -1).transpose(0, 1)
+def _over_prefix(
+    grouped: torch.Tensor, prefix: tuple[torch.Tensor, torch.Tensor], scaling: float | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend with every dialogue's queries, (dialogues, groups, queries, size), to the one prefix at once."""
+    batch, groups, count, size = grouped.shape
+    together = grouped.transpose(0, 1).reshape(1, groups, batch * count, size)
+    result, weight = _flash(together, *prefix, scaling)
+    back = result.view(groups, batch, count, size).transpose(0, 1)
+    return back, weight.view(groups, batch, count).transpose(0, 1)
+
+
+def _flash(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    mask: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return attention and the logarithm of its softmax's denominator, by which two results are joined."""
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    result: tuple[torch.Tensor, torch.Tensor] = flash(query, key, value, attn_mask=mask, scale=scaling)
+    return result
 
 
 def _visible(mask: torch.Tensor | None, prefix: int, new: int, key: torch.Tensor) -> torch.Tensor:
-    """Return which of a dialogue's own tokens each new one sees, to be broadcast over groups and heads."""
+    """Return which of a dialogue's own tokens each new one sees, (dialogues or 1, 1, new tokens, own tokens)."""
     own = key.shape[2]
     if mask is None:
-        return torch.ones(new, own, dtype=torch.bool).tril(own - new)
-    return mask[:, :, None, :, prefix : prefix + own]
+        return torch.ones(1, 1, new, own, dtype=torch.bool).tril(own - new)
+    return mask[..., prefix : prefix + own]
 
 
 def install(model: Any) -> None:

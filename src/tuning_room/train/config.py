@@ -22,6 +22,6 @@ class TrainConfig(StageConfig):
     warmup_fraction: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the rate rises")
     max_length: int = Field(1024, ge=16, description="longest row in tokens; a longer one is an error, not cut")
     save_every: int = Field(20, ge=1, description="optimizer steps between checkpoints")
-    validate_every: int = Field(50, ge=1, description="optimizer steps between validations")
+    validate_every: int = Field(100, ge=1, description="optimizer steps between validations")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps (for a trial)")
     seed: int = Field(7, description="order of the rows and the adapter's first weights")

@@ -16,7 +16,7 @@ from tuning_room.train import checkpoint
 from tuning_room.train.batches import IGNORED, Batch, collate, epoch_order, load_rows
 from tuning_room.train.metrics import Metric, MetricsFile
 
-VALIDATION_ROWS = 64  # more rows would cost more time than they add certainty
+VALIDATION_ROWS = 32  # more rows would cost more time than they add certainty
 VALIDATION_BATCH = 16  # rows at once: nothing is kept for a backward pass
 
 
@@ -65,7 +65,8 @@ class LoraTrainer:
         self.valid = self._valid_rows()
         self.model = self._with_adapter(load_model(Path(config.model_path)))
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(self.parameters.values(), lr=config.learning_rate, weight_decay=0.0)
+        learned = self.parameters.values()
+        self.optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0, fused=True)
         self.plan = self._plan()
         self.done = 0
         self.folder = Path(config.ckpt_output_dir)
