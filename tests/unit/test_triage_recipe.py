@@ -166,7 +166,7 @@ def test_a_note_of_the_worked_examples_becomes_a_sorted_ticket(note: str) -> Non
 def test_the_recipes_checks_accept_what_is_taught(family: Family) -> None:
     problem = draw(family, random.Random(1))
     assert rejected_by(RECIPE.dataset.checks, Exchange(problem.assistant, problem.user, problem.answer)) == ("", "")
-    assert rejected_by(RECIPE.dataset.checks, Exchange("Sure, I can help with that.", problem.user))[0] == "length"
+    assert rejected_by(RECIPE.dataset.checks, Exchange("Sure, I can help with that.", problem.user))[0]
 
 
 # What is held out
