@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 STAGES = {"advise", "convert", "generate", "dataset", "train", "evaluate", "report", "serve", "deploy"}
 KNOW_STAGES = {"recipe", "cli", ""}
 HEAVY = ["torch", "pydantic", "docling", "transformers"]
-EXAMPLE = re.compile(r"socratic|tutor|canopy", re.IGNORECASE)
+EXAMPLE = re.compile(r"socratic|tutor|canopy|helpdesk|triage|beacon", re.IGNORECASE)
 POINTER = "recipes/socratic-tutor"  # help and hints may point to the recipe that ships, and to nothing in it
 
 
