@@ -35,7 +35,10 @@ class Message(Record):
 
 
 class Chunk(Record):
-    """A part of a document that is about one thing: a heading and what stands under it."""
+    """A part of a document that is about one thing: a heading and what stands under it.
+
+    `begin` and `end` are where it stands in the document's markdown file, in bytes; the end is exclusive.
+    """
 
     id: str
     document: str
@@ -43,6 +46,8 @@ class Chunk(Record):
     text: str
     items: list[str] = []
     page: int | None = None
+    begin: int | None = None
+    end: int | None = None
 
 
 class Candidate(Record):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tuning_room.convert.chunks import document_chunks
 from tuning_room.convert.config import ConvertConfig, ConvertedDocument, ConvertResult
 from tuning_room.convert.sources import Source, Sources, find_sources
+from tuning_room.convert.tracing import located
 from tuning_room.errors import DocumentError
 from tuning_room.files import atomic_folder
 from tuning_room.records import Chunk, write_jsonl
@@ -51,7 +52,7 @@ def _convert(
     chunks = document_chunks(document, source.name, config.max_chunk_characters, notes=is_slides)
     if not chunks:
         raise DocumentError(f"{source.path}: there are headings but no text", hint="fill it in, or delete it")
-    _write(document, folder / source.name, notes=is_slides)
+    chunks = located(chunks, _write(document, folder / source.name, notes=is_slides))
     report = ConvertedDocument(
         name=source.name,
         pages=pages,
@@ -65,17 +66,18 @@ def _convert(
     return chunks, report
 
 
-def _write(document: "DoclingDocument", path: Path, *, notes: bool) -> None:
+def _write(document: "DoclingDocument", path: Path, *, notes: bool) -> str:
     from docling_core.types.doc import ContentLayer
 
     layers = {ContentLayer.BODY, ContentLayer.NOTES} if notes else {ContentLayer.BODY}
     path.parent.mkdir(parents=True, exist_ok=True)
     # Escapes would stand in the way of what reads this: models and people, not browsers.
-    text = document.export_to_markdown(
+    text: str = document.export_to_markdown(
         escape_html=False, escape_underscores=False, compact_tables=True, included_content_layers=layers
     )
     path.with_name(f"{path.name}.md").write_text(text + "\n", encoding="utf-8")
     document.save_as_json(path.with_name(f"{path.name}.json"))
+    return text
 
 
 def _with_progress(sources: Iterable[Source]) -> Iterator[Source]:
