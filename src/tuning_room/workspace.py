@@ -84,6 +84,7 @@ class Workspace:
         self.manifest = root / "manifest.json"
         self.documents = root / "documents"
         self.chunks = root / "chunks.jsonl"
+        self.conversions = root / "conversions"
         self.candidates = root / "candidates.jsonl"
         self.generation = root / "generation"
         self.train_rows = root / "dataset" / "train.jsonl"

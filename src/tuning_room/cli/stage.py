@@ -20,4 +20,8 @@ def command(name: str) -> click.Command:
         show(done, as_json=as_json)
         return exit_code(done.result.model_dump()["verdict"]) if name == "evaluate" else 0
 
+    if name == "convert":
+        from tuning_room.cli.explain import with_explain
+
+        return with_explain(run)
     return run

@@ -1,101 +1,125 @@
 """Documents to markdown, Docling's JSON and chunks; the first stage. Docling does the reading."""
 
-import time
-from collections.abc import Iterable, Iterator
+import logging
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from tuning_room.convert.chunks import document_chunks
-from tuning_room.convert.config import ConvertConfig, ConvertedDocument, ConvertResult
-from tuning_room.convert.sources import Source, Sources, find_sources
-from tuning_room.convert.tracing import located
-from tuning_room.errors import DocumentError
-from tuning_room.files import atomic_folder
-from tuning_room.records import Chunk, write_jsonl
+from tuning_room.convert.config import (
+    ConvertConfig,
+    ConvertedDocument,
+    ConvertResult,
+    FailedDocument,
+    SkippedFile,
+)
+from tuning_room.convert.conversions import CHUNKS, DOCLING, MARKDOWN, REPORT, Conversions
+from tuning_room.convert.inspection import inspect
+from tuning_room.convert.sources import Source, Task, find_sources
+from tuning_room.errors import DocumentError, TuningRoomError
+from tuning_room.files import atomic_folder, atomic_writer
+from tuning_room.records import read_json
 from tuning_room.workspace import Stage, Workspace
-
-if TYPE_CHECKING:
-    from docling_core.types.doc import DoclingDocument
-
-    from tuning_room.convert.conversion import Converter
 
 __all__ = ["STAGE", "ConvertConfig", "ConvertResult", "run"]
 
+logger = logging.getLogger(__name__)
+
+
+class Failure(NamedTuple):
+    """A document that cannot be converted, and why."""
+
+    source: Source
+    error: TuningRoomError
+
 
 def run(config: ConvertConfig, workspace: Workspace) -> ConvertResult:
-    """Convert every document of a folder; all are written, or none.
+    """Convert every document of a folder; those that have not changed since the last time are not read again.
 
-    Raises DocumentError for a folder or a file that cannot be used, MissingPrerequisiteError and
-    ModelNotFoundError if models are asked for that are not there.
+    What is converted is kept even if the stage fails in the end, or is killed. Raises DocumentError for a folder
+    or files that cannot be used, MissingPrerequisiteError and ModelNotFoundError if models are asked for that are
+    not there.
     """
-    sources = find_sources(config.documents)
-    from tuning_room.convert.conversion import Converter
+    from tuning_room.convert.conversion import models_folder, pdf_layout
 
-    converter = Converter(config)
-    chunks: list[Chunk] = []
-    files: list[ConvertedDocument] = []
-    with atomic_folder(workspace.documents) as folder:
-        for source in _with_progress(sources.documents):
-            found, report = _convert(source, converter, config, folder)
-            chunks.extend(found)
-            files.append(report)
-        write_jsonl(workspace.chunks, chunks)
-    return _result(files, sources)
-
-
-def _convert(
-    source: Source, converter: "Converter", config: ConvertConfig, folder: Path
-) -> tuple[list[Chunk], ConvertedDocument]:
-    started = time.monotonic()
-    document, pages = converter.convert(source)
-    is_slides = source.format == "pptx"
-    chunks = document_chunks(document, source.name, config.max_chunk_characters, notes=is_slides)
-    if not chunks:
-        raise DocumentError(f"{source.path}: there are headings but no text", hint="fill it in, or delete it")
-    chunks = located(chunks, _write(document, folder / source.name, notes=is_slides))
-    report = ConvertedDocument(
-        name=source.name,
-        pages=pages,
-        chunks=len(chunks),
-        tables=len(document.tables),
-        headings=sum(text.label.value in ("title", "section_header") for text in document.texts),
-        list_items=sum(text.label.value == "list_item" for text in document.texts),
-        seconds=round(time.monotonic() - started, 2),
-        layout=converter.layout if source.format == "pdf" else "",
-    )
-    return chunks, report
+    sources = find_sources(config.documents, images=config.ocr)
+    layout, models = pdf_layout(config), models_folder(config.artifacts)
+    conversions = Conversions(workspace.conversions, config, layout=layout, models=models)
+    tasks, failures = _tasks(sources.documents, conversions, config)
+    waiting = [task for task in tasks if not task.folder.is_dir()]
+    failures += _convert(waiting, config, layout)
+    failed = {failure.source for failure in failures}
+    done = [task for task in tasks if task.source not in failed]
+    _report(failures, config, documents=len(sources.documents))
+    reports = {task: ConvertedDocument.model_validate(read_json(task.folder / REPORT)) for task in done}
+    if not any(report.chunks for report in reports.values()):
+        raise DocumentError(f"{config.documents}: no text was found in any image", hint="add documents with text")
+    _publish([task for task in done if reports[task].chunks], workspace)
+    conversions.keep_only(done)
+    return _result(reports, len(set(done) - set(waiting)), failures, sources.skipped)
 
 
-def _write(document: "DoclingDocument", path: Path, *, notes: bool) -> str:
-    from docling_core.types.doc import ContentLayer
-
-    layers = {ContentLayer.BODY, ContentLayer.NOTES} if notes else {ContentLayer.BODY}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Escapes would stand in the way of what reads this: models and people, not browsers.
-    text: str = document.export_to_markdown(
-        escape_html=False, escape_underscores=False, compact_tables=True, included_content_layers=layers
-    )
-    path.with_name(f"{path.name}.md").write_text(text + "\n", encoding="utf-8")
-    document.save_as_json(path.with_name(f"{path.name}.json"))
-    return text
-
-
-def _with_progress(sources: Iterable[Source]) -> Iterator[Source]:
-    """Yield the documents; on a terminal, a bar on stderr says how far it is."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    todo = list(sources)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("converting", total=len(todo))
-        for source in todo:
-            progress.update(task, description=source.name)
-            yield source
-            progress.advance(task)
+def _tasks(
+    sources: Iterable[Source], conversions: Conversions, config: ConvertConfig
+) -> tuple[list[Task], list[Failure]]:
+    tasks, failures = [], []
+    for source in sources:
+        try:
+            inspect(source, config)
+            tasks.append(conversions.task(source))
+        except DocumentError as error:
+            failures.append(Failure(source, error))
+    return tasks, failures
 
 
-def _result(files: list[ConvertedDocument], sources: Sources) -> ConvertResult:
+def _convert(tasks: list[Task], config: ConvertConfig, layout: str) -> list[Failure]:
+    from tuning_room.convert.work import attempts
+    from tuning_room.progress import ProgressBar
+
+    failures = []
+    with ProgressBar("converting", len(tasks)) as bar:
+        for task, error in attempts(tasks, config, layout=layout):
+            bar.advance()
+            bar.describe(task.source.name)
+            if error:
+                failures.append(Failure(task.source, error))
+    return failures
+
+
+def _report(failures: list[Failure], config: ConvertConfig, *, documents: int) -> None:
+    """Raise what the failures come to, or log them if they are to be passed over."""
+    failures.sort(key=lambda failure: failure.source.name)
+    if not failures:
+        return
+    if config.on_error == "skip" and len(failures) < documents:
+        for failure in failures:
+            logger.warning("%s", failure.error)
+    elif len(failures) == 1:
+        raise failures[0].error
+    else:
+        lines = "".join(f"\n  {failure.error}" for failure in failures)
+        raise DocumentError(
+            f"{len(failures)} of {documents} documents cannot be converted{lines}",
+            hint="\nmend them, or set 'on_error: skip' to go on without them",
+        )
+
+
+def _publish(tasks: list[Task], workspace: Workspace) -> None:
+    """Put the documents and their chunks together in the order of the documents' names."""
+    with atomic_folder(workspace.documents) as folder, atomic_writer(workspace.chunks) as chunks:
+        for task in tasks:
+            path = folder / task.source.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(task.folder / MARKDOWN, path.with_name(f"{path.name}.md"))
+            shutil.copyfile(task.folder / DOCLING, path.with_name(f"{path.name}.json"))
+            chunks.write((task.folder / CHUNKS).read_text(encoding="utf-8"))
+
+
+def _result(
+    reports: dict[Task, ConvertedDocument], reused: int, failures: list[Failure], skipped: list[SkippedFile]
+) -> ConvertResult:
+    files = [report for report in reports.values() if report.chunks]
+    pictures = [report.name for report in reports.values() if not report.chunks]
     return ConvertResult(
         documents=len(files),
         pages=sum(file.pages for file in files),
@@ -103,8 +127,10 @@ def _result(files: list[ConvertedDocument], sources: Sources) -> ConvertResult:
         tables=sum(file.tables for file in files),
         headings=sum(file.headings for file in files),
         list_items=sum(file.list_items for file in files),
+        reused=reused,
         files=files,
-        skipped=sources.skipped,
+        skipped=[*skipped, *(SkippedFile(name=name, reason="an image without text") for name in pictures)],
+        failed=[FailedDocument(name=failure.source.name, error=str(failure.error)) for failure in failures],
     )
 
 

@@ -26,6 +26,23 @@ class ConvertConfig(StageConfig):
     max_chunk_characters: int = Field(
         default=2000, ge=200, description="longest chunk, in characters; a single paragraph or table is never cut"
     )
+    ocr: bool = Field(
+        default=True, description="recognise the text of images, and of the pages of a PDF that have none"
+    )
+    on_error: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="a file that cannot be converted: fail the stage once the others are done, "
+        "or skip it and say so in the result",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="processes that convert at once; as many as pay off, up to the cores, if not set",
+    )
+    max_file_mb: int = Field(default=200, ge=1, description="larger files are refused, in megabytes")
+    max_unpacked_mb: int = Field(
+        default=500, ge=1, description="DOCX, PPTX and XLSX that unpack to more are refused, in megabytes"
+    )
 
 
 class SkippedFile(StageResult):
@@ -33,6 +50,13 @@ class SkippedFile(StageResult):
 
     name: str
     reason: str
+
+
+class FailedDocument(StageResult):
+    """A document that cannot be converted: what is wrong with it, and what to do about it."""
+
+    name: str
+    error: str
 
 
 class ConvertedDocument(StageResult):
@@ -49,7 +73,10 @@ class ConvertedDocument(StageResult):
 
 
 class ConvertResult(StageResult):
-    """What was read and what came of it; pages count only where a format has pages."""
+    """What was read and what came of it; pages count only where a format has pages.
+
+    `reused` of the documents had been converted before.
+    """
 
     documents: int
     pages: int
@@ -57,5 +84,7 @@ class ConvertResult(StageResult):
     tables: int
     headings: int
     list_items: int
+    reused: int = 0
     files: list[ConvertedDocument] = Field(default_factory=list)
     skipped: list[SkippedFile] = Field(default_factory=list)
+    failed: list[FailedDocument] = Field(default_factory=list)

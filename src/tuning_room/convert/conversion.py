@@ -7,16 +7,21 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tuning_room.convert.config import ConvertConfig
-from tuning_room.convert.sources import FORMATS, Source
+from tuning_room.convert.inspection import pages_without_text, text_encoding
+from tuning_room.convert.sources import FORMATS, IMAGES, Source
 from tuning_room.errors import DocumentError, MissingPrerequisiteError, ModelNotFoundError
 
 if TYPE_CHECKING:
+    from docling.datamodel.base_models import DocumentStream
     from docling.datamodel.document import ConversionResult
-    from docling.document_converter import DocumentConverter, PdfFormatOption
+    from docling.datamodel.pipeline_options import ThreadedPdfPipelineOptions
+    from docling.document_converter import DocumentConverter
+    from docling.pipeline.standard_pdf_pipeline import StandardPdfPipeline
     from docling_core.types.doc import DoclingDocument
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,8 @@ OLE_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
 TABLE_MODEL = "docling-project/docling-models"
 # What Docling imports to run these models; its slim packages come without.
 MODEL_PACKAGES = ("docling_ibm_models", "torchvision", "transformers")
+OCR_PACKAGES = ("rapidocr", "onnxruntime", "cv2")
+OCR_HINT = "if it is a scan, its text can be recognised: pip install 'tuning-room[ocr]', and leave 'ocr' on"
 DOWNLOAD_HINT = "get them with 'docling-tools models download layout tableformer', or set 'layout: rules'"
 
 
@@ -43,18 +50,39 @@ class Converter:
 
     def __init__(self, config: ConvertConfig) -> None:
         self.layout: PdfLayout = pdf_layout(config)
-        self._docling = _build(self.layout, config.artifacts)
+        self._wants_text, self._recognises = config.ocr, recognises(config)
+        self._docling = _build(self.layout, config)
 
     def convert(self, source: Source) -> Converted:
         """Return the document in a file; DocumentError says what is wrong with the file and what to do."""
         with docling_warnings(source):
             try:
-                result = self._docling.convert(source.path, raises_on_error=False)
+                result = self._docling.convert(_readable(source), raises_on_error=False)
             # Whatever a parser raises on a broken file, it is the file that has to be mended.
             except Exception as error:
                 raise _unreadable(source, str(error)) from error
-            _check(source, result)
+            _check(source, result, recognises=self._recognises)
+            self._tell_of_scans(source)
         return Converted(result.document, max(len(result.document.pages), result.input.page_count))
+
+    def _tell_of_scans(self, source: Source) -> None:
+        if source.format == "pdf" and self._wants_text and not self._recognises:
+            _, textless = pages_without_text(source.path)
+            if textless:
+                logger.warning("%s: no text on pages %s; %s", source.path, ", ".join(map(str, textless)), OCR_HINT)
+
+
+def _readable(source: Source) -> "Path | DocumentStream":
+    """Return what Docling is given: the file, or its text where Docling would not see how it is encoded."""
+    if source.format != "latex":
+        return source.path
+    from docling.datamodel.base_models import DocumentStream
+
+    content = source.path.read_bytes()
+    encoding = text_encoding(content)
+    if encoding == "utf-8":
+        return source.path
+    return DocumentStream(name=source.path.name, stream=BytesIO(content.decode(encoding).encode()))
 
 
 def pdf_layout(config: ConvertConfig) -> PdfLayout:
@@ -79,11 +107,16 @@ def pdf_layout(config: ConvertConfig) -> PdfLayout:
     return "models"
 
 
+def models_folder(artifacts: Path | None) -> Path | None:
+    """Return the folder that Docling's models are to be in, none if that is the hub's cache."""
+    folder = artifacts or os.environ.get("DOCLING_ARTIFACTS_PATH")
+    return Path(folder) if folder else None
+
+
 def has_models(artifacts: Path | None) -> bool:
     """Say whether Docling's layout and table models are in a folder, or in the hub's cache if none is given."""
-    folder = artifacts or os.environ.get("DOCLING_ARTIFACTS_PATH")
-    if folder:
-        return all((Path(folder) / model.replace("/", "--")).is_dir() for model in (LAYOUT_MODEL, TABLE_MODEL))
+    if folder := models_folder(artifacts):
+        return all((folder / model.replace("/", "--")).is_dir() for model in (LAYOUT_MODEL, TABLE_MODEL))
     return all(_is_cached(model) for model in (LAYOUT_MODEL, TABLE_MODEL))
 
 
@@ -94,36 +127,55 @@ def _is_cached(model: str) -> bool:
     return snapshots.is_dir() and any(snapshots.iterdir())
 
 
-def _build(layout: PdfLayout, artifacts: Path | None) -> "DocumentConverter":
+def recognises(config: ConvertConfig) -> bool:
+    """Say whether text is recognised: it is wanted, and what it needs is installed."""
+    return config.ocr and all(find_spec(package) for package in OCR_PACKAGES)
+
+
+def _build(layout: PdfLayout, config: ConvertConfig) -> "DocumentConverter":
+    from docling.backend.image_backend import ImageDocumentBackend
     from docling.datamodel.base_models import InputFormat
-    from docling.document_converter import DocumentConverter, PdfFormatOption
+    from docling.document_converter import DocumentConverter, ImageFormatOption, PdfFormatOption
+
+    way = {
+        "pipeline_cls": _pipeline(layout, recognises=recognises(config)),
+        "pipeline_options": _options(layout, config),
+    }
+    formats = [InputFormat(value) for value in sorted({*FORMATS.values(), *IMAGES.values()})]
+    options = {
+        InputFormat.PDF: PdfFormatOption(**way),
+        InputFormat.IMAGE: ImageFormatOption(**way, backend=ImageDocumentBackend),
+    }
+    return DocumentConverter(allowed_formats=formats, format_options=options)
+
+
+def _pipeline(layout: PdfLayout, *, recognises: bool) -> "type[StandardPdfPipeline]":
+    from docling.pipeline.standard_pdf_pipeline import StandardPdfPipeline
+
+    from tuning_room.convert.recognition import RecognisingModels, RecognisingRules
+    from tuning_room.convert.rule_pipeline import RulePdfPipeline
 
     if layout == "models":
-        pdf = _model_option(artifacts)
-    else:
-        from tuning_room.convert.rule_pipeline import RulePdfPipeline, rule_options
-
-        pdf = PdfFormatOption(pipeline_cls=RulePdfPipeline, pipeline_options=rule_options())
-    formats = [InputFormat(value) for value in sorted(set(FORMATS.values()))]
-    return DocumentConverter(allowed_formats=formats, format_options={InputFormat.PDF: pdf})
+        return RecognisingModels if recognises else StandardPdfPipeline
+    return RecognisingRules if recognises else RulePdfPipeline
 
 
-def _model_option(artifacts: Path | None) -> "PdfFormatOption":
+def _options(layout: PdfLayout, config: ConvertConfig) -> "ThreadedPdfPipelineOptions":
     from docling.datamodel.pipeline_options import ThreadedPdfPipelineOptions
-    from docling.document_converter import PdfFormatOption
 
-    from tuning_room.convert.rule_pipeline import heading_options
+    from tuning_room.convert.rule_pipeline import heading_options, rule_options
 
-    options = ThreadedPdfPipelineOptions(
+    if layout == "rules":
+        return rule_options()
+    return ThreadedPdfPipelineOptions(
         do_ocr=False,
         generate_parsed_pages=True,
-        artifacts_path=artifacts,
+        artifacts_path=config.artifacts,
         heading_hierarchy_options=heading_options(),
     )
-    return PdfFormatOption(pipeline_options=options)
 
 
-def _check(source: Source, result: "ConversionResult") -> None:
+def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> None:
     from docling.datamodel.base_models import ConversionStatus
 
     if result.input.format and result.input.format.value != source.format:
@@ -134,8 +186,11 @@ def _check(source: Source, result: "ConversionResult") -> None:
     if result.status is not ConversionStatus.SUCCESS:
         raise _unreadable(source, "; ".join(error.error_message for error in result.errors))
     if not any(text.text.strip() for text in result.document.texts) and not result.document.tables:
-        scanned = "if it is a scan, recognise its text first (for example with ocrmypdf)"
-        hint = scanned if source.format == "pdf" else "replace it with the real document, or delete it"
+        if source.format == "image" and recognises:
+            # Many images show no text at all: nothing is wrong with them.
+            return
+        is_unread = source.format in ("pdf", "image") and not recognises
+        hint = OCR_HINT if is_unread else "replace it with the real document, or delete it"
         raise DocumentError(f"{source.path}: there is no text in this document", hint=hint)
 
 

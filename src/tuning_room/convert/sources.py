@@ -1,5 +1,6 @@
 """Which files of a folder are documents, and why the others are not."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,10 @@ FORMATS = {
     ".csv": "csv",
     ".adoc": "asciidoc",
     ".asciidoc": "asciidoc",
+    ".tex": "latex",
 }
+# Those whose text has to be recognised.
+IMAGES = {".png": "image", ".jpg": "image", ".jpeg": "image", ".tif": "image", ".tiff": "image"}
 
 
 class Source(NamedTuple):
@@ -31,6 +35,14 @@ class Source(NamedTuple):
     format: str
 
 
+class Task(NamedTuple):
+    """A document to convert, the folder that its conversion is kept in, and the sha256 of its content."""
+
+    source: Source
+    folder: Path
+    digest: str
+
+
 class Sources(NamedTuple):
     """The documents of a folder in the order of their names, and the files that are passed over."""
 
@@ -38,31 +50,33 @@ class Sources(NamedTuple):
     skipped: list[SkippedFile]
 
 
-def find_sources(folder: Path) -> Sources:
-    """Return the documents below a folder; DocumentError if there is no folder, or no document in it."""
+def find_sources(folder: Path, *, images: bool) -> Sources:
+    """Return the documents below a folder, with or without images; DocumentError if there is no folder or document."""
     if not folder.is_dir():
         raise DocumentError(f"{folder}: no such folder", hint="set 'documents' to the folder with your documents")
-    found = Sources([], [])
+    found, formats = Sources([], []), {**FORMATS, **(IMAGES if images else {})}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        _sort_in(path, path.relative_to(folder), found)
+        _sort_in(path, path.relative_to(folder), found, formats)
     if not found.documents:
         passed = f" ({len(found.skipped)} files were passed over)" if found.skipped else ""
-        raise DocumentError(f"{folder}: no document found{passed}", hint=f"put files of these kinds there: {kinds()}")
+        raise DocumentError(
+            f"{folder}: no document found{passed}", hint=f"put files of these kinds there: {kinds(formats)}"
+        )
     return found
 
 
-def kinds() -> str:
-    """Return the extensions that can be read, for a message."""
-    return ", ".join(sorted(extension.lstrip(".") for extension in FORMATS))
+def kinds(formats: Iterable[str]) -> str:
+    """Return extensions for a message."""
+    return ", ".join(sorted(extension.lstrip(".") for extension in formats))
 
 
-def _sort_in(path: Path, relative: Path, found: Sources) -> None:
+def _sort_in(path: Path, relative: Path, found: Sources, formats: Mapping[str, str]) -> None:
     name, extension = relative.as_posix(), path.suffix.lower()
     if any(part.startswith((".", "~$")) for part in relative.parts):
         found.skipped.append(SkippedFile(name=name, reason="hidden or temporary file"))
-    elif extension not in FORMATS:
+    elif extension in IMAGES and extension not in formats:
+        found.skipped.append(SkippedFile(name=name, reason="an image, and text recognition is off ('ocr: false')"))
+    elif extension not in formats:
         found.skipped.append(SkippedFile(name=name, reason=f"'{extension}' is not a kind that is read"))
-    elif path.stat().st_size == 0:
-        raise DocumentError(f"{path}: the file is empty", hint="replace it with the real document, or delete it")
     else:
-        found.documents.append(Source(path, name, FORMATS[extension]))
+        found.documents.append(Source(path, name, formats[extension]))

@@ -13,6 +13,8 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
 from tuning_room.convert import STAGE, ConvertConfig, ConvertResult, run
+from tuning_room.convert.conversion import docling_warnings
+from tuning_room.convert.sources import Source
 from tuning_room.errors import DocumentError
 from tuning_room.records import Chunk, read_jsonl
 from tuning_room.workspace import Workspace
@@ -31,7 +33,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> tuple[ConvertResult, Wor
     (documents / "more" / "faq.md").write_text("# Questions\n\nPlain x_1 < 2.\n\n```python\nprint(1)\n```\n")
     (documents / "rates.csv").write_text("topic,share\nalgebra,40%\n")
     (documents / "notes.adoc").write_text("= Notes\n\n== First\n\nSome text.\n")
-    (documents / "photo.png").write_bytes(b"\x89PNG")
+    (documents / "photo.gif").write_bytes(b"GIF89a")
     (documents / ".hidden.md").write_text("secret")
     workspace = Workspace(folder / "run")
     return run(ConvertConfig(documents=documents), workspace), workspace
@@ -129,7 +131,7 @@ def test_result_counts(course: tuple[ConvertResult, Workspace]) -> None:
     handbook = next(file for file in result.files if file.name == "handbook.pdf")
     assert (handbook.tables, handbook.headings, handbook.layout) == (3, 3 * (3 + samples.PROBLEMS), "rules")
     assert handbook.list_items == 3 * samples.PROBLEMS * len(samples.NOTES)
-    assert {skipped.name for skipped in result.skipped} == {"photo.png", ".hidden.md"}
+    assert {skipped.name for skipped in result.skipped} == {"photo.gif", ".hidden.md"}
     assert all(file.layout == "" for file in result.files if not file.name.endswith(".pdf"))
 
 
@@ -183,45 +185,57 @@ BAD = {
     "locked.docx": (lambda path: path.write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") * 64), "without a password"),
     "empty.pptx": (lambda path: path.write_bytes(b""), "the file is empty"),
     "spaces.md": (lambda path: path.write_text(" \n\n"), "no text in this document"),
-    "bytes.md": (lambda path: path.write_bytes(bytes(range(256)) * 9), "not a readable md"),
+    "bytes.md": (lambda path: path.write_bytes(bytes(range(256)) * 9), r"bytes.md:2: byte 129 of the file \(0x80\)"),
     "empty.html": (lambda path: path.write_text("<html><body></body></html>"), "no text in this document"),
     "headings.md": (lambda path: path.write_text("# One\n\n## Two\n"), "headings but no text"),
 }
 
 
+def published(workspace: Workspace) -> dict[Path, bytes]:
+    """Everything in a run folder but the conversions that are kept for the next time."""
+    files = (path for path in workspace.root.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if not path.is_relative_to(workspace.conversions)}
+
+
 @pytest.mark.parametrize("name", BAD)
-def test_bad_file_is_named_and_nothing_is_written(
+def test_bad_file_is_named_and_nothing_is_published(
     name: str, documents: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write, reason = BAD[name]
     (documents / "a.md").write_text("# A\n\nText.\n")
     workspace, config = Workspace(tmp_path / "run"), ConvertConfig(documents=documents)
     run(config, workspace)
-    before = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()}
+    before = published(workspace)
     (documents / "a.md").write_text("# A\n\nNew text.\n")
     write(documents / name)
     with caplog.at_level(logging.WARNING), pytest.raises(DocumentError, match=reason) as error:
         run(config, workspace)
     assert str(documents / name) in str(error.value)
     assert error.value.hint
-    assert {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file()} == before
+    assert published(workspace) == before
     assert not caplog.records
 
 
 def test_missing_and_empty_folder(documents: Path, tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="no such folder"):
         run(ConvertConfig(documents=tmp_path / "nowhere"), Workspace(tmp_path / "run"))
-    (documents / "photo.png").write_bytes(b"\x89PNG")
+    (documents / "photo.gif").write_bytes(b"GIF89a")
     with pytest.raises(DocumentError, match="no document found"):
         run(ConvertConfig(documents=documents), Workspace(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
-def test_warning_names_the_file(documents: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (documents / "old.txt").write_bytes("Der Würfel fällt.\n".encode("latin-1"))
-    with caplog.at_level(logging.WARNING, logger="tuning_room"):
+def test_text_in_an_older_encoding_is_refused_with_the_place(documents: Path, tmp_path: Path) -> None:
+    (documents / "old.txt").write_bytes("Fine.\nDer Würfel fällt.\n".encode("latin-1"))
+    with pytest.raises(DocumentError, match=r"old.txt:2: byte 12 of the file \(0xfc\) is not UTF-8; save the file"):
         run(ConvertConfig(documents=documents), Workspace(tmp_path / "run"))
-    assert "old.txt: Document is not UTF-8" in caplog.text
+
+
+def test_warning_names_the_file(caplog: pytest.LogCaptureFixture) -> None:
+    with docling_warnings(Source(Path("folder/odd.md"), "odd.md", "md")):
+        logging.getLogger("docling.backend").warning("something is odd")
+    assert caplog.messages == ["folder/odd.md: something is odd"]
+    assert caplog.records[0].name.startswith("tuning_room")
 
 
 def test_config_imports_nothing_heavy() -> None:
