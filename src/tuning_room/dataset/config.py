@@ -1,7 +1,7 @@
 """What the dataset stage is told to do."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,5 +18,9 @@ class DatasetConfig(StageConfig):
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     overlap: int = Field(8, ge=3, description="words in a row that a dialogue may not share with a held-out item")
     valid_fraction: float = Field(0.05, ge=0, lt=0.5, description="share of the problems kept for validation")
+    split_by: Literal["group", "problem"] = Field(
+        "problem",
+        description="what is never split: a group (drawn problem, section, seed), or all groups that share a problem",
+    )
     minimum: int = Field(20, ge=1, description="fewer accepted dialogues than this are an error")
     seed: int = Field(3, description="decides which problems are kept for validation")
