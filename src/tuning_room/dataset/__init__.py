@@ -21,6 +21,7 @@ class DatasetResult(StageResult):
     rejected: dict[str, int]
     topics: dict[str, int]
     situations: dict[str, int]
+    masked: dict[str, int] = {}
 
 
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
@@ -30,11 +31,12 @@ def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
 
 def outputs(workspace: Workspace) -> list[Path]:
     """Return what the stage writes."""
-    return [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows, workspace.dataset_card]
+    rows = [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows]
+    return [*rows, workspace.pii_report, workspace.dataset_card]
 
 
 def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
-    """Write `dataset/`: train and valid as chat messages, the rejected with their reasons, and a card.
+    """Write `dataset/`: train and valid as chat messages, the rejected with their reasons, what was masked, and a card.
 
     The candidates are read as a stream; of each, only digests stay in memory. Raises MissingInputError, DataError,
     RecipeError for a check that does not exist, and StageError when fewer dialogues are accepted than the recipe asks
@@ -42,6 +44,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     """
     from tuning_room.checks import validate
     from tuning_room.dataset.card import card
+    from tuning_room.dataset.pii import masking
     from tuning_room.dataset.selection import select
     from tuning_room.files import atomic_folder
     from tuning_room.records import Candidate, Item, read_jsonl
@@ -49,15 +52,19 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     validate(config.checks)
     held_out = [item for path in config.items for item in read_jsonl(path, Item)]
     with atomic_folder(workspace.train_rows.parent) as folder:
-        selection = select(read_jsonl(workspace.candidates, Candidate), held_out, config, folder)
+        with masking(config.pii, folder / workspace.pii_report.name) as masks:
+            candidates = map(masks.mask, read_jsonl(workspace.candidates, Candidate))
+            selection = select(candidates, held_out, config, folder)
         with closing(selection):
-            result = _write(selection, config, workspace, folder)
+            result = _write(selection, config, workspace, folder, masks.found)
         _enough(result, config)
         (folder / workspace.dataset_card.name).write_text(card(config, result), encoding="utf-8")
     return result
 
 
-def _write(selection: "Selection", config: DatasetConfig, workspace: Workspace, folder: Path) -> DatasetResult:
+def _write(
+    selection: "Selection", config: DatasetConfig, workspace: Workspace, folder: Path, masked: dict[str, int]
+) -> DatasetResult:
     from tuning_room.dataset.split import dialogue
     from tuning_room.records import Rejection, jsonl_writer
 
@@ -81,6 +88,7 @@ def _write(selection: "Selection", config: DatasetConfig, workspace: Workspace, 
         rejected=dict(rejected),
         topics=dict(topics),
         situations=dict(situations),
+        masked=masked,
     )
 
 

@@ -1,11 +1,42 @@
 """What the dataset stage is told to do."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tuning_room.workspace import StageConfig
+
+STUDENT_IDS = [
+    r"(?i)\b(?:student|matriculation|matric|enrol?ment)\s*(?:id|no|nr|number)\W{0,3}(?:is\s+)?"
+    r"(?P<id>[a-z]{0,3}-?\d{5,10})\b",
+    r"\b(?P<id>[A-Z]{1,2}\d{7,9})\b",
+]
+
+
+class Pii(BaseModel):
+    """Personal data that is masked in every row."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: list[Literal["email", "phone", "student_id"]] = Field(
+        ["email", "phone", "student_id"], description="what is masked; nothing if empty"
+    )
+    region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers without a country code")
+    student_ids: list[str] | None = Field(
+        None, description="regular expressions, of which a group named `id` is masked; without them, docs/dataset.md's"
+    )
+
+    @field_validator("student_ids")
+    @classmethod
+    def _compile(cls, patterns: list[str] | None) -> list[str] | None:
+        for pattern in patterns or []:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is no regular expression ({error})") from None
+        return patterns
 
 
 class DatasetConfig(StageConfig):
@@ -24,3 +55,4 @@ class DatasetConfig(StageConfig):
     )
     minimum: int = Field(20, ge=1, description="fewer accepted dialogues than this are an error")
     seed: int = Field(3, description="decides which problems are kept for validation")
+    pii: Pii = Field(default_factory=Pii, description="personal data that is masked in every row")

@@ -1,5 +1,6 @@
 """Which candidates become training data. Real here: MinHash, the checks, the files."""
 
+import json
 import re
 from collections.abc import Iterable
 from contextlib import closing
@@ -217,3 +218,17 @@ def test_candidates_that_are_missing_are_named(tmp_path: Path) -> None:
     workspace.candidates.unlink()
     with pytest.raises(MissingInputError, match=r"candidates\.jsonl"):
         dataset.run(configured, workspace)
+
+
+def test_personal_data_is_in_no_file_of_the_dataset(tmp_path: Path) -> None:
+    configured, workspace = stage(tmp_path)
+    rows = [*read_jsonl(workspace.candidates, Candidate)]
+    told = candidate("I am jo@x.edu. What is 71 + 9?", "What is 71 + 1?", name="told", topic="sums")
+    bad = candidate("Call me at 415-555-2671.", "Sure, student ID 1234567.", name="thrown-away")
+    write_jsonl(workspace.candidates, [*rows, told, bad])
+    result = dataset.run(configured.model_copy(update={"valid_fraction": 0}), workspace)
+    assert result.masked == {"email": 1, "phone": 1, "student_id": 1}
+    found = {path.name: path.read_text(encoding="utf-8") for path in dataset.outputs(workspace)}
+    assert "[email]" in found["train.jsonl"] and "[phone]" in found["rejected.jsonl"]
+    assert not [name for name, text in found.items() if re.search("jo@x|415-555|1234567", text)]
+    assert [row["id"] for row in json.loads(found["pii.json"])["rows"]] == ["told", "thrown-away"]
