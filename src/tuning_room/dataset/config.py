@@ -15,6 +15,18 @@ STUDENT_IDS = [
 ]
 
 
+class Balance(BaseModel):
+    """How much of the dataset one topic, situation and the like may take up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: list[Literal["topic", "situation", "source", "group"]] = Field(
+        ["topic"], min_length=1, description="fields of a row that are balanced"
+    )
+    largest_share: float | None = Field(None, gt=0, le=1, description="largest share of the rows with one value")
+    most: int | None = Field(None, ge=1, description="most rows with one value")
+
+
 class Pii(BaseModel):
     """Personal data that is masked in every row."""
 
@@ -56,3 +68,4 @@ class DatasetConfig(StageConfig):
     minimum: int = Field(20, ge=1, description="fewer accepted dialogues than this are an error")
     seed: int = Field(3, description="decides which problems are kept for validation")
     pii: Pii = Field(default_factory=Pii, description="personal data that is masked in every row")
+    balance: Balance = Field(default_factory=Balance, description="how much one topic or situation may take up")

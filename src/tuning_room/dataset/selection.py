@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuning_room.checks import Exchange, rejected_by
+from tuning_room.dataset.balance import Balancing
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.contamination import Contamination
 from tuning_room.dataset.duplicates import SAME, Duplicates
@@ -18,7 +19,7 @@ from tuning_room.dataset.words import fingerprint, said
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
 
-LATE = ("", "duplicate")  # reasons that are known only when all rows are
+LATE = ("", "duplicate", "balance")  # reasons that are known only when all rows are
 
 
 class Row(NamedTuple):
@@ -34,11 +35,13 @@ class Selection:
     """Candidates with what was decided of each, in the order in which they came."""
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
+        self._config = config
         self._spool = Spool(folder)
         self._split = Split(config)
         self._duplicates = Duplicates(config.near_duplicate)
         self._ids = array("Q")
         self._late = _Late()
+        self._surplus: list[str] = []
 
     def add(self, candidate: Candidate, reason: str, detail: str) -> None:
         """Take the next candidate, and what its own words have against it."""
@@ -52,8 +55,22 @@ class Selection:
     def compare(self) -> None:
         """Decide what depends on the other rows; DataError if two have the same id."""
         self._refuse_one_id_twice()
-        for number, twin in self._duplicates.twins(lambda number: said(self._spool.candidate(number))):
+        candidate_of = self._spool.candidate
+        for number, twin in self._duplicates.twins(lambda number: said(candidate_of(number))):
             self._late.drop(number, "duplicate", twin.row, twin.similarity)
+        if self._config.balance.largest_share or self._config.balance.most:
+            self._balance()
+
+    def _balance(self) -> None:
+        balancing = Balancing(self._config.balance, self._config.seed)
+        for number, judged in enumerate(self._spool):
+            if not judged.reason and not self._late.reason(number):
+                balancing.add(number, judged.candidate)
+        for row, why in balancing.surplus():
+            # Rows with one value come together.
+            if self._surplus[-1:] != [why]:
+                self._surplus.append(why)
+            self._late.drop(row, "balance", len(self._surplus) - 1, 0)
 
     def _refuse_one_id_twice(self) -> None:
         import numpy as np
@@ -69,11 +86,13 @@ class Selection:
         is_valid = self._split.valid()
         for number, row in enumerate(self._spool):
             late = self._late.reason(number)
-            reason, detail = (late, self._detail(number)) if late else (row.reason, row.detail)
+            reason, detail = (late, self._detail(number, late)) if late else (row.reason, row.detail)
             yield Row(row.candidate, reason, detail, bool(is_valid[number]))
 
-    def _detail(self, number: int) -> str:
+    def _detail(self, number: int, reason: str) -> str:
         other, score = self._late.other(number)
+        if reason == "balance":
+            return self._surplus[other]
         twin = self._spool.candidate(other).id
         return f"the same as {twin}" if score == SAME else f"nearly the same as {twin} (Jaccard {score:.2f})"
 

@@ -232,3 +232,12 @@ def test_personal_data_is_in_no_file_of_the_dataset(tmp_path: Path) -> None:
     assert "[email]" in found["train.jsonl"] and "[phone]" in found["rejected.jsonl"]
     assert not [name for name, text in found.items() if re.search("jo@x|415-555|1234567", text)]
     assert [row["id"] for row in json.loads(found["pii.json"])["rows"]] == ["told", "thrown-away"]
+
+
+def test_surplus_rows_of_a_topic_are_rejected_as_such(tmp_path: Path) -> None:
+    configured, workspace = stage(tmp_path, balance={"most": 10})
+    result = dataset.run(configured, workspace)
+    assert (result.accepted, result.topics) == (10, {"sums": 10})
+    dropped = [row for row in read_jsonl(workspace.rejected_rows, Rejection) if row.reason == "balance"]
+    assert len(dropped) == 18 == result.rejected["balance"]
+    assert {row.detail for row in dropped} == {"topic 'sums': no more than 10 rows are kept"}
