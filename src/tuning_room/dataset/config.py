@@ -37,7 +37,8 @@ class Pii(BaseModel):
     )
     region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers without a country code")
     student_ids: list[str] | None = Field(
-        None, description="regular expressions, of which a group named `id` is masked; without them, docs/dataset.md's"
+        None,
+        description="regular expressions, of which a group named `id` is masked; without them, docs/selection.md's",
     )
 
     @field_validator("student_ids")
