@@ -2,9 +2,10 @@
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -125,11 +126,22 @@ def parse_row(line: str | bytes, kind: type[R], *, where: str) -> R:
 def write_jsonl(path: Path, rows: Iterable[Record]) -> int:
     """Write records as JSONL, all or nothing, and return how many there were."""
     count = 0
-    with atomic_writer(path) as out:
+    with jsonl_writer(path) as write:
         for row in rows:
-            out.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
+            write(row)
             count += 1
     return count
+
+
+@contextmanager
+def jsonl_writer(path: Path) -> Iterator[Callable[[Record], None]]:
+    """Open a JSONL file for rows that come one by one; it takes its name when the block ends without an error."""
+    with atomic_writer(path) as out:
+        yield lambda row: _write_line(out, row)
+
+
+def _write_line(out: IO[str], row: Record) -> None:
+    out.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -90,6 +90,7 @@ class Workspace:
         self.train_rows = root / "dataset" / "train.jsonl"
         self.valid_rows = root / "dataset" / "valid.jsonl"
         self.rejected_rows = root / "dataset" / "rejected.jsonl"
+        self.pii_report = root / "dataset" / "pii.json"
         self.dataset_card = root / "dataset" / "README.md"
         self.training = root / "training"
         self.metrics = root / "training" / "metrics.jsonl"

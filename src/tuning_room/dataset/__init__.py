@@ -1,10 +1,15 @@
 """Dataset: candidates checked, deduplicated, kept apart from the evaluation, and split."""
 
 from collections import Counter
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
+
+if TYPE_CHECKING:
+    from tuning_room.dataset.selection import Selection
 
 
 class DatasetResult(StageResult):
@@ -16,6 +21,7 @@ class DatasetResult(StageResult):
     rejected: dict[str, int]
     topics: dict[str, int]
     situations: dict[str, int]
+    masked: dict[str, int] = {}
 
 
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
@@ -25,49 +31,75 @@ def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
 
 def outputs(workspace: Workspace) -> list[Path]:
     """Return what the stage writes."""
-    return [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows, workspace.dataset_card]
+    rows = [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows]
+    return [*rows, workspace.pii_report, workspace.dataset_card]
 
 
 def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
-    """Write `dataset/`: train and valid as chat messages, the rejected with their reasons, and a card.
+    """Write `dataset/`: train and valid as chat messages, the rejected with their reasons, what was masked, and a card.
 
-    Raises MissingInputError, DataError, RecipeError for a check that does not exist, and StageError when fewer
-    dialogues are accepted than the recipe asks for.
+    The candidates are read as a stream; of each, only digests stay in memory. Raises MissingInputError, DataError,
+    RecipeError for a check that does not exist, and StageError when fewer dialogues are accepted than the recipe asks
+    for.
     """
     from tuning_room.checks import validate
     from tuning_room.dataset.card import card
-    from tuning_room.dataset.selection import select, split
+    from tuning_room.dataset.pii import masking
+    from tuning_room.dataset.selection import select
     from tuning_room.files import atomic_folder
-    from tuning_room.records import Candidate, Item, read_jsonl, write_jsonl
+    from tuning_room.records import Candidate, Item, read_jsonl
 
     validate(config.checks)
     held_out = [item for path in config.items for item in read_jsonl(path, Item)]
-    accepted, rejected = select(list(read_jsonl(workspace.candidates, Candidate)), held_out, config)
-    _enough(len(accepted), rejected, config)
-    train, valid = split(accepted, config)
-    result = DatasetResult(
-        accepted=len(accepted),
-        train=len(train),
-        valid=len(valid),
-        rejected=dict(Counter(r.reason for r in rejected)),
-        topics=dict(Counter(c.topic for c in accepted)),
-        situations=dict(Counter(c.situation for c in accepted)),
-    )
     with atomic_folder(workspace.train_rows.parent) as folder:
-        write_jsonl(folder / workspace.train_rows.name, train)
-        write_jsonl(folder / workspace.valid_rows.name, valid)
-        write_jsonl(folder / workspace.rejected_rows.name, rejected)
+        with masking(config.pii, folder / workspace.pii_report.name) as masks:
+            candidates = map(masks.mask, read_jsonl(workspace.candidates, Candidate))
+            selection = select(candidates, held_out, config, folder)
+        with closing(selection):
+            result = _write(selection, config, workspace, folder, masks.found)
+        _enough(result, config)
         (folder / workspace.dataset_card.name).write_text(card(config, result), encoding="utf-8")
     return result
 
 
-def _enough(count: int, rejected: list, config: DatasetConfig) -> None:  # type: ignore[type-arg]
+def _write(
+    selection: "Selection", config: DatasetConfig, workspace: Workspace, folder: Path, masked: dict[str, int]
+) -> DatasetResult:
+    from tuning_room.dataset.split import dialogue
+    from tuning_room.records import Rejection, jsonl_writer
+
+    rejected, topics, situations, sides = (Counter[str]() for _ in range(4))
+    names = (workspace.train_rows.name, workspace.valid_rows.name, workspace.rejected_rows.name)
+    with ExitStack() as files:
+        train, valid, thrown_away = (files.enter_context(jsonl_writer(folder / name)) for name in names)
+        for candidate, reason, detail, is_valid in selection:
+            if reason:
+                rejected[reason] += 1
+                thrown_away(Rejection(reason=reason, detail=detail, candidate=candidate))
+                continue
+            (valid if is_valid else train)(dialogue(candidate, config.short_prompt))
+            sides["valid" if is_valid else "train"] += 1
+            topics[candidate.topic] += 1
+            situations[candidate.situation] += 1
+    return DatasetResult(
+        accepted=sides.total(),
+        train=sides["train"],
+        valid=sides["valid"],
+        rejected=dict(rejected),
+        topics=dict(topics),
+        situations=dict(situations),
+        masked=masked,
+    )
+
+
+def _enough(result: DatasetResult, config: DatasetConfig) -> None:
     from tuning_room.errors import StageError
 
-    if count < config.minimum:
-        reasons = ", ".join(f"{n} {name}" for name, n in Counter(r.reason for r in rejected).most_common(4))
+    if result.accepted < config.minimum:
+        reasons = ", ".join(f"{n} {name}" for name, n in Counter(result.rejected).most_common(4))
         raise StageError(
-            f"only {count} dialogues were accepted, fewer than dataset.minimum = {config.minimum} ({reasons})",
+            f"only {result.accepted} dialogues were accepted, fewer than dataset.minimum = {config.minimum}"
+            f" ({reasons})",
             hint="generate more, or look at why they were rejected with 'tuning-room dataset --json'",
         )
 

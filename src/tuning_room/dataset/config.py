@@ -1,11 +1,55 @@
 """What the dataset stage is told to do."""
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tuning_room.workspace import StageConfig
+
+STUDENT_IDS = [
+    r"(?i)\b(?:student|matriculation|matric|enrol?ment)\s*(?:id|no|nr|number)\W{0,3}(?:is\s+)?"
+    r"(?P<id>[a-z]{0,3}-?\d{5,10})\b",
+    r"\b(?P<id>[A-Z]{1,2}\d{7,9})\b",
+]
+
+
+class Balance(BaseModel):
+    """How much of the dataset one topic, situation and the like may take up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    by: list[Literal["topic", "situation", "source", "group"]] = Field(
+        ["topic"], min_length=1, description="fields of a row that are balanced"
+    )
+    largest_share: float | None = Field(None, gt=0, le=1, description="largest share of the rows with one value")
+    most: int | None = Field(None, ge=1, description="most rows with one value")
+
+
+class Pii(BaseModel):
+    """Personal data that is masked in every row."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: list[Literal["email", "phone", "student_id"]] = Field(
+        ["email", "phone", "student_id"], description="what is masked; nothing if empty"
+    )
+    region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers without a country code")
+    student_ids: list[str] | None = Field(
+        None,
+        description="regular expressions, of which a group named `id` is masked; without them, docs/selection.md's",
+    )
+
+    @field_validator("student_ids")
+    @classmethod
+    def _compile(cls, patterns: list[str] | None) -> list[str] | None:
+        for pattern in patterns or []:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is no regular expression ({error})") from None
+        return patterns
 
 
 class DatasetConfig(StageConfig):
@@ -18,5 +62,11 @@ class DatasetConfig(StageConfig):
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     overlap: int = Field(8, ge=3, description="words in a row that a dialogue may not share with a held-out item")
     valid_fraction: float = Field(0.05, ge=0, lt=0.5, description="share of the problems kept for validation")
+    split_by: Literal["group", "problem"] = Field(
+        "problem",
+        description="what is never split: a group (drawn problem, section, seed), or all groups that share a problem",
+    )
     minimum: int = Field(20, ge=1, description="fewer accepted dialogues than this are an error")
     seed: int = Field(3, description="decides which problems are kept for validation")
+    pii: Pii = Field(default_factory=Pii, description="personal data that is masked in every row")
+    balance: Balance = Field(default_factory=Balance, description="how much one topic or situation may take up")

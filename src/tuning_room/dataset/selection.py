@@ -1,43 +1,140 @@
-"""Which candidates are accepted, and how the accepted are split."""
+"""Which candidates are accepted: each is judged as it comes by, then all are compared with each other.
 
-import hashlib
-import re
+The candidates are read once and wait on disk meanwhile; of each, only digests stay in memory.
+"""
+
+from array import array
 from collections.abc import Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
 from tuning_room.checks import Exchange, rejected_by
-from tuning_room.checks.numbers import quantities
+from tuning_room.dataset.balance import Balancing
 from tuning_room.dataset.config import DatasetConfig
+from tuning_room.dataset.contamination import Contamination
+from tuning_room.dataset.duplicates import SAME, Duplicates
+from tuning_room.dataset.split import Split
+from tuning_room.dataset.spool import Spool
+from tuning_room.dataset.words import fingerprint, said
 from tuning_room.errors import DataError
-from tuning_room.records import Candidate, Dialogue, Item, Message, Rejection
-from tuning_room.rendering import with_system
+from tuning_room.records import Candidate, Item, Rejection
 
-PERMUTATIONS = 128  # of MinHash: an error of about 0.09 in the similarity (Broder 1997)
-FINEST = 0.9  # the highest similarity by which rows are put into buckets: above it there would be one bucket
+LATE = ("", "duplicate", "balance")  # reasons that are known only when all rows are
 
 
-def select(
-    candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig
-) -> tuple[list[Candidate], list[Rejection]]:
-    """Return the accepted candidates, and the others with the reason for each; DataError if two have the same id."""
+class Row(NamedTuple):
+    """A candidate with the reason against it, '' if it is accepted, and the side on which it then stands."""
+
+    candidate: Candidate
+    reason: str
+    detail: str
+    valid: bool
+
+
+class Selection:
+    """Candidates with what was decided of each, in the order in which they came."""
+
+    def __init__(self, folder: Path, config: DatasetConfig) -> None:
+        self._config = config
+        self._spool = Spool(folder)
+        self._split = Split(config)
+        self._duplicates = Duplicates(config.near_duplicate)
+        self._ids = array("Q")
+        self._late = _Late()
+        self._surplus: list[str] = []
+
+    def add(self, candidate: Candidate, reason: str, detail: str) -> None:
+        """Take the next candidate, and what its own words have against it."""
+        number = self._spool.add(Rejection(reason=reason, detail=detail, candidate=candidate))
+        self._ids.append(fingerprint(candidate.id))
+        self._split.add(candidate)
+        self._late.add()
+        if not reason:
+            self._duplicates.add(number, said(candidate))
+
+    def compare(self) -> None:
+        """Decide what depends on the other rows; DataError if two have the same id."""
+        self._refuse_one_id_twice()
+        candidate_of = self._spool.candidate
+        for number, twin in self._duplicates.twins(lambda number: said(candidate_of(number))):
+            self._late.drop(number, "duplicate", twin.row, twin.similarity)
+        if self._config.balance.largest_share or self._config.balance.most:
+            self._balance()
+
+    def _balance(self) -> None:
+        balancing = Balancing(self._config.balance, self._config.seed)
+        for number, judged in enumerate(self._spool):
+            if not judged.reason and not self._late.reason(number):
+                balancing.add(number, judged.candidate)
+        for row, why in balancing.surplus():
+            # Rows with one value come together.
+            if self._surplus[-1:] != [why]:
+                self._surplus.append(why)
+            self._late.drop(row, "balance", len(self._surplus) - 1, 0)
+
+    def _refuse_one_id_twice(self) -> None:
+        import numpy as np
+
+        ids = np.asarray(self._ids)
+        _, first, counts = np.unique(ids, return_index=True, return_counts=True)
+        for digest in ids[first[counts > 1]]:
+            names = [self._spool.candidate(int(number)).id for number in np.flatnonzero(ids == digest)]
+            if len(set(names)) < len(names):
+                raise DataError(f"two candidates have the id '{names[0]}'", hint="give every seed an id of its own")
+
+    def __iter__(self) -> Iterator[Row]:
+        is_valid = self._split.valid()
+        for number, row in enumerate(self._spool):
+            late = self._late.reason(number)
+            reason, detail = (late, self._detail(number, late)) if late else (row.reason, row.detail)
+            yield Row(row.candidate, reason, detail, bool(is_valid[number]))
+
+    def _detail(self, number: int, reason: str) -> str:
+        other, score = self._late.other(number)
+        if reason == "balance":
+            return self._surplus[other]
+        twin = self._spool.candidate(other).id
+        return f"the same as {twin}" if score == SAME else f"nearly the same as {twin} (Jaccard {score:.2f})"
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._spool.close()
+
+
+class _Late:
+    """What all rows together have against each: 13 bytes a row."""
+
+    def __init__(self) -> None:
+        self._reasons, self._others, self._scores = array("B"), array("Q"), array("f")
+
+    def add(self) -> None:
+        self._reasons.append(0)
+        self._others.append(0)
+        self._scores.append(0)
+
+    def drop(self, number: int, reason: str, other: int, score: float) -> None:
+        self._reasons[number] = LATE.index(reason)
+        self._others[number], self._scores[number] = other, score
+
+    def reason(self, number: int) -> str:
+        return LATE[self._reasons[number]]
+
+    def other(self, number: int) -> tuple[int, float]:
+        return self._others[number], self._scores[number]
+
+
+def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
+    """Judge candidates, which wait in `folder` meanwhile, and return them all; DataError if two have the same id."""
     contamination = Contamination(held_out, config.overlap)
-    duplicates = Duplicates(config.near_duplicate)
-    accepted, rejected, seen = [], [], set()
+    selection = Selection(folder, config)
     for candidate in candidates:
-        if candidate.id in seen:
-            raise DataError(f"two candidates have the id '{candidate.id}'", hint="give every seed an id of its own")
-        seen.add(candidate.id)
-        reason, detail = _rejection(candidate, config, contamination, duplicates)
-        if reason:
-            rejected.append(Rejection(reason=reason, detail=detail, candidate=candidate))
-        else:
-            accepted.append(candidate)
-    return accepted, rejected
+        selection.add(candidate, *judge(candidate, config, contamination))
+    selection.compare()
+    return selection
 
 
-def _rejection(
-    candidate: Candidate, config: DatasetConfig, contamination: "Contamination", duplicates: "Duplicates"
-) -> tuple[str, str]:
+def judge(candidate: Candidate, config: DatasetConfig, contamination: Contamination) -> tuple[str, str]:
+    """Return the reason against a candidate by itself, and what it is about; two empty strings if there is none."""
     if candidate.error:
         return "error", candidate.error
     for exchange in exchanges(candidate):
@@ -46,8 +143,6 @@ def _rejection(
             return reason, f"{detail}: {exchange.reply}"
     if item := contamination.hit(candidate):
         return "held_out", item
-    if twin := duplicates.twin(candidate):
-        return "duplicate", twin
     return "", ""
 
 
@@ -59,97 +154,3 @@ def exchanges(candidate: Candidate) -> Iterator[Exchange]:
             said.append(message.content)
         elif message.role == "assistant":
             yield Exchange(message.content, "\n".join(said), candidate.gold)
-
-
-class Contamination:
-    """Finds dialogues that share a problem with a held-out item."""
-
-    def __init__(self, items: list[Item], overlap: int) -> None:
-        self.overlap = overlap
-        self.grams = {gram: item.id for item in items for gram in _grams(_words(item.prompt), overlap)}
-        self.whole = {" ".join(_words(item.prompt)): item.id for item in items}
-        self.numbers = {signature: item.id for item in items if (signature := _signature(item.prompt, item.gold))}
-
-    def hit(self, candidate: Candidate) -> str:
-        """Return which item a dialogue shares a run of words, or numbers and answer, with; '' if none."""
-        said = [message.content for message in candidate.messages if message.role == "user"]
-        text = " ".join(said)
-        words = _words(text)
-        if gram := next((g for g in _grams(words, self.overlap) if g in self.grams), ""):
-            return f"{self.grams[gram]}: '{gram}'"
-        if whole := next((w for w in self.whole if f" {w} " in f" {' '.join(words)} "), ""):
-            return f"{self.whole[whole]}: '{whole}'"
-        # Message by message too: the numbers of a later one would hide those of the problem.
-        signatures = (_signature(part, candidate.gold or "") for part in [text, *said])
-        item = next((self.numbers[numbers] for numbers in signatures if numbers in self.numbers), "")
-        return f"{item}: same numbers and answer" if item else ""
-
-
-class Duplicates:
-    """Finds dialogues that are the same as, or nearly the same as, an earlier one, by MinHash."""
-
-    def __init__(self, threshold: float) -> None:
-        from datasketch import MinHashLSH
-
-        self.threshold = threshold
-        self.exact: dict[str, str] = {}
-        self.sketches: dict[str, Any] = {}
-        self.near: Any = MinHashLSH(threshold=min(threshold, FINEST), num_perm=PERMUTATIONS)
-
-    def twin(self, candidate: Candidate) -> str:
-        """Return the id of the earlier twin; '' if there is none, and the dialogue is remembered."""
-        words = _words(" ".join(message.content for message in candidate.messages))
-        if earlier := self.exact.get(" ".join(words)):
-            return f"the same as {earlier}"
-        sketch = _sketch(words)
-        # What shares a bucket is only likely to be similar.
-        close = (name for name in self.near.query(sketch) if self.sketches[name].jaccard(sketch) >= self.threshold)
-        if similar := min(close, default=""):
-            return f"nearly the same as {similar}"
-        self.exact[" ".join(words)] = candidate.id
-        self.sketches[candidate.id] = sketch
-        self.near.insert(candidate.id, sketch)
-        return ""
-
-
-def _sketch(words: list[str]) -> Any:
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=PERMUTATIONS)
-    sketch.update_batch([gram.encode() for gram in _grams(words, 3)] or [" ".join(words).encode()])
-    return sketch
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[-+*/=^%]", text.lower())
-
-
-def _grams(words: list[str], size: int) -> list[str]:
-    return [" ".join(words[i : i + size]) for i in range(len(words) - size + 1)]
-
-
-def _signature(text: str, gold: str) -> tuple[Any, ...]:
-    """Return the numbers and the gold answer of a problem; nothing where these are too few to mean anything."""
-    numbers = sorted(value for value, _ in quantities(text))
-    return (*numbers, gold.replace(" ", "")) if gold and len(numbers) > 1 else ()
-
-
-def split(accepted: list[Candidate], config: DatasetConfig) -> tuple[list[Dialogue], list[Dialogue]]:
-    """Return train and valid rows; all dialogues about one problem stand on one side."""
-    train: list[Dialogue] = []
-    valid: list[Dialogue] = []
-    for candidate in accepted:
-        side = valid if _share(candidate.group, config.seed) < config.valid_fraction else train
-        side.append(_dialogue(candidate, config.short_prompt))
-    return train, valid
-
-
-def _share(group: str, seed: int) -> float:
-    """Return a number in [0, 1) that depends on the group alone."""
-    return int(hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()[:12], 16) / 16**12
-
-
-def _dialogue(candidate: Candidate, short_prompt: str) -> Dialogue:
-    messages: list[Message] = with_system(short_prompt, candidate.messages)
-    kept = candidate.model_dump(include={"id", "source", "group", "topic", "situation"})
-    return Dialogue(messages=messages, **kept)

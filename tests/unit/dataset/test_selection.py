@@ -1,7 +1,11 @@
 """Which candidates become training data. Real here: MinHash, the checks, the files."""
 
+import json
 import re
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -10,7 +14,9 @@ from hypothesis import strategies as st
 
 from tuning_room import dataset
 from tuning_room.dataset.config import DatasetConfig
-from tuning_room.dataset.selection import Contamination, Duplicates, select, split
+from tuning_room.dataset.contamination import Contamination
+from tuning_room.dataset.selection import select
+from tuning_room.dataset.split import Split, dialogue
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.records import Candidate, Dialogue, Item, Message, Rejection, read_jsonl, write_jsonl
 from tuning_room.workspace import Workspace
@@ -29,6 +35,17 @@ def candidate(*said: str, name: str = "a", **changes: Any) -> Candidate:
 def config(**changes: Any) -> DatasetConfig:
     given = {"recipe": "r", "short_prompt": SHORT, "checks": CHECKS, "minimum": 1}
     return DatasetConfig.model_validate({**given, **changes})
+
+
+def selected(
+    rows: Iterable[Candidate], items: list[Item], configured: DatasetConfig
+) -> tuple[list[Candidate], list[Rejection]]:
+    with TemporaryDirectory() as folder, closing(select(rows, items, configured, Path(folder))) as selection:
+        judged = list(selection)
+    rejected = [
+        Rejection(reason=row.reason, detail=row.detail, candidate=row.candidate) for row in judged if row.reason
+    ]
+    return [row.candidate for row in judged if not row.reason], rejected
 
 
 ITEM = Item(id="held", prompt="What is 23 * 45?", gold="1035")
@@ -50,33 +67,33 @@ STORY = Item(
     ],
 )
 def test_the_reason_of_a_rejection(said: tuple[str, ...], gold: str, reason: str) -> None:
-    accepted, rejected = select([candidate(*said, gold=gold)], [ITEM], config())
+    accepted, rejected = selected([candidate(*said, gold=gold)], [ITEM], config())
     assert [row.reason for row in rejected] == [reason] * bool(reason)
     assert len(accepted) + len(rejected) == 1
 
 
 def test_a_row_that_failed_is_rejected_with_its_error_alone() -> None:
     failed = candidate(error="answered 400")
-    _, (rejection,) = select([failed, candidate("7 + 8?", "What is 7 + 3?", name="b")], [], config())
+    _, (rejection,) = selected([failed, candidate("7 + 8?", "What is 7 + 3?", name="b")], [], config())
     assert (rejection.reason, rejection.detail, rejection.candidate) == ("error", "answered 400", failed)
 
 
 def test_every_candidate_is_accepted_or_rejected_once() -> None:
     rows = [candidate(f"What is {n % 5} + 9?", "What is 9 + 1?" if n % 3 else "Yes.", name=f"{n}") for n in range(30)]
-    accepted, rejected = select(rows, [], config())
+    accepted, rejected = selected(rows, [], config())
     assert sorted(int(row.id) for row in [*accepted, *(r.candidate for r in rejected)]) == list(range(30))
     assert {rejection.reason for rejection in rejected} == {"asks_question", "duplicate"}
 
 
 def test_what_was_rejected_is_no_twin_of_what_comes_later() -> None:
     bad, good = candidate("What is 7 + 8?", "No.", name="bad"), candidate("What is 7 + 8?", "Why 7?", name="good")
-    assert [row.id for row in select([bad, good], [], config())[0]] == ["good"]
+    assert [row.id for row in selected([bad, good], [], config())[0]] == ["good"]
 
 
 def test_two_candidates_with_one_id_are_refused() -> None:
     twins = [candidate("What is 7 + 8?", "Why 7?"), candidate("Who made this handbook, and when?", "Who told you?")]
     with pytest.raises(DataError, match="'a'"):
-        select(twins, [], config())
+        selected(twins, [], config())
 
 
 @pytest.mark.parametrize(
@@ -123,67 +140,40 @@ def test_contamination_is_a_shared_run_of_words(said: list[str], prompts: list[l
     assert bool(hit) == (shared or whole)
 
 
-def test_every_language_has_words() -> None:
-    duplicates = Duplicates(0.9)
-    assert duplicates.twin(candidate("Сколько будет семь плюс восемь?", "Сколько будет семь плюс три?")) == ""
-    assert duplicates.twin(candidate("Где находится библиотека в вашем городе?", "Кто спрашивает?", name="b")) == ""
-    assert "same as a" in duplicates.twin(
-        candidate("СКОЛЬКО будет семь плюс восемь", "сколько будет семь плюс три", name="c")
-    )
-
-
-LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-
-
-def test_twins_are_found_and_named() -> None:
-    duplicates = Duplicates(0.6)
-    assert duplicates.twin(candidate(" ".join(LONG), "Why?", name="first")) == ""
-    assert duplicates.twin(candidate(" ".join(LONG).upper() + "!", "why", name="b")) == "the same as first"
-    near = candidate(" ".join([*LONG, "more"]), "Why?", name="c")
-    assert duplicates.twin(near) == "nearly the same as first"
-    assert duplicates.twin(candidate(" ".join(reversed(LONG)), "Why?", name="d")) == ""
-
-
-def test_a_threshold_of_one_leaves_all_that_differ() -> None:
-    duplicates = Duplicates(1.0)
-    assert duplicates.twin(candidate(" ".join(LONG), "Why?", name="a")) == ""
-    assert duplicates.twin(candidate(" ".join([*LONG[:8], "other", *LONG[8:]]), "Why?", name="b")) == ""
+def sides(rows: list[Candidate], configured: DatasetConfig) -> list[bool]:
+    split = Split(configured)
+    for row in rows:
+        split.add(row)
+    return [bool(side) for side in split.valid()]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=40), st.floats(0, 0.49), st.integers(0, 99))
 def test_no_group_stands_on_both_sides(groups: list[str], fraction: float, seed: int) -> None:
     rows = [candidate("Q", "A?", name=f"{n}", group=group) for n, group in enumerate(groups)]
-    train, valid = split(rows, config(valid_fraction=fraction, seed=seed))
-    assert not {row.group for row in train} & {row.group for row in valid}
-    assert sorted(int(row.id) for row in [*train, *valid]) == list(range(len(groups)))
-    assert not valid or fraction > 0
+    configured = config(valid_fraction=fraction, seed=seed)
+    side = dict(zip(groups, sides(rows, configured), strict=True))
+    assert [side[group] for group in groups] == sides(rows, configured)
+    assert fraction > 0 or not any(side.values())
     # A group's side depends on nothing but itself and the seed.
-    again = split(rows[::-1][: len(rows) // 2], config(valid_fraction=fraction, seed=seed))
-    assert {row.id for row in again[1]} <= {row.id for row in valid}
+    fewer = groups[::-1][: len(groups) // 2]
+    again = sides([candidate("Q", "A?", group=group) for group in fewer], configured)
+    assert again == [side[group] for group in fewer]
 
 
 def test_the_split_is_about_the_fraction() -> None:
     rows = [candidate("Q", "A?", name=f"{n}", group=f"g{n}") for n in range(2000)]
-    _, valid = split(rows, config(valid_fraction=0.2))
-    assert 320 < len(valid) < 480
+    assert 320 < sum(sides(rows, config(valid_fraction=0.2))) < 480
 
 
 def test_rows_carry_the_short_prompt_and_their_origin() -> None:
-    row = candidate("Q", "A?", topic="t", situation="s")
-    ((dialogue,), _) = split([row], config(valid_fraction=0))
-    assert [message.as_dict() for message in dialogue.messages] == [
+    row = dialogue(candidate("Q", "A?", topic="t", situation="s"), SHORT)
+    assert [message.as_dict() for message in row.messages] == [
         {"role": "system", "content": SHORT},
         {"role": "user", "content": "Q"},
         {"role": "assistant", "content": "A?"},
     ]
-    assert (dialogue.id, dialogue.source, dialogue.group, dialogue.topic, dialogue.situation) == (
-        "a",
-        "test",
-        "a",
-        "t",
-        "s",
-    )
+    assert (row.id, row.source, row.group, row.topic, row.situation) == ("a", "test", "a", "t", "s")
 
 
 def stage(tmp_path: Path, **changes: Any) -> tuple[DatasetConfig, Workspace]:
@@ -228,3 +218,26 @@ def test_candidates_that_are_missing_are_named(tmp_path: Path) -> None:
     workspace.candidates.unlink()
     with pytest.raises(MissingInputError, match=r"candidates\.jsonl"):
         dataset.run(configured, workspace)
+
+
+def test_personal_data_is_in_no_file_of_the_dataset(tmp_path: Path) -> None:
+    configured, workspace = stage(tmp_path)
+    rows = [*read_jsonl(workspace.candidates, Candidate)]
+    told = candidate("I am jo@x.edu. What is 71 + 9?", "What is 71 + 1?", name="told", topic="sums")
+    bad = candidate("Call me at 415-555-2671.", "Sure, student ID 1234567.", name="thrown-away")
+    write_jsonl(workspace.candidates, [*rows, told, bad])
+    result = dataset.run(configured.model_copy(update={"valid_fraction": 0}), workspace)
+    assert result.masked == {"email": 1, "phone": 1, "student_id": 1}
+    found = {path.name: path.read_text(encoding="utf-8") for path in dataset.outputs(workspace)}
+    assert "[email]" in found["train.jsonl"] and "[phone]" in found["rejected.jsonl"]
+    assert not [name for name, text in found.items() if re.search("jo@x|415-555|1234567", text)]
+    assert [row["id"] for row in json.loads(found["pii.json"])["rows"]] == ["told", "thrown-away"]
+
+
+def test_surplus_rows_of_a_topic_are_rejected_as_such(tmp_path: Path) -> None:
+    configured, workspace = stage(tmp_path, balance={"most": 10})
+    result = dataset.run(configured, workspace)
+    assert (result.accepted, result.topics) == (10, {"sums": 10})
+    dropped = [row for row in read_jsonl(workspace.rejected_rows, Rejection) if row.reason == "balance"]
+    assert len(dropped) == 18 == result.rejected["balance"]
+    assert {row.detail for row in dropped} == {"topic 'sums': no more than 10 rows are kept"}

@@ -1,0 +1,85 @@
+"""How many rows of one topic, situation and the like are kept."""
+
+from array import array
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tuning_room.dataset.config import Balance
+from tuning_room.dataset.words import fingerprint
+from tuning_room.errors import StageError
+from tuning_room.records import Candidate
+
+
+class Surplus(NamedTuple):
+    """A row to drop, and the value of which there are too many."""
+
+    row: int
+    why: str
+
+
+class Balancing:
+    """The values of each accepted row, from which the rows to drop are drawn; 16 bytes a row and field."""
+
+    def __init__(self, config: Balance, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self._values: list[dict[str, int]] = [{} for _ in config.by]
+        self._columns = [array("Q") for _ in config.by]
+        self._numbers, self._ranks = array("Q"), array("Q")
+
+    def add(self, number: int, candidate: Candidate) -> None:
+        """Take the next accepted row."""
+        for name, values, column in zip(self.config.by, self._values, self._columns, strict=True):
+            column.append(values.setdefault(str(getattr(candidate, name)), len(values)))
+        self._numbers.append(number)
+        # By the id, not the place: more rows elsewhere leave the draw as it was.
+        self._ranks.append(fingerprint(candidate.id, seed=self.seed))
+
+    def surplus(self) -> Iterator[Surplus]:
+        """Yield the rows to drop; StageError if a share cannot be reached."""
+        import numpy as np
+
+        kept: Any = np.ones(len(self._numbers), dtype=bool)
+        left = -1
+        # To drop rows for one field changes the shares of another.
+        while left != int(kept.sum()):
+            left = int(kept.sum())
+            for place, name in enumerate(self.config.by):
+                column, names = np.asarray(self._columns[place]), list(self._values[place])
+                for row, value, cap in self._over(column, kept, name):
+                    kept[row] = False
+                    yield Surplus(self._numbers[row], f"{name} '{names[value]}': no more than {cap} rows are kept")
+
+    def _over(self, column: Any, kept: Any, name: str) -> Iterator[tuple[int, int, int]]:
+        import numpy as np
+
+        counts = np.bincount(column[kept].astype(np.int64)) if kept.any() else np.zeros(0, dtype=np.int64)
+        cap = self._cap(counts, name)
+        ranks = np.asarray(self._ranks)
+        for value in np.flatnonzero(counts > cap):
+            rows = np.flatnonzero(kept & (column == value))
+            for row in sorted(rows[np.argsort(ranks[rows], kind="stable")][cap:]):
+                yield int(row), int(value), cap
+
+    def _cap(self, counts: Any, name: str) -> int:
+        """Return the most rows of one value that meets both bounds."""
+        cap = min(int(counts.max(initial=0)), self.config.most or int(counts.max(initial=0)))
+        share, present = self.config.largest_share, int((counts > 0).sum())
+        if share is None or not present:
+            return cap
+        if share * present < 1 - 1e-9:
+            raise StageError(
+                f"dataset.balance.largest_share = {share} cannot be met: there are only {present} values of '{name}'",
+                hint=f"set it to {1 / present:.2f} or more, or leave '{name}' out of dataset.balance.by",
+            )
+        # Each row fewer of the largest values lowers the total by as many values as are cut: the bound is met from
+        # some number downwards, and one row of each value meets it.
+        return _largest(lambda rows: rows <= share * int(counts.clip(max=rows).sum()) + 1e-9, cap)
+
+
+def _largest(fits: Any, most: int) -> int:
+    """Return the largest number from 1 to `most` that fits, where all below one that fits do too."""
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low

@@ -1,0 +1,36 @@
+"""A text as words, and as the runs of words by which texts are compared."""
+
+import re
+
+from tuning_room.records import Candidate
+
+SHINGLE = 3  # words in a run, where two dialogues are compared
+
+_WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[-+*/=^%]")
+
+
+def words(text: str) -> list[str]:
+    """Return a text's words, numbers and operators in small letters, without punctuation."""
+    return _WORD.findall(text.lower())
+
+
+def grams(found: list[str], size: int) -> list[str]:
+    """Return the runs of `size` words, none if there are fewer words."""
+    return [" ".join(found[i : i + size]) for i in range(len(found) - size + 1)]
+
+
+def fingerprint(text: str, seed: int = 0) -> int:
+    """Return 64 bits that stand for a text, the same on every machine."""
+    from xxhash import xxh3_64_intdigest
+
+    return int(xxh3_64_intdigest(text.encode(), seed=seed))
+
+
+def said(candidate: Candidate) -> list[str]:
+    """Return the words of a whole dialogue."""
+    return words(" ".join(message.content for message in candidate.messages))
+
+
+def shingles(found: list[str]) -> list[str]:
+    """Return what a dialogue's similarity is taken from: its runs of words, or all of a shorter one."""
+    return grams(found, SHINGLE) or [" ".join(found)]
