@@ -139,9 +139,7 @@ def stands_in(text: str, result: str) -> bool:
     tokens = re.findall(r"[a-z]+|\d+(?:\.\d+)?|\S", result)
     pattern = r"\s*\*?\s*".join(re.escape(token) for token in tokens)
     # Not the divisor of a quotient, nor an exponent, nor what has a sign of its own before it: -3 is not 3.
-    before = (
-        r"(?<![\w.^])(?<!\d/)(?<!\d / )(?<!\de[-+])(?<![\s=(,\[]-)(?<!= - )(?<!minus )(?<!negative )"
-    )
+    before = r"(?<![\w.^])(?<!\d/)(?<!\d / )(?<!\de[-+])(?<![\s=(,\[]-)(?<!= - )(?<!minus )(?<!negative )"
     after = r"(?![\w^(]|\.\d|,\d|\s?/\s?\d|\s?%)"
     return bool(pattern) and re.search(f"{before}{pattern}{after}", f" {text}") is not None
 

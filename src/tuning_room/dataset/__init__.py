@@ -25,7 +25,7 @@ def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
 
 def outputs(workspace: Workspace) -> list[Path]:
     """Return what the stage writes."""
-    return [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows, workspace.dataset_card]
+    return [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows, *workspace.dataset_description]
 
 
 def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
@@ -35,7 +35,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     dialogues are accepted than the recipe asks for.
     """
     from tuning_room.checks import validate
-    from tuning_room.dataset.card import card
+    from tuning_room.dataset.card import describe
     from tuning_room.dataset.selection import select, split
     from tuning_room.files import atomic_folder
     from tuning_room.records import Candidate, Item, read_jsonl, write_jsonl
@@ -57,7 +57,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
         write_jsonl(folder / workspace.train_rows.name, train)
         write_jsonl(folder / workspace.valid_rows.name, valid)
         write_jsonl(folder / workspace.rejected_rows.name, rejected)
-        (folder / workspace.dataset_card.name).write_text(card(config, result), encoding="utf-8")
+        describe(folder, config, result)
     return result
 
 
