@@ -92,6 +92,9 @@ class Workspace:
         self.rejected_rows = root / "dataset" / "rejected.jsonl"
         self.pii_report = root / "dataset" / "pii.json"
         self.dataset_card = root / "dataset" / "README.md"
+        self.dataset_statistics = root / "dataset" / "statistics.json"
+        self.dataset_funnel = root / "dataset" / "funnel.svg"
+        self.dataset_description = (self.dataset_card, self.dataset_statistics, self.dataset_funnel)
         self.training = root / "training"
         self.metrics = root / "training" / "metrics.jsonl"
         self.adapter = root / "adapter"

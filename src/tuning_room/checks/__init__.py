@@ -5,21 +5,15 @@ its own parameters; it returns '' or the reason for the rejection.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from tuning_room.checks.exchange import Check, Exchange
+from tuning_room.checks.plugins import offered, plugin
 from tuning_room.checks.replies import asks, leaks, off_topic, tells, words
+from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
 from tuning_room.errors import RecipeError
 
-
-class Exchange(NamedTuple):
-    """A reply with what a check may look at: all that the user has said so far, and the gold answer."""
-
-    reply: str
-    said: str
-    gold: str | None = None
-
-
-Check = Callable[..., str]
+__all__ = ["CHECKS", "METRICS", "Check", "Exchange", "find", "rejected_by", "validate"]
 
 
 def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
@@ -36,6 +30,12 @@ def states_no_result(exchange: Exchange) -> str:
     return f"asserts '{told}'" if told else ""
 
 
+def states_no_gold(exchange: Exchange) -> str:
+    """Reject a reply that gives the gold answer in any written form, unless the user said it first."""
+    told = exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said)
+    return f"gives the answer {exchange.gold}" if told else ""
+
+
 def on_topic(exchange: Exchange) -> str:
     """Reject a reply that takes up no number and no word of what the user has said."""
     return "takes up nothing of the message" if off_topic(exchange.reply, exchange.said) else ""
@@ -48,18 +48,37 @@ def length(exchange: Exchange, *, at_least: int = 4, at_most: int = 60) -> str:
     return "" if count in range(at_least, at_most + 1) else f"{count} words"
 
 
+def judge_score(exchange: Exchange, *, at_least: float, score: str = "judge") -> str:
+    """Reject a reply to which a judge has given less; one that no judge has scored passes."""
+    bound, given = float(at_least), (exchange.scores or {}).get(score)
+    return f"{score} {given:g}, less than {bound:g}" if given is not None and given < bound else ""
+
+
 CHECKS: Mapping[str, Check] = {
     "asks_question": asks_question,
     "states_no_result": states_no_result,
+    "states_no_gold": states_no_gold,
     "on_topic": on_topic,
     "length": length,
+    "forbidden_phrases": forbidden_phrases,
+    "regular_expression": regular_expression,
+    "json_schema": json_schema,
+    "language": language,
+    "judge_score": judge_score,
 }
+
+
+def find(name: str) -> Check:
+    """Return a check of ours or of a plug-in; RecipeError if there is none of that name."""
+    if check := CHECKS.get(name) or plugin(name):
+        return check
+    raise RecipeError(f"check '{name}' does not exist", hint=f"choose from {', '.join([*CHECKS, *offered()])}")
 
 
 def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> tuple[str, str]:
     """Return the first check that rejects a reply and its reason; two empty strings if none does."""
     for name, parameters in checks.items():
-        if reason := CHECKS[name](exchange, **parameters):
+        if reason := find(name)(exchange, **parameters):
             return name, reason
     return "", ""
 
@@ -67,11 +86,12 @@ def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> 
 def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise RecipeError for a check that does not exist or does not take its parameters."""
     for name, parameters in checks.items():
-        if name not in CHECKS:
-            raise RecipeError(f"check '{name}' does not exist", hint=f"choose from {', '.join(CHECKS)}")
+        check = find(name)
         try:
-            CHECKS[name](Exchange("Why?", "Why"), **parameters)
-        except TypeError as error:
+            check(Exchange("Why?", "Why"), **parameters)
+        except RecipeError:
+            raise
+        except (TypeError, ValueError) as error:
             raise RecipeError(f"check '{name}': {error}", hint="see docs/recipes.md for its parameters") from None
 
 

@@ -1,30 +1,31 @@
 """Numbers and results in text, whatever form they are written in."""
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
-WORDS = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
-PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fifth": 5, "fifths": 5}
-
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-UNITS = "one two three four five six seven eight nine".split()
+from tuning_room.checks import number_words
+from tuning_room.checks.number_words import CARDINAL, PARTS, SCALES, WORDS
 
 # Bounded: a model that repeats a digit without end must not make a number that nothing can compute with.
 _RUN = r"\d{1,99}"
 NUMBER = rf"\d{{1,3}}(?:,\d{{3}}){{1,33}}(?:\.{_RUN})?|{_RUN}(?:\.{_RUN})?(?:e[+-]?\d{{1,3}}(?!\d))?"
+# What stands between thousands: a comma, LaTeX's {,} or one of the narrow spaces.
+_THOUSANDS = r"(?:,|\{,\}|[\u00a0\u2009\u202f])"
+_GROUPED = rf"\d{{1,3}}(?:{_THOUSANDS}\d{{3}}){{1,33}}(?!\d)(?:\.{_RUN})?"
+_VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+_SIGN = r"(?P<sign>[-\u2212]\s?|(?:minus|negative)\s)?"
 _TOKEN = re.compile(
-    rf"(?<![\w.^])(?P<sign>[-\u2212]\s?)?(?P<top>{NUMBER})(?:\s?/\s?(?P<bottom>{_RUN}))?(?P<percent>\s?%|\spercent)?"
-    rf"|\b(?P<tens>{'|'.join(TENS)})[- ](?P<unit>{'|'.join(UNITS)})\b"
-    rf"|\b(?P<word>{'|'.join(sorted(WORDS, key=len, reverse=True))})(?:[- ](?P<part>{'|'.join(PARTS)}))?\b",
+    rf"(?<![\w.^]){_SIGN}(?:"
+    rf"(?P<top>{_GROUPED}|{NUMBER}|\.{_RUN})(?:\s?/\s?(?P<bottom>{_RUN})|(?P<mixed>[{_VULGAR}]))?"
+    rf"|\\[dt]?frac\{{(?P<over>{_RUN})\}}\{{(?P<under>{_RUN})\}}"
+    rf"|(?P<vulgar>[{_VULGAR}])"
+    rf"|{CARDINAL}"
+    rf")(?P<percent>\s?\\?%|\sper\s?cent\b)?",
     re.IGNORECASE,
 )
+_NUMBER_BEFORE = re.compile(rf"(?:\d|\)|\b[a-z]|\b(?:{'|'.join([*WORDS, *SCALES, *PARTS])}))\s*$", re.IGNORECASE)
 
 
 class Quantity(tuple[Fraction, bool]):
@@ -34,7 +35,7 @@ class Quantity(tuple[Fraction, bool]):
 
 
 def quantities(text: str) -> Iterator[Quantity]:
-    """Yield the numbers of a text: 1,200 1200 1.2e3 3/4 0.75 75 % 'three quarters' 'four'."""
+    """Yield the numbers of a text: 1,200 1200 1.2e3 3/4 0.75 .75 ½ 75 % 'three quarters' 'two hundred' 'four'."""
     for match in _TOKEN.finditer(text):
         value = _value(match)
         if value is not None:
@@ -42,22 +43,37 @@ def quantities(text: str) -> Iterator[Quantity]:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    if match["tens"]:
-        return Fraction(WORDS[match["tens"].lower()] + WORDS[match["unit"].lower()])
-    if match["word"]:
-        value = Fraction(WORDS[match["word"].lower()])
-        return value / PARTS[match["part"].lower()] if match["part"] else value
-    bottom = int(match["bottom"] or 1)
+    value = _size(match)
+    return -value if value is not None and match["sign"] and _is_sign(match) else value
+
+
+def _size(match: re.Match[str]) -> Fraction | None:
+    if match["words"]:
+        return number_words.value(match)
+    if match["vulgar"]:
+        return _vulgar(match["vulgar"])
+    bottom = int(match["bottom"] or match["under"] or 1)
     if bottom == 0:
         return None
-    value = Fraction(match["top"].replace(",", "")) / bottom
-    return -value if match["sign"] and _is_sign(match) else value
+    top = _plain(match["top"] or match["over"])
+    return top / bottom + (_vulgar(match["mixed"]) if match["mixed"] else 0)
+
+
+def _plain(digits: str) -> Fraction:
+    return Fraction(re.sub(_THOUSANDS, "", digits))
+
+
+def _vulgar(character: str) -> Fraction:
+    # The exact fraction that the floating-point value stands for.
+    return Fraction(unicodedata.numeric(character)).limit_denominator(10)
 
 
 def _is_sign(match: re.Match[str]) -> bool:
     # "7 - 3" and "x -3" subtract, "= -3", "(-3" and "is -3" are negative: a minus behind a number or a single letter
     # is an operator, one that stands at its number behind a word is not.
     before = match.string[: match.start()]
+    if match["sign"][0].isalpha():
+        return match["sign"][0] in "nN" or _NUMBER_BEFORE.search(before) is None
     if len(match["sign"]) == 1 and re.search(r"[^\W\d_]{2}\s$", before):
         return True
     last = before.rstrip()[-1:]
@@ -67,7 +83,8 @@ def _is_sign(match: re.Match[str]) -> bool:
 def mentions(text: str, result: str, besides: str = "") -> bool:
     """Say whether a result stands in a text, as it is written or as a number of the same value.
 
-    Numbers that are written the same way in `besides` do not count: to speak of 0.58 is not to say 29/50.
+    Numbers that are written the same way in `besides` do not count: to speak of 0.58 is not to say 29/50. Nor does what
+    is yet to be worked out: a quotient that comes out even, one of the user's own numbers, a coefficient, a base.
     """
     wanted = bare(result)
     results = set(_results(text, besides))
@@ -77,9 +94,12 @@ def mentions(text: str, result: str, besides: str = "") -> bool:
 def _results(text: str, besides: str) -> Iterator[Quantity]:
     """Yield the numbers of a text that may be results: new ones, and words only where they do not count things."""
     known = {match.group().lower() for match in _TOKEN.finditer(besides)}
+    given = {value for value, _ in quantities(besides)}
     for match in _TOKEN.finditer(text):
         value = _value(match)
-        if value is not None and match.group().lower() not in known and not _counts_things(match):
+        if value is None or match.group().lower() in known or _counts_things(match) or _is_factor(match):
+            continue
+        if not _is_quotient(match, value, given):
             yield Quantity((value, bool(match["percent"])))
 
 
@@ -88,11 +108,23 @@ _ANSWERS = re.compile(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s
 
 def _counts_things(match: re.Match[str]) -> bool:
     # "two numbers" and "in two steps" count, "is two" and "you get two apples" answer.
-    if match["top"] or not re.match(r"\s+[a-z]", match.string[match.end() :], re.IGNORECASE):
+    if not match["words"] or not re.match(r"\s+[a-z]", match.string[match.end() :], re.IGNORECASE):
         return False
-    return (
-        re.search(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s*$", match.string[: match.start()]) is None
-    )
+    return _ANSWERS.search(match.string[: match.start()]) is None
+
+
+def _is_factor(match: re.Match[str]) -> bool:
+    # "5x", "5(x + 2)", "5^2", "5pi". The letters m, g, s, h and l are units: "5m" may be a result.
+    if not match["top"] or match["percent"]:
+        return False
+    return re.match(r"(?:[a-fi-knopqrt-z](?![a-z])|pi\b|sqrt\b|[(^])", match.string[match.end() :]) is not None
+
+
+def _is_quotient(match: re.Match[str], value: Fraction, given: set[Fraction]) -> bool:
+    # "1932 / 23" is what is asked for, not what comes out; so is "57 / 76" where the user has spoken of 57 out of 76.
+    if not match["bottom"]:
+        return False
+    return value.denominator == 1 or {_plain(match["top"]), _plain(match["bottom"])} <= given
 
 
 def bare(result: str) -> str:
@@ -106,12 +138,15 @@ def stands_in(text: str, result: str) -> bool:
     result, text = (said.lower().replace("\u2212", "-") for said in (result, text))
     tokens = re.findall(r"[a-z]+|\d+(?:\.\d+)?|\S", result)
     pattern = r"\s*\*?\s*".join(re.escape(token) for token in tokens)
-    return bool(pattern) and re.search(rf"(?<![\w.^]){pattern}(?![\w^]|\.\d|,\d|/\d|\s?%)", text) is not None
+    # Not the divisor of a quotient, nor an exponent, nor what has a sign of its own before it: -3 is not 3.
+    before = r"(?<![\w.^])(?<!\d/)(?<!\d / )(?<!\de[-+])(?<![\s=(,\[]-)(?<!= - )(?<!minus )(?<!negative )"
+    after = r"(?![\w^(]|\.\d|,\d|\s?/\s?\d|\s?%)"
+    return bool(pattern) and re.search(f"{before}{pattern}{after}", f" {text}") is not None
 
 
 def _single(result: str) -> Iterator[Quantity]:
     """Yield the forms in which a result that is one number may be said; nothing for any other result."""
-    match = _TOKEN.fullmatch(result)
+    match = _TOKEN.fullmatch(result.strip("$€£ "))
     value = _value(match) if match else None
     if match is None or value is None:
         return

@@ -6,18 +6,33 @@ from fractions import Fraction
 from tuning_room.checks.numbers import bare, mentions, quantities, stands_in
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-_RESULT = r"(?P<result>[-+$(]*(?:\d|sqrt\()\S*)"
-_SOFT = r"(?:about|exactly|indeed|simply|just|equal to|therefore|then|also|still|now)\s+"
-_VERB = r"(?:=|\b(?:equals?|is|are|was|would be|makes?|gives?|gets?|you have|comes? (?:out )?to|leaves))"
-_NEW = re.compile(rf"{_VERB}\s*(?:{_SOFT})*{_RESULT}", re.IGNORECASE)
+# A result may be set off: "= **12**", "is \boxed{12}", "is (3, 4)".
+_RESULT = r"(?P<result>(?:\\boxed\{|\\[(\[]|[-+$(*\[])*(?:\d|\.\d|[¼½¾⅓⅔]|\\[dt]?frac\{|sqrt\()\S*+)"
+_SOFT = (
+    r"(?:(?:about|exactly|indeed|simply|just|equal to|therefore|then|also|still|now|approximately|roughly|around|"
+    r"nearly|always|only|actually|a total of|"
+    r"an? (?:result|value|answer|determinant|remainder|slope|length|mean|median) of)\s+)"
+)
+_VERB = (
+    r"(?:[=\u2248]|\b(?:equals?|is|are|was|would be|(?:makes?|gives?|leaves)(?: us| you| me)?|gets?|(?:you|we|I) have|"
+    r"comes? (?:out )?to|results? in|becomes?|simplifies to|we find|we obtain):?)"
+)
+# "That gives 2 * 68" leaves the product open.
+_OPEN = r"(?!\s[*x\u00d7/]\s\d)"
+_NEW = re.compile(rf"{_VERB}\s*{_SOFT}*{_RESULT}{_OPEN}", re.IGNORECASE)
 # A wrong result may repeat one of the user's numbers: then only an outright statement counts.
+_OPERATOR = r"(?:[-+x*/\u00d7\u00f7\u00b7]|\\times|\\cdot|times|plus|minus|divided by|multiplied by|%? of)"
 _OUTRIGHT = re.compile(
     rf"(?:\b(?:answer|result|solution)\b[^.?!]{{0,60}}?(?:=|:|\bis|\bequals)"
-    rf"|\d\s*(?:[-+x*/]|times|plus|minus|divided by|of)\s*\d[\d.,]*\s*(?:=|\bis|\bequals))\s*(?:{_SOFT})*{_RESULT}",
+    rf"|\d\s*{_OPERATOR}\s*\d[\d.,]*(?:\s[a-z]+)?\s*(?:=|\bis|\bequals))\s*{_SOFT}*{_RESULT}",
     re.IGNORECASE,
 )
 _WH_WORD = re.compile(r"\b(?:what|which|how|why|where|when|who)\b", re.IGNORECASE)
-_CLAIM = re.compile(r"(?:=|\b(?:got|gets?|is|think|says?|answer))\D{0,8}?(?P<claim>-?\d[\d.,/]*%?)", re.IGNORECASE)
+# "How much is 35" claims nothing.
+_CLAIM = re.compile(
+    r"(?:=|\b(?:got|gets?|(?<!what )(?<!much )is|think|says?|answer))\D{0,8}?(?P<claim>-?\d[\d.,/]*%?)", re.IGNORECASE
+)
+_POWER = re.compile(r"[a-z]\^", re.IGNORECASE)
 _DIGITS = re.compile(r"\d{1,99}(?:\.\d{1,99})?")
 _STOP = set(
     "about after again also another answer because before both could does done down each even every first from give "
@@ -70,11 +85,14 @@ def tells(reply: str, said: str) -> str:
 
 
 def _said_before(match: re.Match[str], said: str) -> bool:
-    result = match["result"].strip("$(*").rstrip(".,;:!?)*")
+    result = match["result"].strip("$(*[").rstrip(".,;:!?)*]}$\\")
     values = _sizes(result)
     if match.re is _OUTRIGHT:
         restated = _squeezed(match.group()).rstrip(".,;:!?)") in _squeezed(said)
         return restated or (bool(values) and values <= _sizes(_claims(said)))
+    if _POWER.search(result) and _squeezed(result) not in _squeezed(said):
+        # "3x^4" is another term than "3x^5", though the user may have named all its numbers.
+        return False
     # An equation set to zero is a step, not a result.
     return values <= _sizes(said) | {Fraction(0)}
 

@@ -32,7 +32,7 @@ def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
 def outputs(workspace: Workspace) -> list[Path]:
     """Return what the stage writes."""
     rows = [workspace.train_rows, workspace.valid_rows, workspace.rejected_rows]
-    return [*rows, workspace.pii_report, workspace.dataset_card]
+    return [*rows, workspace.pii_report, *workspace.dataset_description]
 
 
 def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
@@ -43,7 +43,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     for.
     """
     from tuning_room.checks import validate
-    from tuning_room.dataset.card import card
+    from tuning_room.dataset.card import describe
     from tuning_room.dataset.pii import masking
     from tuning_room.dataset.selection import select
     from tuning_room.files import atomic_folder
@@ -58,7 +58,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
         with closing(selection):
             result = _write(selection, config, workspace, folder, masks.found)
         _enough(result, config)
-        (folder / workspace.dataset_card.name).write_text(card(config, result), encoding="utf-8")
+        describe(folder, config, result)
     return result
 
 

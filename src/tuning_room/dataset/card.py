@@ -1,16 +1,39 @@
-"""The dataset's card."""
+"""The dataset's card: README.md as the Hugging Face hub reads it, the numbers behind it, and the funnel."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from tuning_room.dataset.config import DatasetConfig
+from tuning_room.dataset.figure import draw
+from tuning_room.dataset.statistics import Statistics, statistics
+from tuning_room.records import write_json
 
 if TYPE_CHECKING:
     from tuning_room.dataset import DatasetResult
 
+LONGEST = 40  # rows of a table
+CARD, NUMBERS, FUNNEL = "README.md", "statistics.json", "funnel.svg"
+SIZES = {"n<1K": 10**3, "1K<n<10K": 10**4, "10K<n<100K": 10**5, "100K<n<1M": 10**6, "1M<n<10M": 10**7}
 
-def card(config: DatasetConfig, result: "DatasetResult") -> str:
-    """Return the card as markdown: what is in the dataset, and what was left out and why."""
-    return f"""# Training data of {config.recipe}
+
+def describe(folder: Path, config: DatasetConfig, result: "DatasetResult") -> None:
+    """Write the card, the statistics and the funnel beside the rows that stand in `folder`."""
+    numbers = statistics([folder / "train.jsonl", folder / "valid.jsonl"], config, result)
+    write_json(folder / NUMBERS, numbers.model_dump(mode="json"))
+    (folder / FUNNEL).write_text(draw(numbers.funnel), encoding="utf-8")
+    (folder / CARD).write_text(card(config, result, numbers), encoding="utf-8")
+
+
+def card(config: DatasetConfig, result: "DatasetResult", numbers: Statistics) -> str:
+    """Return the card as markdown: what is in the dataset, what was left out and why."""
+    front = yaml.safe_dump(front_matter(config, numbers), sort_keys=False, allow_unicode=True)
+    counts = "\n\n".join(f"### By {name}\n{_table(name, counts)}" for name, counts in numbers.counts.items())
+    return f"""---
+{front}---
+# Training data of {config.recipe}
 
 Chat `messages`, one dialogue a line, with the short prompt as system turn: `{config.short_prompt}`
 
@@ -21,21 +44,77 @@ Chat `messages`, one dialogue a line, with the short prompt as system turn: `{co
 | rejected.jsonl | {sum(result.rejected.values())} |
 
 Train and valid share no drawn problem, no section of a document and no hand-written dialogue. Neither shares a problem
-with the held-out items of the evaluation, by runs of words and by numbers and answer.
+with the held-out items of the evaluation, by runs of words and by numbers and answer. Every row names its source.
 
-## Rejected, by reason
+## How it came to be
+![Dialogues left after each step]({FUNNEL})
+
+Checks that every reply passed: {", ".join(f"`{name}`" for name in config.checks) or "none"}.
+
+### Rejected, by reason
 {_table("reason", result.rejected)}
 
-## Accepted, by topic
-{_table("topic", result.topics)}
+## Size
+| replies in a dialogue | dialogues |
+| --- | --- |
+{_rows(numbers.replies)}
 
-## Accepted, by situation
-{_table("situation", result.situations)}
+{_tokens(numbers)}
 
-Checks: {", ".join(f"`{name}`" for name in config.checks) or "none"}. Every row names its source.
+## Diversity
+Of {numbers.diversity.replies:,} replies in {numbers.diversity.rows:,} dialogues. Compare only sets of one size.
+
+| measure | value | |
+| --- | --- | --- |
+| distinct-1 | {numbers.diversity.distinct_1:.3f} | share of different words (Li et al. 2016) |
+| distinct-2 | {numbers.diversity.distinct_2:.3f} | of pairs of words |
+| distinct-3 | {numbers.diversity.distinct_3:.3f} | of runs of three |
+| Self-BLEU-4 | {numbers.diversity.self_bleu_4:.3f} | each reply against the others, 1 is one reply (Zhu et al. 2018) |
+
+## Accepted dialogues
+{counts}
+
+All of these numbers are in {NUMBERS}.
 """
 
 
-def _table(head: str, counts: dict[str, int]) -> str:
-    rows = [f"| {name or '-'} | {count} |" for name, count in sorted(counts.items(), key=lambda kv: -kv[1])]
-    return "\n".join([f"| {head} | dialogues |", "| --- | --- |", *rows])
+def front_matter(config: DatasetConfig, numbers: Statistics) -> dict[str, Any]:
+    """Return the card's metadata, by which the hub and `datasets.load_dataset` find the splits."""
+    code = config.checks.get("language", {}).get("code", "en") if "language" in config.checks else None
+    size = next((name for name, bound in SIZES.items() if numbers.rows < bound), "n>10M")
+    splits = [{"split": "train", "path": "train.jsonl"}, {"split": "validation", "path": "valid.jsonl"}]
+    return {
+        "pretty_name": config.recipe,
+        **({"language": [code]} if code else {}),
+        "task_categories": ["text-generation"],
+        "size_categories": [size],
+        "tags": ["prompt-distillation", "synthetic", "tuning-room"],
+        # A split without rows cannot be loaded.
+        "configs": [{"config_name": "default", "data_files": splits if numbers.funnel[-1].left else splits[:1]}],
+    }
+
+
+def _tokens(numbers: Statistics) -> str:
+    if not numbers.tokens:
+        return f"Tokens were not counted: {numbers.tokens_missing}."
+    found = numbers.tokens
+    return (
+        f"Tokens under the chat template of `{found.model}`, system turn included, in {found.rows:,} dialogues: "
+        f"mean {found.mean:.0f}, median {found.median:.0f}, 95 % at most {found.p95:.0f}, the longest {found.most:,}."
+    )
+
+
+def _table(head: str, counts: Mapping[str, int]) -> str:
+    return "\n".join([f"| {head} | dialogues |", "| --- | --- |", _rows(counts)])
+
+
+def _rows(counts: Mapping[Any, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda kv: -kv[1])
+    lines = [f"| {_cell(str(name))} | {count} |" for name, count in ordered[:LONGEST]]
+    rest = ordered[LONGEST:]
+    return "\n".join([*lines, *([f"| {len(rest)} others | {sum(n for _, n in rest)} |"] if rest else [])])
+
+
+def _cell(label: str) -> str:
+    # A label comes from the recipe or from a teacher, and may hold what ends a cell or a row.
+    return " ".join(label.replace("|", "\\|").split()) or "-"

@@ -57,6 +57,7 @@ class DatasetConfig(StageConfig):
 
     recipe: str = Field(description="the recipe's name, for the dataset's card")
     short_prompt: str = Field(description="system turn of every row: the prompt that remains after baking")
+    model: str = Field("", description="the model whose tokens are counted; nothing else depends on it")
     items: list[Path] = Field([], description="held-out evaluation items, which must not be in the training data")
     checks: dict[str, dict[str, Any]] = Field({}, description="checks that every reply must pass, with parameters")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")

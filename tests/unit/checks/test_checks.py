@@ -9,6 +9,16 @@ from hypothesis import strategies as st
 from tuning_room.checks import CHECKS, METRICS, Exchange, rejected_by, validate
 from tuning_room.errors import RecipeError
 
+# The least that each check must be told.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    **{name: {} for name in CHECKS},
+    "forbidden_phrases": {"phrases": ["the answer is"]},
+    "regular_expression": {"must_match": r"\?"},
+    "json_schema": {"schema": {"type": "object"}},
+    "judge_score": {"at_least": 3},
+}
+PROSE = {name: given for name, given in PARAMETERS.items() if name != "json_schema"}
+
 GOOD = Exchange("Think of 3 x 4 as rows. How many are 3 rows of 4?", "What is 3 x 4?", "12")
 
 
@@ -31,7 +41,7 @@ def test_a_check_rejects_with_a_reason(check: str, reply: str, reason: str) -> N
 
 
 def test_a_good_reply_passes_all_checks() -> None:
-    assert rejected_by({name: {} for name in CHECKS}, GOOD) == ("", "")
+    assert rejected_by(PROSE, GOOD) == ("", "")
 
 
 def test_the_first_check_that_rejects_is_named() -> None:
@@ -53,8 +63,9 @@ def test_parameters_are_bounds_that_are_met() -> None:
 
 @given(reply=st.text(), said=st.text(), gold=st.none() | st.text())
 def test_a_check_has_a_reason_and_never_crashes(reply: str, said: str, gold: str | None) -> None:
-    name, detail = rejected_by({name: {} for name in CHECKS}, Exchange(reply, said, gold))
-    assert bool(name) == bool(detail)
+    for check, parameters in PARAMETERS.items():
+        name, detail = rejected_by({check: parameters}, Exchange(reply, said, gold))
+        assert bool(name) == bool(detail)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,17 @@ def test_a_check_has_a_reason_and_never_crashes(reply: str, said: str, gold: str
         ({"length": {"at_most": "sixty"}}, "length"),
         ({"length": {"at_least": 5, "at_most": None}}, "length"),
         ({"on_topic": {"how": 1}}, "how"),
+        ({"forbidden_phrases": {}}, "phrases"),
+        ({"forbidden_phrases": {"phrases": "the answer"}}, "list"),
+        ({"forbidden_phrases": {"phrases": []}}, "list"),
+        ({"regular_expression": {}}, "must_match"),
+        ({"regular_expression": {"must_match": "("}}, "regular expression"),
+        ({"json_schema": {"schema": {"type": "objekt"}}}, "objekt"),
+        ({"json_schema": {"schema": ["type"]}}, "schema"),
+        ({"language": {"code": "english"}}, "english"),
+        ({"language": {"at_least": "much"}}, "language"),
+        ({"judge_score": {}}, "at_least"),
+        ({"judge_score": {"at_least": "high"}}, "high"),
     ],
 )
 def test_a_check_that_would_fail_later_is_refused_at_once(checks: dict[str, Any], words: str) -> None:
@@ -77,7 +99,14 @@ def test_a_check_that_would_fail_later_is_refused_at_once(checks: dict[str, Any]
 
 def test_good_parameters_are_accepted() -> None:
     validate({"asks_question": {"at_most": 1}, "length": {"at_least": 5, "at_most": 60}, "on_topic": {}})
+    validate(PARAMETERS)
     validate({})
+
+
+def test_every_check_that_exists_is_named() -> None:
+    with pytest.raises(RecipeError) as caught:
+        validate({"no_such": {}})
+    assert all(name in str(caught.value) for name in CHECKS)
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,19 @@ def test_questions_are_counted(reply: str, count: int) -> None:
         ("The result is simply 12.", "What is 3 x 4?"),
         ("The length is sqrt(58).", "How far is (1, 2) from (4, 9)?"),
         ("The answer is 4.", "What is 3 x 4?"),
+        # In the middle of a worked solution.
+        ("First we add 73 and 17, which gives us 141. Then we multiply 141 by", "Work out 73 + 8 * 17 - 29."),
+        ("You can divide 340 by 45, which gives you 0.91.", "What is 45% of 340?"),
+        ("This results in a determinant of -24.", "Find the determinant of [[9, -4], [7, 6]]."),
+        ("The volume is approximately 43.68 cubic centimetres.", "What is the volume of a ball with radius 6?"),
+        ("The hypotenuse is always 10 units.", "A right triangle has legs 20 and 21."),
+        ("The derivative of 3x^4 - 8x^2 + 5x is 3x^5 - 8x^3 + 5x.", "derivative of 3x^4 - 8x^2 + 5x"),
+        ("So it is **12**.", "What is 3 x 4?"),
+        ("So we have \\boxed{12}.", "What is 3 x 4?"),
+        ("It is ½ of it.", "What share?"),
+        ("It gives .5 then.", "What share?"),
+        ("So, 35% of 580 tickets is 35.", "How much is 35% of 580 tickets?"),
+        ("3 × 4 = 4", "What is 3 x 4?"),  # noqa: RUF001
     ],
 )
 def test_an_asserted_result_is_told(reply: str, said: str) -> None:
@@ -84,6 +97,9 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Good, the answer is 12. How could you check it?", "What is 3 x 4?\n12"),
         ("Set it to zero: x - 5 = 0. What follows?", "Solve (x - 5)^2."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
+        # A product that is left open, and a term that the user has written so.
+        ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
+        ("The path is -2x^2 + 28x - 61. What is a?", "y = -2x^2 + 28x - 61"),
         ("", ""),
     ],
 )

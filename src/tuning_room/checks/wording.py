@@ -1,0 +1,98 @@
+"""Checks of a reply's wording and form: phrases, patterns, JSON, language."""
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+from tuning_room.checks.exchange import Exchange
+from tuning_room.errors import MissingPrerequisiteError
+
+FEWEST_LETTERS = 24  # fewer say nothing certain of a language
+
+
+def forbidden_phrases(exchange: Exchange, *, phrases: list[str]) -> str:
+    """Reject a reply that holds one of the phrases, as whole words, case and white space aside."""
+    if not isinstance(phrases, list) or not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
+        raise ValueError("phrases: must be a list of phrases")
+    found = next((phrase for phrase in phrases if _phrase(phrase).search(exchange.reply)), "")
+    return f"says '{found}'" if found else ""
+
+
+@cache
+def _phrase(phrase: str) -> re.Pattern[str]:
+    words = r"\s+".join(re.escape(word) for word in phrase.split())
+    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+
+
+def regular_expression(exchange: Exchange, *, must_match: str = "", must_not_match: str = "") -> str:
+    """Reject a reply in which `must_match` is not found, or in which `must_not_match` is."""
+    if not must_match and not must_not_match:
+        raise ValueError("must_match or must_not_match: one of them is needed")
+    needed, refused = _pattern(must_match), _pattern(must_not_match)
+    if must_match and not needed.search(exchange.reply):
+        return f"does not match {must_match}"
+    match = refused.search(exchange.reply) if must_not_match else None
+    return f"matches {must_not_match} with '{match.group()}'" if match else ""
+
+
+@cache
+def _pattern(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern}: not a regular expression ({error})") from None
+
+
+def json_schema(exchange: Exchange, *, schema: dict[str, Any]) -> str:
+    """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft)."""
+    validator = _validator(json.dumps(schema, sort_keys=True))
+    try:
+        value = json.loads(exchange.reply)
+    except (ValueError, RecursionError) as error:
+        return f"not JSON: {error}"
+    first = next(iter(validator.iter_errors(value)), None)
+    return f"{first.json_path}: {first.message}" if first else ""
+
+
+@cache
+def _validator(schema: str) -> Any:
+    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema.validators import validator_for
+
+    loaded = json.loads(schema)
+    if not isinstance(loaded, dict):
+        raise ValueError("schema: must be a JSON Schema, that is keys and values")
+    kind = validator_for(loaded, default=Draft202012Validator)
+    try:
+        kind.check_schema(loaded)
+    except SchemaError as error:
+        raise ValueError(f"schema: {error.json_path}: {error.message}") from None
+    return kind(loaded)
+
+
+def language(exchange: Exchange, *, code: str = "en", at_least: float = 0.01) -> str:
+    """Reject a reply whose probability of being in a language (ISO 639-1) is smaller.
+
+    By langid (Lui and Baldwin 2012). Numbers, formulas and short replies are in no language: under 24 letters pass.
+    """
+    identifier = _identifier()
+    if code not in identifier.nb_classes:
+        raise ValueError(f"code: '{code}' is none of {', '.join(sorted(identifier.nb_classes))}")
+    prose = re.sub(r"[^\W\d_]*[\d_^=+*/<>\\]\S*", " ", exchange.reply)
+    if float(at_least) > 1 or sum(map(str.isalpha, prose)) < FEWEST_LETTERS:
+        return ""
+    ranked = identifier.rank(prose)
+    probability = next(float(share) for name, share in ranked if name == code)
+    return f"probably in '{ranked[0][0]}', not '{code}'" if probability < at_least else ""
+
+
+@cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError:
+        raise MissingPrerequisiteError(
+            "the check 'language' needs py3langid, which is not installed", hint="run 'pip install py3langid'"
+        ) from None
+    return LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)

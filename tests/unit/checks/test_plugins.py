@@ -1,0 +1,107 @@
+"""Checks of other packages. Real: a package that pip installs, found by its entry point in another process."""
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuning_room.checks import Exchange, plugins, rejected_by, validate
+from tuning_room.errors import RecipeError
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "dataset.md").read_text(encoding="utf-8")
+
+
+def example(name: str) -> str:
+    """Return the file of this name that the docs show."""
+    return PAGE.split(f"`{name}`:\n```")[1].split("\n", 1)[1].split("```")[0]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which pip has installed the package of the docs."""
+    source, target = tmp_path_factory.mktemp("polite"), tmp_path_factory.mktemp("site")
+    for name in ("polite.py", "pyproject.toml"):
+        (source / name).write_text(example(name), encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--target", target, source], check=True, capture_output=True)
+    return target
+
+
+PROGRAM = """
+import json, sys
+from tuning_room.checks import CHECKS, Exchange, rejected_by, validate
+checks = {"polite": {"word": "please"}}
+validate(checks)
+print(json.dumps([rejected_by(checks, Exchange(reply, "Hi")) for reply in ("Add 3.", "Add 3, please.")]))
+print("polite" in CHECKS)
+"""
+
+
+def test_the_package_of_the_docs_offers_its_check(installed: Path) -> None:
+    paths = f"{installed}:{ROOT / 'src'}"
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env={"PYTHONPATH": paths}
+    )
+    rejections, known = done.stdout.splitlines()
+    assert json.loads(rejections) == [["polite", "does not say 'please'"], ["", ""]]
+    assert known == "False"
+
+
+def test_the_example_is_as_short_as_it_should_be() -> None:
+    assert len(example("polite.py").splitlines()) + len(example("pyproject.toml").splitlines()) <= 16
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *values: str, name: str = "odd") -> None:
+    """Let packages offer a check; the entry points are real, no package is installed."""
+    entries = [metadata.EntryPoint(name, value, plugins.GROUP) for value in values]
+    monkeypatch.setattr(
+        plugins, "entry_points", lambda **asked: [e for e in entries if asked.get("name", name) == name]
+    )
+    plugins.plugin.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Any:
+    yield
+    plugins.plugin.cache_clear()
+
+
+def raises(exchange: Exchange, *, kind: str = "") -> str:
+    raise KeyError("gone")
+
+
+def gives_a_number(exchange: Exchange) -> int:
+    return 3
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["no_such_package:check"], "cannot be loaded: No module named 'no_such_package'"),
+        (["json:no_such"], "cannot be loaded"),
+        ([f"{__name__}:raises"], "KeyError: 'gone'"),
+        ([f"{__name__}:gives_a_number"], "returned 3"),
+        (["json:dumps", "json:loads"], "several packages offer it \\(json:dumps, json:loads\\)"),
+    ],
+)
+def test_a_plug_in_that_cannot_be_used_is_named(values: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, *values)
+    with pytest.raises(RecipeError, match=words) as caught:
+        validate({"odd": {}})
+    assert "'odd'" in str(caught.value) and caught.value.hint
+
+
+def test_a_check_of_ours_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, f"{__name__}:raises", name="length")
+    assert rejected_by({"length": {}}, Exchange("What is 3 x 4?", "3 x 4")) == ("", "")
+
+
+def test_a_misspelt_check_is_told_what_plug_ins_offer(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, f"{__name__}:raises")
+    with pytest.raises(RecipeError, match=r"choose from .*odd"):
+        validate({"od": {}})

@@ -1,0 +1,132 @@
+"""Checks of wording and form. Real: jsonschema, the language model of py3langid. Nothing is faked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuning_room.checks import CHECKS, Exchange
+from tuning_room.generate.seeds import seed_candidates
+from tuning_room.recipe import load_recipe
+from tuning_room.records import Item, read_jsonl
+
+TUTOR = Path(__file__).parents[3] / "recipes" / "socratic-tutor"
+
+
+def reason(check: str, reply: str, **parameters: Any) -> str:
+    return CHECKS[check](Exchange(reply, "How do I do this?", "12"), **parameters)
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        ("The answer is 3.", "the answer is"),
+        ("So THE  ANSWER\nis 3.", "the answer is"),
+        ("Sorry, no.", "sorry"),
+        ("The answers are many.", ""),
+        ("Unsorry.", ""),
+        ("", ""),
+    ],
+)
+def test_a_forbidden_phrase_is_found_as_words(reply: str, found: str) -> None:
+    said = reason("forbidden_phrases", reply, phrases=["sorry", "the answer is"])
+    assert said == (f"says '{found}'" if found else "")
+
+
+@given(before=st.text(), after=st.text(), phrase=st.text(min_size=1).filter(str.strip))
+def test_a_forbidden_phrase_is_found_wherever_it_stands(before: str, after: str, phrase: str) -> None:
+    assert reason("forbidden_phrases", f"{before} {phrase} {after}", phrases=[phrase])
+
+
+def test_a_pattern_is_asked_for_or_refused() -> None:
+    assert reason("regular_expression", "Step 1: split.", must_match=r"^Step \d") == ""
+    assert reason("regular_expression", "Split.", must_match=r"^Step \d") == r"does not match ^Step \d"
+    assert reason("regular_expression", "See http://x.", must_not_match=r"https?:") == "matches https?: with 'http:'"
+    assert reason("regular_expression", "See it.", must_match="See", must_not_match=r"https?:") == ""
+
+
+TICKET = {
+    "type": "object",
+    "properties": {"team": {"enum": ["billing", "network"]}, "urgent": {"type": "boolean"}},
+    "required": ["team", "urgent"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ('{"team": "billing", "urgent": true}', ""),
+        ('{"team": "sales", "urgent": true}', "$.team: 'sales' is not one of"),
+        ('{"team": "billing"}', "$: 'urgent' is a required property"),
+        ("Team billing.", "not JSON: Expecting value"),
+        ('```json\n{"team": "billing", "urgent": true}\n```', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("", "not JSON"),
+    ],
+)
+def test_a_reply_must_fit_the_schema(reply: str, words: str) -> None:
+    said = reason("json_schema", reply, schema=TICKET)
+    assert said.startswith(words) and bool(said) == bool(words)
+
+
+@given(
+    value=st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_what_fits_the_schema_has_no_reason(value: Any) -> None:
+    said = reason("json_schema", json.dumps(value), schema={"type": "object"})
+    assert bool(said) != isinstance(value, dict)
+
+
+LANGUAGES = {
+    "en": "Let us look at the second step together. Which number would you take away first, and why that one?",
+    "de": "Schauen wir uns den zweiten Schritt zusammen an. Welche Zahl würdest du zuerst abziehen, und warum die?",
+    "fr": "Regardons ensemble la deuxième étape. Quel nombre voudrais-tu soustraire en premier, et pourquoi celui-là ?",
+    "es": "Veamos juntos el segundo paso. ¿Qué número restarías primero y por qué precisamente ese?",
+    "it": "Guardiamo insieme il secondo passo. Quale numero toglieresti per primo, e perché proprio quello?",
+}
+
+
+@pytest.mark.parametrize("spoken", LANGUAGES)
+@pytest.mark.parametrize("wanted", LANGUAGES)
+def test_a_language_is_told_from_another(spoken: str, wanted: str) -> None:
+    said = reason("language", LANGUAGES[spoken], code=wanted)
+    assert said == ("" if spoken == wanted else f"probably in '{spoken}', not '{wanted}'")
+
+
+@pytest.mark.parametrize("reply", ["", "680 + 238 = 918?", "x^2 - 5x - 84", "Why 7?", "\\frac{3}{4} \\cdot \\sqrt{2}"])
+def test_what_is_in_no_language_passes(reply: str) -> None:
+    assert reason("language", reply, code="de") == ""
+
+
+def test_the_shipped_english_is_taken_for_english() -> None:
+    said = [item.prompt for item in read_jsonl(TUTOR / "evaluation" / "problems.jsonl", Item)]
+    for seed in seed_candidates(load_recipe(str(TUTOR)).seeds):
+        said += [message.content for message in seed.messages if message.role == "assistant"]
+    wrong = [text for text in said if reason("language", text)]
+    assert len(said) > 250
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"tone": 1.0}, ""),
+        ({"judge": 4.0}, ""),
+        ({"judge": 3.5}, "judge 3.5, less than 4"),
+    ],
+)
+def test_a_low_score_rejects_and_a_missing_one_does_not(scores: dict[str, float] | None, expected: str) -> None:
+    assert CHECKS["judge_score"](Exchange("Why?", "Why", scores=scores), at_least=4) == expected
+
+
+def test_a_score_has_a_name() -> None:
+    exchange = Exchange("Why?", "Why", scores={"tone": 1.0, "judge": 5.0})
+    assert CHECKS["judge_score"](exchange, score="tone", at_least=2) == "tone 1, less than 2"
