@@ -27,7 +27,8 @@ def run(config: ConvertConfig, workspace: Workspace) -> ConvertResult:
     Raises DocumentError for a folder or a file that cannot be used, MissingPrerequisiteError and
     ModelNotFoundError if models are asked for that are not there.
     """
-    sources = find_sources(config.documents)
+    # A recipe without documents is baked from its prompt alone.
+    sources = find_sources(config.documents) if config.documents else Sources([], [])
     from tuning_room.convert.conversion import Converter
 
     converter = Converter(config)
@@ -107,7 +108,7 @@ def _result(files: list[ConvertedDocument], sources: Sources) -> ConvertResult:
 
 
 def _inputs(config: ConvertConfig, workspace: Workspace) -> list[Path]:
-    return [config.documents]
+    return [config.documents] if config.documents else []
 
 
 def _outputs(workspace: Workspace) -> list[Path]:
