@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel
 
 from tuning_room.cli import COMMANDS, cli
-from tuning_room.recipe import SHARED, Recipe
+from tuning_room.recipe import DERIVED, SHARED, Recipe
 
 WIDTH = 100  # of the help, whatever the terminal
 DOCS = Path(__file__).parents[1] / "docs"
@@ -30,7 +30,7 @@ def knobs() -> str:
 
 def handed(section: str) -> set[str]:
     """Return what a section is given from the top of the recipe."""
-    return {*SHARED[section], *({"items"} if section == "dataset" else set()), "messages_per_day"}
+    return {*SHARED[section], *DERIVED.get(section, ())}
 
 
 def _rows(config: Any, skip: set[str], prefix: str = "") -> Iterator[str]:

@@ -30,12 +30,12 @@ STAGES: dict[str, Stage[Any, Any]] = {
 }
 ALL_STAGES: dict[str, Stage[Any, Any]] = {**STAGES, "deploy": deploy.STAGE}
 
-PATHS = ("full_prompt", "documents", "seeds", "rules")
+PATHS = ("full_prompt", "documents", "seeds", "rules", "columns", "flows")
 # What several stages need to know stands once in the recipe, and is handed to each.
 SHARED: dict[str, dict[str, str]] = {
     "advise": {"full_prompt": "full_prompt", "short_prompt": "short_prompt", "model": "model", "traffic": "traffic"},
     "convert": {"documents": "documents"},
-    "generate": {"full_prompt": "full_prompt", "seeds": "seeds", "rules": "rules"},
+    "generate": {name: name for name in ("full_prompt", "seeds", "rules", "columns", "flows")},
     "dataset": {"recipe": "name", "short_prompt": "short_prompt", "model": "model"},
     "train": {"recipe": "name", "model": "model", "short_prompt": "short_prompt"},
     "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},
@@ -50,7 +50,7 @@ SHARED: dict[str, dict[str, str]] = {
     "deploy": {"recipe": "name", "model": "model"},
 }
 # Worked out from what stands at the top.
-DERIVED = {"dataset": ("items",), "report": ("messages_per_day",)}
+DERIVED = {"generate": ("checks",), "dataset": ("items",), "report": ("messages_per_day",)}
 
 
 class Recipe(BaseModel):
@@ -63,9 +63,11 @@ class Recipe(BaseModel):
     model: str
     full_prompt: Path
     short_prompt: str = Field(min_length=1)
-    documents: Path
+    documents: Path | None = None
     seeds: Path | None = None
     rules: Path | None = None
+    columns: Path | None = None
+    flows: Path | None = None
     suites: dict[str, Path] = Field(min_length=1)
     traffic: Traffic = Field(default_factory=Traffic)
     advise: AdviseConfig
@@ -92,6 +94,7 @@ class Recipe(BaseModel):
             filled[section] = {**given, **handed}
         suites = filled.get("suites")
         filled["dataset"]["items"] = list(suites.values()) if isinstance(suites, dict) else []
+        filled["generate"]["checks"] = _checks(filled["dataset"].get("checks"))
         filled["report"]["messages_per_day"] = _messages_per_day(filled.get("traffic"))
         return filled
 
@@ -99,6 +102,12 @@ class Recipe(BaseModel):
         """Return a stage's configuration."""
         config: StageConfig = getattr(self, stage)
         return config
+
+
+def _checks(given: Any) -> dict[str, Any]:
+    """Return the dataset's checks; none if they are not well formed, which the dataset's own field says."""
+    is_sound = isinstance(given, dict) and all(isinstance(parameters, dict) for parameters in given.values())
+    return given if is_sound else {}
 
 
 def _messages_per_day(given: Any) -> int:

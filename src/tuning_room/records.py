@@ -4,6 +4,7 @@ import json
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import not_
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
@@ -52,7 +53,10 @@ class Chunk(Record):
 
 
 class Candidate(Record):
-    """A dialogue that may become training data, with what a check needs to judge it."""
+    """A dialogue that may become training data, with what a check needs to judge it.
+
+    `traits` are the columns that were drawn for it, such as its difficulty; `scores` are those of a judge, 0 to 10.
+    """
 
     id: str
     source: str
@@ -62,6 +66,9 @@ class Candidate(Record):
     gold: str | None = None
     messages: list[Message]
     error: str = ""
+    # Left out where there are none: rows of recipes that draw none stay as they are.
+    traits: dict[str, str] = Field({}, exclude_if=not_)
+    scores: dict[str, float] = Field({}, exclude_if=not_)
 
 
 class Rejection(Record):

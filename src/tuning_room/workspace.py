@@ -87,6 +87,7 @@ class Workspace:
         self.conversions = root / "conversions"
         self.candidates = root / "candidates.jsonl"
         self.generation = root / "generation"
+        self.losers = root / "generation" / "losers.jsonl"
         self.train_rows = root / "dataset" / "train.jsonl"
         self.valid_rows = root / "dataset" / "valid.jsonl"
         self.rejected_rows = root / "dataset" / "rejected.jsonl"

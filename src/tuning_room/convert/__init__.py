@@ -52,7 +52,7 @@ def run(config: ConvertConfig, workspace: Workspace) -> ConvertResult:
     done = [task for task in tasks if task.source not in failed]
     _report(failures, config, documents=len(sources.documents))
     reports = {task: ConvertedDocument.model_validate(read_json(task.folder / REPORT)) for task in done}
-    if not any(report.chunks for report in reports.values()):
+    if config.documents and not any(report.chunks for report in reports.values()):
         raise DocumentError(f"{config.documents}: no text was found in any image", hint="add documents with text")
     _publish([task for task in done if reports[task].chunks], workspace)
     conversions.keep_only(done)
@@ -135,7 +135,7 @@ def _result(
 
 
 def _inputs(config: ConvertConfig, workspace: Workspace) -> list[Path]:
-    return [config.documents]
+    return [config.documents] if config.documents else []
 
 
 def _outputs(workspace: Workspace) -> list[Path]:

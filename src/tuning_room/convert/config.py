@@ -13,7 +13,7 @@ Layout = Literal["auto", "rules", "models"]
 class ConvertConfig(StageConfig):
     """Which documents are converted, and how."""
 
-    documents: Path = Field(description="folder with the documents; its subfolders are read too")
+    documents: Path | None = Field(None, description="folder with the documents; its subfolders are read too")
     layout: Layout = Field(
         default="auto",
         description="how the structure of a PDF is found: by Docling's models, by rules, or (auto) by the models "

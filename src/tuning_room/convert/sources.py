@@ -50,8 +50,11 @@ class Sources(NamedTuple):
     skipped: list[SkippedFile]
 
 
-def find_sources(folder: Path, *, images: bool) -> Sources:
+def find_sources(folder: Path | None, *, images: bool) -> Sources:
     """Return the documents below a folder, with or without images; DocumentError if there is no folder or document."""
+    # A recipe without documents is baked from its prompt alone.
+    if folder is None:
+        return Sources([], [])
     if not folder.is_dir():
         raise DocumentError(f"{folder}: no such folder", hint="set 'documents' to the folder with your documents")
     found, formats = Sources([], []), {**FORMATS, **(IMAGES if images else {})}

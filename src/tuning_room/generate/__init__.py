@@ -16,7 +16,7 @@ class GenerateResult(StageResult):
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
     """Return what generation reads."""
-    named = [workspace.chunks, config.full_prompt, config.seeds, config.rules]
+    named = [workspace.chunks, config.full_prompt, config.seeds, config.rules, config.columns, config.flows]
     return [path for path in named if path is not None]
 
 

@@ -1,17 +1,25 @@
-"""SDG Hub blocks of our own. A row that fails is marked in its `error` column and never costs another row."""
+"""SDG Hub blocks of our own. A row that fails is marked in its `error` column and never costs another row.
+
+They know roles, prompts and fences; what is asked for stands in the prompt files beside each flow.
+"""
 
 import json
 import random
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pydantic import Field, PrivateAttr
 from sdg_hub import BaseBlock, BlockRegistry
 
 from tuning_room.generate.families import Problem, draw, load_families
+from tuning_room.generate.fences import fenced
+from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.records import Message
+from tuning_room.rendering import with_system
 
 if TYPE_CHECKING:
     from tuning_room.generate.teacher import Teacher
@@ -35,6 +43,12 @@ class _Block(BaseBlock):
         for name, values in columns.items():
             out[name] = pd.Series(values, index=out.index, dtype=object)
         return out
+
+    def _named(self, samples: pd.DataFrame) -> list[dict[str, Any]]:
+        """Return the input columns row by row, under the names that the flow gives them."""
+        given = self.input_cols
+        names = given if isinstance(given, dict) else {column: column for column in given}
+        return [{name: row[column] for column, name in names.items()} for row in samples.to_dict("records")]
 
 
 @BlockRegistry.register("DrawProblemBlock", "tuning_room", "Draws a problem of a family, with its gold answer")
@@ -91,19 +105,77 @@ class TeacherBlock(_Block):
         return self._filled(samples, {target: replies, "error": errors})
 
 
-@BlockRegistry.register("DialogueBlock", "tuning_room", "Joins a question and a reply")
-class DialogueBlock(_Block):
-    """Joins the columns `question` and `reply` into the messages of a dialogue."""
+@BlockRegistry.register("FenceBlock", "tuning_room", "Puts texts between tags that they cannot close")
+class FenceBlock(_Block):
+    """Fences each input column under the name that `input_cols` gives it."""
 
     def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
-        """Fill `messages` (JSON); a row with an error has none."""
-        rows = zip(samples["question"], samples["reply"], samples["error"], strict=True)
-        joined = ["[]" if error else _joined(question, reply) for question, reply, error in rows]
-        return self._filled(samples, {"messages": joined})
+        """Fill one output column an input column; an empty text stays empty."""
+        rows = self._named(samples)
+        names = list(rows[0])
+        pairs = zip(names, self.output_cols, strict=True)
+        return self._filled(samples, {out: [fenced(row[name], name) for row in rows] for name, out in pairs})
 
 
-def _joined(question: str, reply: str) -> str:
-    return json.dumps([{"role": "user", "content": question}, {"role": "assistant", "content": reply}])
+@BlockRegistry.register("ChatPromptBlock", "tuning_room", "Writes chat messages from a prompt file")
+class ChatPromptBlock(_Block):
+    """Fills a prompt file's templates with a row's columns.
+
+    Unlike SDG Hub's own PromptBuilderBlock it evaluates templates in a sandbox, and a value that a template lacks is an
+    error, not a message that is silently left out.
+    """
+
+    prompt_config_path: str = Field(description="YAML list of messages, each with role and content")
+    _prompt: PromptFile = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Read the prompt file, so that a mistake in it is found before anything is paid for."""
+        self._prompt = PromptFile(Path(self.prompt_config_path))
+
+    def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
+        """Fill the output column with messages; one whose text comes out empty is left out."""
+        return self._filled(
+            samples, {self.output_cols[0]: [self._prompt.messages(row) for row in self._named(samples)]}
+        )
+
+
+@BlockRegistry.register("SystemTurnBlock", "tuning_room", "Puts a system turn before a dialogue")
+class SystemTurnBlock(_Block):
+    """Joins a column with a system prompt and one with a dialogue's messages, in this order."""
+
+    def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
+        """Fill the output column with messages."""
+        system, turns = self.input_cols
+        rows = zip(samples[system], samples[turns], strict=True)
+        joined = [[m.as_dict() for m in with_system(prompt, _messages(messages))] for prompt, messages in rows]
+        return self._filled(samples, {self.output_cols[0]: joined})
+
+
+@BlockRegistry.register("TranscriptBlock", "tuning_room", "Writes a dialogue as one text")
+class TranscriptBlock(_Block):
+    """Writes a dialogue's messages as a text in which each has its speaker's name before it."""
+
+    def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
+        """Fill the output column with a text a row."""
+        dialogues = [_messages(value) for value in samples[self.input_cols[0]]]
+        texts = ["\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in messages) for messages in dialogues]
+        return self._filled(samples, {self.output_cols[0]: texts})
+
+
+@BlockRegistry.register("ScoreBlock", "tuning_room", "Reads a score from a judge's words")
+class ScoreBlock(_Block):
+    """Reads the last number that `pattern` finds; what is none, or above `highest`, is no score."""
+
+    pattern: str = Field(r"(?i)score\W{0,6}(\d{1,3}(?:\.\d{1,3})?)", description="its first group is the number")
+    highest: float = Field(10, description="the best score")
+
+    def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
+        """Fill the output column with numbers, None where there is no score."""
+        return self._filled(samples, {self.output_cols[0]: [self._score(text) for text in samples[self.input_cols[0]]]})
+
+    def _score(self, text: str) -> float | None:
+        found = re.findall(self.pattern, text)
+        return float(found[-1]) if found and float(found[-1]) <= self.highest else None
 
 
 def _messages(value: Any) -> list[Message]:

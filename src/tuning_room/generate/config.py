@@ -1,11 +1,13 @@
 """What the generate stage is told to do."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tuning_room.workspace import StageConfig
+
+MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
 
 
 class TeacherConfig(BaseModel):
@@ -28,6 +30,9 @@ class GenerateConfig(StageConfig):
     full_prompt: Path = Field(description="file with the full prompt; the teacher sees it, the baked model does not")
     seeds: Path | None = Field(None, description="JSONL of hand-written dialogues, all of which become candidates")
     rules: Path | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
+    columns: Path | None = Field(None, description="YAML of personas and what else differs from row to row")
+    flows: Path | None = Field(None, description="folder with flows that take the place of the shipped ones")
+    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, by which replies are ranked")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
     families: list[str] = Field([], description="names of the families to draw from; all of them if empty")
     rows: int = Field(800, ge=0, description="dialogues drawn from the problem families")
@@ -35,6 +40,26 @@ class GenerateConfig(StageConfig):
         0.0, ge=0, le=1, description="how often a family's first reply is drawn; the others share the rest"
     )
     notes_per_problem: int = Field(4, ge=0, description="guidance notes of each problem that become a dialogue each")
-    rows_per_chunk: int = Field(2, ge=1, description="endpoint: dialogues asked for about each chunk")
+    rows_per_chunk: int = Field(2, ge=0, description="teacher: dialogues about each chunk of the documents")
+    prompt_rows: int = Field(0, ge=0, description="teacher: dialogues about the parts of the full prompt, each in turn")
+    turns: list[int] = Field(
+        [1, 1], min_length=2, max_length=2, description="teacher: fewest and most exchanges of a dialogue, 1 to 8"
+    )
+    candidates_per_query: int = Field(
+        1, ge=1, le=16, description="teacher: replies to each message, of which the best by the checks is kept"
+    )
+    critique: bool = Field(False, description="teacher: criticise each reply and write it anew; two more calls a reply")
+    judge: bool = Field(
+        False, description="teacher: score each reply by a rubric made from the full prompt; a call a reply"
+    )
     follow_up_share: float = Field(0.2, ge=0, le=1, description="share of family dialogues with a second exchange")
     seed: int = Field(11, description="decides every draw")
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        fewest, most = self.turns
+        if not 1 <= fewest <= most <= MOST_TURNS:
+            raise ValueError(f"turns: [fewest, most] must be in order and from 1 to {MOST_TURNS}")
+        if self.candidates_per_query > 1 and self.teacher.kind != "rules" and self.teacher.temperature == 0:
+            raise ValueError("candidates_per_query: at teacher.temperature 0 all replies are the same; raise it")
+        return self

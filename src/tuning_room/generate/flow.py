@@ -1,35 +1,27 @@
-"""From a recipe's rules and chunks to rows, through the SDG Hub flow, to candidates."""
+"""From a recipe's rules or its teacher to candidates, through SDG Hub flows."""
 
 import json
-import logging
-import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from importlib import import_module
-from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
-from tuning_room.errors import EngineError, RecipeError, StageError, TuningRoomError
+from tuning_room.checks import validate
+from tuning_room.errors import EngineError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.families import Family, Problem, load_families
+from tuning_room.generate.flow_runner import Flows, Row
 from tuning_room.generate.notes import load_rules, problems
 from tuning_room.generate.situations import Situation, fitting, load_situations
-from tuning_room.records import Candidate, Chunk, Message, read_jsonl
+from tuning_room.records import Candidate, Chunk, Message, read_jsonl, write_jsonl
 from tuning_room.workspace import Workspace
-
-FLOWS = Path(__file__).parent / "flows"
-Row = dict[str, Any]
 
 
 def flow_candidates(config: GenerateConfig, workspace: Workspace) -> list[Candidate]:
     """Return the candidates of the flow that the recipe's teacher asks for."""
     chunks = list(read_jsonl(workspace.chunks, Chunk))
-    if config.teacher.kind == "endpoint":
-        return _from_endpoint(config, chunks, workspace)
-    return _from_rules(config, chunks)
+    if config.teacher.kind == "rules":
+        return _from_rules(config, chunks)
+    return _from_teacher(config, chunks, workspace)
 
 
 def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
@@ -38,7 +30,7 @@ def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
     rows = [*_family_rows(config, config.rules), *_note_rows(config, config.rules, chunks)]
     given = {"rules": str(config.rules)}
     drawing = {**given, "first_reply_share": config.first_reply_share}
-    return _candidates(_generated("rules", rows, {"draw_problem": drawing, "bring_up": given}))
+    return _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
 
 
 def _family_rows(config: GenerateConfig, rules: Path) -> list[Row]:
@@ -94,19 +86,26 @@ def _row(name: str, source: str, situation: str, rng: random.Random, follow_up: 
     }
 
 
-def _from_endpoint(config: GenerateConfig, chunks: list[Chunk], workspace: Workspace) -> list[Candidate]:
+def _from_teacher(config: GenerateConfig, chunks: list[Chunk], workspace: Workspace) -> list[Candidate]:
+    from tuning_room.generate.columns import load_columns
+    from tuning_room.generate.dialogues import Writer
+    from tuning_room.generate.queries import query_rows
     from tuning_room.generate.teacher import Teacher
 
-    _check_endpoint(config.teacher)
+    validate(config.checks)
+    columns = load_columns(config.columns)
+    rows = query_rows(config, chunks, columns)
+    if config.teacher.kind == "endpoint":
+        _check_endpoint(config.teacher)
     teacher = Teacher(config.teacher, workspace.generation / "answers.jsonl")
-    given = {"teacher": teacher}
-    rows = _generated("endpoint", _passage_rows(config, chunks), {"write_question": given, "answer_question": given})
-    candidates = _candidates(rows)
+    writer = Writer(config, Flows(config.flows, teacher), columns, workspace.generation)
+    candidates = writer.dialogues(rows)
     if candidates and all(candidate.error for candidate in candidates):
         raise EngineError(
             f"the teacher answered none of {len(candidates)} rows ({candidates[0].error})",
             hint="check generate.teacher in the recipe",
         )
+    write_jsonl(workspace.losers, writer.losers)
     return candidates
 
 
@@ -114,67 +113,6 @@ def _check_endpoint(teacher: TeacherConfig) -> None:
     for field in ("address", "model"):
         if not getattr(teacher, field):
             raise RecipeError(f"generate.teacher.{field}: an endpoint needs it", hint="write it into the recipe")
-
-
-def _passage_rows(config: GenerateConfig, chunks: list[Chunk]) -> list[Row]:
-    full_prompt = config.full_prompt.read_text(encoding="utf-8").strip()
-    return [
-        {
-            "id": f"{chunk.id}-{copy}",
-            "source": f"document:{chunk.id}",
-            "group": chunk.id,
-            "topic": chunk.headings[0] if chunk.headings else "",
-            "situation": "",
-            "passage": "\n".join([*chunk.headings, chunk.text]),
-            "full_prompt": full_prompt,
-            "gold": None,
-            "error": "",
-            "seed": config.seed + copy,
-        }
-        for chunk in chunks
-        for copy in range(config.rows_per_chunk)
-    ]
-
-
-def _generated(flow: str, rows: list[Row], parameters: dict[str, Row]) -> list[Row]:
-    """Run rows through a flow of ours; the row order and the count are kept."""
-    if not rows:
-        return []
-    # Without this, importing SDG Hub asks the network for a list of prices.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    import pandas as pd
-    from sdg_hub import Flow
-
-    # Importing them registers them under the names that the flows use.
-    import_module("tuning_room.generate.blocks")
-    try:
-        with _silent():
-            runner = Flow.from_yaml(str(FLOWS / flow / "flow.yaml"))
-            made = runner.generate(pd.DataFrame(rows), runtime_params=parameters)
-    except Exception as error:
-        raise _own(error) from error
-    return list(made.to_dict("records"))
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Keep the flow's tables off stdout, which belongs to our own output, and its log to warnings."""
-    logging.disable(logging.INFO)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _own(error: BaseException) -> TuningRoomError:
-    """Return the error of ours that SDG Hub wrapped, or one that says what SDG Hub said."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, TuningRoomError):
-            return cause
-        cause = cause.__cause__
-    return StageError(f"the generation flow failed: {error}")
 
 
 def _candidates(rows: list[Row]) -> list[Candidate]:

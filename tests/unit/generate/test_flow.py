@@ -4,113 +4,20 @@ Not real: what the server says, which a function of ours decides; no model is as
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flow_samples import FULL_PROMPT, NOTE, TEMPLATE_TEXT, ChatServer, candidates, chunk
 
 from tuning_room import generate
 from tuning_room.errors import DataError, EngineError, MissingInputError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
-from tuning_room.records import Candidate, Chunk, read_jsonl, write_jsonl
+from tuning_room.records import write_jsonl
 from tuning_room.workspace import Workspace
 
 RULES = Path(__file__).parents[3] / "recipes" / "socratic-tutor" / "rules"
-FULL_PROMPT = "You are {{ odd }} & <odd>.\nNever tell 'the' \"answer\"; ask: what is 7*7?\n- Zwölf Regeln."
-TEMPLATE_TEXT = "Half of {{ 7 * 7 }} < 30 & {% raw %} \"so\" 'on'"
-
-
-class ChatServer(ThreadingHTTPServer):
-    """Speaks OpenAI chat completions; `answer(body)` gives a reply, or a status to refuse with."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.bodies: list[dict[str, Any]] = []
-        self.lock = threading.Lock()
-        self.answer: Callable[[dict[str, Any]], str | int] = lambda body: "What is half of 12?"
-
-    @property
-    def config(self) -> TeacherConfig:
-        address = f"http://127.0.0.1:{self.server_port}/v1"
-        return TeacherConfig(kind="endpoint", model="big", address=address, concurrency=3)
-
-    def asked(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return the calls for questions and those for answers."""
-        answers = [body for body in self.bodies if body["messages"][0]["content"] == FULL_PROMPT]
-        return [body for body in self.bodies if body not in answers], answers
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: ChatServer
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        with self.server.lock:
-            self.server.bodies.append(body)
-        said = self.server.answer(body)
-        message = {"role": "assistant", "content": said}
-        reply: Any = {
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "object": "chat.completion",
-        }
-        refusal = {"error": {"message": "I refuse this row", "type": "invalid_request_error"}}
-        content = json.dumps({"id": "1", "created": 0, **reply} if isinstance(said, str) else refusal).encode()
-        self.send_response(200 if isinstance(said, str) else said)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_args: Any) -> None:
-        """Keep the tests' output quiet."""
-
-
-@pytest.fixture
-def server() -> Iterator[ChatServer]:
-    with ChatServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def chunk(number: int, **changes: Any) -> Chunk:
-    text = f"Passage {number}. {TEMPLATE_TEXT}"
-    given = {"id": f"c{number}", "document": "book", "headings": [f"Chapter {number}"], "text": text}
-    return Chunk.model_validate({**given, **changes})
-
-
-NOTE = chunk(
-    9,
-    headings=["Chapter 1: Fractions", "Problem 1.1: Half of a cake"],
-    text="How much is half of 12?",
-    items=["Ask what 12 / 3 is.", "Sing.", "Have the student draw 12 pieces.", "Ask what 12 / 4 is."],
-)
-
-
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "run")
-    write_jsonl(workspace.chunks, [chunk(1), chunk(2), chunk(3)])
-    return workspace
-
-
-@pytest.fixture
-def config(tmp_path: Path, server: ChatServer) -> GenerateConfig:
-    prompt = tmp_path / "prompt.md"
-    prompt.write_text(FULL_PROMPT, encoding="utf-8")
-    return GenerateConfig(full_prompt=prompt, teacher=server.config, rows_per_chunk=2)
-
-
-def candidates(workspace: Workspace) -> list[Candidate]:
-    return list(read_jsonl(workspace.candidates, Candidate))
 
 
 def is_for(number: int) -> Callable[[dict[str, Any]], bool]:

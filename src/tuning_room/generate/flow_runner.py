@@ -1,0 +1,145 @@
+"""Running SDG Hub flows over rows: the shipped ones, or a recipe's own in their place."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuning_room.errors import RecipeError, StageError, TuningRoomError
+from tuning_room.generate.prompts import PromptFile
+from tuning_room.generate.rule_files import read_rules
+
+if TYPE_CHECKING:
+    from tuning_room.generate.teacher import Teacher
+
+SHIPPED = Path(__file__).parent / "flows"
+# What each flow has to make of its rows; a recipe's own flow may make more.
+OUTPUTS = {
+    "rules": ("messages", "problem", "gold", "topic", "error"),
+    "query": ("question",),
+    "answer": ("reply",),
+    "user": ("question",),
+    "rewrite": ("rewritten",),
+    "rubric": ("rubric",),
+    "judge": ("score", "judgement"),
+}
+# A recipe from elsewhere runs no code: of SDG Hub's blocks, those that only move columns about.
+HARMLESS = {"RenameColumnsBlock", "DuplicateColumnsBlock", "TextConcatBlock", "JSONStructureBlock"}
+Row = dict[str, Any]
+Parameters = dict[str, dict[str, Any]]
+
+
+class Flows:
+    """The flows by name, each a folder with `flow.yaml` and its prompts; those in a recipe's own folder come first."""
+
+    def __init__(self, own: Path | None = None, teacher: "Teacher | None" = None) -> None:
+        self.own = own
+        self.teacher = teacher
+        # A mistake in the last flow is found before the first one is paid for.
+        for folder in _folders(own) if own else []:
+            _check_flow(folder / "flow.yaml")
+
+    def run(self, name: str, rows: list[Row], parameters: Parameters | None = None) -> list[Row]:
+        """Return the rows with what the flow made of them, in the same order; RecipeError names a faulty flow."""
+        if not rows:
+            return []
+        _register()
+        # SDG Hub refuses rows that are alike, and two documents may say the same: numbered, no two are.
+        numbered = [{**row, "row": number} for number, row in enumerate(rows)]
+        try:
+            with _silent():
+                made = self._made(self._file(name), numbered, parameters or {})
+        except Exception as error:
+            raise _own(error, name) from error
+        self._check(name, made, len(rows))
+        return made
+
+    def _file(self, name: str) -> Path:
+        own = self.own / name / "flow.yaml" if self.own else None
+        return own if own and own.parent.is_dir() else SHIPPED / name / "flow.yaml"
+
+    def _made(self, file: Path, rows: list[Row], parameters: Parameters) -> list[Row]:
+        import pandas as pd
+        from sdg_hub import Flow
+
+        from tuning_room.generate.blocks import TeacherBlock
+
+        flow = Flow.from_yaml(str(file))
+        asking = [block.block_name for block in flow.blocks if isinstance(block, TeacherBlock)]
+        given = {**parameters, **{name: {"teacher": self.teacher} for name in asking}}
+        return list(flow.generate(pd.DataFrame(rows), runtime_params=given).to_dict("records"))
+
+    def _check(self, name: str, made: list[Row], count: int) -> None:
+        file = self._file(name)
+        if [row["row"] for row in made] != list(range(count)):
+            raise RecipeError(f"{file}: the flow dropped or reordered rows", hint="mark a row in 'error' instead")
+        if missing := [column for column in OUTPUTS[name] if column not in made[0]]:
+            raise RecipeError(f"{file}: the flow makes no column '{missing[0]}'", hint="see docs/generate.md")
+
+
+def _folders(own: Path) -> list[Path]:
+    if not own.is_dir():
+        raise RecipeError(f"{own}: no such folder", hint="'flows' names the folder with flows of your own")
+    found = sorted(path for path in own.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    if unknown := [path.name for path in found if path.name not in OUTPUTS]:
+        raise RecipeError(f"{own}: no flow is called '{unknown[0]}'", hint=f"choose from {', '.join(OUTPUTS)}")
+    return found
+
+
+def _check_flow(file: Path) -> None:
+    flow = read_rules(file)
+    blocks = flow.get("blocks") if isinstance(flow, dict) else None
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise RecipeError(f"{file}: needs a list of blocks", hint="see docs/generate.md")
+    if not (flow.get("metadata") or {}).get("id"):
+        # SDG Hub would write one into the file.
+        raise RecipeError(f"{file}: metadata.id is missing", hint="write one of small letters, digits and hyphens")
+    _register()
+    for block in blocks:
+        _check_block(file, block)
+
+
+def _check_block(file: Path, block: Row) -> None:
+    from sdg_hub import BlockRegistry
+
+    kind, config = block.get("block_type"), block.get("block_config") or {}
+    allowed = {*BlockRegistry.list_blocks(category="tuning_room"), *HARMLESS}
+    if kind not in allowed:
+        raise RecipeError(f"{file}: a recipe has no block '{kind}'", hint=f"choose from {', '.join(sorted(allowed))}")
+    if kind == "ChatPromptBlock":
+        prompt = PromptFile(file.parent / str(config.get("prompt_config_path", "")))
+        given = config.get("input_cols") or []
+        if unknown := sorted(prompt.names - set(given.values() if isinstance(given, dict) else given)):
+            raise RecipeError(f"{prompt.path}: no value '{unknown[0]}'", hint=f"add it to input_cols in {file}")
+
+
+def _register() -> None:
+    # Without this, importing SDG Hub asks the network for a list of prices.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    # Importing our blocks registers them under the names that the flows use.
+    import_module("tuning_room.generate.blocks")
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep the flow's tables off stdout, which belongs to our own output, and its log to warnings."""
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _own(error: BaseException, name: str) -> TuningRoomError:
+    """Return the error of ours that SDG Hub wrapped, or one that says what SDG Hub said."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TuningRoomError):
+            return cause
+        cause = cause.__cause__
+    return StageError(f"the flow '{name}' failed: {error}")

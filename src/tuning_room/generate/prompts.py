@@ -1,0 +1,65 @@
+"""Prompt files: chat messages as YAML, with templates that are evaluated in a sandbox."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tuning_room.errors import RecipeError
+from tuning_room.generate.rule_files import read_rules
+from tuning_room.records import Role
+
+# A recipe from elsewhere may bring prompt files: they can fill in a row's values and nothing more.
+SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+class PromptMessage(BaseModel):
+    """One message of a prompt file; the content is a Jinja template."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Role
+    content: str = Field(min_length=1)
+
+
+MESSAGES = TypeAdapter(list[PromptMessage])
+
+
+class PromptFile:
+    """A list of messages whose last is the user's; RecipeError names file and mistake."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            found = MESSAGES.validate_python(read_rules(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise self._error(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        if not found or found[-1].role != "user":
+            raise self._error("the last message must be the user's")
+        self._templates = [(message.role, self._compiled(message.content)) for message in found]
+        self.names = {
+            name for message in found for name in meta.find_undeclared_variables(SANDBOX.parse(message.content))
+        }
+
+    def messages(self, values: dict[str, Any]) -> list[dict[str, str]]:
+        """Return the messages with the values filled in; one whose text comes out empty is left out."""
+        texts = [(role, self._rendered(template, values)) for role, template in self._templates]
+        return [{"role": role, "content": text} for role, text in texts if text]
+
+    def _compiled(self, content: str) -> Template:
+        try:
+            return SANDBOX.from_string(content)
+        except TemplateError as error:
+            raise self._error(str(error)) from None
+
+    def _rendered(self, template: Template, values: dict[str, Any]) -> str:
+        try:
+            return template.render(values).strip()
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise self._error(str(error)) from None
+
+    def _error(self, reason: str) -> RecipeError:
+        return RecipeError(f"{self.path}: {reason}", hint="docs/generate.md says what a prompt file holds")
