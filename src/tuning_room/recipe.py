@@ -30,13 +30,13 @@ STAGES: dict[str, Stage[Any, Any]] = {
 }
 ALL_STAGES: dict[str, Stage[Any, Any]] = {**STAGES, "deploy": deploy.STAGE}
 
-PATHS = ("full_prompt", "documents", "seeds", "rules", "columns", "flows")
+PATHS = ("full_prompt", "documents", "seeds", "rules", "columns", "flows", "review")
 # What several stages need to know stands once in the recipe, and is handed to each.
 SHARED: dict[str, dict[str, str]] = {
     "advise": {"full_prompt": "full_prompt", "short_prompt": "short_prompt", "model": "model", "traffic": "traffic"},
     "convert": {"documents": "documents"},
     "generate": {name: name for name in ("full_prompt", "seeds", "rules", "columns", "flows")},
-    "dataset": {"recipe": "name", "short_prompt": "short_prompt", "model": "model"},
+    "dataset": {"recipe": "name", "short_prompt": "short_prompt", "model": "model", "review": "review"},
     "train": {"recipe": "name", "model": "model", "short_prompt": "short_prompt"},
     "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},
     "report": {
@@ -68,6 +68,7 @@ class Recipe(BaseModel):
     rules: Path | None = None
     columns: Path | None = None
     flows: Path | None = None
+    review: Path = Path("review.jsonl")
     suites: dict[str, Path] = Field(min_length=1)
     traffic: Traffic = Field(default_factory=Traffic)
     advise: AdviseConfig
@@ -149,7 +150,7 @@ def _find(place: str) -> Path:
 
 
 def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
-    anchored, folder = dict(values), file.parent
+    anchored, folder = {"review": "review.jsonl", **values}, file.parent
     for name in PATHS:
         if isinstance(anchored.get(name), str):
             anchored[name] = folder / anchored[name]

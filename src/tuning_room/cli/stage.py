@@ -3,13 +3,14 @@
 import click
 
 from tuning_room.cli import COMMANDS
+from tuning_room.cli.dataset import DatasetCommand
 from tuning_room.cli.options import exit_code, opened, recipe_options, show
 
 
 def command(name: str) -> click.Command:
     """Return the command that runs the stage of this name."""
 
-    @click.command(name, help=COMMANDS[name].help)
+    @click.command(name, cls=DatasetCommand if name == "dataset" else click.Command, help=COMMANDS[name].help)
     @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool) -> int:

@@ -26,7 +26,9 @@ class DatasetResult(StageResult):
 
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    return [workspace.candidates, *config.items]
+    # A run from before the first decision stays current until there is one.
+    decided = [config.review] if config.review and config.review.is_file() else []
+    return [workspace.candidates, *config.items, *decided]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

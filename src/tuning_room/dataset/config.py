@@ -59,6 +59,7 @@ class DatasetConfig(StageConfig):
     short_prompt: str = Field(description="system turn of every row: the prompt that remains after baking")
     model: str = Field("", description="the model whose tokens are counted; nothing else depends on it")
     items: list[Path] = Field([], description="held-out evaluation items, which must not be in the training data")
+    review: Path | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
     checks: dict[str, dict[str, Any]] = Field({}, description="checks that every reply must pass, with parameters")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     overlap: int = Field(8, ge=3, description="words in a row that a dialogue may not share with a held-out item")

@@ -30,14 +30,17 @@ _CUE = re.compile(
 )
 _ARITHMETIC_BEFORE = re.compile(
     r"(?:[-+*/^=<>%\u00d7\u00f7\u00b7\u2212\d)]|(?<![^\W\d_])[^\W\d_])\s*\(?$"
-    r"|\b(?:what is|what's|compute|calculate|evaluate|simplify|solve|subtract|add|plus|minus|times|mod)\s*\(?$",
+    r"|\b(?:what is|what's|compute|calculate|evaluate|simplify|solve|subtract|add|plus|minus|times|mod"
+    r"|sqrt|cbrt|abs|exp|log|ln|sin|cos|tan|min|max|gcd|lcm)\s*\(?$",
     re.IGNORECASE,
 )
 _ARITHMETIC_AFTER = re.compile(
     r"\s*\)?\s*(?:[+*/^=<>%\u00d7\u00f7\u00b7]|[-\u2212]\s*(?:[\d(]|[a-z]\b)|x\s*[\d(]|\d|(?:plus|minus|times|divided|equals|mod)\b)",
     re.IGNORECASE,
 )
-_SPACED_SIGN = re.compile(r"\s[-\u2010-\u2015]|[-\u2010-\u2015]\s")
+# Of a number within: spaces around a sign, a division, a product with a bracket.
+_SIGN_WITHIN = re.compile(r"\s[-\u2010-\u2015\u2212]|[-\u2010-\u2015\u2212]\s|^[^+].*/|\)\s*x|x\s*\(")
+_PART_BEFORE, _PART_AFTER = re.compile(r"\d\.$"), re.compile(r"\.\d")  # a decimal
 _GROUPED = re.compile(r"\(\d+\)|\d[-.\u2010-\u2015]\d+[-.\u2010-\u2015]\d")
 
 
@@ -115,7 +118,9 @@ def _is_phone(text: str, match: Any) -> bool:
     before, after, raw = text[max(0, match.start - NEAR) : match.start], text[match.end :], match.raw_string
     if _CUE.search(before):
         return True
-    if _SPACED_SIGN.search(raw) or _ARITHMETIC_BEFORE.search(before) or _ARITHMETIC_AFTER.match(after):
+    if _SIGN_WITHIN.search(raw) or _ARITHMETIC_BEFORE.search(before) or _ARITHMETIC_AFTER.match(after):
+        return False
+    if _PART_BEFORE.search(before) or _PART_AFTER.match(after):
         return False
     return raw.startswith("+") or bool(_GROUPED.search(raw))
 

@@ -13,6 +13,7 @@ from tuning_room.dataset.balance import Balancing
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.contamination import Contamination
 from tuning_room.dataset.duplicates import SAME, Duplicates
+from tuning_room.dataset.review import Review
 from tuning_room.dataset.split import Split
 from tuning_room.dataset.spool import Spool
 from tuning_room.dataset.words import fingerprint, said
@@ -126,17 +127,19 @@ class _Late:
 def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
     """Judge candidates, which wait in `folder` meanwhile, and return them all; DataError if two have the same id."""
     contamination = Contamination(held_out, config.overlap)
-    selection = Selection(folder, config)
-    for candidate in candidates:
-        selection.add(candidate, *judge(candidate, config, contamination))
+    selection, review = Selection(folder, config), Review(config.review)
+    for candidate in map(review.edited, candidates):
+        selection.add(candidate, *judge(candidate, config, contamination, review))
     selection.compare()
     return selection
 
 
-def judge(candidate: Candidate, config: DatasetConfig, contamination: Contamination) -> tuple[str, str]:
+def judge(candidate: Candidate, config: DatasetConfig, contamination: Contamination, review: Review) -> tuple[str, str]:
     """Return the reason against a candidate by itself, and what it is about; two empty strings if there is none."""
     if candidate.error:
         return "error", candidate.error
+    if why := review.dropped(candidate):
+        return "reviewed", why
     for exchange in exchanges(candidate):
         reason, detail = rejected_by(config.checks, exchange)
         if reason:
@@ -153,4 +156,4 @@ def exchanges(candidate: Candidate) -> Iterator[Exchange]:
         if message.role == "user":
             said.append(message.content)
         elif message.role == "assistant":
-            yield Exchange(message.content, "\n".join(said), candidate.gold)
+            yield Exchange(message.content, "\n".join(said), candidate.gold, candidate.scores or None)

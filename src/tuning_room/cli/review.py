@@ -1,0 +1,130 @@
+"""The pages of `dataset review`: a row, a question, a decision."""
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from tuning_room.dataset.review import Choice, Decision, Review, Rows, content_key
+from tuning_room.records import Candidate, Dialogue, Message
+
+if TYPE_CHECKING:
+    from tuning_room.dataset.config import DatasetConfig
+
+QUESTION = "keep, drop, edit, next, back or quit (k d e n b q)? "
+STYLES = {"system": "dim", "user": "cyan", "assistant": "green"}
+
+
+class Reader:
+    """Pages through rows; each decision is written before the next row is shown."""
+
+    def __init__(self, rows: Rows, review: Review, config: "DatasetConfig") -> None:
+        self.rows, self.review, self.config = rows, review, config
+        self.console = Console(highlight=False)
+        self.made: Counter[str] = Counter()
+
+    def read(self) -> None:
+        """Show row after row until the last, or until the user quits; the end of the input quits too."""
+        if not len(self.rows):
+            self._say("nothing is left to review; --all shows every row again")
+            return
+        try:
+            self._page()
+        except EOFError:
+            self._say("")
+        counts = ", ".join(f"{count} {name}" for name, count in self.made.items()) or "nothing"
+        self._say(f"decided: {counts}; in {self.review.path}. Run 'tuning-room dataset' to apply it.")
+
+    def _page(self) -> None:
+        place = 0
+        while place < len(self.rows):
+            row = self.rows[place]
+            self._show(row, place)
+            answer = input(QUESTION).strip().lower()[:1]
+            if answer == "q":
+                return
+            if answer == "b":
+                place = max(place - 1, 0)
+            elif answer == "n" or (answer in ("k", "d", "e") and self._decide(row, answer)):
+                place += 1
+
+    def _show(self, row: Dialogue, place: int) -> None:
+        text = Text()
+        for message in row.messages:
+            text.append(f"{message.role}: ", style=f"bold {STYLES[message.role]}")
+            text.append(printable(message.content) + "\n")
+        labels = " · ".join(label for label in (row.id, row.source, row.topic, row.situation) if label)
+        title = Text(f"{place + 1} of {len(self.rows)}  {printable(labels)}")
+        decided = self.review.decisions.get(content_key(row.messages))
+        self.console.print(Panel(text, title=title, title_align="left", subtitle=decided.decision if decided else None))
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def _decide(self, row: Dialogue, answer: str) -> bool:
+        """Write what was answered; False if an edit changed nothing."""
+        if answer == "e":
+            return self._edit(row)
+        if answer == "d":
+            self._write(row, "drop", why=input("why (may be empty)? ").strip())
+        else:
+            self._write(row, "keep")
+        return True
+
+    def _write(self, row: Dialogue, decision: Choice, *, why: str = "", messages: list[Message] | None = None) -> None:
+        key = content_key(row.messages)
+        self.review.decide(Decision(key=key, decision=decision, id=row.id, why=why, messages=messages or []))
+        self.made[{"keep": "kept", "drop": "dropped", "edit": "edited"}[decision]] += 1
+
+    def _edit(self, row: Dialogue) -> bool:
+        said = [message for message in row.messages if message.role != "system"]
+        place = self._which([i for i, message in enumerate(said) if message.role == "assistant"])
+        if place is None:
+            return False
+        text = self._rewritten(said[place].content)
+        if text in ("", said[place].content):
+            self._say("nothing was changed")
+            return False
+        messages = [*said[:place], Message(role="assistant", content=text), *said[place + 1 :]]
+        self._write(row, "edit", messages=messages)
+        self._judge(row, messages)
+        return True
+
+    def _which(self, places: list[int]) -> int | None:
+        if len(places) == 1:
+            return places[0]
+        answer = input(f"which reply (1 to {len(places)})? ").strip()
+        if answer.isdecimal() and 1 <= int(answer) <= len(places):
+            return places[int(answer) - 1]
+        self._say(f"there is no reply '{printable(answer)}'")
+        return None
+
+    def _rewritten(self, text: str) -> str:
+        """Return the user's text: from the editor of VISUAL or EDITOR, or a line where neither is set."""
+        if not (os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+            return input("new reply (empty: no change)? ").strip()
+        try:
+            return (click.edit(text, extension=".md") or "").strip()
+        except click.ClickException as error:
+            self._say(error.format_message())
+            return ""
+
+    def _judge(self, row: Dialogue, messages: list[Message]) -> None:
+        from tuning_room.checks import rejected_by
+        from tuning_room.dataset.selection import exchanges
+
+        candidate = Candidate(id=row.id, source=row.source, group=row.group, messages=messages)
+        for exchange in exchanges(candidate):
+            name, reason = rejected_by(self.config.checks, exchange)
+            if name:
+                self._say(f"saved, but the next build would reject it: {name}, {reason}")
+                return
+
+
+def printable(text: str) -> str:
+    """Return a text without what would steer the terminal."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)

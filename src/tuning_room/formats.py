@@ -1,0 +1,235 @@
+"""Dialogues in the forms that files of training data have: chat messages, ShareGPT, Alpaca, prompt and completion."""
+
+import json
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, Field, ValidationError
+
+from tuning_room.errors import DataError, MissingInputError
+from tuning_room.records import Message, Role
+
+Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+SPEAKERS: Mapping[str, Role] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+}
+GAPS = tuple(" \t\r\n,")  # between the rows of a list
+SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+class Turn(BaseModel):
+    """A turn of a ShareGPT dialogue."""
+
+    speaker: Literal["system", "human", "user", "gpt", "assistant", "model"] = Field(alias="from")
+    value: str = Field(min_length=1)
+
+    def message(self) -> Message:
+        """Return the turn as a chat message."""
+        return Message(role=SPEAKERS[self.speaker], content=self.value)
+
+
+class Messages(BaseModel):
+    """A row of chat messages."""
+
+    messages: list[Message] = Field(min_length=1)
+
+    def dialogue(self) -> list[Message]:
+        """Return the row as chat messages."""
+        return self.messages
+
+
+class ShareGpt(BaseModel):
+    """A row of ShareGPT: turns from human and gpt, the system prompt among them or beside them."""
+
+    conversations: list[Turn] = Field(min_length=1)
+    system: str | None = None
+
+    def dialogue(self) -> list[Message]:
+        """Return the row as chat messages."""
+        return [*_system(self.system), *(turn.message() for turn in self.conversations)]
+
+
+class Alpaca(BaseModel):
+    """A row of Alpaca, with LLaMA-Factory's `system` and `history` (pairs of instruction and reply)."""
+
+    instruction: str = Field(min_length=1)
+    input: str | None = None
+    output: str = Field(min_length=1)
+    system: str | None = None
+    history: list[tuple[str, str]] | None = None
+
+    def dialogue(self) -> list[Message]:
+        """Return the row as chat messages; `input` stands below the instruction."""
+        asked = f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+        return [*_system(self.system), *_pairs([*(self.history or []), (asked, self.output)])]
+
+
+class Completion(BaseModel):
+    """A row of TRL's prompt and completion, as texts."""
+
+    prompt: str = Field(min_length=1)
+    completion: str = Field(min_length=1)
+
+    def dialogue(self) -> list[Message]:
+        """Return the row as chat messages."""
+        return _pairs([(self.prompt, self.completion)])
+
+
+class ChatCompletion(BaseModel):
+    """A row of TRL's prompt and completion, as chat messages."""
+
+    prompt: list[Message] = Field(min_length=1)
+    completion: list[Message] = Field(min_length=1)
+
+    def dialogue(self) -> list[Message]:
+        """Return the row as chat messages."""
+        return [*self.prompt, *self.completion]
+
+
+Form = type[Messages] | type[ShareGpt] | type[Alpaca] | type[Completion] | type[ChatCompletion]
+
+
+def _system(prompt: str | None) -> list[Message]:
+    return [Message(role="system", content=prompt)] if prompt else []
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> list[Message]:
+    messages: list[Message] = []
+    for user, reply in pairs:
+        messages += [Message(role="user", content=user), Message(role="assistant", content=reply)]
+    return messages
+
+
+class Row(NamedTuple):
+    """A row of a file as it stands there: `where` is file and line, for errors."""
+
+    where: str
+    line: int
+    values: dict[str, Any]
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a JSONL file, or of a JSON file that is one list.
+
+    Raises MissingInputError, and DataError with file and line for what is not a JSON object in UTF-8.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path}: no such file", hint="correct its name")
+    with path.open("rb") as lines:
+        is_list = next((line for line in lines if line.strip()), b"").removeprefix(BOM_UTF8).lstrip().startswith(b"[")
+    for line, values in _listed(path) if is_list else _lines(path):
+        where = f"{path}:{line}"
+        if not isinstance(values, dict):
+            raise DataError(f"{where}: not a JSON object", hint="a row is {...}; mend or delete it")
+        yield Row(where, line, values)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    # As bytes: a line that is not UTF-8 is then an error of that line.
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line.removeprefix(BOM_UTF8))
+                except (ValueError, RecursionError) as error:
+                    raise _unreadable(f"{path}:{number}", error) from None
+
+
+def _listed(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _unreadable(f"{path}:{path.read_bytes()[: error.start].count(10) + 1}", error) from None
+    decoder, place, line = json.JSONDecoder(), text.index("[") + 1, 1
+    counted = 0
+    while True:
+        while text[place : place + 1] in GAPS:
+            place += 1
+        line, counted = line + text.count("\n", counted, place), place
+        if text[place : place + 1] == "]":
+            return _refuse_more(text, place + 1, path)
+        try:
+            values, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            at = line + text.count("\n", place, error.pos) if isinstance(error, json.JSONDecodeError) else line
+            raise _unreadable(f"{path}:{at}", error) from None
+        yield line, values
+
+
+def _refuse_more(text: str, place: int, path: Path) -> None:
+    if more := text[place:].lstrip():
+        line = text.count("\n", 0, len(text) - len(more)) + 1
+        raise DataError(f"{path}:{line}: the list has ended above", hint="put every row into the one list")
+
+
+def _unreadable(where: str, error: Exception) -> DataError:
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return DataError(f"{where}: not JSON in UTF-8 ({reason})", hint="mend or delete this line")
+
+
+def read_dialogue(row: Row) -> list[Message]:
+    """Return a row's dialogue, whichever of the formats it has; DataError names file, line and field."""
+    try:
+        return _form(row).model_validate(row.values).dialogue()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{row.where}: {field}: {first['msg']}", hint="mend or delete this line") from None
+
+
+def _form(row: Row) -> Form:
+    keys = row.values.keys()
+    if "messages" in keys:
+        return Messages
+    if "conversations" in keys:
+        return ShareGpt
+    if "instruction" in keys:
+        return Alpaca
+    if "prompt" in keys:
+        return ChatCompletion if isinstance(row.values["prompt"], list) else Completion
+    raise DataError(
+        f"{row.where}: none of the fields messages, conversations, instruction, prompt",
+        hint="a row is chat messages, ShareGPT, Alpaca, or prompt and completion",
+    )
+
+
+def written(messages: Sequence[Message], form: Format, *, where: str) -> dict[str, Any]:
+    """Return a dialogue in a format.
+
+    Alpaca, and prompt and completion, end with a reply; in Alpaca user and assistant take turns as well. DataError
+    names `where` for a dialogue that does not.
+    """
+    turns = [message.as_dict() for message in messages]
+    if form == "messages":
+        return {"messages": turns}
+    if form == "sharegpt":
+        return {"conversations": [{"from": SHAREGPT[turn["role"]], "value": turn["content"]} for turn in turns]}
+    if not turns or turns[-1]["role"] != "assistant" or len(turns) < 2:
+        raise DataError(f"{where}: the dialogue does not end with a reply", hint="export it as messages or sharegpt")
+    if form == "prompt-completion":
+        return {"prompt": turns[:-1], "completion": turns[-1:]}
+    return _alpaca(turns, where)
+
+
+def _alpaca(turns: list[dict[str, str]], where: str) -> dict[str, Any]:
+    has_system = turns[0]["role"] == "system"
+    said = turns[1:] if has_system else turns
+    if [turn["role"] for turn in said] != ["user", "assistant"] * (len(said) // 2):
+        raise DataError(f"{where}: user and assistant do not take turns", hint="export it as messages or sharegpt")
+    texts = [turn["content"] for turn in said]
+    return {
+        "instruction": texts[-2],
+        "input": "",
+        "output": texts[-1],
+        "system": turns[0]["content"] if has_system else "",
+        "history": [list(pair) for pair in zip(texts[:-2:2], texts[1:-2:2], strict=True)],
+    }
