@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 PdfLayout = Literal["rules", "models"]
 LAYOUT_MODEL = "docling-project/docling-layout-heron"
 DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
-OLE_MAGIC = bytes.fromhex("d0cf11e0a1b11ae1")
 TABLE_MODEL = "docling-project/docling-models"
 # What Docling imports to run these models; its slim packages come without.
 MODEL_PACKAGES = ("docling_ibm_models", "torchvision", "transformers")
@@ -55,6 +54,8 @@ class Converter:
 
     def convert(self, source: Source) -> Converted:
         """Return the document in a file; DocumentError says what is wrong with the file and what to do."""
+        from tuning_room.convert.mending import mend
+
         with docling_warnings(source):
             try:
                 result = self._docling.convert(_readable(source), raises_on_error=False)
@@ -63,6 +64,7 @@ class Converter:
                 raise _unreadable(source, str(error)) from error
             _check(source, result, recognises=self._recognises)
             self._tell_of_scans(source)
+            mend(result.document, source.path, source.format)
         return Converted(result.document, max(len(result.document.pages), result.input.page_count))
 
     def _tell_of_scans(self, source: Source) -> None:
@@ -73,16 +75,19 @@ class Converter:
 
 
 def _readable(source: Source) -> "Path | DocumentStream":
-    """Return what Docling is given: the file, or its text where Docling would not see how it is encoded."""
-    if source.format != "latex":
-        return source.path
+    """Return what Docling is given: the file, or its text where Docling would not understand the file itself."""
     from docling.datamodel.base_models import DocumentStream
 
-    content = source.path.read_bytes()
-    encoding = text_encoding(content)
-    if encoding == "utf-8":
-        return source.path
-    return DocumentStream(name=source.path.name, stream=BytesIO(content.decode(encoding).encode()))
+    from tuning_room.convert.mending import with_formulas
+
+    changed = None
+    if source.format == "latex":
+        content = source.path.read_bytes()
+        encoding = text_encoding(content)
+        changed = None if encoding == "utf-8" else content.decode(encoding).encode()
+    elif source.format == "html":
+        changed = with_formulas(source.path.read_bytes())
+    return source.path if changed is None else DocumentStream(name=source.path.name, stream=BytesIO(changed))
 
 
 def pdf_layout(config: ConvertConfig) -> PdfLayout:
@@ -197,7 +202,7 @@ def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> N
 def _unreadable(source: Source, reason: str) -> DocumentError:
     if source.format == "pdf":
         reason = _pdfium_reason(source.path) or reason
-    if "password" in reason.lower() or _is_locked_office_file(source):
+    if "password" in reason.lower():
         return DocumentError(f"{source.path}: the document is encrypted", hint="save a copy without a password")
     first = (reason.strip().splitlines() or [""])[0]
     # Messages that name the document by its digest say nothing else.
@@ -217,12 +222,6 @@ def _pdfium_reason(path: Path) -> str:
     except pypdfium2.PdfiumError as error:
         return str(error)
     return ""
-
-
-def _is_locked_office_file(source: Source) -> bool:
-    """Office formats are zip archives; with a password they are put into a container of the older kind."""
-    with source.path.open("rb") as content:
-        return source.format in ("docx", "pptx", "xlsx") and content.read(len(OLE_MAGIC)) == OLE_MAGIC
 
 
 @contextmanager

@@ -50,9 +50,11 @@ def convert_document(task: Task, converter: "Converter", config: ConvertConfig) 
 def _markdown(document: "DoclingDocument", *, notes: bool) -> str:
     from docling_core.types.doc import ContentLayer
 
+    from tuning_room.convert.mending import with_languages
+
     layers = {ContentLayer.BODY, ContentLayer.NOTES} if notes else {ContentLayer.BODY}
     # Escapes would stand in the way of what reads this: models and people, not browsers.
     text: str = document.export_to_markdown(
         escape_html=False, escape_underscores=False, compact_tables=True, included_content_layers=layers
     )
-    return text
+    return with_languages(text, document)

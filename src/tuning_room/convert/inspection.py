@@ -47,6 +47,9 @@ def inspect(source: Source, config: ConvertConfig) -> None:
             hint="split it, or raise 'max_file_mb'",
         )
     found = content_kind(path)
+    if found == "ole" and source.format in OFFICE:
+        # Office formats are zip archives; with a password they are put into a container of the older kind.
+        raise DocumentError(f"{path}: the document is encrypted", hint="save a copy without a password")
     if not _fits(source.format, found):
         raise DocumentError(
             f"{path}: the content is {found or 'of no known kind'}, not {source.format}",
@@ -76,11 +79,11 @@ def _archive_kind(path: Path) -> str:
 
 
 def _fits(expected: str, found: str) -> bool:
-    """Say whether a content may stand under an extension; an Office file with a password is of the older kind."""
+    """Say whether a content may stand under an extension."""
     if expected == "image":
         return found in IMAGES
     if expected in OFFICE:
-        return found in (expected, "ole", "")
+        return found in (expected, "")
     # A PDF may begin with something else; what is none at all, PDFium says.
     return found in ("pdf", "") if expected == "pdf" else found == ""
 

@@ -13,7 +13,7 @@ from tuning_room.convert.sources import Source, Task
 from tuning_room.convert.worker_process import WorkerProcess
 from tuning_room.errors import TuningRoomError
 
-# A process takes seconds to import Docling, so it has to have more than that to do. Measured: docs/convert.md.
+# A process takes five seconds or more to import Docling, so it has to have more than that to do.
 LEAST_SECONDS_OF_WORK = 15.0
 SECONDS_A_PAGE = {"rules": 0.1, "models": 1.0}
 SECONDS_AN_IMAGE = 3.0
