@@ -26,17 +26,25 @@ def outputs(workspace: Workspace) -> list[Path]:
 
 
 def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
-    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source.
+    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source; and which replies were not kept.
 
     A row that a teacher could not answer is kept with its error. Raises RecipeError, DataError, EngineError.
     """
     from collections import Counter
 
+    from tuning_room.files import atomic_writer
     from tuning_room.generate.flow import flow_candidates
     from tuning_room.generate.seeds import seed_candidates
     from tuning_room.records import write_jsonl
 
-    candidates = [*seed_candidates(config.seeds), *flow_candidates(config, workspace)]
+    seeds = seed_candidates(config.seeds)
+    made = flow_candidates(config, workspace)
+    candidates = [*seeds, *made.candidates]
+    if config.teacher.kind != "rules":
+        write_jsonl(workspace.losers, made.losers)
+    if made.rubric:
+        with atomic_writer(workspace.generation / "rubric.md") as out:
+            out.write(made.rubric + "\n")
     write_jsonl(workspace.candidates, candidates)
     return GenerateResult(
         candidates=len(candidates),

@@ -188,9 +188,8 @@ def test_a_critique_leads_to_the_reply_that_is_kept(
     server.answer = says(answer="It is six.", critique="'It is six' tells.", rewrite="Which half do you mean?")
     generate.run(changed(config, critique=True), workspace)
     assert {row.messages[1].content for row in candidates(workspace)} == {"Which half do you mean?"}
-    assert {(loser.reason, loser.candidate.messages[-1].content) for loser in losers(workspace)} == {
-        ("rewritten", "It is six.")
-    }
+    found = {(loser.reason, loser.detail, loser.candidate.messages[-1].content) for loser in losers(workspace)}
+    assert found == {("rewritten", "'It is six' tells.", "It is six.")}
     for body in server.sent("critique"):
         assert "\nIt is six.\n</reply-" in last(body)
     for body in server.sent("rewrite"):
@@ -227,6 +226,8 @@ def test_a_judge_ranks_what_passes_and_its_scores_stay(
         assert row.messages[1].content == "Which part of the twelve do you know?"
         assert row.scores == {"judge": 9.0}
     assert Counter(loser.reason for loser in losers(workspace)) == {"asks_question": 3, "score": 3}
+    details = {loser.detail for loser in losers(workspace) if loser.reason == "score"}
+    assert details == {"4 where the reply that was kept has 9: - no\nscore: 4"}
     [rubric] = server.sent("rubric")
     assert FULL_PROMPT in last(rubric)
     assert (workspace.generation / "rubric.md").read_text() == "- Asks one question.\n"
