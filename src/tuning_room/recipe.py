@@ -35,7 +35,7 @@ PATHS = ("full_prompt", "documents", "seeds", "rules")
 SHARED: dict[str, dict[str, str]] = {
     "advise": {"full_prompt": "full_prompt", "short_prompt": "short_prompt", "model": "model", "traffic": "traffic"},
     "convert": {"documents": "documents"},
-    "generate": {"full_prompt": "full_prompt", "seeds": "seeds", "rules": "rules"},
+    "generate": {"model": "model", "full_prompt": "full_prompt", "seeds": "seeds", "rules": "rules"},
     "dataset": {"recipe": "name", "short_prompt": "short_prompt"},
     "train": {"recipe": "name", "model": "model", "short_prompt": "short_prompt"},
     "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},

@@ -10,26 +10,28 @@ from importlib import import_module
 from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuning_room.errors import EngineError, RecipeError, StageError, TuningRoomError
-from tuning_room.generate.config import GenerateConfig, TeacherConfig
+from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.families import Family, Problem, load_families
 from tuning_room.generate.notes import load_rules, problems
+from tuning_room.generate.portions import portions
 from tuning_room.generate.situations import Situation, fitting, load_situations
 from tuning_room.records import Candidate, Chunk, Message, read_jsonl
 from tuning_room.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tuning_room.generate.teacher import Teacher
 
 FLOWS = Path(__file__).parent / "flows"
 Row = dict[str, Any]
 
 
-def flow_candidates(config: GenerateConfig, workspace: Workspace) -> list[Candidate]:
-    """Return the candidates of the flow that the recipe's teacher asks for."""
+def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None") -> list[Candidate]:
+    """Return the candidates of the flow that the recipe's teacher asks for; without one, of the rules."""
     chunks = list(read_jsonl(workspace.chunks, Chunk))
-    if config.teacher.kind == "endpoint":
-        return _from_endpoint(config, chunks, workspace)
-    return _from_rules(config, chunks)
+    return _from_teacher(config, chunks, teacher) if teacher else _from_rules(config, chunks)
 
 
 def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
@@ -94,13 +96,11 @@ def _row(name: str, source: str, situation: str, rng: random.Random, follow_up: 
     }
 
 
-def _from_endpoint(config: GenerateConfig, chunks: list[Chunk], workspace: Workspace) -> list[Candidate]:
-    from tuning_room.generate.teacher import Teacher
-
-    _check_endpoint(config.teacher)
-    teacher = Teacher(config.teacher, workspace.generation / "answers.jsonl")
+def _from_teacher(config: GenerateConfig, chunks: list[Chunk], teacher: "Teacher") -> list[Candidate]:
     given = {"teacher": teacher}
-    rows = _generated("endpoint", _passage_rows(config, chunks), {"write_question": given, "answer_question": given})
+    steps = {"write_question": given, "answer_question": given}
+    parts = portions(_passage_rows(config, chunks), config.teacher)
+    rows = [row for part in parts for row in _generated("endpoint", part, steps)]
     candidates = _candidates(rows)
     if candidates and all(candidate.error for candidate in candidates):
         raise EngineError(
@@ -108,12 +108,6 @@ def _from_endpoint(config: GenerateConfig, chunks: list[Chunk], workspace: Works
             hint="check generate.teacher in the recipe",
         )
     return candidates
-
-
-def _check_endpoint(teacher: TeacherConfig) -> None:
-    for field in ("address", "model"):
-        if not getattr(teacher, field):
-            raise RecipeError(f"generate.teacher.{field}: an endpoint needs it", hint="write it into the recipe")
 
 
 def _passage_rows(config: GenerateConfig, chunks: list[Chunk]) -> list[Row]:
