@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flow_samples import FULL_PROMPT, ChatServer, candidates, chunk, kind, last, losers, passage
+from flow_samples import FULL_PROMPT, ChatServer, candidates, chunk, half, kind, last, losers, passage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def says(**by_flow: str | int | Answer) -> Answer:
     """Return a server's script: what it says in each flow; elsewhere a short question."""
 
     def answer(body: dict[str, Any]) -> str | int:
-        said = by_flow.get(kind(body), "What is half of 12?")
+        said = by_flow.get(kind(body), half)
         return said(body) if callable(said) else said
 
     return answer
@@ -155,7 +155,7 @@ def test_a_dialogue_ends_before_a_reply_that_no_check_lets_through(
     server.answer = says(answer=lambda body: "It is six." if len(body["messages"]) > 2 else "Which half?")
     generate.run(changed(config, turns=[3, 3], checks=ASKS), workspace)
     for row in candidates(workspace):
-        assert [m.content for m in row.messages] == ["What is half of 12?", "Which half?"]
+        assert [m.content for m in row.messages] == [f"What is half of {row.group[1:]}?", "Which half?"]
         assert "push" not in row.traits
     found = losers(workspace)
     assert [loser.reason for loser in found] == ["asks_question"] * 3
