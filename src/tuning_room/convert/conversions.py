@@ -50,7 +50,7 @@ class Conversions:
     def keep_only(self, tasks: Iterable[Task]) -> None:
         """Delete every conversion but these."""
         wanted = {task.folder.name for task in tasks}
-        for folder in [path for path in self.root.iterdir() if path.name not in wanted]:
+        for folder in [path for path in self.root.glob("*") if path.name not in wanted]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
