@@ -9,6 +9,8 @@ TuningRoomError
  │    └── AdapterMismatchError
  ├── RenderingError              a chat template that does not do what training needs
  ├── EngineError                 an engine that does not answer
+ │    ├── BudgetError            a request that was not sent, since it could exceed the budget
+ │    └── GivenUpError           a request that was not sent, since the server refuses all, or is gone
  ├── StageError                  a stage that cannot go on
  │    ├── MissingInputError      the stage before it has not run
  │    ├── WorkspaceBusyError     another process works in the same run folder
@@ -63,6 +65,14 @@ class RenderingError(TuningRoomError, ValueError):
 
 class EngineError(TuningRoomError, RuntimeError):
     """An engine that does not answer, or not with a chat completion."""
+
+
+class BudgetError(EngineError):
+    """A request that was not sent, since it could exceed the budget."""
+
+
+class GivenUpError(EngineError):
+    """A request that was not sent, since the server refuses all of them or is gone."""
 
 
 class StageError(TuningRoomError, RuntimeError):

@@ -35,7 +35,7 @@ PATHS = ("full_prompt", "documents", "seeds", "rules", "columns", "flows", "revi
 SHARED: dict[str, dict[str, str]] = {
     "advise": {"full_prompt": "full_prompt", "short_prompt": "short_prompt", "model": "model", "traffic": "traffic"},
     "convert": {"documents": "documents"},
-    "generate": {name: name for name in ("full_prompt", "seeds", "rules", "columns", "flows")},
+    "generate": {name: name for name in ("model", "full_prompt", "seeds", "rules", "columns", "flows")},
     "dataset": {"recipe": "name", "short_prompt": "short_prompt", "model": "model", "review": "review"},
     "train": {"recipe": "name", "model": "model", "short_prompt": "short_prompt"},
     "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},

@@ -20,7 +20,7 @@ COMMANDS: dict[str, Entry] = {
     "advise": Entry("advise", "Say whether a prompt is worth baking."),
     "bake": Entry("bake", "Run every stage: documents and prompt into a proven adapter."),
     "convert": Entry("stage", "Documents into markdown and chunks (Docling)."),
-    "generate": Entry("stage", "Candidate dialogues from rules or a teacher (SDG Hub)."),
+    "generate": Entry("generate", "Candidate dialogues from rules or a teacher (SDG Hub)."),
     "dataset": Entry("stage", "Checked, deduplicated, split training data."),
     "train": Entry("stage", "A LoRA adapter (Training Hub)."),
     "evaluate": Entry("stage", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),

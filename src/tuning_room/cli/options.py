@@ -56,11 +56,14 @@ def quiet() -> None:
 
 def show(done: "Done", *, as_json: bool) -> None:
     """Print a finished stage: a line for people, or an object for machines."""
+    if stopped := _plain(done).get("stopped"):
+        advice = "what was answered is kept; raise the bound under generate.teacher and run the same command again"
+        click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
     if as_json:
         click.echo(json.dumps({"stage": done.stage, "ran": done.ran, "seconds": done.seconds, **_plain(done)}))
         return
     state = click.style("done", fg="green") if done.ran else click.style("unchanged", fg="cyan")
-    spent = f" in {_clock(done.seconds)}" if done.ran else ""
+    spent = f" in {clock(done.seconds)}" if done.ran else ""
     click.echo(f"{done.stage:<9} {state}{spent}: {summary(done)}")
 
 
@@ -68,7 +71,8 @@ def _plain(done: "Done") -> dict[str, Any]:
     return done.result.model_dump(mode="json")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Return a time in words."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 

@@ -1,4 +1,4 @@
-"""`convert`, `generate`, `dataset`, `train`, `evaluate`, `report`: one stage of a recipe."""
+"""`convert`, `dataset`, `train`, `evaluate`, `report`: one stage of a recipe."""
 
 import click
 

@@ -1,29 +1,32 @@
-"""The engine for any OpenAI-compatible address, through the official `openai` client."""
+"""The engine for any OpenAI-compatible address: many requests at once over aiohttp, streams by the official client."""
 
 import asyncio
 import os
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from queue import Queue
 from typing import Any
 from urllib.parse import urlsplit
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
+from tuning_room.engines.asking import Asker, Outcome, Request, request, requests
 from tuning_room.engines.background import background_loop
+from tuning_room.engines.limits import Budget, Pace
+from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, Attempt, said
 from tuning_room.errors import EngineError
 from tuning_room.records import Message
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LONGEST_REASON = 300  # characters of a server's own words in an error
 
-Outcome = Reply | EngineError
-
 
 class EndpointEngine(Engine):
     """A chat server at an address that ends in `/v1`.
 
-    The key is read from the environment variable `key_variable` when it is needed, and kept nowhere. The client
-    tries again after 408, 409, 429, 5xx and timeouts, `retries` times and each time later; other answers are final.
+    The key is read from the environment variable `key_variable` when it is needed, and kept nowhere. A request is
+    tried again after 408, 409, 429, 5xx, timeouts and cut connections, `retries` times and each time later; other
+    answers are final. A wait that the server asks for holds all requests, and a 429 with one counts as no attempt.
     `timeout` is in seconds an attempt. A server that does not count tokens makes replies with counts of 0.
     """
 
@@ -35,6 +38,7 @@ class EndpointEngine(Engine):
         concurrency: int = 8,
         timeout: float = 120.0,
         retries: int = 5,
+        pace: Pace | None = None,
     ) -> None:
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -46,15 +50,14 @@ class EndpointEngine(Engine):
         self.concurrency = concurrency
         self.timeout = timeout
         self.retries = retries
+        self.pace = pace or Pace()
         self._models = list(models)
 
     def models(self) -> list[str]:
         """Return the names that were given, or else those that the server lists."""
         if not self._models:
-            from openai import OpenAI
-
             try:
-                with self._client(OpenAI) as client:
+                with self._client() as client:
                     self._models = [entry.id for entry in client.models.list()]
             except Exception as error:
                 raise self._failure(error) from None
@@ -69,7 +72,7 @@ class EndpointEngine(Engine):
     ) -> list[Reply]:
         """Ask for all replies; EngineError on the first that fails, and those under way are dropped."""
         replies: dict[int, Reply] = {}
-        with closing(self._outcomes(model, dialogues, sampling)) as outcomes:
+        with closing(self.outcomes(model, dialogues, [sampling] * len(dialogues))) as outcomes:
             for index, outcome in outcomes:
                 if isinstance(outcome, EngineError):
                     raise outcome
@@ -78,30 +81,35 @@ class EndpointEngine(Engine):
                     on_reply(index, outcome)
         return [replies[i] for i in range(len(dialogues))]
 
-    def try_complete(
+    def outcomes(
         self,
         model: str,
         dialogues: Sequence[Sequence[Message]],
-        sampling: Sampling,
-        on_reply: OnReply | None = None,
-    ) -> list[Outcome]:
-        """Ask for all replies; where one fails, the error stands in its place. `on_reply` hears of replies only."""
-        found: dict[int, Outcome] = {}
-        with closing(self._outcomes(model, dialogues, sampling)) as outcomes:
-            for index, outcome in outcomes:
-                found[index] = outcome
-                if on_reply and not isinstance(outcome, EngineError):
-                    on_reply(index, outcome)
-        return [found[i] for i in range(len(dialogues))]
+        samplings: Sequence[Sampling],
+        budget: Budget | None = None,
+    ) -> Generator[tuple[int, Outcome], None, None]:
+        """Yield each dialogue's index and its reply, or the error in its place, as they come.
+
+        What the budget does not allow is a BudgetError, and after a refusal that would meet every request the rest are
+        GivenUpErrors: neither is sent. Closing the generator drops what is under way.
+        """
+        # They are handed over in the caller's thread: what it does with them need not be safe for another one.
+        done: Queue[tuple[int, Outcome] | EngineError] = Queue()
+        packed = requests(model, dialogues, samplings)
+        with background_loop(_nothing) as loop:
+            asking = self._ask(packed, budget or Budget(), lambda *found: done.put(found))
+            asyncio.run_coroutine_threadsafe(asking, loop).add_done_callback(lambda task: _report(task, done.put))
+            for _ in packed:
+                if isinstance(found := done.get(), EngineError):
+                    raise found
+                yield found
 
     def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, None]:
         """Yield a reply's text as the server sends it; the server's count of tokens is not asked for."""
-        from openai import OpenAI
-
         chunk: Any = None
         try:
-            with self._client(OpenAI) as client:
-                for chunk in client.chat.completions.create(**_request(model, messages, sampling), stream=True):
+            with self._client() as client:
+                for chunk in client.chat.completions.create(**request(model, messages, sampling), stream=True):
                     piece = chunk.choices[0].delta.content if chunk.choices else None
                     if piece:
                         yield piece
@@ -110,63 +118,64 @@ class EndpointEngine(Engine):
         except Exception as error:
             raise self._failure(error) from None
 
-    def _outcomes(
-        self, model: str, dialogues: Sequence[Sequence[Message]], sampling: Sampling
-    ) -> Generator[tuple[int, Outcome], None, None]:
-        from openai import AsyncOpenAI
+    async def _ask(self, packed: list[Request], budget: Budget, tell: Callable[[int, Outcome], None]) -> None:
+        import aiohttp
 
-        # They are handed over in the caller's thread: its callbacks need not be safe for another one.
-        done: Queue[tuple[int, Outcome]] = Queue()
-        requests = [_request(model, dialogue, sampling) for dialogue in dialogues]
-        client = self._client(AsyncOpenAI)
-        with background_loop(client.close) as loop:
-            asking = self._ask_all(client, requests, lambda *outcome: done.put(outcome))
-            asyncio.run_coroutine_threadsafe(asking, loop)
-            for _ in requests:
-                yield done.get()
-
-    async def _ask_all(self, client: Any, requests: list[dict[str, Any]], tell: Callable[[int, Outcome], None]) -> None:
-        gate = asyncio.Semaphore(self.concurrency)
-
-        async def ask(index: int) -> None:
-            async with gate:
-                tell(index, await self._ask(client, requests[index]))
-
-        await asyncio.gather(*(ask(index) for index in range(len(requests))))
-
-    async def _ask(self, client: Any, request: dict[str, Any]) -> Outcome:
-        try:
-            return self._reply(await client.chat.completions.create(**request))
-        except Exception as error:
-            return self._failure(error)
-
-    def _reply(self, answer: Any) -> Reply:
-        choice: Any = (getattr(answer, "choices", None) or [None])[0]
-        text = getattr(getattr(choice, "message", None), "content", None)
-        if not isinstance(text, str):
-            raise EngineError(f"{self._place()}: not a chat completion with a text", hint=self._advice(404))
-        reason = getattr(choice, "finish_reason", None)
-        if reason == "content_filter":
-            raise EngineError(f"{self._place()}: the server's content filter stopped the reply")
-        counts = [getattr(answer.usage, name, None) or 0 for name in ("prompt_tokens", "completion_tokens")]
-        return Reply(text.strip(), "length" if reason == "length" else "stop", *counts)
-
-    def _client(self, kind: Any) -> Any:
-        from openai import AsyncOpenAI, DefaultAsyncHttpxClient, DefaultHttpxClient
-
+        url = f"{self._base()}/chat/completions"
+        asker = Asker(url, self.pace, budget, self.retries, self.timeout, self._explained)
+        connections = aiohttp.TCPConnector(limit=self.concurrency, ssl=self._trusted())
         # A proxy that the environment names cannot reach a server on this machine.
-        transport = DefaultAsyncHttpxClient if kind is AsyncOpenAI else DefaultHttpxClient
-        direct = urlsplit(self.address).hostname in LOOPBACK
-        return kind(
+        async with aiohttp.ClientSession(
+            headers=self._headers(),
+            connector=connections,
+            timeout=aiohttp.ClientTimeout(total=self.timeout),
+            trust_env=not self._is_local(),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as session:
+            await asker.ask(session, packed, self.concurrency, tell)
+
+    def _headers(self) -> dict[str, str]:
+        common = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        key = self._key()
+        return {**common, "Authorization": f"Bearer {key}"} if key else common
+
+    def _base(self) -> str:
+        # A key takes the place of a name and password in the address: both are the same header.
+        return (self._place() if self._key() else self.address).rstrip("/")
+
+    def _trusted(self) -> Any:
+        import httpx
+
+        # The authorities that the official client trusts, wherever the system keeps its own.
+        return httpx.create_ssl_context() if self.address.startswith("https:") else True
+
+    def _is_local(self) -> bool:
+        return urlsplit(self.address).hostname in LOOPBACK
+
+    def _explained(self, attempt: Attempt) -> EngineError:
+        if attempt.status != NO_ANSWER:
+            words = self._shown(said(attempt.body))
+            return EngineError(f"{self._place()}: answered {attempt.status}{words}", hint=self._advice(attempt.status))
+        if attempt.reason == TOO_SLOW:
+            return EngineError(f"{self._place()}: no answer within {self.timeout:g} s")
+        if attempt.reason == UNREACHABLE:
+            return EngineError(f"{self._place()}: cannot be reached", hint="is the server running at this address?")
+        advice = self._advice(404) if attempt.reason.startswith("not a chat") else ""
+        return EngineError(f"{self._place()}: {self._hidden(attempt.reason)[:LONGEST_REASON]}", hint=advice)
+
+    def _client(self) -> Any:
+        from openai import DefaultHttpxClient, OpenAI
+
+        return OpenAI(
             base_url=self.address,
             api_key=self._key() or "none",
             timeout=self.timeout,
             max_retries=self.retries,
-            http_client=transport(trust_env=not direct),
+            http_client=DefaultHttpxClient(trust_env=not self._is_local()),
         )
 
     def _key(self) -> str:
-        return os.environ.get(self.key_variable, "") if self.key_variable else ""
+        return os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
 
     def _failure(self, error: Exception) -> EngineError:
         import openai
@@ -185,10 +194,14 @@ class EndpointEngine(Engine):
     def _reason(self, error: Exception) -> str:
         body = getattr(error, "body", None)
         words = body.get("message") if isinstance(body, dict) else None
-        text = " ".join(str(words or getattr(error, "message", "") or error).split())
+        return self._shown(" ".join(str(words or getattr(error, "message", "") or error).split()))
+
+    def _shown(self, words: str) -> str:
+        return f" ({self._hidden(words)[:LONGEST_REASON]})" if words else ""
+
+    def _hidden(self, words: str) -> str:
         key = self._key()
-        text = text.replace(key, "***") if key else text
-        return f" ({text[:LONGEST_REASON]})" if text else ""
+        return words.replace(key, "***") if key else words
 
     def _place(self) -> str:
         parts = urlsplit(self.address)
@@ -201,11 +214,11 @@ class EndpointEngine(Engine):
         return "check the address (it ends in /v1) and the model's name" if status == 404 else ""
 
 
-def _request(model: str, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
-    return {
-        "model": model,
-        "messages": [message.as_dict() for message in messages],
-        "max_tokens": sampling.max_tokens,
-        "temperature": sampling.temperature,
-        "seed": sampling.seed,
-    }
+def _report(task: Future[None], tell: Callable[[EngineError], None]) -> None:
+    # Only a fault of ours ends the task early; whoever waits for outcomes would otherwise wait for ever.
+    if not task.cancelled() and (error := task.exception()):
+        tell(EngineError(f"asking failed ({type(error).__name__})"))
+
+
+async def _nothing() -> None:
+    """Close nothing: the session closes itself."""

@@ -7,11 +7,18 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 
 
 class GenerateResult(StageResult):
-    """How many candidates there are, by source, and how many rows failed."""
+    """How many candidates there are, by source, how many rows failed, and what the teacher used in this run folder.
+
+    `stopped` says which bound of the budget was met, '' if none.
+    """
 
     candidates: int
     sources: dict[str, int]
     errors: int
+    requests: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    stopped: str = ""
 
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
@@ -26,23 +33,39 @@ def outputs(workspace: Workspace) -> list[Path]:
 
 
 def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
-    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source.
+    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source; and which replies were not kept.
 
     A row that a teacher could not answer is kept with its error. Raises RecipeError, DataError, EngineError.
     """
     from collections import Counter
 
+    from tuning_room.files import atomic_writer
     from tuning_room.generate.flow import flow_candidates
     from tuning_room.generate.seeds import seed_candidates
+    from tuning_room.generate.teacher import Teacher
     from tuning_room.records import write_jsonl
 
-    candidates = [*seed_candidates(config.seeds), *flow_candidates(config, workspace)]
+    seeds = seed_candidates(config.seeds)
+    teacher = None if config.teacher.kind == "rules" else Teacher(config.teacher, answers_file(workspace))
+    made = flow_candidates(config, workspace, teacher)
+    candidates = [*seeds, *made.candidates]
+    if teacher:
+        write_jsonl(workspace.losers, made.losers)
+    if made.rubric:
+        with atomic_writer(workspace.generation / "rubric.md") as out:
+            out.write(made.rubric + "\n")
     write_jsonl(workspace.candidates, candidates)
     return GenerateResult(
         candidates=len(candidates),
         sources=dict(Counter(c.source.split(":")[0] for c in candidates)),
         errors=sum(1 for c in candidates if c.error),
+        **(teacher.summary() if teacher else {}),
     )
+
+
+def answers_file(workspace: Workspace) -> Path:
+    """Return where a teacher's answers are written down."""
+    return workspace.generation / "answers.jsonl"
 
 
 STAGE = Stage("generate", GenerateResult, inputs, outputs, run)

@@ -100,7 +100,7 @@ class TeacherBlock(_Block):
         dialogues = [_messages(samples[column].iloc[i]) for i in open_rows]
         replies = [""] * len(samples)
         seeds = [int(samples["seed"].iloc[i]) for i in open_rows]
-        for i, answer in zip(open_rows, asker.answers(dialogues, seeds), strict=True):
+        for i, answer in zip(open_rows, asker.answers(dialogues, seeds, self.block_name), strict=True):
             replies[i], errors[i] = answer.text, answer.error
         return self._filled(samples, {target: replies, "error": errors})
 

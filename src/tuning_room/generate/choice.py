@@ -9,7 +9,7 @@ from tuning_room.checks import Exchange, rejected_by
 
 @dataclass
 class Option:
-    """A reply that may be kept: the checks that it fails, and its score if a judge gave one."""
+    """A reply that may be kept: the checks that it fails, its score if a judge gave one, and the critique behind it."""
 
     text: str
     error: str = ""
@@ -17,6 +17,7 @@ class Option:
     score: float | None = None
     judgement: str = ""
     is_rewritten: bool = False
+    critique: str = ""
 
 
 def failures(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> tuple[tuple[str, str], ...]:
@@ -48,9 +49,10 @@ def why_lost(option: Option, best: Option) -> tuple[str, str]:
     if option.failed:
         return option.failed[0]
     if option.score != best.score:
-        return "score", f"{_written(option.score)} where the reply that was kept has {_written(best.score)}"
+        scores = f"{_written(option.score)} where the reply that was kept has {_written(best.score)}"
+        return "score", f"{scores}: {option.judgement}"
     if option.is_rewritten != best.is_rewritten:
-        return "rewritten", "the reply before its critique"
+        return "rewritten", best.critique or "written anew after a critique"
     return "longer", f"{len(option.text)} characters where the reply that was kept has {len(best.text)}"
 
 

@@ -11,22 +11,46 @@ MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
 
 
 class TeacherConfig(BaseModel):
-    """Who answers with the full prompt: `rules` offline, or any OpenAI-compatible endpoint."""
+    """Who answers with the full prompt: `rules`, a model in this process, or any OpenAI-compatible endpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["rules", "endpoint"] = Field("rules", description="rules (offline), or endpoint")
-    model: str = Field("", description="endpoint: the model's name there")
+    kind: Literal["rules", "endpoint", "local"] = Field(
+        "rules", description="rules (offline), endpoint, or local (a model in this process)"
+    )
+    model: str = Field("", description="endpoint: the model's name there; local: a model, the recipe's own if empty")
     address: str = Field("", description="endpoint: its address, ending in /v1")
     key_variable: str = Field("OPENAI_API_KEY", description="endpoint: environment variable that holds the key")
     concurrency: int = Field(8, ge=1, description="endpoint: requests under way at once")
-    temperature: float = Field(0.7, ge=0, description="endpoint: 0 always gives the same reply")
-    max_tokens: int = Field(200, ge=1, description="endpoint: longest reply in tokens")
+    temperature: float = Field(0.7, ge=0, description="endpoint, local: 0 always gives the same reply")
+    max_tokens: int = Field(200, ge=1, description="endpoint, local: longest reply in tokens")
+    timeout: float = Field(120, gt=0, description="endpoint: seconds until an attempt without an answer has failed")
+    retries: int = Field(5, ge=0, description="endpoint: further attempts after 5xx, timeouts and cut connections")
+    requests_per_minute: float | None = Field(None, gt=0, description="endpoint: no more requests than that")
+    tokens_per_minute: float | None = Field(None, gt=0, description="endpoint: no more tokens, in and out, than that")
+    max_requests: int | None = Field(None, ge=1, description="budget of this run folder in requests")
+    max_tokens_total: int | None = Field(None, ge=1, description="budget of this run folder in tokens, in and out")
+    max_cost: float | None = Field(None, gt=0, description="budget of this run folder in money; needs the prices")
+    prompt_price: float = Field(0.0, ge=0, description="money for a million tokens in")
+    reply_price: float = Field(0.0, ge=0, description="money for a million tokens out")
+    tokenizer: str = Field("", description="endpoint: model whose tokenizer counts for --dry-run; an estimate if empty")
+
+    @model_validator(mode="after")
+    def _money_needs_prices(self) -> Self:
+        if self.max_cost is not None and not (self.prompt_price or self.reply_price):
+            raise ValueError("max_cost needs prompt_price and reply_price, the prices of a million tokens")
+        return self
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether anything bounds what may be spent."""
+        return any(bound is not None for bound in (self.max_requests, self.max_tokens_total, self.max_cost))
 
 
 class GenerateConfig(StageConfig):
     """Candidate dialogues from the documents, the rules and the seeds."""
 
+    model: str = Field("", exclude=True, description="the recipe's base model, for a teacher of kind local")
     full_prompt: Path = Field(description="file with the full prompt; the teacher sees it, the baked model does not")
     seeds: Path | None = Field(None, description="JSONL of hand-written dialogues, all of which become candidates")
     rules: Path | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
@@ -54,6 +78,14 @@ class GenerateConfig(StageConfig):
     )
     follow_up_share: float = Field(0.2, ge=0, le=1, description="share of family dialogues with a second exchange")
     seed: int = Field(11, description="decides every draw")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _teach_with_the_base_model(cls, values: dict[str, Any]) -> dict[str, Any]:
+        teacher = values.get("teacher")
+        if isinstance(teacher, dict) and teacher.get("kind") == "local" and not teacher.get("model"):
+            return {**values, "teacher": {**teacher, "model": values.get("model", "")}}
+        return values
 
     @model_validator(mode="after")
     def _can_be_drawn(self) -> Self:

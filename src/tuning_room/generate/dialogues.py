@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tuning_room.checks import Exchange
 from tuning_room.errors import EngineError
@@ -11,9 +10,6 @@ from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import Flows, Row
 from tuning_room.records import Candidate, Message, Rejection
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass
@@ -64,15 +60,17 @@ class Draft:
 
 
 class Writer:
-    """Writes dialogues by the flows of a recipe; what is not kept stands in `losers` with its reason."""
+    """Writes dialogues by the flows of a recipe; what is not kept stands in `losers` with its reason.
 
-    def __init__(self, config: GenerateConfig, flows: Flows, columns: Columns, folder: "Path") -> None:
+    `rubric` is what the judge goes by, '' before there is one.
+    """
+
+    def __init__(self, config: GenerateConfig, flows: Flows, columns: Columns) -> None:
         self.config = config
         self.flows = flows
         self.columns = columns
-        self.folder = folder
         self.losers: list[Rejection] = []
-        self._rubric = ""
+        self.rubric = ""
 
     def dialogues(self, rows: list[Row]) -> list[Candidate]:
         """Return a candidate a row, in order; a row whose teacher failed has its error."""
@@ -121,7 +119,8 @@ class Writer:
         rows = [{**draft.given(draft.asked), "reply": option.text} for draft, option in replied]
         for (draft, _), made in zip(replied, self.flows.run("rewrite", rows), strict=True):
             # The reply before its critique stays in the running: a rewriting can fail, or spoil it.
-            draft.options.append(Option(made["rewritten"], made["error"], is_rewritten=True))
+            rewritten = Option(made["rewritten"], made["error"], is_rewritten=True, critique=made.get("critique", ""))
+            draft.options.append(rewritten)
 
     def _check(self, drafts: Iterable[Draft]) -> None:
         for draft in drafts:
@@ -133,8 +132,8 @@ class Writer:
         sound = [(draft, option) for draft in drafts for option in draft.options if not (option.error or option.failed)]
         if not sound:
             return
-        rubric = self._rubric or self._made_rubric(sound[0][0].row)
-        rows = [{**draft.given(draft.asked), "reply": option.text, "rubric": rubric} for draft, option in sound]
+        self.rubric = self.rubric or self._made_rubric(sound[0][0].row)
+        rows = [{**draft.given(draft.asked), "reply": option.text, "rubric": self.rubric} for draft, option in sound]
         for (_, option), made in zip(sound, self.flows.run("judge", rows), strict=True):
             # A judge that fails leaves the reply without a score, and in the running.
             option.score, option.judgement = made["score"], made["judgement"] or made["error"]
@@ -143,9 +142,7 @@ class Writer:
         made = self.flows.run("rubric", [{**row, "seed": self.config.seed}])[0]
         if made["error"]:
             raise EngineError(f"the teacher wrote no rubric ({made['error']})", hint="run the command again")
-        self._rubric = str(made["rubric"])
-        (self.folder / "rubric.md").write_text(self._rubric + "\n", encoding="utf-8")
-        return self._rubric
+        return str(made["rubric"])
 
     def _keep_best(self, draft: Draft) -> None:
         best, *others = ranked(draft.options)

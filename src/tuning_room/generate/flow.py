@@ -4,24 +4,37 @@ import json
 import random
 from itertools import cycle, islice
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.checks import validate
 from tuning_room.errors import EngineError, RecipeError
-from tuning_room.generate.config import GenerateConfig, TeacherConfig
+from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.families import Family, Problem, load_families
 from tuning_room.generate.flow_runner import Flows, Row
 from tuning_room.generate.notes import load_rules, problems
+from tuning_room.generate.portions import portions
 from tuning_room.generate.situations import Situation, fitting, load_situations
-from tuning_room.records import Candidate, Chunk, Message, read_jsonl, write_jsonl
+from tuning_room.records import Candidate, Chunk, Message, Rejection, read_jsonl
 from tuning_room.workspace import Workspace
 
+if TYPE_CHECKING:
+    from tuning_room.generate.teacher import Teacher
 
-def flow_candidates(config: GenerateConfig, workspace: Workspace) -> list[Candidate]:
-    """Return the candidates of the flow that the recipe's teacher asks for."""
+
+class Made(NamedTuple):
+    """What came of a flow: the candidates, the replies that were not kept, and the judge's rubric, '' without one."""
+
+    candidates: list[Candidate]
+    losers: list[Rejection]
+    rubric: str
+
+
+def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None") -> Made:
+    """Return what the flows make with a teacher; without one, what the rules make. Nothing is written."""
     chunks = list(read_jsonl(workspace.chunks, Chunk))
-    if config.teacher.kind == "rules":
-        return _from_rules(config, chunks)
-    return _from_teacher(config, chunks, workspace)
+    if teacher is None:
+        return Made(_from_rules(config, chunks), [], "")
+    return _from_teacher(config, chunks, teacher)
 
 
 def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
@@ -86,33 +99,22 @@ def _row(name: str, source: str, situation: str, rng: random.Random, follow_up: 
     }
 
 
-def _from_teacher(config: GenerateConfig, chunks: list[Chunk], workspace: Workspace) -> list[Candidate]:
+def _from_teacher(config: GenerateConfig, chunks: list[Chunk], teacher: "Teacher") -> Made:
     from tuning_room.generate.columns import load_columns
     from tuning_room.generate.dialogues import Writer
     from tuning_room.generate.queries import query_rows
-    from tuning_room.generate.teacher import Teacher
 
     validate(config.checks)
     columns = load_columns(config.columns)
     rows = query_rows(config, chunks, columns)
-    if config.teacher.kind == "endpoint":
-        _check_endpoint(config.teacher)
-    teacher = Teacher(config.teacher, workspace.generation / "answers.jsonl")
-    writer = Writer(config, Flows(config.flows, teacher), columns, workspace.generation)
-    candidates = writer.dialogues(rows)
+    writer = Writer(config, Flows(config.flows, teacher), columns)
+    candidates = [made for part in portions(rows, config.teacher) for made in writer.dialogues(part)]
     if candidates and all(candidate.error for candidate in candidates):
         raise EngineError(
             f"the teacher answered none of {len(candidates)} rows ({candidates[0].error})",
             hint="check generate.teacher in the recipe",
         )
-    write_jsonl(workspace.losers, writer.losers)
-    return candidates
-
-
-def _check_endpoint(teacher: TeacherConfig) -> None:
-    for field in ("address", "model"):
-        if not getattr(teacher, field):
-            raise RecipeError(f"generate.teacher.{field}: an endpoint needs it", hint="write it into the recipe")
+    return Made(candidates, writer.losers, writer.rubric)
 
 
 def _candidates(rows: list[Row]) -> list[Candidate]:

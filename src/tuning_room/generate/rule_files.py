@@ -15,7 +15,7 @@ def read_rules(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}", hint="generate.rules names the folder") from None
+        raise RecipeError(f"{file}: {error.strerror}", hint="correct its name in the recipe, or write it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
 

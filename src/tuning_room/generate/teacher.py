@@ -1,18 +1,25 @@
-"""The teacher: an engine behind a journal, so that no answer is paid for twice."""
+"""The teacher: an engine behind a journal, within a budget."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tuning_room.engines import Reply, Sampling
+from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
-from tuning_room.errors import EngineError
-from tuning_room.files import atomic_writer
+from tuning_room.engines.limits import Budget, Ceiling, Pace, Prices, counted, estimated_tokens
+from tuning_room.errors import BudgetError, EngineError, GivenUpError, RecipeError
 from tuning_room.generate.config import TeacherConfig
+from tuning_room.generate.journal import Journal
+from tuning_room.generate.local_teacher import LocalTeacher
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Message
+
+EMPTY = "the teacher's reply is empty"
 
 
 class Answer(NamedTuple):
@@ -23,61 +30,110 @@ class Answer(NamedTuple):
 
 
 class Teacher:
-    """Answers dialogues and writes each answer down as soon as it is there."""
+    """Answers dialogues and writes each answer down as soon as it is there.
+
+    `stopped` says which bound of the budget was met, '' if none. Raises RecipeError for a teacher that lacks its
+    address or model, and EngineError when a server refuses everything or is gone; what it answered so far is kept.
+    """
 
     def __init__(self, config: TeacherConfig, journal: Path) -> None:
+        check(config)
         self.config = config
-        self.journal = journal
-        self.engine = EndpointEngine(
-            config.address, config.model, key_variable=config.key_variable, concurrency=config.concurrency
-        )
-        self.known = self._read()
+        self.journal = Journal(journal)
+        ceiling = Ceiling(config.max_requests, config.max_tokens_total, config.max_cost)
+        self.budget = Budget(ceiling, Prices(config.prompt_price, config.reply_price), self.journal.spent)
+        self.pace = Pace(config.requests_per_minute, config.tokens_per_minute)
+        self.local = LocalTeacher(config.model) if config.kind == "local" else None
+        self.stopped = ""
+        self._given_up: GivenUpError | None = None
 
-    def answers(self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int]) -> list[Answer]:
-        """Return an answer a dialogue, in order; those in the journal are not asked for again."""
-        keys = [self._key(dialogue, seed) for dialogue, seed in zip(dialogues, seeds, strict=True)]
-        missing = [i for i, key in enumerate(keys) if key not in self.known]
-        errors: dict[str, str] = {}
-        with ProgressBar("teacher", len(missing)) as bar:
-            for seed in sorted({seeds[i] for i in missing}):
-                chosen = [i for i in missing if seeds[i] == seed]
-                errors |= self._ask([keys[i] for i in chosen], [dialogues[i] for i in chosen], seed, bar)
-        return [Answer(self.known.get(key, ""), errors.get(key, "")) for key in keys]
+    def answers(self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = "") -> list[Answer]:
+        """Return an answer a dialogue, in order; those in the journal are not asked for again.
 
-    def _ask(self, keys: list[str], dialogues: list[Sequence[Message]], seed: int, bar: ProgressBar) -> dict[str, str]:
-        sampling = Sampling(self.config.max_tokens, self.config.temperature, seed)
-        self.journal.parent.mkdir(parents=True, exist_ok=True)
-        with self.journal.open("a", encoding="utf-8") as journal:
+        Dialogues that are alike are asked for once, unless their seeds or the `step` of the flow differ.
+        """
+        keys = [self.key(dialogue, seed, step) for dialogue, seed in zip(dialogues, seeds, strict=True)]
+        missing = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self.journal.known}
+        chosen = sorted(missing.values())
+        errors = self._ask([keys[i] for i in chosen], [dialogues[i] for i in chosen], [seeds[i] for i in chosen])
+        return [Answer(self.journal.known.get(key, ""), errors.get(key, "")) for key in keys]
 
-            def note(index: int, reply: Reply) -> None:
-                bar.advance()
-                # An empty reply is an error of this run; the next run asks again.
-                if reply.text:
-                    self.known[keys[index]] = reply.text
-                    journal.write(json.dumps({"key": keys[index], "text": reply.text}) + "\n")
-                    journal.flush()
-
-            replies = self.engine.try_complete(self.config.model, dialogues, sampling, note)
-        return {key: error for key, reply in zip(keys, replies, strict=True) if (error := _error(reply))}
-
-    def _read(self) -> dict[str, str]:
-        if not self.journal.exists():
-            return {}
-        # A kill may have cut off the last line: only whole lines count.
-        *lines, rest = self.journal.read_text(encoding="utf-8").split("\n")
-        if rest:
-            with atomic_writer(self.journal) as out:
-                out.writelines(f"{line}\n" for line in lines)
-        return {entry["key"]: entry["text"] for entry in map(json.loads, lines)}
-
-    def _key(self, dialogue: Sequence[Message], seed: int) -> str:
-        # Everything that the answer depends on; the key's variable and the concurrency do not change it.
-        settings = self.config.model_dump(exclude={"key_variable", "concurrency"})
-        parts = [settings, [message.as_dict() for message in dialogue], seed]
+    def key(self, dialogue: Sequence[Message], seed: int, step: str = "") -> str:
+        """Return the sha256 of everything that an answer depends on, and of nothing else."""
+        model = [self.config.model, self.local.digest() if self.local else self.config.address]
+        sampling = [self.config.max_tokens, self.config.temperature, seed]
+        parts = [model, sampling, step, [message.as_dict() for message in dialogue]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    def summary(self) -> dict[str, Any]:
+        """Return what was used in this run folder, and why not everything was asked."""
+        spent = self.budget.spent
+        return {
+            "requests": spent.requests,
+            "tokens": spent.tokens,
+            "cost": round(self.budget.cost, 6),
+            "stopped": self.stopped,
+        }
 
-def _error(reply: Reply | EngineError) -> str:
-    if isinstance(reply, EngineError):
-        return str(reply)
-    return "" if reply.text else "the teacher's reply is empty"
+    def _ask(self, keys: list[str], dialogues: list[Sequence[Message]], seeds: list[int]) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        if not keys:
+            return errors
+        samplings = [Sampling(self.config.max_tokens, self.config.temperature, seed) for seed in seeds]
+        started, before = time.monotonic(), self.budget.spent.requests
+        asking = closing(self._outcomes(dialogues, samplings))
+        with self.journal.open(), ProgressBar("teacher", len(keys)) as bar, asking as outcomes:
+            for index, outcome in outcomes:
+                if error := self._noted(keys[index], dialogues[index], outcome):
+                    errors[keys[index]] = error
+                bar.advance()
+                bar.describe(self._so_far((self.budget.spent.requests - before) / (time.monotonic() - started)))
+        if self._given_up:
+            raise self._resumable(self._given_up)
+        return errors
+
+    def _resumable(self, error: GivenUpError) -> EngineError:
+        kept = f"{len(self.journal.known)} answers are kept; run the same command again to go on"
+        return EngineError(error.args[0], hint=f"{error.hint}; {kept}" if error.hint else kept)
+
+    def _outcomes(
+        self, dialogues: list[Sequence[Message]], samplings: list[Sampling]
+    ) -> Generator[tuple[int, Outcome], None, None]:
+        if self.local:
+            return self.local.outcomes(dialogues, samplings, self.budget)
+        engine = EndpointEngine(
+            self.config.address,
+            self.config.model,
+            key_variable=self.config.key_variable,
+            concurrency=self.config.concurrency,
+            timeout=self.config.timeout,
+            retries=self.config.retries,
+            pace=self.pace,
+        )
+        return engine.outcomes(self.config.model, dialogues, samplings, self.budget)
+
+    def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome) -> str:
+        """Write an outcome down and return its error, '' if it is a reply."""
+        if isinstance(outcome, Reply):
+            self.journal.add_text(key, outcome.text, counted(outcome, estimated_tokens(dialogue)))
+            return "" if outcome.text else EMPTY
+        if isinstance(outcome, BudgetError):
+            self.stopped = str(outcome)
+        elif isinstance(outcome, GivenUpError):
+            self._given_up = outcome
+        else:
+            self.journal.add_error(key, str(outcome))
+        return str(outcome)
+
+    def _so_far(self, rate: float) -> str:
+        cost = f", {self.budget.cost:.2f} spent" if any(self.budget.prices) else ""
+        return f"{rate:.1f} requests/s, {self.budget.spent.tokens:,} tokens{cost}"
+
+
+def check(config: TeacherConfig) -> None:
+    """Raise RecipeError if a teacher lacks what its kind needs."""
+    for field in ("address", "model") if config.kind == "endpoint" else ("model",):
+        if not getattr(config, field):
+            raise RecipeError(
+                f"generate.teacher.{field}: a teacher of kind {config.kind} needs it", hint="write it into the recipe"
+            )

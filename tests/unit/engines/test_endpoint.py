@@ -1,7 +1,7 @@
 """The endpoint engine against a chat server on a socket of this machine.
 
-Real here: the socket, the HTTP, OpenAI's own client with its retries. Not real: the server's answers, which a script
-decides; it waits only as long as its `retry-after-ms` says, so the client's own growing pauses are not seen.
+Real here: the socket, the HTTP, aiohttp, and OpenAI's own client for streams. Not real: the server's answers, which a
+script decides; it asks for waits of a millisecond, so the engine's own growing pauses are not seen here.
 """
 
 import asyncio
@@ -215,12 +215,8 @@ def test_the_first_failure_ends_the_rest(server: ScriptedServer, engine: Endpoin
 
 def test_failures_stand_where_the_replies_would(server: ScriptedServer, engine: EndpointEngine) -> None:
     server.script = lambda body, attempt: (400, refused("odd")) if int(said(body)) % 2 else (200, completion("even"))
-    heard: list[int] = []
-    found = engine.try_complete(
-        "tiny", [dialogue(str(n)) for n in range(6)], SAMPLING, lambda index, reply: heard.append(index)
-    )
-    assert [isinstance(outcome, EngineError) for outcome in found] == [False, True] * 3
-    assert sorted(heard) == [0, 2, 4]
+    found = dict(engine.outcomes("tiny", [dialogue(str(n)) for n in range(6)], [SAMPLING] * 6))
+    assert [isinstance(found[n], EngineError) for n in range(6)] == [False, True] * 3
 
 
 def test_an_error_in_the_callback_is_the_callers(engine: EndpointEngine) -> None:

@@ -42,6 +42,11 @@ def passage(body: dict[str, Any]) -> str:
     return found[1] if found else ""
 
 
+def half(body: dict[str, Any]) -> str:
+    """Return a short question; those about two passages differ, since what is alike is asked once."""
+    return f"What is half of {passage(body) or 12}?"
+
+
 class ChatServer(ThreadingHTTPServer):
     """Speaks OpenAI chat completions; `answer(body)` gives a reply, or a status to refuse with."""
 
@@ -51,7 +56,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.bodies: list[dict[str, Any]] = []
         self.lock = threading.Lock()
-        self.answer: Callable[[dict[str, Any]], str | int] = lambda body: "What is half of 12?"
+        self.answer: Callable[[dict[str, Any]], str | int] = half
 
     @property
     def config(self) -> TeacherConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow_samples import FULL_PROMPT, NOTE, TEMPLATE_TEXT, ChatServer, candidates, chunk
+from flow_samples import FULL_PROMPT, NOTE, TEMPLATE_TEXT, ChatServer, candidates, chunk, half, passage
 
 from tuning_room import generate
 from tuning_room.errors import DataError, EngineError, MissingInputError, RecipeError
@@ -29,7 +29,7 @@ def test_replies_become_candidates_under_the_full_prompt(
 ) -> None:
     def answer(body: dict[str, Any]) -> str:
         last = body["messages"][-1]["content"]
-        return "Which part do you know?" if last.startswith("Help") else f"Help with {last[-40:]!r} {{{{ 7*7 }}}} <b>"
+        return "Which part do you know?" if last.startswith("Help") else f"Help with {passage(body)} {{{{ 7*7 }}}} <b>"
 
     server.answer = answer
     result = generate.run(config, workspace)
@@ -64,7 +64,7 @@ def test_the_copies_of_a_passage_are_drawn_under_seeds_of_their_own(
 def test_a_refused_row_is_recorded_and_costs_no_other(
     server: ChatServer, config: GenerateConfig, workspace: Workspace
 ) -> None:
-    server.answer = lambda body: 400 if is_for(2)(body) else "What is half of 12?"
+    server.answer = lambda body: 400 if is_for(2)(body) else half(body)
     result = generate.run(config, workspace)
     assert (result.candidates, result.errors) == (6, 2)
     found = {candidate.id: candidate for candidate in candidates(workspace)}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flow_samples import FULL_PROMPT, ChatServer, candidates, chunk, kind, last, losers, passage
+from flow_samples import FULL_PROMPT, ChatServer, candidates, chunk, half, kind, last, losers, passage
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def says(**by_flow: str | int | Answer) -> Answer:
     """Return a server's script: what it says in each flow; elsewhere a short question."""
 
     def answer(body: dict[str, Any]) -> str | int:
-        said = by_flow.get(kind(body), "What is half of 12?")
+        said = by_flow.get(kind(body), half)
         return said(body) if callable(said) else said
 
     return answer
@@ -155,7 +155,7 @@ def test_a_dialogue_ends_before_a_reply_that_no_check_lets_through(
     server.answer = says(answer=lambda body: "It is six." if len(body["messages"]) > 2 else "Which half?")
     generate.run(changed(config, turns=[3, 3], checks=ASKS), workspace)
     for row in candidates(workspace):
-        assert [m.content for m in row.messages] == ["What is half of 12?", "Which half?"]
+        assert [m.content for m in row.messages] == [f"What is half of {row.group[1:]}?", "Which half?"]
         assert "push" not in row.traits
     found = losers(workspace)
     assert [loser.reason for loser in found] == ["asks_question"] * 3
@@ -188,9 +188,8 @@ def test_a_critique_leads_to_the_reply_that_is_kept(
     server.answer = says(answer="It is six.", critique="'It is six' tells.", rewrite="Which half do you mean?")
     generate.run(changed(config, critique=True), workspace)
     assert {row.messages[1].content for row in candidates(workspace)} == {"Which half do you mean?"}
-    assert {(loser.reason, loser.candidate.messages[-1].content) for loser in losers(workspace)} == {
-        ("rewritten", "It is six.")
-    }
+    found = {(loser.reason, loser.detail, loser.candidate.messages[-1].content) for loser in losers(workspace)}
+    assert found == {("rewritten", "'It is six' tells.", "It is six.")}
     for body in server.sent("critique"):
         assert "\nIt is six.\n</reply-" in last(body)
     for body in server.sent("rewrite"):
@@ -227,6 +226,8 @@ def test_a_judge_ranks_what_passes_and_its_scores_stay(
         assert row.messages[1].content == "Which part of the twelve do you know?"
         assert row.scores == {"judge": 9.0}
     assert Counter(loser.reason for loser in losers(workspace)) == {"asks_question": 3, "score": 3}
+    details = {loser.detail for loser in losers(workspace) if loser.reason == "score"}
+    assert details == {"4 where the reply that was kept has 9: - no\nscore: 4"}
     [rubric] = server.sent("rubric")
     assert FULL_PROMPT in last(rubric)
     assert (workspace.generation / "rubric.md").read_text() == "- Asks one question.\n"

@@ -30,7 +30,7 @@ class Scripted(Teacher):
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def answers(self, dialogues: Any, seeds: Any) -> list[Answer]:
+    def answers(self, dialogues: Any, seeds: Any, step: str = "") -> list[Answer]:
         said = [dialogue[-1].content for dialogue in dialogues]
         self.seen += said
         return [Answer("", "refused") if "refuse" in text else Answer(text.upper(), "") for text in said]

@@ -1,0 +1,181 @@
+"""Asking a chat server many things at once: attempts, pauses, what is given up, and what may be spent."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from tuning_room.engines import Reply, Sampling
+from tuning_room.engines.limits import Budget, Pace, Usage, counted, estimated_tokens
+from tuning_room.engines.posting import NO_ANSWER, UNREACHABLE, Attempt, parsed_reply, post
+from tuning_room.errors import BudgetError, EngineError, GivenUpError
+from tuning_room.records import Message
+
+Outcome = Reply | EngineError
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts
+PATIENCE = 600.0  # seconds that one request waits for a server that says it is asked too often
+BYTES_PER_TOKEN = 64  # a reply may take, JSON and escapes included; a longer one did not keep to max_tokens
+LEAST_BYTES = 65_536
+SILENCE = 3.0  # timeouts without a reply, and so many attempts that failed meanwhile: the server is taken to be gone
+FAILURES = 10
+
+
+class Request(NamedTuple):
+    """A body to send, the most bytes that its answer may have, and the most that it can use."""
+
+    data: bytes
+    most_bytes: int
+    usage: Usage
+
+
+class Asker:
+    """Sends requests to one address, so many at a time; `explain` makes an error of a failed attempt.
+
+    `timeout` is in seconds. After a refusal that would meet every request, and when a server is gone, the rest is not
+    sent.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        pace: Pace,
+        budget: Budget,
+        retries: int,
+        timeout: float,
+        explain: Callable[[Attempt], EngineError],
+    ) -> None:
+        self.url = url
+        self.pace = pace
+        self.budget = budget
+        self.retries = retries
+        self.timeout = timeout
+        self.explain = explain
+        self._given_up: GivenUpError | None = None
+        self._over_budget: BudgetError | None = None
+        self._failures, self._last_reply = 0, time.monotonic()
+        self._settled = asyncio.Condition()
+
+    async def ask(
+        self, session: Any, requests: Sequence[Request], concurrency: int, tell: Callable[[int, Outcome], None]
+    ) -> None:
+        """Tell the outcome of each request as soon as it is there."""
+        waiting = iter(enumerate(requests))
+
+        async def work() -> None:
+            for index, request in waiting:
+                tell(index, await self._outcome(session, request))
+
+        await asyncio.gather(*(work() for _ in range(min(concurrency, len(requests)))))
+
+    async def _outcome(self, session: Any, request: Request) -> Outcome:
+        tries, waited = 0, 0.0
+        while True:
+            # What is not sent need not wait for its turn.
+            if refusal := self._given_up or self._over_budget:
+                return refusal
+            await self.pace.turn(request.usage.tokens)
+            if not await self._reserved(request):
+                continue
+            attempt = await self._attempt(session, request)
+            if attempt.status == 200:
+                return self._reply(attempt)
+            busy = attempt.is_busy and attempt.wait is not None
+            self._note_failure(attempt, busy)
+            pause = attempt.wait if attempt.wait is not None else _back_off(tries)
+            tries, waited = tries + (not busy), waited + pause
+            if not attempt.may_be_repeated or tries > self.retries or waited > PATIENCE:
+                return self._failed(attempt)
+            if attempt.wait is not None:
+                # The server speaks of all that is asked of it, not of this one request.
+                self.pace.pause(pause)
+            else:
+                await asyncio.sleep(pause)
+
+    async def _reserved(self, request: Request) -> bool:
+        """Set aside what a request can use; waits for those under way if the budget may yet allow it."""
+        async with self._settled:
+            while not (self._given_up or self._over_budget):
+                if self.budget.reserve(request.usage):
+                    return True
+                if not self.budget.reserved.requests:
+                    # Said once, so that all that is left says the same.
+                    self._over_budget = BudgetError(f"the budget is used up: {self.budget.short(request.usage)}")
+                    break
+                await self._settled.wait()
+            return False
+
+    async def _attempt(self, session: Any, request: Request) -> Attempt:
+        used = request.usage
+        try:
+            attempt = await post(session, self.url, request.data, request.most_bytes)
+            used = _used(attempt, request.usage)
+            self.pace.correct(used.tokens - request.usage.tokens)
+            return attempt
+        finally:
+            async with self._settled:
+                self.budget.settle(request.usage, used)
+                self._settled.notify_all()
+
+    def _reply(self, attempt: Attempt) -> Outcome:
+        self._failures, self._last_reply = 0, time.monotonic()
+        try:
+            return parsed_reply(attempt.body)
+        except EngineError as error:
+            return self.explain(attempt._replace(status=NO_ANSWER, reason=str(error)))
+
+    def _note_failure(self, attempt: Attempt, busy: bool) -> None:
+        if busy or not attempt.may_be_repeated:
+            return
+        self._failures += 1
+        silent = time.monotonic() - self._last_reply > SILENCE * self.timeout
+        if self._failures >= FAILURES and silent:
+            self._give_up(attempt)
+
+    def _failed(self, attempt: Attempt) -> EngineError:
+        if attempt.is_hopeless or (attempt.wait or 0) > PATIENCE:
+            self._give_up(attempt)
+        return self.explain(attempt)
+
+    def _give_up(self, attempt: Attempt) -> None:
+        error = self.explain(attempt)
+        self._given_up = self._given_up or GivenUpError(error.args[0], hint=error.hint)
+
+
+def request(model: str, messages: Sequence[Message], sampling: Sampling) -> dict[str, Any]:
+    """Return the body of a chat request."""
+    return {
+        "model": model,
+        "messages": [message.as_dict() for message in messages],
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "seed": sampling.seed,
+    }
+
+
+def requests(model: str, dialogues: Iterable[Sequence[Message]], samplings: Iterable[Sampling]) -> list[Request]:
+    """Return what is to be sent for dialogues."""
+    return [_packed(model, messages, sampling) for messages, sampling in zip(dialogues, samplings, strict=True)]
+
+
+def _packed(model: str, messages: Sequence[Message], sampling: Sampling) -> Request:
+    most = Usage(1, estimated_tokens(messages), sampling.max_tokens)
+    data = json.dumps(request(model, messages, sampling)).encode()
+    return Request(data, LEAST_BYTES + BYTES_PER_TOKEN * sampling.max_tokens, most)
+
+
+def _used(attempt: Attempt, most: Usage) -> Usage:
+    if attempt.status not in (200, NO_ANSWER) or attempt.reason == UNREACHABLE:
+        return Usage(requests=1)
+    try:
+        return counted(parsed_reply(attempt.body), most.prompt_tokens)
+    except EngineError:
+        # Something was answered that did not arrive or cannot be read: nobody knows what it cost.
+        return most
+
+
+def _back_off(tries: int) -> float:
+    # Drawn at random, so that requests that failed together do not come back together.
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries) * random.uniform(0.5, 1.0))

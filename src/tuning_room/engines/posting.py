@@ -1,0 +1,139 @@
+"""One POST to a chat server, bounded in time and bytes, and what to make of it.
+
+aiohttp rather than the official client, whose own CPU time a call stands in the way of many calls a second.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tuning_room.engines import Reply
+from tuning_room.errors import EngineError
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+AGAIN = (408, 409, 425, 429)  # and 5xx: another attempt may be answered
+HOPELESS = (401, 402, 404)  # no further request would be answered either; a 403 may be about one prompt's words
+SPENT = "insufficient_quota"  # a 429 that waiting does not mend
+NO_ANSWER = 0  # in place of a status
+
+
+class Attempt(NamedTuple):
+    """What came of one POST: a status with the server's bytes, or NO_ANSWER with the reason."""
+
+    status: int
+    body: bytes = b""
+    reason: str = ""
+    wait: float | None = None  # seconds that the server asks to wait
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the server says that it is asked too often."""
+        return self.status == 429 and SPENT.encode() not in self.body
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether another attempt may be answered."""
+        if self.status == 429:
+            return self.is_busy
+        return self.status in AGAIN or self.status >= 500 or (self.status == NO_ANSWER and self.reason != TOO_LONG)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether every other request would fail as well."""
+        return self.status in HOPELESS or (self.status == 429 and not self.is_busy) or self.reason == UNREACHABLE
+
+
+TOO_LONG = "the reply is longer than it may be"
+TOO_SLOW = "no answer in time"
+UNREACHABLE = "cannot be reached"
+CUT = "the connection was cut"
+
+
+async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int) -> Attempt:
+    """Send a request and read its answer, no more than `most_bytes` of it; nothing is raised."""
+    import aiohttp
+
+    try:
+        # Following a redirect would carry the key to another place.
+        async with session.post(url, data=data, allow_redirects=False) as response:
+            body = await _bounded(response.content.readany, most_bytes)
+            if body is None:
+                return Attempt(NO_ANSWER, reason=TOO_LONG)
+            return Attempt(response.status, body, wait=_wait(response.headers))
+    except TimeoutError:
+        return Attempt(NO_ANSWER, reason=TOO_SLOW)
+    except aiohttp.ClientConnectorError:
+        return Attempt(NO_ANSWER, reason=UNREACHABLE)
+    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError):
+        return Attempt(NO_ANSWER, reason=CUT)
+
+
+async def _bounded(read: Callable[[], Any], most_bytes: int) -> bytes | None:
+    parts, size = [], 0
+    while part := await read():
+        size += len(part)
+        if size > most_bytes:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _wait(headers: Any) -> float | None:
+    """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) / unit)
+        except (KeyError, ValueError):
+            continue
+    try:
+        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def parsed_reply(body: bytes) -> Reply:
+    """Return the reply in a chat completion; EngineError says in a few words what it is instead."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise EngineError(f"not a chat completion ({said(body)})") from None
+    choice = _first(answer.get("choices") if isinstance(answer, dict) else None)
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, dict) else None
+    if choice.get("finish_reason") == "content_filter":
+        raise EngineError("the server's content filter stopped the reply")
+    if not isinstance(text, str):
+        raise EngineError("not a chat completion with a text")
+    prompt, completion = _counts(answer.get("usage"))
+    # Half of a surrogate pair is no text: it cannot be written to any file.
+    text = text.encode("utf-8", errors="replace").decode("utf-8")
+    return Reply(text.strip(), "length" if choice.get("finish_reason") == "length" else "stop", prompt, completion)
+
+
+def _first(choices: Any) -> dict[str, Any]:
+    first = choices[0] if isinstance(choices, list) and choices else None
+    return first if isinstance(first, dict) else {}
+
+
+def _counts(usage: Any) -> tuple[int, int]:
+    given = usage if isinstance(usage, dict) else {}
+    prompt, completion = (given.get(name) for name in ("prompt_tokens", "completion_tokens"))
+    return (prompt if isinstance(prompt, int) else 0), (completion if isinstance(completion, int) else 0)
+
+
+def said(body: bytes) -> str:
+    """Return a server's own words: the message of an error in JSON, or else the text itself, on one line."""
+    text = body.decode("utf-8", errors="replace")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    for key in ("error", "message", "detail"):
+        if isinstance(value, dict) and value.get(key):
+            value = value[key]
+    words = value if isinstance(value, str) else text
+    return " ".join(words.split())

@@ -1,0 +1,78 @@
+"""The journal of a teacher's answers: what is in it is never asked, or paid, again."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from tuning_room.engines.limits import Usage
+from tuning_room.errors import DataError
+
+
+class Journal:
+    """A JSONL file to which an answer is added the moment that it is there.
+
+    `known` holds the texts by key, `spent` what all of them used, empty replies too; a failed row counts as a request.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, str] = {}
+        self.spent = Usage()
+        self._whole, self._cut = 0, False
+        if path.exists():
+            self._read()
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep the file open for a block that adds to it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._cut:
+            os.truncate(self.path, self._whole)
+            self._cut = False
+        with self.path.open("a", encoding="utf-8") as self._out:
+            yield
+
+    def add_text(self, key: str, text: str, usage: Usage) -> None:
+        """Write a reply down; an empty one is paid for, but will be asked for again."""
+        tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+        self._add({"key": key, "text": text, **tokens})
+
+    def add_error(self, key: str, error: str) -> None:
+        """Write down why there is no reply."""
+        self._add({"key": key, "error": error})
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        self._take(entry)
+        out: IO[str] = self._out
+        # Handed to the system before the next answer is looked at: a kill then takes nothing that was paid for.
+        out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        out.flush()
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        self.spent += Usage(1, int(entry.get("prompt_tokens", 0)), int(entry.get("completion_tokens", 0)))
+        if entry.get("text"):
+            self.known[str(entry["key"])] = str(entry["text"])
+
+    def _read(self) -> None:
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                # A kill may have cut off the last line: only whole lines count.
+                self._cut = not line.endswith(b"\n")
+                if not self._cut:
+                    self._whole += len(line)
+                    self._take(self._entry(line, number))
+
+    def _entry(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            entry = json.loads(line)
+            if isinstance(entry, dict) and "key" in entry:
+                return entry
+        except ValueError:
+            pass
+        raise DataError(
+            f"{self.path}:{number}: not an answer that was written here",
+            hint="delete this line; only its question is asked again",
+        )
