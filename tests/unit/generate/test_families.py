@@ -201,7 +201,7 @@ def test_seeds_become_candidates_as_they_are(tmp_path: Path) -> None:
         f"{USER}, {USER}",
         f"{ASSISTANT}, {USER}",
         f"{USER}, {ASSISTANT}, {USER}",
-        f'{{"role": "system", "content": "Be short."}}, {USER}, {ASSISTANT}',
+        f'{USER}, {{"role": "system", "content": "Be short."}}, {ASSISTANT}',
     ],
 )
 def test_a_seed_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages: str) -> None:
@@ -209,6 +209,13 @@ def test_a_seed_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages
     path.write_text(f'\n{{"id": "one", "messages": [{messages}]}}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"seeds\.jsonl:2"):
         seed_candidates(path)
+
+
+def test_a_system_turn_that_leads_a_seed_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    system = '{"role": "system", "content": "Be short."}'
+    path.write_text(f'{{"id": "one", "messages": [{system}, {USER}, {ASSISTANT}]}}\n', encoding="utf-8")
+    assert [message.role for message in seed_candidates(path)[0].messages] == ["user", "assistant"]
 
 
 def test_two_seeds_with_one_id_are_refused(tmp_path: Path) -> None:
