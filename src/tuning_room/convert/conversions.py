@@ -5,13 +5,13 @@ import json
 import shutil
 from collections.abc import Iterable
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.sources import Source, Task
 from tuning_room.errors import DocumentError
 from tuning_room.files import digest
+from tuning_room.workspace import installed_versions
 
 MARKDOWN, DOCLING, CHUNKS, REPORT = "document.md", "document.json", "chunks.jsonl", "report.json"
 # What decides about failing and speed, and nothing about a document's content.
@@ -44,7 +44,7 @@ class Conversions:
         """Everything but the document itself that its conversion depends on, our own code too."""
         knobs = self._config.model_dump(mode="json", exclude=NOT_CONTENT)
         models = _listing(self._models) if self._layout == "models" else []
-        parts = [knobs, self._layout, models, _versions(), digest(Path(__file__).parent)]
+        parts = [knobs, self._layout, models, installed_versions(PACKAGES), digest(Path(__file__).parent)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def keep_only(self, tasks: Iterable[Task]) -> None:
@@ -58,13 +58,3 @@ def _listing(models: Path | None) -> list[tuple[str, int]]:
     # Names and sizes: the files hold gigabytes, and a new version of a model has a new name.
     files = sorted(path for path in models.rglob("*") if path.is_file()) if models else []
     return [(path.as_posix(), path.stat().st_size) for path in files]
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

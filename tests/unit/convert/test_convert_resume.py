@@ -70,7 +70,7 @@ def test_a_knob_that_changes_the_content_makes_all_new(documents: Path, workspac
 
 def test_our_own_code_counts(documents: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(documents, workspace)
-    monkeypatch.setattr("tuning_room.convert.conversions._versions", lambda: {"docling-slim": "0"})
+    monkeypatch.setattr("tuning_room.convert.conversions.installed_versions", lambda _packages: {"docling-slim": "0"})
     assert convert(documents, workspace).reused == 0
 
 
