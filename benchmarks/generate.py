@@ -4,7 +4,7 @@
 
 distilabel wants an environment of its own, without torch; it is left out where there is none:
 
-    python3.11 -m venv .venv-bench && .venv-bench/bin/pip install 'distilabel[openai]==1.5.3'
+    python3.11 -m venv .venv-bench && .venv-bench/bin/pip install 'distilabel[openai]==1.5.3' requests
 
 The server answers after a fixed delay, so no client can get more than concurrency / delay rows a second out of it; a
 client of bare sockets shows how near one gets. `rows_per_second` counts from rows to replies; the peers are compared by

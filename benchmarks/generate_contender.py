@@ -75,21 +75,23 @@ def frame(prompts: list[str]) -> Any:
 
 
 def ours(port: int, concurrency: int) -> Ask:
-    """Return this project's teacher in an SDG Hub flow, journal and all."""
+    """Return the shipped flow of answers with this project's teacher, journal and all."""
+    from sdg_hub import Flow
+
     import tuning_room.generate.blocks
     from tuning_room.generate.config import TeacherConfig
     from tuning_room.generate.teacher import Teacher
 
-    assert tuning_room.generate.blocks
-    folder = Path(tempfile.mkdtemp())
-    block = {"block_name": "ask", "input_cols": ["messages"], "output_cols": ["reply"]}
-    runner = flow([{"block_type": "TeacherBlock", "block_config": block}], folder)
+    shipped = Path(tuning_room.generate.blocks.__file__).parent / "flows" / "answer" / "flow.yaml"
+    folder, runner = Path(tempfile.mkdtemp()), Flow.from_yaml(str(shipped))
     address = f"http://127.0.0.1:{port}/v1"
     config = TeacherConfig(kind="endpoint", model="scripted", address=address, concurrency=concurrency)
 
     def ask(prompts: list[str]) -> list[str]:
         teacher = Teacher(config, folder / f"{time.monotonic_ns()}.jsonl")
-        return list(runner.generate(frame(prompts), runtime_params={"ask": {"teacher": teacher}})["reply"])
+        rows = frame(prompts)
+        rows["messages"] = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        return list(runner.generate(rows, runtime_params={"answer": {"teacher": teacher}})["reply"])
 
     return ask
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tuning_room.engines import Reply, Sampling
@@ -59,7 +59,7 @@ class Asker:
         self._settled = asyncio.Condition()
 
     async def ask(
-        self, session: Any, requests: Sequence[Request], concurrency: int, tell: Callable[[int, Outcome], None]
+        self, session: Any, requests: Iterable[Request], concurrency: int, tell: Callable[[int, Outcome], None]
     ) -> None:
         """Tell the outcome of each request as soon as it is there."""
         waiting = iter(enumerate(requests))
@@ -68,7 +68,7 @@ class Asker:
             for index, request in waiting:
                 tell(index, await self._outcome(session, request))
 
-        await asyncio.gather(*(work() for _ in range(min(concurrency, len(requests)))))
+        await asyncio.gather(*(work() for _ in range(concurrency)))
 
     async def _outcome(self, session: Any, request: Request) -> Outcome:
         tries, waited = 0, 0.0
@@ -155,9 +155,9 @@ def request(model: str, messages: Sequence[Message], sampling: Sampling) -> dict
     }
 
 
-def requests(model: str, dialogues: Iterable[Sequence[Message]], samplings: Iterable[Sampling]) -> list[Request]:
-    """Return what is to be sent for dialogues."""
-    return [_packed(model, messages, sampling) for messages, sampling in zip(dialogues, samplings, strict=True)]
+def requests(model: str, dialogues: Iterable[Sequence[Message]], samplings: Iterable[Sampling]) -> Iterator[Request]:
+    """Yield what is to be sent for dialogues, each when it is its turn: the first one need not wait for the last."""
+    return (_packed(model, messages, sampling) for messages, sampling in zip(dialogues, samplings, strict=True))
 
 
 def _packed(model: str, messages: Sequence[Message], sampling: Sampling) -> Request:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from queue import Queue
@@ -99,7 +99,7 @@ class EndpointEngine(Engine):
         with background_loop(_nothing) as loop:
             asking = self._ask(packed, budget or Budget(), lambda *found: done.put(found))
             asyncio.run_coroutine_threadsafe(asking, loop).add_done_callback(lambda task: _report(task, done.put))
-            for _ in packed:
+            for _ in dialogues:
                 if isinstance(found := done.get(), EngineError):
                     raise found
                 yield found
@@ -118,7 +118,7 @@ class EndpointEngine(Engine):
         except Exception as error:
             raise self._failure(error) from None
 
-    async def _ask(self, packed: list[Request], budget: Budget, tell: Callable[[int, Outcome], None]) -> None:
+    async def _ask(self, packed: Iterable[Request], budget: Budget, tell: Callable[[int, Outcome], None]) -> None:
         import aiohttp
 
         url = f"{self._base()}/chat/completions"

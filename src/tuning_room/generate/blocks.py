@@ -95,11 +95,11 @@ class TeacherBlock(_Block):
         """Fill the output column with replies; rows that failed before are not sent."""
         asker: Teacher = teacher
         column, target = self.input_cols[0], self.output_cols[0]
-        errors = list(samples["error"])
+        # As lists: a frame that is asked for one value at a time takes longer than the teacher's own overhead.
+        errors, given, drawn = (list(samples[name]) for name in ("error", column, "seed"))
         open_rows = [i for i, error in enumerate(errors) if not error]
-        dialogues = [_messages(samples[column].iloc[i]) for i in open_rows]
+        dialogues, seeds = [_messages(given[i]) for i in open_rows], [int(drawn[i]) for i in open_rows]
         replies = [""] * len(samples)
-        seeds = [int(samples["seed"].iloc[i]) for i in open_rows]
         for i, answer in zip(open_rows, asker.answers(dialogues, seeds, self.block_name), strict=True):
             replies[i], errors[i] = answer.text, answer.error
         return self._filled(samples, {target: replies, "error": errors})

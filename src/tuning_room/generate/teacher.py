@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,8 +63,8 @@ class Teacher:
         """Return the sha256 of everything that an answer depends on, and of nothing else."""
         model = [self.config.model, self.local.digest() if self.local else self.config.address]
         sampling = [self.config.max_tokens, self.config.temperature, seed]
-        parts = [model, sampling, step, [message.as_dict() for message in dialogue]]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        turns = ", ".join(_turn_json(message.role, message.content) for message in dialogue)
+        return hashlib.sha256(f"{json.dumps([model, sampling, step])[:-1]}, [{turns}]]".encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
         """Return what was used in this run folder, and why not everything was asked."""
@@ -128,6 +129,12 @@ class Teacher:
     def _so_far(self, rate: float) -> str:
         cost = f", {self.budget.cost:.2f} spent" if any(self.budget.prices) else ""
         return f"{rate:.1f} requests/s, {self.budget.spent.tokens:,} tokens{cost}"
+
+
+@lru_cache(maxsize=256)
+def _turn_json(role: str, content: str) -> str:
+    # Kept, since the full prompt is the first turn of thousands of dialogues.
+    return json.dumps({"content": content, "role": role})
 
 
 def check(config: TeacherConfig) -> None:
