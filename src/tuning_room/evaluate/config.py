@@ -2,34 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from tuning_room.evaluate.gates import Arm as Arm
+from tuning_room.evaluate.gates import Gate as Gate
 from tuning_room.workspace import StageConfig
-
-Arm = Literal["base", "prompted", "baked", "baked_prompted"]
-
-
-class Gate(BaseModel):
-    """A bound that a metric's rate must meet: a number, or another arm's rate."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    metric: str = Field(description="which metric")
-    suite: str = Field("all", description="which suite; all: every item")
-    arm: Arm = Field("baked", description="whose rate")
-    at_least: float | None = Field(None, ge=0, le=1, description="the rate must not be lower")
-    at_most: float | None = Field(None, ge=0, le=1, description="the rate must not be higher")
-    not_below: Arm | None = Field(None, description="the rate must not be lower than this arm's")
-    not_above: Arm | None = Field(None, description="the rate must not be higher than this arm's")
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> "Gate":
-        bounds = [self.at_least, self.at_most, self.not_below, self.not_above]
-        if sum(bound is not None for bound in bounds) != 1:
-            raise ValueError("give exactly one of at_least, at_most, not_below, not_above")
-        return self
 
 
 class EvaluateConfig(StageConfig):

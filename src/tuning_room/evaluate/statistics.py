@@ -1,13 +1,20 @@
 """The statistics of rates and of differences between arms on the same items."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from tuning_room.evaluate.power import resolvable_bound
+
+# The bootstrap; 2000 resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
+RESAMPLES, SEED = 2000, 0
+# Shares that differ by less than this differ by rounding.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate with its 95 % Wilson interval (Wilson 1927) and the counts behind it."""
+    """A rate with its 95 % interval and the counts behind it: Wilson's interval (1927) if the values are 0 or 1."""
 
     rate: float
     low: float
@@ -24,15 +31,70 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def rate(values: Sequence[bool]) -> Rate:
-    """Return the share of true values; ValueError if there are none to count."""
+class Interval(NamedTuple):
+    """A difference of means, second minus first, with its 95 % interval; -1 to 1."""
+
+    difference: float
+    low: float
+    high: float
+
+
+class Paired(NamedTuple):
+    """Two arms on `total` dialogues: on how many only the one is higher, the exact p-value, and the interval."""
+
+    total: int
+    only_first: int
+    only_second: int
+    p_value: float
+    difference: float
+    low: float
+    high: float
+
+
+class Spread(NamedTuple):
+    """A rate over several seeds; the standard deviation is the sample's (n - 1), None for one seed."""
+
+    mean: float
+    standard_deviation: float | None
+    lowest: float
+    highest: float
+    seeds: int
+
+
+def rate(values: Sequence[float]) -> Rate:
+    """Return the share of true values (0 or 1) with Wilson's interval; ValueError if there are none to count."""
     from statsmodels.stats.proportion import proportion_confint
 
     if not values:
         raise ValueError("a rate needs at least one value")
-    count, total = sum(values), len(values)
+    count, total = int(sum(values)), len(values)
     low, high = proportion_confint(count, total, alpha=0.05, method="wilson")
     return Rate(count / total, max(0.0, float(low)), min(1.0, float(high)), count, total)
+
+
+def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
+    """Return the mean of shares in 0..1 with its percentile bootstrap interval over clusters (dialogues).
+
+    `count` is then the number of values that are 1, such as replies with every field right, and `total` that of all
+    values. Where all clusters have the same mean a bootstrap would have an interval without width; it is then widened
+    by what none of so many could have shown (`resolvable_bound`). ValueError if there are no values.
+    """
+    if not values:
+        raise ValueError("a rate needs at least one value")
+    sums, counts = _by_cluster(values, clusters)
+    mean = float(sums.sum() / counts.sum())
+    low, high = _percentiles(sums, counts, RESAMPLES, SEED) or (0.0, 1.0)
+    if high - low < ROUNDING:
+        unseen = resolvable_bound(len(counts))
+        low, high = low * (1 - unseen), high + (1 - high) * unseen
+    return Rate(mean, max(0.0, low), min(1.0, high), sum(value >= 1 for value in values), len(values))
+
+
+def measured(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
+    """Return `rate` of values that are 0 or 1, one a dialogue, and `mean_interval` of any others."""
+    if len(set(clusters)) == len(values) and set(values) <= {0, 1}:
+        return rate(values)
+    return mean_interval(values, clusters)
 
 
 def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
@@ -45,3 +107,104 @@ def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
     both = sum(a and b for a, b in pairs)
     table = [[both, only_first], [only_second, len(pairs) - both - only_first - only_second]]
     return Difference(only_first, only_second, float(mcnemar(table, exact=True).pvalue))
+
+
+def bootstrap_difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Interval:
+    """Return second minus first, values in 0..1 on the same items, with a paired percentile bootstrap over dialogues.
+
+    Whole dialogues (`clusters`, a name for each value) are drawn with replacement (Efron 1979; Field and Welsh 2007).
+    Where no dialogue got worse, resampling cannot know how often one does: the interval then goes at least as far below
+    the difference as Wilson's bound for none of so many dialogues; and likewise above where none got better. One
+    dialogue alone shows nothing: -1 to 1. ValueError if there are no values, or if they differ in number.
+    """
+    changes, counts = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
+    found = float(changes.sum() / counts.sum())
+    low, high = _percentiles(changes, counts, resamples, seed) or (-1.0, 1.0)
+    unseen = resolvable_bound(len(counts))
+    if not (changes < -ROUNDING).any():
+        low = min(low, found - unseen)
+    if not (changes > ROUNDING).any():
+        high = max(high, found + unseen)
+    return Interval(found, max(-1.0, low), min(1.0, high))
+
+
+def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable]) -> Paired:
+    """Compare two arms dialogue by dialogue: an exact sign test of the dialogues' means, and the bootstrap interval.
+
+    Where a dialogue has one value, 0 or 1, the sign test is McNemar's exact test.
+    """
+    interval = bootstrap_difference(first, second, clusters)
+    changes, _ = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
+    found = difference(list(changes < -ROUNDING), list(changes > ROUNDING))
+    return Paired(len(changes), *found, *interval)
+
+
+def non_inferior(interval: Interval, margin: float, *, wanted: bool) -> bool:
+    """Return whether the interval's bad end stays within the margin: above -margin if more is better, else below it."""
+    return interval.low > -margin if wanted else interval.high < margin
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values adjusted for their number by Holm's step-down method (1979), in the same order."""
+    from statsmodels.stats.multitest import multipletests
+
+    return [float(value) for value in multipletests(p_values, method="holm")[1]] if p_values else []
+
+
+def gap_recovered(
+    base: Sequence[float], prompted: Sequence[float], baked: Sequence[float], clusters: Sequence[Hashable]
+) -> float | None:
+    """Return the share of the way from base to prompted that baked goes: 0 at base, 1 at prompted, more beyond.
+
+    None where the interval of prompted minus base includes 0: there is then no gap to recover.
+    """
+    gap = bootstrap_difference(base, prompted, clusters)
+    if gap.low <= 0 <= gap.high:
+        return None
+    return (sum(baked) - sum(base)) / (sum(prompted) - sum(base))
+
+
+def across_seeds(rates: Sequence[float]) -> Spread:
+    """Return how a rate differs between trainings of different seeds; ValueError if there is none."""
+    from statistics import fmean, stdev
+
+    if not rates:
+        raise ValueError("a spread needs at least one rate")
+    deviation = stdev(rates) if len(rates) > 1 else None
+    return Spread(fmean(rates), deviation, min(rates), max(rates), len(rates))
+
+
+def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[Any, Any]:
+    """Return each cluster's sum and number of values, in the order in which the clusters first come."""
+    import numpy as np
+
+    if not values:
+        raise ValueError("a difference needs at least one value")
+    numbers: dict[Hashable, int] = {}
+    codes = [numbers.setdefault(cluster, len(numbers)) for _, cluster in zip(values, clusters, strict=True)]
+    return np.bincount(codes, weights=np.asarray(values, dtype=float)), np.bincount(codes).astype(float)
+
+
+def _percentiles(sums: Any, counts: Any, resamples: int, seed: int) -> tuple[float, float] | None:
+    """Return the 95 % percentile interval of the mean over resampled clusters; None if there is one cluster only."""
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    if len(counts) < 2:
+        return None
+    found = bootstrap(
+        (sums, counts),
+        lambda total, number, axis: total.sum(axis) / number.sum(axis),
+        paired=True,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)

@@ -1,0 +1,123 @@
+"""A gate: a bound that a metric must meet, how it is held, and which question it belongs to."""
+
+import re
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Arm = Literal["base", "prompted", "baked", "baked_prompted"]
+Side = Literal["behaviour", "retention"]
+
+# A suite with one of these words in its name asks whether something was lost; any other, whether the prompt was learnt.
+RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
+# Metrics of which less is better, unless a gate says otherwise.
+UNWANTED = {"tells", "leaks", "repeats", "extracts", "kl"}
+# Metrics that are no shares, and are not written as a percentage.
+PLAIN = {"kl"}
+
+
+class Pair(NamedTuple):
+    """Two arms on a suite, or on one attack family of it ('' for all): what a difference is about."""
+
+    suite: str
+    family: str
+    metric: str
+    first: str
+    second: str
+
+
+class Gate(BaseModel):
+    """A bound that a metric's rate must meet: a number, or another arm's rate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metric: str = Field(description="which metric")
+    suite: str = Field("all", description="which suite; all: every item")
+    family: str = Field("", description="only the items of this attack family")
+    arm: Arm = Field("baked", description="whose rate")
+    at_least: float | None = Field(None, ge=0, le=1, description="the rate must not be lower")
+    at_most: float | None = Field(None, ge=0, le=1, description="the rate must not be higher")
+    not_below: Arm | None = Field(None, description="the rate must not be lower than this arm's")
+    not_above: Arm | None = Field(None, description="the rate must not be higher than this arm's")
+    margin: float = Field(0.0, ge=0, lt=1, description="by how much not_below and not_above may be missed")
+    by: Literal["value", "bound"] = Field(
+        "value", description="what is held: the rate, or the unfavourable end of its 95 % interval"
+    )
+    side: Side | None = Field(None, description="behaviour or retention; by default the suite's name decides")
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Gate":
+        bounds = [self.at_least, self.at_most, self.not_below, self.not_above]
+        if sum(bound is not None for bound in bounds) != 1:
+            raise ValueError("give exactly one of at_least, at_most, not_below, not_above")
+        if self.margin and self.compared is None:
+            raise ValueError("margin goes with not_below or not_above; move the bound of at_least or at_most instead")
+        if self.by == "bound" and (self.at_most == 0 or self.at_least == 1):
+            raise ValueError("by: bound cannot meet at_most 0 or at_least 1: no number of items shows that")
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether more of the metric is better."""
+        return self.at_least is not None or self.not_below is not None
+
+    @property
+    def compared(self) -> Arm | None:
+        """Return the arm that the gate holds the rate against, if any."""
+        return self.not_below or self.not_above
+
+    @property
+    def pair(self) -> Pair | None:
+        """Return the difference whose interval the gate needs; None if it needs none."""
+        if self.compared is None or self.by == "value":
+            return None
+        return Pair(self.suite, self.family, self.metric, self.compared, self.arm)
+
+    @property
+    def tolerance(self) -> float | None:
+        """Return the share of failures that the gate allows; None where it allows none, or is held by rates alone."""
+        if self.metric in PLAIN:
+            return None
+        if self.at_most is not None:
+            return self.at_most or None
+        if self.at_least is not None:
+            return 1 - self.at_least or None
+        return self.margin or None if self.by == "bound" else None
+
+    @property
+    def question(self) -> Side:
+        """Return whether the gate asks for the behaviour, or that nothing was lost."""
+        words = set(re.split(r"[-_]", self.suite.lower())) | {self.metric}
+        return self.side or ("retention" if words & (RETENTION | {"kl"}) else "behaviour")
+
+    @property
+    def name(self) -> str:
+        """Return the gate in words, in a form that the report can take apart again."""
+        place = f"{self.suite}, family {self.family}" if self.family else self.suite
+        held = f"{self.arm} {self.metric} ({place}) {self._relation} {self._bound}"
+        margin = f" within {self.margin * 100:g} points" if self.margin else ""
+        return held + margin + (" by bound" if self.by == "bound" else "")
+
+    @property
+    def _relation(self) -> str:
+        names = ("at_least", "at_most", "not_below", "not_above")
+        return next(name for name in names if getattr(self, name) is not None).replace("_", " ")
+
+    @property
+    def _bound(self) -> str:
+        number = self.at_least if self.at_least is not None else self.at_most
+        return str(self.compared) if number is None else amount(self.metric, number)
+
+
+def amount(metric: str, value: float) -> str:
+    """Return a metric's value as it is written: a percentage, but for one that is no share."""
+    return f"{value:g}" if metric in PLAIN else f"{value * 100:g}%"
+
+
+def is_wanted(metric: str, suite: str, gates: Iterable[Gate]) -> bool:
+    """Return whether more of a metric is better: as a gate on the suite says, else any gate, else what it measures."""
+    told = [gate for gate in gates if gate.metric == metric]
+    for gate in [*(gate for gate in told if gate.suite == suite), *told]:
+        return gate.wanted
+    return metric not in UNWANTED
