@@ -50,7 +50,13 @@ SHARED: dict[str, dict[str, str]] = {
     "deploy": {"recipe": "name", "model": "model"},
 }
 # Worked out from what stands at the top.
-DERIVED = {"generate": ("checks",), "dataset": ("items",), "report": ("messages_per_day",)}
+DERIVED = {
+    "generate": ("checks",),
+    "dataset": ("items",),
+    "evaluate": ("checks",),
+    "report": ("messages_per_day",),
+}
+BUILTIN = "builtin"  # the package's own items of the suite's name
 
 
 class Recipe(BaseModel):
@@ -69,7 +75,7 @@ class Recipe(BaseModel):
     columns: Path | None = None
     flows: Path | None = None
     review: Path = Path("review.jsonl")
-    suites: dict[str, Path] = Field(min_length=1)
+    suites: dict[str, Any] = Field(min_length=1)
     traffic: Traffic = Field(default_factory=Traffic)
     advise: AdviseConfig
     convert: ConvertConfig
@@ -94,8 +100,8 @@ class Recipe(BaseModel):
             handed = {name: filled[source] for name, source in shared.items() if source in filled}
             filled[section] = {**given, **handed}
         suites = filled.get("suites")
-        filled["dataset"]["items"] = list(suites.values()) if isinstance(suites, dict) else []
-        filled["generate"]["checks"] = _checks(filled["dataset"].get("checks"))
+        filled["dataset"]["items"] = [s.get("items") for s in suites.values()] if _is_sound(suites) else []
+        filled["generate"]["checks"] = filled["evaluate"]["checks"] = _checks(filled["dataset"].get("checks"))
         filled["report"]["messages_per_day"] = _messages_per_day(filled.get("traffic"))
         return filled
 
@@ -107,8 +113,11 @@ class Recipe(BaseModel):
 
 def _checks(given: Any) -> dict[str, Any]:
     """Return the dataset's checks; none if they are not well formed, which the dataset's own field says."""
-    is_sound = isinstance(given, dict) and all(isinstance(parameters, dict) for parameters in given.values())
-    return given if is_sound else {}
+    return given if _is_sound(given) else {}
+
+
+def _is_sound(given: Any) -> bool:
+    return isinstance(given, dict) and all(isinstance(values, dict) for values in given.values())
 
 
 def _messages_per_day(given: Any) -> int:
@@ -156,14 +165,26 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
             anchored[name] = folder / anchored[name]
     if str(anchored.get("model", "")).startswith(("./", "../")):
         anchored["model"] = str((folder / anchored["model"]).resolve())
-    if isinstance(anchored.get("suites"), dict):
-        anchored["suites"] = {name: folder / str(path) for name, path in anchored["suites"].items()}
-        for name, path in anchored["suites"].items():
-            _check_file(path, f"{file}: suites.{name}")
+    if isinstance(suites := anchored.get("suites"), dict):
+        anchored["suites"] = {name: _suite(name, given, file) for name, given in suites.items()}
     if isinstance(prompt := anchored.get("full_prompt"), Path):
         _check_file(prompt, f"{file}: full_prompt")
         _check_words(prompt, f"{file}: full_prompt")
     return anchored
+
+
+def _suite(name: str, given: Any, file: Path) -> Any:
+    """Return a suite in its long form, with the place of its items."""
+    suite = dict(given) if isinstance(given, dict) else {"items": given}
+    if not isinstance(suite.get("items"), str):
+        raise RecipeError(f"{file}: suites.{name}: needs a file of items", hint="write items: evaluation/items.jsonl")
+    is_builtin = suite["items"] == BUILTIN
+    suite["items"] = evaluate.BUILTIN / f"{name}.jsonl" if is_builtin else file.parent / suite["items"]
+    if is_builtin and not suite["items"].is_file():
+        known = ", ".join(sorted(path.stem for path in evaluate.BUILTIN.glob("*.jsonl")))
+        raise RecipeError(f"{file}: suites.{name}: no builtin items of that name", hint=f"there are {known}")
+    _check_file(suite["items"], f"{file}: suites.{name}")
+    return suite
 
 
 def _check_file(path: Path, where: str) -> None:

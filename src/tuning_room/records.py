@@ -91,7 +91,12 @@ class Dialogue(Record):
 
 
 class Item(Record):
-    """A held-out evaluation item: what the user writes, and the gold answer that must not be told."""
+    """A held-out evaluation item: what the user writes, and what a good reply does or must not do.
+
+    `before` are the turns before the prompt, `turns` what the user says after it, one a turn; `expects` are words of
+    which a good reply has one; `choices` are weighed by their likelihood; `checks` are constraints by name; `fields`
+    are the values that a reply in JSON must have. docs/evaluation.md says which suite uses what.
+    """
 
     id: str
     suite: str = ""
@@ -101,8 +106,20 @@ class Item(Record):
     difficulty: str = ""
     family: str = ""
     prompt: str = Field(min_length=1)
-    gold: str = Field(min_length=1)
+    gold: str = ""
     check: str = ""
+    before: list[Message] = []
+    turns: list[str] = []
+    expects: list[str] = []
+    wanted: str = ""
+    choices: list[str] = []
+    checks: dict[str, dict[str, Any]] = {}
+    fields: dict[str, Any] = {}
+
+    @property
+    def said(self) -> str:
+        """Return all that the user has said up to the first reply, a message a line."""
+        return "\n".join([*(turn.content for turn in self.before if turn.role == "user"), self.prompt])
 
 
 def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:

@@ -4,16 +4,17 @@ A recipe names them. A check takes a reply, what the user has said before it, th
 its own parameters; it returns '' or the reason for the rejection.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tuning_room.checks.exchange import Check, Exchange
+from tuning_room.checks.metrics import METRICS, SHARES, Case
 from tuning_room.checks.plugins import offered, plugin
 from tuning_room.checks.replies import asks, leaks, off_topic, tells, words
 from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
 from tuning_room.errors import RecipeError
 
-__all__ = ["CHECKS", "METRICS", "Check", "Exchange", "find", "rejected_by", "validate"]
+__all__ = ["CHECKS", "METRICS", "SHARES", "Case", "Check", "Exchange", "find", "rejected_by", "validate"]
 
 
 def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
@@ -93,13 +94,3 @@ def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:
             raise
         except (TypeError, ValueError) as error:
             raise RecipeError(f"check '{name}': {error}", hint="see docs/recipes.md for its parameters") from None
-
-
-Metric = Callable[[str, str, str], bool]
-
-METRICS: Mapping[str, Metric] = {
-    "asks": lambda reply, said, gold: asks(reply) > 0,
-    "tells": lambda reply, said, gold: bool(tells(reply, said)) or leaks(reply, gold, said),
-    "leaks": lambda reply, said, gold: leaks(reply, gold, said),
-    "on_topic": lambda reply, said, gold: not off_topic(reply, said),
-}

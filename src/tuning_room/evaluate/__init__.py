@@ -1,9 +1,11 @@
-"""Evaluate: four arms on held-out items, through lm-evaluation-harness, with paired statistics and a verdict."""
+"""Evaluate: the arms on held-out items, through lm-evaluation-harness, with paired statistics and a verdict."""
 
 from pathlib import Path
 
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
+
+__all__ = ["BUILTIN", "STAGE", "EvaluateConfig", "EvaluateResult", "run"]
 
 
 class EvaluateResult(StageResult):
@@ -16,7 +18,8 @@ class EvaluateResult(StageResult):
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    return [workspace.adapter, config.full_prompt, *config.suites.values()]
+    neutral = [config.neutral] if config.neutral else []
+    return [workspace.adapter, config.full_prompt, *(suite.items for suite in config.suites.values()), *neutral]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -27,8 +30,8 @@ def outputs(workspace: Workspace) -> list[Path]:
 def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     """Write `evaluation/results.json` and a file of samples for each arm and suite.
 
-    Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, and RecipeError for a gate on
-    something that is not measured.
+    Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError of an arm's server, and
+    RecipeError for a gate on something that is not measured.
     """
     from tuning_room.evaluate.results import summarize
     from tuning_room.evaluate.runner import Runner
@@ -36,7 +39,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
 
     runner = Runner(config, workspace)
     samples = runner.samples()
-    summary = summarize(config, samples, runner.identities())
+    also = runner.also()
+    summary = summarize(config, samples, runner.identities(also), runner.sizes, also)
     write_json(workspace.results, summary)
     verdict = summary["verdict"]
     return EvaluateResult(

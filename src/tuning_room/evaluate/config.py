@@ -2,12 +2,35 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tuning_room.evaluate.gates import Arm as Arm
-from tuning_room.evaluate.gates import Gate as Gate
+from tuning_room.evaluate.gates import Arm, Gate
 from tuning_room.workspace import StageConfig
+
+BUILTIN = Path(__file__).parent / "suites"
+
+
+class Suite(BaseModel):
+    """Held-out items, how many of them are taken, and what is measured of the replies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: Path = Field(description="JSONL file of items; builtin: the package's own of the suite's name")
+    size: int | None = Field(None, ge=1, description="so many items, spread over families and topics; all if left out")
+    metrics: list[str] | None = Field(None, min_length=1, description="what is measured; evaluate.metrics if left out")
+
+
+class Endpoint(BaseModel):
+    """A server that answers for an arm."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="the model's name there")
+    address: str = Field(description="any OpenAI-compatible address, such as http://localhost:8000/v1")
+    key_variable: str = Field("", description="environment variable that holds the key")
+    concurrency: int = Field(8, ge=1, description="requests under way at once")
 
 
 class EvaluateConfig(StageConfig):
@@ -16,18 +39,44 @@ class EvaluateConfig(StageConfig):
     model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
     full_prompt: Path = Field(description="file with the full prompt, the system turn of the prompted arms")
     short_prompt: str = Field(description="the system turn of the arm `baked`")
-    suites: dict[str, Path] = Field(description="held-out items by suite: a JSONL file each")
+    suites: dict[str, Suite] = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
+    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, for the metric `accepted`")
     arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="ways to serve to compare")
+    endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, `reference` among them")
     metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="what is measured of each reply")
+    trained_families: list[str] = Field([], description="families of attacks that the training data has too")
+    neutral: Path | None = Field(
+        BUILTIN / "neutral.jsonl", description="texts on which the adapter should change nothing (KL to the base)"
+    )
     max_tokens: int = Field(64, ge=1, description="longest reply in tokens; a reply is greedy")
     batch_size: int = Field(64, ge=1, description="replies made at once")
     limit: int | None = Field(None, ge=1, description="only the first so many items of each suite (for a trial)")
+    all_items: bool = Field(False, description="take every item of every suite, whatever its size")
+    margin: float = Field(0.05, ge=0, lt=1, description="a difference from the prompted arm that does not matter")
+    seed: int = Field(5, description="decides which items a suite with a size takes")
     gates: list[Gate] = Field([], description="all must be met for the verdict `ship`")
+
+    @field_validator("suites", mode="before")
+    @classmethod
+    def _short_form(cls, suites: Any) -> Any:
+        if not isinstance(suites, dict):
+            return suites
+        return {name: given if isinstance(given, dict | Suite) else {"items": given} for name, given in suites.items()}
 
     @field_validator("suites")
     @classmethod
-    def _names(cls, suites: dict[str, Path]) -> dict[str, Path]:
+    def _names(cls, suites: dict[str, Suite]) -> dict[str, Suite]:
         # A suite's name becomes a file's name and a task's name.
         if wrong := [name for name in suites if name == "all" or not re.fullmatch(r"[A-Za-z0-9_-]+", name)]:
             raise ValueError(f"a suite cannot be named '{wrong[0]}': use letters, digits, - and _, and not 'all'")
         return suites
+
+    @model_validator(mode="after")
+    def _reference(self) -> "EvaluateConfig":
+        if "reference" in self.arms and "reference" not in self.endpoints:
+            raise ValueError("endpoints: the arm 'reference' needs one")
+        return self
+
+    def measured(self, suite: str) -> list[str]:
+        """Return the metrics of a suite."""
+        return self.suites[suite].metrics or self.metrics

@@ -6,13 +6,13 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Arm = Literal["base", "prompted", "baked", "baked_prompted"]
+Arm = Literal["base", "prompted", "baked", "baked_prompted", "reference"]
 Side = Literal["behaviour", "retention"]
 
 # A suite with one of these words in its name asks whether something was lost; any other, whether the prompt was learnt.
 RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
 # Metrics of which less is better, unless a gate says otherwise.
-UNWANTED = {"tells", "leaks", "repeats", "extracts", "kl"}
+UNWANTED = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap", "over_refuses", "kl"}
 # Metrics that are no shares, and are not written as a percentage.
 PLAIN = {"kl"}
 

@@ -1,55 +1,76 @@
-"""lm-evaluation-harness over our engines: the tasks as it reads them, and a model for it that is an engine."""
+"""A model for lm-evaluation-harness that is an engine of ours, and a suite run on it."""
 
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.errors import StageError
-from tuning_room.files import atomic_writer
+from tuning_room.evaluate.tasks import item_of, task_name
 from tuning_room.records import Message
 
-METRICS_FILE = '''"""The items and metrics of these tasks, for lm-evaluation-harness."""
+SILENCE = "..."  # an empty reply as a turn of a dialogue that goes on: an empty turn is none
 
-from tuning_room.evaluate.metrics import load_items, process_results
 
-__all__ = ["load_items", "process_results"]
-'''
+@runtime_checkable
+class Weighing(Protocol):
+    """An engine that can say how likely a reply is."""
+
+    def log_likelihoods(self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]) -> Any:
+        """Return for each answer its log-probability in nats, its tokens, and whether it is the greedy one."""
 
 
 class EngineModel(LM):
     """Lets lm-evaluation-harness ask an engine; messages go through as messages, not as rendered text."""
 
+    takes_turns = True
+
     def __init__(self, engine: Engine, model: str, sampling: Sampling, on_reply: Callable[[], None]) -> None:
         super().__init__()
         self.engine, self.model, self.sampling, self.on_reply = engine, model, sampling, on_reply
-        self.replies: dict[str, Reply] = {}
+        self.replies: dict[str, list[Reply]] = {}
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Return the messages as JSON: the engine renders them, as it does for everybody."""
         return json.dumps(chat_history)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer all requests."""
-        contexts = [request.args[0] for request in requests]
-        dialogues = [[Message(**turn) for turn in json.loads(context)] for context in contexts]
-        replies = self.engine.complete(self.model, dialogues, self.sampling, lambda *_: self.on_reply())
-        self.replies |= {request.doc["id"]: reply for request, reply in zip(requests, replies, strict=True)}
-        return [reply.text for reply in replies]
+        """Answer all requests; of those that are dialogues, every turn, as JSON."""
+        items = [item_of(request.doc) for request in requests]
+        dialogues = [_messages(request.args[0]) for request in requests]
+        replies: list[list[Reply]] = [[] for _ in requests]
+        for turn in range(1 + max(len(item.turns) for item in items)):
+            open_ = [n for n, item in enumerate(items) if turn <= len(item.turns)]
+            for n, reply in zip(open_, self._answers([dialogues[n] for n in open_]), strict=True):
+                replies[n].append(reply)
+                dialogues[n] += _going_on(reply, items[n].turns[turn : turn + 1])
+        self.replies |= {item.id: said for item, said in zip(items, replies, strict=True)}
+        return [_as_result(said, bool(item.turns)) for item, said in zip(items, replies, strict=True)]
+
+    def _answers(self, dialogues: list[list[Message]]) -> list[Reply]:
+        return self.engine.complete(self.model, dialogues, self.sampling, lambda *_: self.on_reply())
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Refuse: a chat engine has no log-likelihoods to give."""
-        raise StageError("a chat engine gives no log-likelihoods", hint="use a task of type generate_until")
+        """Return the log-likelihood of each continuation, and whether it is the greedy one."""
+        if not isinstance(self.engine, Weighing):
+            raise StageError(
+                "this engine gives no log-likelihoods", hint="leave out the items with choices, or evaluate in-process"
+            )
+        dialogues = [_messages(request.args[0]) for request in requests]
+        scores = self.engine.log_likelihoods(self.model, dialogues, [request.args[1] for request in requests])
+        for _ in {item_of(request.doc).id for request in requests}:
+            self.on_reply()
+        return [(score.total, score.is_greedy) for score in scores]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Refuse: a chat engine has no log-likelihoods to give."""
-        raise StageError("a chat engine gives no log-likelihoods", hint="use a task of type generate_until")
+        """Refuse: no suite needs it."""
+        raise StageError("a chat engine gives no rolling log-likelihoods", hint="use a task of another type")
 
     @property
     def tokenizer_name(self) -> str:
@@ -57,42 +78,21 @@ class EngineModel(LM):
         return self.model
 
 
-def task_name(suite: str) -> str:
-    """Return the name under which the harness knows a suite."""
-    return f"tuning_room_{suite}"
+def _messages(context: str) -> list[Message]:
+    return [Message(**turn) for turn in json.loads(context)]
 
 
-def write_tasks(folder: Path, suites: dict[str, Path], metrics: list[str], max_tokens: int) -> None:
-    """Write the suites as task files that plain `lm_eval --include_path FOLDER` can run as well."""
-    for suite, items in suites.items():
-        with atomic_writer(folder / f"{suite}.yaml") as out:
-            out.write(_task_yaml(suite, items, metrics, max_tokens))
-    with atomic_writer(folder / "metrics.py") as out:
-        out.write(METRICS_FILE)
+def _going_on(reply: Reply, said: list[str]) -> list[Message]:
+    if not said:
+        return []
+    return [Message(role="assistant", content=reply.text or SILENCE), Message(role="user", content=said[0])]
 
 
-def _task_yaml(suite: str, items: Path, metrics: list[str], max_tokens: int) -> str:
-    lines = [f"  - {{metric: {name}, aggregation: mean, higher_is_better: true}}" for name in metrics]
-    return "\n".join(
-        [
-            f"task: {task_name(suite)}",
-            "custom_dataset: !function metrics.load_items",
-            f"dataset_kwargs: {{items: {json.dumps(str(items.resolve()))}}}",
-            "test_split: test",
-            "output_type: generate_until",
-            'doc_to_text: "{{prompt}}"',
-            'doc_to_target: "{{gold}}"',
-            "process_results: !function metrics.process_results",
-            f"generation_kwargs: {{until: [], max_gen_toks: {max_tokens}, do_sample: false}}",
-            "metric_list:",
-            *lines,
-            "metadata: {version: 1.0}",
-            "",
-        ]
-    )
+def _as_result(replies: list[Reply], is_dialogue: bool) -> str:
+    return json.dumps([reply.text for reply in replies]) if is_dialogue else replies[0].text
 
 
-def run_task(model: EngineModel, tasks: Path, suite: str, system: str, limit: int | None) -> list[dict[str, Any]]:
+def run_task(model: LM, tasks: Path, suite: str, system: str) -> list[dict[str, Any]]:
     """Return the harness's samples of one suite: document, reply and metrics."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval import simple_evaluate
@@ -106,7 +106,6 @@ def run_task(model: EngineModel, tasks: Path, suite: str, system: str, limit: in
         system_instruction=system or None,
         apply_chat_template=True,
         log_samples=True,
-        limit=limit,
         bootstrap_iters=0,
         verbosity="ERROR",
     )

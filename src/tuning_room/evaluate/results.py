@@ -1,70 +1,259 @@
-"""From samples to `results.json`: rates with intervals, differences between arms, tokens, verdict."""
+"""From samples to `results.json`: rates with intervals, differences between arms, drift, tokens, verdict."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from tuning_room.checks import METRICS
 from tuning_room.errors import RecipeError
 from tuning_room.evaluate.arms import Identity
 from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.drift import Turn, drift
+from tuning_room.evaluate.gates import Gate, Pair, is_wanted
+from tuning_room.evaluate.power import detectable_difference, too_small
 from tuning_room.evaluate.samples import Sample
-from tuning_room.evaluate.statistics import Rate, difference, rate
-from tuning_room.evaluate.verdict import judge
+from tuning_room.evaluate.statistics import (
+    Interval,
+    Rate,
+    bootstrap_difference,
+    gap_recovered,
+    holm,
+    measured,
+    non_inferior,
+    paired,
+)
+from tuning_room.evaluate.verdict import Failing, Verdict, judge, pairs
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+ALL = "all"
+COMPARED = (("prompted", "baked"), ("base", "baked"), ("prompted", "baked_prompted"))
+
+Grouped = Mapping[str, Mapping[str, Sequence[Sample]]]  # arm -> suite
 
 
-def summarize(config: EvaluateConfig, samples: list[Sample], identities: dict[str, Identity]) -> dict[str, Any]:
-    """Return everything that the report shows, as plain values; the schema is in docs/evaluation.md."""
-    grouped = _grouped(samples)
-    rates = {arm: {suite: _rates(rows, config) for suite, rows in suites.items()} for arm, suites in grouped.items()}
-    verdict = judge(config.gates, rates)
+class Measured(NamedTuple):
+    """What else was measured: divergence from the base by arm, and what a request costs; empty where it was not."""
+
+    retention: Mapping[str, Mapping[str, Any]] = {}
+    economics: Mapping[str, Any] = {}
+
+
+def summarize(
+    config: EvaluateConfig,
+    samples: list[Sample],
+    identities: Mapping[str, Identity],
+    sizes: Mapping[str, int],
+    also: Measured,
+) -> dict[str, Any]:
+    """Return everything that the report shows, as plain values; the schema is in docs/evaluation.md.
+
+    `sizes` are the items that each suite has in all.
+    """
+    grouped = _grouped(samples, config)
+    rates = {arm: {suite: _rates(rows) for suite, rows in suites.items()} for arm, suites in grouped.items()}
+    families = {arm: {s: _families(rows) for s, rows in suites.items() if s != ALL} for arm, suites in grouped.items()}
+    verdict = _verdict(config, grouped, rates, families, also)
     return {
         "schema_version": SCHEMA_VERSION,
         "identities": {arm: identities[arm]._asdict() for arm in grouped},
-        "rates": {a: {s: {m: asdict(r) for m, r in ms.items()} for s, ms in ss.items()} for a, ss in rates.items()},
+        "suites": _suites(config, grouped, sizes),
+        "rates": _plain(rates),
+        "families": {arm: _plain(suites) for arm, suites in families.items()},
+        "trained_families": config.trained_families,
         "differences": _differences(grouped, config),
-        "tokens": {arm: _tokens(suites["all"]) for arm, suites in grouped.items()},
-        "verdict": {"verdict": verdict.verdict, "gates": [gate._asdict() for gate in verdict.gates]},
+        "detectable": _detectable(rates),
+        "gap_recovered": _gaps(grouped),
+        "drift": _drifts(grouped),
+        "tokens": {arm: _tokens(suites[ALL]) for arm, suites in grouped.items()},
+        "length_ratio": _length_ratios(grouped),
+        "retention": dict(also.retention),
+        "economics": dict(also.economics),
+        "warnings": _warnings(config.gates, rates, families),
+        "verdict": {**verdict._asdict(), "gates": [gate._asdict() for gate in verdict.gates]},
     }
 
 
-def check_metrics(names: list[str]) -> None:
+def check_metrics(config: EvaluateConfig) -> None:
     """Raise RecipeError for a metric that does not exist."""
-    if unknown := [name for name in names if name not in METRICS]:
-        raise RecipeError(f"evaluate.metrics: no such metric: {', '.join(unknown)}", hint=f"use {', '.join(METRICS)}")
+    places = {"evaluate.metrics": config.metrics}
+    places |= {f"suites.{name}.metrics": suite.metrics for name, suite in config.suites.items() if suite.metrics}
+    for place, names in places.items():
+        if unknown := [name for name in names if name not in METRICS]:
+            raise RecipeError(f"{place}: no such metric: {', '.join(unknown)}", hint=f"use {', '.join(METRICS)}")
 
 
-def _grouped(samples: list[Sample]) -> dict[str, dict[str, list[Sample]]]:
-    """Return the samples by arm and suite, each in the items' order; `all` holds every suite."""
+def _grouped(samples: list[Sample], config: EvaluateConfig) -> dict[str, dict[str, list[Sample]]]:
+    """Return the samples by arm and suite, each in the items' order.
+
+    `all` holds those suites of single replies that measure the default metrics; a dialogue's turns depend on each
+    other, so they are left to their own suite.
+    """
     grouped: dict[str, dict[str, list[Sample]]] = {}
     for (arm, suite), rows in groupby(samples, key=lambda sample: (sample.arm, sample.suite)):
-        grouped.setdefault(arm, {})[suite] = sorted(rows, key=lambda sample: sample.item)
+        grouped.setdefault(arm, {})[suite] = sorted(rows, key=lambda sample: (sample.item, sample.turn))
     for suites in grouped.values():
-        suites["all"] = [sample for rows in list(suites.values()) for sample in rows]
+        pooled = [name for name, rows in suites.items() if config.suites[name].metrics is None and not _is_drift(rows)]
+        suites[ALL] = [sample for name in pooled or suites for sample in suites[name]]
     return grouped
 
 
-def _rates(rows: list[Sample], config: EvaluateConfig) -> dict[str, Rate]:
-    return {metric: rate([sample.metrics[metric] for sample in rows]) for metric in config.metrics}
+def _is_drift(rows: Sequence[Sample]) -> bool:
+    return any(sample.turn > 1 for sample in rows)
 
 
-def _differences(grouped: dict[str, dict[str, list[Sample]]], config: EvaluateConfig) -> list[dict[str, Any]]:
-    if not {"prompted", "baked"} <= set(grouped):
-        return []
+def _metrics(rows: Sequence[Sample]) -> list[str]:
+    return list(dict.fromkeys(name for sample in rows for name in sample.metrics))
+
+
+def _rates(rows: Sequence[Sample]) -> dict[str, Rate]:
+    return {metric: measured(*_values(rows, metric)) for metric in _metrics(rows)}
+
+
+def _values(rows: Sequence[Sample], metric: str) -> tuple[list[float], list[str]]:
+    """Return a metric of the rows that it concerns, and the item of each."""
+    concerned = [sample for sample in rows if metric in sample.metrics]
+    return [sample.metrics[metric] for sample in concerned], [f"{s.suite}/{s.item}" for s in concerned]
+
+
+def _families(rows: Sequence[Sample]) -> dict[str, dict[str, Rate]]:
+    kinds = sorted({_kind(sample) for sample in rows} - {""})
+    return {kind: _rates([sample for sample in rows if _kind(sample) == kind]) for kind in kinds}
+
+
+def _kind(sample: Sample) -> str:
+    return sample.family or sample.wanted or sample.topic
+
+
+def _plain(rates: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> dict[str, Any]:
+    return {a: {s: {m: asdict(r) for m, r in ms.items()} for s, ms in ss.items()} for a, ss in rates.items()}
+
+
+def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) -> dict[str, Any]:
+    first = next(iter(grouped.values()))
+    return {
+        name: {"metrics": config.measured(name), "items": len({s.item for s in first[name]}), "of": sizes[name]}
+        for name in config.suites
+    }
+
+
+def _differences(grouped: Grouped, config: EvaluateConfig) -> list[dict[str, Any]]:
+    """Return each pair of arms on each suite and metric; the p-values of one pair are adjusted for their number."""
     rows = []
-    for suite in grouped["baked"]:
-        for metric in config.metrics:
-            first = [sample.metrics[metric] for sample in grouped["prompted"][suite]]
-            second = [sample.metrics[metric] for sample in grouped["baked"][suite]]
-            named = {"suite": suite, "metric": metric, "first": "prompted", "second": "baked"}
-            rows.append({**named, **difference(first, second)._asdict()})
+    for first, second in COMPARED:
+        if {first, second} <= set(grouped):
+            found = list(_compared(grouped[first], grouped[second], config))
+            adjusted = holm([row["p_value"] for row in found])
+            rows += [
+                {"first": first, "second": second, **row, "p_holm": p} for row, p in zip(found, adjusted, strict=True)
+            ]
     return rows
 
 
-def _tokens(rows: list[Sample]) -> dict[str, float]:
+def _compared(
+    first: Mapping[str, Sequence[Sample]], second: Mapping[str, Sequence[Sample]], config: EvaluateConfig
+) -> Iterator[dict[str, Any]]:
+    for suite, rows in second.items():
+        for metric in _metrics(rows):
+            before, items = _values(first[suite], metric)
+            found = paired(before, _values(rows, metric)[0], items)
+            wanted = is_wanted(metric, suite, config.gates)
+            holds = non_inferior(Interval(found.difference, found.low, found.high), config.margin, wanted=wanted)
+            named = {"suite": suite, "metric": metric, "wanted": wanted}
+            yield {**named, **found._asdict(), "margin": config.margin, "non_inferior": holds}
+
+
+def _detectable(rates: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> dict[str, dict[str, float]]:
+    """Return the smallest difference from the prompted arm (or the first) that the items of each suite can show."""
+    arm = rates.get("prompted") or next(iter(rates.values()))
+    return {s: {m: detectable_difference(r.total, r.rate) for m, r in metrics.items()} for s, metrics in arm.items()}
+
+
+def _gaps(grouped: Grouped) -> dict[str, dict[str, float | None]]:
+    if not {"base", "prompted", "baked"} <= set(grouped):
+        return {}
+    found: dict[str, dict[str, float | None]] = {}
+    for suite, rows in grouped["baked"].items():
+        for metric in _metrics(rows):
+            base, items = _values(grouped["base"][suite], metric)
+            prompted, baked = (_values(grouped[arm][suite], metric)[0] for arm in ("prompted", "baked"))
+            found.setdefault(suite, {})[metric] = gap_recovered(base, prompted, baked, items)
+    return found
+
+
+def _drifts(grouped: Grouped) -> dict[str, dict[str, Any]]:
+    return {
+        arm: {suite: asdict(drift(_turns(rows))) for suite, rows in suites.items() if suite != ALL and _is_drift(rows)}
+        for arm, suites in grouped.items()
+    }
+
+
+def _turns(rows: Sequence[Sample]) -> list[Turn]:
+    return [Turn(sample.item, sample.turn, sample.metrics) for sample in rows]
+
+
+def _tokens(rows: Sequence[Sample]) -> dict[str, float]:
     return {
         "prompt": sum(sample.prompt_tokens for sample in rows) / len(rows),
         "completion": sum(sample.completion_tokens for sample in rows) / len(rows),
     }
+
+
+def _length_ratios(grouped: Grouped) -> dict[str, dict[str, float]]:
+    """Return how long each arm's replies are by the prompted arm's, in tokens, by suite."""
+    known = {suite: _tokens(rows)["completion"] for suite, rows in grouped.get("prompted", {}).items()}
+    return {
+        arm: {s: _tokens(rows)["completion"] / known[s] for s, rows in suites.items() if known.get(s)}
+        for arm, suites in grouped.items()
+    }
+
+
+def _verdict(
+    config: EvaluateConfig,
+    grouped: Grouped,
+    rates: Mapping[str, Mapping[str, Mapping[str, Rate]]],
+    families: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]],
+    also: Measured,
+) -> Verdict:
+    kept = {arm: {**suites, **_kl(also.retention.get(arm))} for arm, suites in rates.items()}
+    intervals = {pair: found for pair in pairs(config.gates) if (found := _interval(pair, grouped))}
+    failing = list(_failing(grouped.get("baked", {}), config.gates))
+    return judge(config.gates, kept, families=families, intervals=intervals, failing=failing)
+
+
+def _kl(found: Mapping[str, Any] | None) -> dict[str, dict[str, Rate]]:
+    """Return the divergence as a suite's rate, so that a gate can hold it: {metric: kl, suite: retention}."""
+    if not found:
+        return {}
+    return {"retention": {"kl": Rate(found["kl"], found["low"], found["high"], 0, found["texts"])}}
+
+
+def _interval(pair: Pair, grouped: Grouped) -> Interval | None:
+    if not {pair.first, pair.second} <= set(grouped) or pair.suite not in grouped[pair.first]:
+        return None
+    arms = (grouped[arm][pair.suite] for arm in (pair.first, pair.second))
+    first, second = ([s for s in rows if pair.family in ("", _kind(s))] for rows in arms)
+    values, items = _values(first, pair.metric)
+    return bootstrap_difference(values, _values(second, pair.metric)[0], items) if values else None
+
+
+def _failing(suites: Mapping[str, Sequence[Sample]], gates: Sequence[Gate]) -> Iterator[Failing]:
+    for suite, rows in suites.items():
+        for sample in rows if suite != ALL else ():
+            for metric, value in sample.metrics.items():
+                if (value < 1) if is_wanted(metric, suite, gates) else (value > 0):
+                    yield Failing(suite, metric, sample.item, sample.topic, _kind(sample))
+
+
+def _warnings(
+    gates: Iterable[Gate],
+    rates: Mapping[str, Mapping[str, Mapping[str, Rate]]],
+    families: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]],
+) -> list[str]:
+    """Return for each gate whether its items are too few to show what it asks for."""
+    found = []
+    for gate in gates:
+        suite = families.get(gate.arm, {}).get(gate.suite, {}).get(gate.family) if gate.family else None
+        rate = (suite or rates.get(gate.arm, {}).get(gate.suite, {})).get(gate.metric)
+        found.append(too_small(gate, rate.total) if rate else "")
+    return [warning for warning in found if warning]

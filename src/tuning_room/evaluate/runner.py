@@ -1,32 +1,39 @@
 """Runs every arm on every suite, and only what has not been run before."""
 
-from collections import Counter
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
-from tuning_room.engines import Sampling
+from tuning_room.engines import Engine, Sampling
+from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
-from tuning_room.errors import DataError, MissingInputError
-from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, Identity, identity, setup
-from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import EngineModel, write_tasks
-from tuning_room.evaluate.results import check_metrics
-from tuning_room.evaluate.samples import Sample, collect, sample_key, stored
+from tuning_room.errors import MissingInputError
+from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, Identity, setup, sha256
+from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
+from tuning_room.evaluate.harness import EngineModel
+from tuning_room.evaluate.metrics import Context
+from tuning_room.evaluate.results import Measured, check_metrics
+from tuning_room.evaluate.retention import TEXTS, check_applied, divergence, kept
+from tuning_room.evaluate.samples import Asked, Sample, collect, sample_key, stored
+from tuning_room.evaluate.suites import chosen, read_items, spread
+from tuning_room.evaluate.tasks import write_tasks
 from tuning_room.files import digest
 from tuning_room.models import load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
-from tuning_room.records import Item, read_jsonl
-from tuning_room.rendering import system_tokens
+from tuning_room.records import Item, Message
+from tuning_room.rendering import render_text, system_tokens, with_system
 from tuning_room.workspace import Workspace
 
 WEIGHTS = "adapter_model.safetensors"
+QUESTION = Message(role="user", content="?")
 
 
 class Runner:
     """Holds what the arms share: the engine, the items and the decoding."""
 
     def __init__(self, config: EvaluateConfig, workspace: Workspace) -> None:
-        check_metrics(config.metrics)
+        check_metrics(config)
         if not (workspace.adapter / WEIGHTS).is_file():
             raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
         self.config, self.workspace = config, workspace
@@ -34,29 +41,54 @@ class Runner:
         self.model_folder = resolve(config.model)
         self.base_digest = digest(self.model_folder)
         self.adapter_digest = digest(workspace.adapter / WEIGHTS)
-        self.items = {suite: _items(path) for suite, path in config.suites.items()}
+        self.items = chosen(config)
+        self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
+        self.context = Context(config.full_prompt.read_text(encoding="utf-8").strip(), config.checks)
+        self.arms = [setup(name, config) for name in config.arms]
         self._engine: LocalEngine | None = None
 
     def samples(self) -> list[Sample]:
         """Return the samples of all arms and suites, arm by arm."""
         tasks = self.workspace.evaluation / "tasks"
-        write_tasks(tasks, self.config.suites, self.config.metrics, self.config.max_tokens)
+        metrics = {suite: self.config.measured(suite) for suite in self.items}
+        write_tasks(tasks, self.items, metrics, self.config.max_tokens, self.context)
         samples: list[Sample] = []
         with ProgressBar("evaluate", self._total()) as bar:
-            for arm in (setup(name, self.config) for name in self.config.arms):
+            for arm in self.arms:
                 for suite in self.items:
                     bar.describe(f"{arm.name}, {suite}")
                     samples += self._of(arm, suite, tasks, bar)
         return samples
 
-    def identities(self) -> dict[str, Identity]:
+    def also(self) -> Measured:
+        """Return what else is measured of the arms in this process; what was measured before is read from disk."""
+        if not self.config.neutral or not any(arm.model == ADAPTER for arm in self.arms):
+            return Measured()
+        path = self.workspace.evaluation / "retention.json"
+        parts = [self.base_digest, self.adapter_digest, digest(self.config.neutral), self.config.all_items]
+        found = kept(path, parts, lambda: divergence(self.local(), self._neutral()))
+        return Measured({arm.name: found for arm in self.arms if arm.model == ADAPTER})
+
+    def _neutral(self) -> list[str]:
+        texts = read_items(self.config.neutral or BUILTIN)
+        return [item.prompt for item in (texts if self.config.all_items else spread(texts, TEXTS, self.config.seed))]
+
+    def identities(self, also: Measured) -> dict[str, Identity]:
         """Return what each arm was."""
         tokenizer = load_tokenizer(self.model_folder)
-        found = {}
-        for arm in (setup(name, self.config) for name in self.config.arms):
-            tokens = system_tokens(tokenizer, arm.system)
-            found[arm.name] = identity(arm, self.base_digest, self.adapter_digest, tokens)
+        found = {arm.name: self._identity(arm, tokenizer) for arm in self.arms}
+        for arm, retention in also.retention.items():
+            check_applied(retention["kl"], self.workspace.adapter)
+            found[arm] = found[arm]._replace(adapter_moves=retention["kl"])
         return found
+
+    def _identity(self, arm: ArmSetup, tokenizer: Any) -> Identity:
+        if arm.endpoint:
+            return Identity("", "", sha256(arm.system), 0, endpoint=f"{arm.endpoint.model} at {arm.endpoint.address}")
+        rendered = render_text(tokenizer, with_system(arm.system, [QUESTION]), ask=True)
+        adapter = self.adapter_digest if arm.model == ADAPTER else ""
+        tokens = system_tokens(tokenizer, arm.system)
+        return Identity(self.base_digest, adapter, sha256(arm.system), tokens, sha256(rendered))
 
     def _of(self, arm: ArmSetup, suite: str, tasks: Path, bar: ProgressBar) -> list[Sample]:
         path = self.workspace.evaluation / "samples" / f"{arm.name}.{suite}.jsonl"
@@ -64,21 +96,33 @@ class Runner:
         if done := stored(path, key):
             bar.advance(len(done))
             return done
-        model = EngineModel(self._open(), arm.model, self.sampling, bar.advance)
-        return collect(path, key, arm, suite, model, tasks, self.config.limit)
+        model = EngineModel(self._open(arm), arm.model, self.sampling, bar.advance)
+        metrics = self.config.measured(suite)
+        asked = Asked(key=key, arm=arm.name, suite=suite, system=arm.system, metrics=metrics)
+        return collect(path, asked, model, tasks, self.context)
 
     def _key(self, arm: ArmSetup, suite: str) -> str:
         parts: dict[str, Any] = {
             "base": self.base_digest,
             "adapter": self.adapter_digest if arm.model == ADAPTER else "",
             "system": arm.system,
-            "items": digest(self.config.suites[suite]),
-            "metrics": self.config.metrics,
-            "limit": self.config.limit,
+            "endpoint": arm.endpoint.model_dump(include={"model", "address"}) if arm.endpoint else None,
+            "items": _items_digest(self.items[suite]),
+            "metrics": self.config.measured(suite),
+            "context": self.context._asdict(),
         }
         return sample_key(parts, self.sampling)
 
-    def _open(self) -> LocalEngine:
+    def _open(self, arm: ArmSetup) -> Engine:
+        if arm.endpoint:
+            server = arm.endpoint
+            return EndpointEngine(
+                server.address, server.model, key_variable=server.key_variable, concurrency=server.concurrency
+            )
+        return self.local()
+
+    def local(self) -> LocalEngine:
+        """Return the engine of the arms in this process; it is loaded when it is first needed."""
         if self._engine is None:
             engine = LocalEngine(
                 self.model_folder, base=BASE, adapter=self.workspace.adapter, adapter_name=ADAPTER,
@@ -88,15 +132,9 @@ class Runner:
         return self._engine
 
     def _total(self) -> int:
-        sizes = [len(items[: self.config.limit]) for items in self.items.values()]
-        return sum(sizes) * len(self.config.arms)
+        replies = sum(1 + len(item.turns) for items in self.items.values() for item in items)
+        return replies * len(self.arms)
 
 
-def _items(path: Path) -> list[Item]:
-    items = list(read_jsonl(path, Item))
-    if not items:
-        raise DataError(f"{path}: no items", hint="write at least one")
-    name, count = Counter(item.id for item in items).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{path}: {count} items have the id '{name}'", hint="give each an id of its own")
-    return items
+def _items_digest(items: list[Item]) -> str:
+    return hashlib.sha256(json.dumps([item.model_dump() for item in items], sort_keys=True).encode()).hexdigest()

@@ -5,23 +5,26 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tuning_room.engines import Sampling
+from tuning_room.engines import Reply, Sampling
 from tuning_room.errors import DataError
-from tuning_room.evaluate.arms import ArmSetup
 from tuning_room.evaluate.harness import EngineModel, run_task
-from tuning_room.records import Record, read_jsonl, write_jsonl
+from tuning_room.evaluate.metrics import Context, measured
+from tuning_room.evaluate.tasks import item_of
+from tuning_room.records import Item, Record, read_jsonl, write_jsonl
 
 
 class Sample(Record):
-    """A reply with its metrics; tokens as the model counts them."""
+    """A reply with its metrics; tokens as the model counts them. Turns of a dialogue are numbered from 1."""
 
     key: str
     arm: str
     suite: str
     item: str
+    turn: int = 1
     topic: str = ""
     family: str = ""
     type: str = ""
+    wanted: str = ""
     in_syllabus: bool = True
     prompt: str
     gold: str
@@ -29,7 +32,17 @@ class Sample(Record):
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
-    metrics: dict[str, bool]
+    metrics: dict[str, float]
+
+
+class Asked(Record):
+    """An arm on a suite: what its samples are told apart by."""
+
+    key: str
+    arm: str
+    suite: str
+    system: str
+    metrics: list[str]
 
 
 def sample_key(parts: dict[str, Any], sampling: Sampling) -> str:
@@ -48,31 +61,40 @@ def stored(path: Path, key: str) -> list[Sample]:
     return samples if samples and all(sample.key == key for sample in samples) else []
 
 
-def collect(
-    path: Path, key: str, arm: ArmSetup, suite: str, model: EngineModel, tasks: Path, limit: int | None
-) -> list[Sample]:
+def collect(path: Path, asked: Asked, model: EngineModel, tasks: Path, context: Context) -> list[Sample]:
     """Have the harness run a suite on an arm, and write the samples."""
-    rows = [_sample(row, key, arm, suite, model) for row in run_task(model, tasks, suite, arm.system, limit)]
-    write_jsonl(path, rows)
-    return rows
+    rows = run_task(model, tasks, asked.suite, asked.system)
+    samples = [sample for row in rows for sample in _samples(row, asked, model, context)]
+    write_jsonl(path, samples)
+    return samples
 
 
-def _sample(row: dict[str, Any], key: str, arm: ArmSetup, suite: str, model: EngineModel) -> Sample:
-    doc = row["doc"]
-    reply = model.replies[doc["id"]]
-    kept = {name: doc.get(name) or "" for name in ("topic", "family", "type")}
+def _samples(row: dict[str, Any], asked: Asked, model: EngineModel, context: Context) -> list[Sample]:
+    item = item_of(row["doc"])
+    replies = model.replies.get(item.id)
+    if replies is None:
+        right = {name: float(row[name]) for name in asked.metrics}
+        return [_sample(item, asked, Reply("", "weighed", 0, 0), 1, item.prompt, right)]
+    said = [reply.text for reply in replies]
+    return [
+        _sample(item, asked, reply, turn, prompt, measured(asked.metrics, item, said[:turn], context))
+        for turn, (reply, prompt) in enumerate(zip(replies, [item.prompt, *item.turns], strict=True), start=1)
+    ]
+
+
+def _sample(item: Item, asked: Asked, reply: Reply, turn: int, prompt: str, metrics: dict[str, float]) -> Sample:
+    kept = item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "gold"})
     return Sample(
-        key=key,
-        arm=arm.name,
-        suite=suite,
-        item=doc["id"],
-        in_syllabus=doc.get("in_syllabus") is not False,
-        prompt=doc["prompt"],
-        gold=doc["gold"],
+        key=asked.key,
+        arm=asked.arm,
+        suite=asked.suite,
+        item=item.id,
+        turn=turn,
+        prompt=prompt,
         reply=reply.text,
         finish_reason=reply.finish_reason,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
-        metrics={name: bool(row[name]) for name in row["metrics"]},
+        metrics=metrics,
         **kept,
     )

@@ -135,6 +135,15 @@ def bootstrap_difference(
     return Interval(found, max(-1.0, low), min(1.0, high))
 
 
+def bootstrap_mean(sums: Sequence[float], counts: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean of values that come in groups (each group's sum and number), with its bootstrap interval."""
+    import numpy as np
+
+    mean = sum(sums) / sum(counts)
+    found = _percentiles(np.asarray(sums, dtype=float), np.asarray(counts, dtype=float), RESAMPLES, SEED)
+    return mean, *(found or (mean, mean))
+
+
 def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable]) -> Paired:
     """Compare two arms dialogue by dialogue: an exact sign test of the dialogues' means, and the bootstrap interval.
 

@@ -1,0 +1,53 @@
+"""The suites' items: read, checked, and as many of them as the recipe takes."""
+
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from tuning_room.errors import DataError
+from tuning_room.evaluate.config import EvaluateConfig, Suite
+from tuning_room.records import Item, read_jsonl
+
+
+def chosen(config: EvaluateConfig) -> dict[str, list[Item]]:
+    """Return the items of each suite that the evaluation takes, in the file's order; DataError names what is wrong."""
+    return {name: _limited(read_items(suite.items), suite, config) for name, suite in config.suites.items()}
+
+
+def read_items(path: Path) -> list[Item]:
+    """Return all items of a file; DataError if there are none, or two of one id."""
+    items = list(read_jsonl(path, Item))
+    if not items:
+        raise DataError(f"{path}: no items", hint="write at least one")
+    name, count = Counter(item.id for item in items).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{path}: {count} items have the id '{name}'", hint="give each an id of its own")
+    for item in items:
+        if item.choices and item.gold not in item.choices:
+            raise DataError(f"{path}: {item.id}: gold is none of the choices", hint="copy the right one word for word")
+    return items
+
+
+def _limited(items: list[Item], suite: Suite, config: EvaluateConfig) -> list[Item]:
+    if suite.size and not config.all_items:
+        items = spread(items, suite.size, config.seed)
+    return items[: config.limit]
+
+
+def spread(items: list[Item], size: int, seed: int) -> list[Item]:
+    """Return `size` items, dealt in turn from the kinds of them (family, type, topic, difficulty), in the old order.
+
+    Which of one kind are taken is drawn; the same items and seed give the same choice.
+    """
+    if len(items) <= size:
+        return items
+    places = list(range(len(items)))
+    random.Random(seed).shuffle(places)
+    dealt: dict[str, int] = defaultdict(int)
+    turns = []
+    for place in places:
+        item = items[place]
+        kind = item.family or item.type or item.topic or item.wanted
+        turns.append((dealt[kind], place))
+        dealt[kind] += 1
+    return [items[place] for place in sorted(place for _, place in sorted(turns)[:size])]

@@ -1,0 +1,143 @@
+"""The suites as tasks of lm-evaluation-harness: written as files that its own command line can run as well."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+
+from tuning_room.checks import METRICS
+from tuning_room.errors import StageError
+from tuning_room.evaluate.metrics import Context, measured, weighed
+from tuning_room.files import atomic_writer
+from tuning_room.records import Item, read_json, read_jsonl, write_json, write_jsonl
+
+TURN_BY_TURN = "takes_turns"  # what a model's class says if it answers dialogues in which its own replies stand
+SUITE_FILE = '''"""The class of these tasks, for lm-evaluation-harness."""
+
+from tuning_room.evaluate.tasks import SuiteTask, load_items
+
+__all__ = ["SuiteTask", "load_items"]
+'''
+LOWER_IS_BETTER = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap"}
+
+
+def task_name(suite: str) -> str:
+    """Return the name under which the harness knows a suite."""
+    return f"tuning_room_{suite}"
+
+
+def write_tasks(
+    folder: Path, suites: Mapping[str, list[Item]], metrics: Mapping[str, list[str]], max_tokens: int, context: Context
+) -> None:
+    """Write items, context and a task file for each suite, for `lm_eval run --include_path FOLDER`."""
+    write_json(folder / "context.json", context._asdict())
+    for suite, items in suites.items():
+        write_jsonl(folder / f"{suite}.jsonl", items)
+        with atomic_writer(folder / f"{suite}.yaml") as out:
+            out.write(_task_yaml(folder, suite, metrics[suite], max_tokens))
+    with atomic_writer(folder / "suite.py") as out:
+        out.write(SUITE_FILE)
+
+
+def _task_yaml(folder: Path, suite: str, metrics: list[str], max_tokens: int) -> str:
+    lines = [
+        f"  - {{metric: {name}, aggregation: mean, higher_is_better: {str(name not in LOWER_IS_BETTER).lower()}}}"
+        for name in metrics
+    ]
+    items, context = (json.dumps(str((folder / name).resolve())) for name in (f"{suite}.jsonl", "context.json"))
+    return "\n".join(
+        [
+            f"task: {task_name(suite)}",
+            "class: !function suite.SuiteTask",
+            "custom_dataset: !function suite.load_items",
+            f"dataset_kwargs: {{items: {items}}}",
+            "test_split: test",
+            "output_type: generate_until",
+            "doc_to_text: prompt",
+            "doc_to_target: gold",
+            f"generation_kwargs: {{until: [], max_gen_toks: {max_tokens}, do_sample: false}}",
+            "metric_list:",
+            *lines,
+            f"metadata: {{version: 2.0, context: {context}}}",
+            "",
+        ]
+    )
+
+
+def load_items(items: str, **_metadata: Any) -> dict[str, Any]:
+    """Return a file of items as the harness's split `test`; DataError names the line that is not one."""
+    from datasets import Dataset
+
+    # As text: the library's own reader would make dates of answers that look like some, and one form of all fields.
+    rows = [item.model_dump_json() for item in read_jsonl(Path(items), Item)]
+    return {"test": Dataset.from_dict({"id": [str(n) for n in range(len(rows))], "item": rows})}
+
+
+def item_of(doc: Mapping[str, Any]) -> Item:
+    """Return the item that a document of these tasks holds."""
+    return Item.model_validate_json(doc["item"])
+
+
+class SuiteTask(ConfigurableTask):
+    """A suite: one reply to an item, a reply to each turn of a dialogue, or the likelihood of each choice."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config={key: value for key, value in config.items() if key != "class"})
+        self.context = Context(**read_json(Path(config["metadata"]["context"])))
+        self.measures = [entry["metric"] for entry in config["metric_list"]]
+        if unknown := [name for name in self.measures if name not in METRICS]:
+            raise StageError(f"no such metric: {', '.join(unknown)}", hint=f"use {', '.join(METRICS)}")
+
+    def doc_to_text(self, doc: dict[str, Any], *_: Any) -> str:
+        """Return what the user writes."""
+        return item_of(doc).prompt
+
+    def doc_to_target(self, doc: dict[str, Any], *_: Any) -> str:
+        """Return the gold answer."""
+        return item_of(doc).gold
+
+    def fewshot_context(
+        self,
+        doc: dict[str, Any],
+        num_fewshot: int,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        fewshot_as_multiturn: bool = False,
+        chat_template: Callable[..., str] | None = None,
+        gen_prefix: str | None = None,
+    ) -> str:
+        """Return the system turn, the turns before the prompt and the prompt, as the model's template writes them."""
+        item = item_of(doc)
+        if item.turns and not hasattr(getattr(chat_template, "__self__", None), TURN_BY_TURN):
+            raise StageError(
+                f"{item.id}: this model cannot answer turn by turn",
+                hint="run it with 'tuning-room evaluate', or with the model tuning_room (docs/evaluation.md)",
+            )
+        system = [{"role": "system", "content": system_instruction}] if system_instruction else []
+        turns = [*system, *(turn.as_dict() for turn in item.before), {"role": "user", "content": item.prompt}]
+        if apply_chat_template and chat_template:
+            return chat_template(turns, add_generation_prompt=True)
+        return "\n\n".join(turn["content"] for turn in turns)
+
+    def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> Any:
+        """Return one request for a reply, or one for the likelihood of each choice."""
+        item, metadata = item_of(doc), {"metadata": kwargs["metadata"]}
+        if not item.choices:
+            settings = dict(self.config.generation_kwargs or {})
+            return Instance(request_type="generate_until", doc=doc, arguments=(ctx, settings), idx=0, **metadata)
+        return [
+            Instance(request_type="loglikelihood", doc=doc, arguments=(ctx, choice), idx=index, **metadata)
+            for index, choice in enumerate(item.choices)
+        ]
+
+    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, float]:
+        """Return the metrics of an item; of a dialogue, their mean over its turns."""
+        item = item_of(doc)
+        if item.choices:
+            return weighed(self.measures, item, [value for value, _ in results])
+        replies = json.loads(results[0]) if item.turns else [results[0]]
+        turns = [measured(self.measures, item, replies[: n + 1], self.context) for n in range(len(replies))]
+        return {name: sum(turn[name] for turn in turns) / len(turns) for name in turns[0]}
