@@ -91,7 +91,11 @@ class Dialogue(Record):
 
 
 class Item(Record):
-    """A held-out evaluation item: what the user writes, and the gold answer that must not be told."""
+    """A held-out evaluation item: what the user writes, and what a good reply to it does or must not do.
+
+    `gold` is the answer, which a tutor must not tell; `check` is an expression that gives it. docs/evaluation.md
+    says which suite uses which of the other fields.
+    """
 
     id: str
     suite: str = ""
@@ -101,8 +105,15 @@ class Item(Record):
     difficulty: str = ""
     family: str = ""
     prompt: str = Field(min_length=1)
-    gold: str = Field(min_length=1)
+    gold: str = ""
     check: str = ""
+    before: list[Message] = []
+    turns: list[str] = []
+    expects: list[str] = []
+    wanted: str = ""
+    choices: list[str] = []
+    checks: dict[str, dict[str, Any]] = {}
+    fields: dict[str, Any] = {}
 
 
 def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:
