@@ -1,4 +1,4 @@
-"""Draw the arithmetic of the built-in suite `capability`: python scripts/draw_arithmetic.py [--seed 4]
+"""Draw the arithmetic of the built-in suite `capability`: python scripts/draw_arithmetic.py [--seed 7]
 
 The other rows of the suite, written by hand, stay as they are; the drawn ones come first. Most are so easy that a
 small base model is right now and then: a suite at the floor could not show that something was lost.
@@ -38,7 +38,7 @@ KINDS = (
     Kind("share", "medium", "{total} nuts are shared by {b} children. How many does each get?", "Rational({total}, {b})",
          range(3, 13), range(3, 9), 4),
     Kind("story", "easy", "Kim has {a} pens and buys {b} more. How many pens does Kim have now?", "{a} + {b}",
-         range(3, 13), range(2, 9), 4),
+         range(11, 20), range(3, 9), 4),
     Kind("product", "hard", "Multiply {a} by {b}.", "{a}*{b}", range(12, 40), range(3, 9), 4),
 )  # fmt: skip
 
@@ -54,7 +54,7 @@ SOLVE: dict[str, Callable[[int, int], int]] = {
 def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description="Draw the arithmetic of the suite `capability`.")
-    parser.add_argument("--seed", type=int, default=4, help="another seed draws other numbers")
+    parser.add_argument("--seed", type=int, default=7, help="another seed draws other numbers")
     parser.add_argument("--out", type=Path, default=CAPABILITY, help="the file to write")
     arguments = parser.parse_args()
     rows = [json.loads(line) for line in CAPABILITY.read_text(encoding="utf-8").splitlines()]
