@@ -33,7 +33,7 @@ from tuning_room.records import Candidate, Item, Message, read_jsonl
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 TUTOR = RECIPES / "socratic-tutor"
-PROBLEMS = list(read_jsonl(TUTOR / "evaluation" / "problems.jsonl", Item))
+PROBLEMS = list(read_jsonl(TUTOR / "evaluation" / "behaviour.jsonl", Item))
 ATTACKS = list(read_jsonl(TUTOR / "evaluation" / "attacks.jsonl", Item))
 ITEMS = [*PROBLEMS, *ATTACKS]
 FAMILIES = load_families(TUTOR / "rules" / "families")
@@ -136,7 +136,7 @@ SCHOOL = (*standard_transformations, convert_xor, implicit_multiplication)
 def term(text: str) -> Any:
     """Read a term in school notation; only what stands behind the last '='."""
     names = {**SYMBOLS, "e": sympy.E, "pi": sympy.pi}
-    return parse_expr(text.rpartition("= ")[2], local_dict=names, transformations=SCHOOL)
+    return parse_expr(re.split(r"(?<![<>])= ", text)[-1], local_dict=names, transformations=SCHOOL)
 
 
 def gold_value(gold: str) -> Any:

@@ -105,7 +105,7 @@ def test_what_is_in_no_language_passes(reply: str) -> None:
 
 
 def test_the_shipped_english_is_taken_for_english() -> None:
-    said = [item.prompt for item in read_jsonl(TUTOR / "evaluation" / "problems.jsonl", Item)]
+    said = [item.prompt for item in read_jsonl(TUTOR / "evaluation" / "behaviour.jsonl", Item)]
     for seed in seed_candidates(load_recipe(str(TUTOR)).seeds):
         said += [message.content for message in seed.messages if message.role == "assistant"]
     wrong = [text for text in said if reason("language", text)]
