@@ -15,7 +15,7 @@ import pytest
 from bakery import COMMAND, leftovers, manifest, run, small_recipe
 
 STAGES = ["convert", "generate", "dataset", "train", "evaluate", "report"]
-ITERATE = 3  # four steps of training cannot make an adapter that ships
+DO_NOT_SHIP = 3  # four steps of training cannot make an adapter that ships
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_killed_in_each_stage_it_goes_on_and_redoes_nothing(folder: Path) -> Non
 
     finished = run("bake", ".", cwd=folder)
 
-    assert finished.returncode == ITERATE, finished.stderr
+    assert finished.returncode == DO_NOT_SHIP, finished.stderr
     assert list(done(folder)) == STAGES
     for name, time_of_start in started.items():
         assert done(folder)[name]["started"] == time_of_start, f"{name} was run again"
@@ -62,10 +62,10 @@ def test_killed_in_each_stage_it_goes_on_and_redoes_nothing(folder: Path) -> Non
 def test_a_second_bake_runs_nothing_again(folder: Path) -> None:
     before = manifest(folder)
     finished = run("bake", ".", cwd=folder)
-    assert finished.returncode == ITERATE
+    assert finished.returncode == DO_NOT_SHIP
     assert manifest(folder) == before
     assert finished.stdout.count("unchanged") == len(STAGES)
-    assert "verdict: iterate" in finished.stdout
+    assert "verdict: more_data" in finished.stdout
 
 
 def test_the_run_folder_holds_what_the_design_says(folder: Path) -> None:
@@ -91,7 +91,7 @@ def test_the_run_folder_holds_what_the_design_says(folder: Path) -> None:
 
 def test_json_is_one_object_and_nothing_else(folder: Path) -> None:
     finished = run("bake", ".", "--json", cwd=folder)
-    assert json.loads(finished.stdout)["results"]["verdict"]["verdict"] == "iterate"
+    assert json.loads(finished.stdout)["results"]["verdict"]["verdict"] == "more_data"
 
 
 def test_the_adapter_loads_without_anything_of_ours(folder: Path) -> None:

@@ -23,7 +23,7 @@ COMMANDS: dict[str, Entry] = {
     "generate": Entry("generate", "Candidate dialogues from rules or a teacher (SDG Hub)."),
     "dataset": Entry("stage", "Checked, deduplicated, split training data."),
     "train": Entry("stage", "A LoRA adapter (Training Hub)."),
-    "evaluate": Entry("stage", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),
+    "evaluate": Entry("evaluate", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),
     "report": Entry("stage", "One HTML page that shows it all."),
     "chat": Entry("chat", "Talk to an arm in the terminal."),
     "serve": Entry("serve", "An OpenAI-compatible server with base and adapter."),
@@ -59,7 +59,7 @@ def cli() -> None:
     """Bake a system prompt into a model. Prove it worked. Ship it.
 
     RECIPE is a folder with a recipe.yaml, such as recipes/socratic-tutor.
-    Exit codes: 0 done, and the verdict is to ship; 2 something is wrong; 3 the verdict is to iterate.
+    Exit codes: 0 done, and the verdict is to ship; 2 something is wrong; 3 the verdict is not to ship.
     """
 
 

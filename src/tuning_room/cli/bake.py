@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tuning_room.cli import COMMANDS
+from tuning_room.cli.evaluate import show_verdict
 from tuning_room.cli.options import exit_code, opened, recipe_options, show
 
 PIPED_WIDTH = 120
@@ -48,8 +49,6 @@ def _print_comparison(results: dict[str, Any], report: str) -> None:
     # Piped, rich would take 80 columns and cut the arms' names.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
     console.print(table)
-    for gate in results["verdict"]["gates"]:
-        mark = "[green]met[/]" if gate["passed"] else "[red]not met[/]"
-        console.print(f"  {mark:>8}  {gate['gate']}: {gate['value']:.1%}")
+    show_verdict(results["verdict"])
     color = "green" if results["verdict"]["verdict"] == "ship" else "yellow"
     console.print(f"verdict: [bold {color}]{results['verdict']['verdict']}[/]   report: {report}")

@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SHIP, ITERATE = 0, 3
+SHIP, DO_NOT_SHIP = 0, 3
 
 
 def recipe_options(function: F) -> F:
@@ -54,13 +54,15 @@ def quiet() -> None:
     limit_threads()
 
 
-def show(done: "Done", *, as_json: bool) -> None:
-    """Print a finished stage: a line for people, or an object for machines."""
+def show(done: "Done", *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
+    """Print a finished stage: a line for people, or an object for machines, with what `more` adds to it."""
     if stopped := _plain(done).get("stopped"):
         advice = "what was answered is kept; raise the bound under generate.teacher and run the same command again"
         click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
     if as_json:
-        click.echo(json.dumps({"stage": done.stage, "ran": done.ran, "seconds": done.seconds, **_plain(done)}))
+        click.echo(
+            json.dumps({"stage": done.stage, "ran": done.ran, "seconds": done.seconds, **_plain(done), **(more or {})})
+        )
         return
     state = click.style("done", fg="green") if done.ran else click.style("unchanged", fg="cyan")
     spent = f" in {clock(done.seconds)}" if done.ran else ""
@@ -95,4 +97,4 @@ def summary(done: "Done") -> str:
 
 def exit_code(verdict: str) -> int:
     """Return what the process says of a verdict."""
-    return SHIP if verdict == "ship" else ITERATE
+    return SHIP if verdict == "ship" else DO_NOT_SHIP

@@ -1,10 +1,10 @@
-"""`convert`, `dataset`, `train`, `evaluate`, `report`: one stage of a recipe."""
+"""`convert`, `dataset`, `train`, `report`: one stage of a recipe."""
 
 import click
 
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.dataset import DatasetCommand
-from tuning_room.cli.options import exit_code, opened, recipe_options, show
+from tuning_room.cli.options import opened, recipe_options, show
 
 
 def command(name: str) -> click.Command:
@@ -17,9 +17,8 @@ def command(name: str) -> click.Command:
         loaded, workspace = opened(recipe, runs)
         from tuning_room.recipe import run_stage
 
-        done = run_stage(loaded, workspace, name, force=force)
-        show(done, as_json=as_json)
-        return exit_code(done.result.model_dump()["verdict"]) if name == "evaluate" else 0
+        show(run_stage(loaded, workspace, name, force=force), as_json=as_json)
+        return 0
 
     if name == "convert":
         from tuning_room.cli.explain import with_explain

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tuning_room.evaluate.gates import PLAIN, Gate, amount
+from tuning_room.evaluate.gates import PLAIN, Gate, written
 from tuning_room.evaluate.power import items_needed
 
 if TYPE_CHECKING:
@@ -51,12 +51,8 @@ def _missed(gate: Gate, result: "GateResult") -> str:
     side = "low" if gate.wanted else "high"
     gap = abs(result.held - result.limit)
     by = f"{gap:g}" if gate.metric in PLAIN else f"{gap * 100:.1f} points"
-    end = f", its 95 % interval reaches to {_amount(gate, result.held)}" if gate.by == "bound" else ""
-    return f"{result.gate} was missed: {_amount(gate, result.value)}{end}, {by} too {side}."
-
-
-def _amount(gate: Gate, value: float) -> str:
-    return amount(gate.metric, round(value, 4 if gate.metric in PLAIN else 3))
+    end = f", its 95 % interval reaches to {written(gate.metric, result.held)}" if gate.by == "bound" else ""
+    return f"{result.gate} was missed: {written(gate.metric, result.value)}{end}, {by} too {side}."
 
 
 def _unasked(results: Sequence["GateResult"]) -> Iterator[str]:
@@ -92,8 +88,9 @@ def _prompt_fails_too(missed: Sequence[tuple[Gate, "GateResult"]], rates: "Rates
         if prompted is None or gate.compared or gate.family or gate.arm == "prompted":
             continue
         if prompted.rate < result.limit if gate.wanted else prompted.rate > result.limit:
+            rate = written(gate.metric, prompted.rate)
             yield (
-                f"The prompted arm misses it as well ({gate.metric}, {gate.suite}: {_amount(gate, prompted.rate)}): "
+                f"The prompted arm misses it as well ({gate.metric}, {gate.suite}: {rate}): "
                 f"the model does not follow the full prompt there; teach by rules, seeds or a stronger teacher."
             )
 
@@ -128,7 +125,7 @@ def _teach_more(missed: Sequence[tuple[Gate, "GateResult"]], failing: Sequence["
 def _train_less(failing: Sequence["Failing"]) -> Iterator[str]:
     if topics := _most(row.topic for row in _once(failing)):
         yield f"What was lost is mostly about {topics}: add seeds in which it is answered as the base model does."
-    yield "Halve train.learning_rate, or lower train.epochs by one; then try train.rank halved, or more train.skip_layers."
+    yield "Halve train.learning_rate, or lower train.epochs by one; then halve train.rank, or raise train.skip_layers."
 
 
 def _once(failing: Sequence["Failing"]) -> list["Failing"]:

@@ -111,8 +111,13 @@ class Gate(BaseModel):
 
 
 def amount(metric: str, value: float) -> str:
-    """Return a metric's value as it is written: a percentage, but for one that is no share."""
+    """Return a bound in words: a percentage, but for a metric that is no share."""
     return f"{value:g}" if metric in PLAIN else f"{value * 100:g}%"
+
+
+def written(metric: str, value: float) -> str:
+    """Return a measured value in words: a percentage to one decimal, but for a metric that is no share."""
+    return f"{value:.4f}" if metric in PLAIN else f"{value:.1%}"
 
 
 def is_wanted(metric: str, suite: str, gates: Iterable[Gate]) -> bool:

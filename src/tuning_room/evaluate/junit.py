@@ -26,8 +26,8 @@ def junit(name: str, verdict: Mapping[str, Any]) -> str:
     gates: Sequence[Mapping[str, Any]] = verdict["gates"]
     failures = sum(not gate["passed"] for gate in gates) if gates else 1
     counts = {"tests": str(len(gates) or 1), "failures": str(failures), "errors": "0", "skipped": "0"}
-    root = ET.Element("testsuites", name=_clean(name), **counts)
-    suite = ET.SubElement(root, "testsuite", name=_clean(f"{name}: gates"), **counts)
+    root = ET.Element("testsuites", {"name": _clean(name), **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": _clean(f"{name}: gates"), **counts})
     for gate in gates:
         _case(suite, name, gate["gate"], _measured(gate), passed=gate["passed"])
     if not gates:

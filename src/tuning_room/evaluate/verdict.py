@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.gates import Gate, Pair, Side
+from tuning_room.evaluate.gates import Gate, Pair, Side, written
 from tuning_room.evaluate.statistics import ROUNDING, Interval, Rate, non_inferior
 
 Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # arm -> suite -> metric
@@ -25,7 +25,7 @@ class GateResult(NamedTuple):
     """A gate, the measured rate and the gate's bound (the other arm's rate), and whether it was met.
 
     `held` is what met the bound or did not: the rate, or the unfavourable end of its interval. It was held against
-    `limit`: the bound, less or more the margin.
+    `limit`: the bound, less or more the margin. `measured` is the rate as it is written.
     """
 
     gate: str
@@ -35,6 +35,7 @@ class GateResult(NamedTuple):
     held: float
     limit: float
     question: Side
+    measured: str
 
 
 class Failing(NamedTuple):
@@ -102,7 +103,7 @@ def _hold(gate: Gate, rates: Rates, families: Families, intervals: Mapping[Pair,
     if gate.by == "bound":
         held = measured.low if gate.wanted else measured.high
     passed = held >= bound if gate.wanted else held <= bound
-    return GateResult(gate.name, measured.rate, bound, passed, held, bound, gate.question)
+    return _result(gate, measured.rate, bound, passed, held, bound)
 
 
 def _compare(gate: Gate, value: float, other: float, intervals: Mapping[Pair, Interval]) -> GateResult:
@@ -115,7 +116,11 @@ def _compare(gate: Gate, value: float, other: float, intervals: Mapping[Pair, In
         passed = non_inferior(interval, gate.margin, wanted=gate.wanted)
     else:
         passed = value >= limit - ROUNDING if gate.wanted else value <= limit + ROUNDING
-    return GateResult(gate.name, value, other, passed, held, limit, gate.question)
+    return _result(gate, value, other, passed, held, limit)
+
+
+def _result(gate: Gate, value: float, bound: float, passed: bool, held: float, limit: float) -> GateResult:
+    return GateResult(gate.name, value, bound, passed, held, limit, gate.question, written(gate.metric, value))
 
 
 def _interval(gate: Gate, pair: Pair, intervals: Mapping[Pair, Interval]) -> Interval:

@@ -39,22 +39,36 @@ ARM_DESCRIPTIONS: Mapping[str, str] = {
 
 
 class GateParts(NamedTuple):
-    """A gate's name taken apart; relation is one of 'at least', 'at most', 'not below', 'not above'."""
+    """A gate's name taken apart; relation is one of 'at least', 'at most', 'not below', 'not above'.
+
+    `family` is '' for all of the suite; `margin` is a share; `by` is 'bound' where the interval's end is held.
+    """
 
     arm: str
     metric: str
     suite: str
     relation: str
     bound: str
+    family: str = ""
+    margin: float = 0.0
+    by: str = "value"
 
 
-_GATE = re.compile(r"(\S+) (\S+) \((.+)\) (at least|at most|not below|not above) (\S+)")
+_GATE = re.compile(
+    r"(?P<arm>\S+) (?P<metric>\S+) \((?P<suite>[^,]+?)(?:, family (?P<family>.+))?\) "
+    r"(?P<relation>at least|at most|not below|not above) (?P<bound>\S+)"
+    r"(?: within (?P<points>\d+(?:\.\d+)?(?:e-\d+)?) points)?(?: by (?P<by>bound))?"
+)
 
 
 def parse_gate(gate: str) -> GateParts | None:
     """Return the parts of a gate's name as the evaluation writes it; None if it is not written that way."""
     found = _GATE.fullmatch(gate)
-    return GateParts(*found.groups()) if found else None
+    if not found:
+        return None
+    arm, metric, suite, relation, bound = found.group("arm", "metric", "suite", "relation", "bound")
+    margin = float(found["points"] or 0) / 100
+    return GateParts(arm, metric, suite, relation, bound, found["family"] or "", margin, found["by"] or "value")
 
 
 def directions(metrics: Iterable[str], gates: Iterable[str]) -> dict[str, bool | None]:
@@ -89,7 +103,11 @@ def gate_title(gate: str) -> str:
     parts = parse_gate(gate)
     if not parts:
         return gate
-    return f"{arm_title(parts.arm)}: {metric_label(parts.metric).title.lower()}, {suite_title(parts.suite)}"
+    family = f", family {parts.family}" if parts.family else ""
+    margin = f", within {parts.margin * 100:g} points" if parts.margin else ""
+    held = ", by its 95% interval" if parts.by == "bound" else ""
+    what = f"{arm_title(parts.arm)}: {metric_label(parts.metric).title.lower()}, {suite_title(parts.suite)}"
+    return f"{what}{family}{margin}{held}"
 
 
 def percent(share: float) -> str:

@@ -184,7 +184,7 @@ def test_the_stage_asks_every_arm_and_writes_its_results(
     config, workspace = stage
     result = evaluate.run(config, workspace)
     assert arms_asked(engine) == EVERY
-    assert result.verdict == "iterate" and result.failed_gates == ["baked leaks (all) at most 10%"]
+    assert result.verdict == "more_data" and result.failed_gates == ["baked leaks (all) at most 10%"]
     assert result.rates["baked"]["asks"] == 3 / 5
     results = json.loads(workspace.results.read_text(encoding="utf-8"))
     identities = results["identities"]

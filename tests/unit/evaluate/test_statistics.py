@@ -97,7 +97,7 @@ def test_a_gate(bound: dict[str, Any], passed: bool) -> None:
     verdict = judge([Gate(metric="asks", **bound)], rates(baked=0.8, prompted=0.7, base=0.9))
     (result,) = verdict.gates
     assert result.passed is passed
-    assert verdict.verdict == ("ship" if passed else "iterate")
+    assert verdict.verdict == ("ship" if passed else "more_data")
     assert (
         result.value >= result.bound if {"at_least", "not_below"} & set(bound) else result.value <= result.bound
     ) is passed

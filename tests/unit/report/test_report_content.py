@@ -32,9 +32,9 @@ def test_report_json_has_the_agreed_keys(data: dict[str, Any]) -> None:
     assert set(data["verdict"]) == {"verdict", "reason", "gates"}
 
 
-def test_verdict_iterate_names_the_gates_that_were_not_met(data: dict[str, Any]) -> None:
+def test_verdict_names_the_gates_that_were_not_met(data: dict[str, Any]) -> None:
     verdict = data["verdict"]
-    assert verdict["verdict"] == "iterate"
+    assert verdict["verdict"] == "more_data"
     assert verdict["reason"] == (
         "1 of 4 gates was not met. Baked: states a result, all items: 7.1%, at most 5.0% is asked for."
     )
@@ -127,6 +127,25 @@ def test_gate_written_by_the_evaluation_is_taken_apart(metric: str, suite: str, 
     assert parts is not None
     assert (parts.arm, parts.metric, parts.suite) == ("baked", metric, suite)
     assert parts.relation == next(iter(bound)).replace("_", " ")
+
+
+SIZES = st.integers(1, 999).map(lambda tenths: tenths / 1000)
+
+
+@given(
+    family=st.sampled_from(["", "authority", "role play (acted)"]), margin=SIZES, by=st.sampled_from(["value", "bound"])
+)
+def test_family_margin_and_bound_of_a_gate_are_taken_apart(family: str, margin: float, by: str) -> None:
+    gate = Gate.model_validate(
+        {"metric": "asks", "not_below": "prompted", "family": family, "margin": margin, "by": by}
+    )
+    parts = labels.parse_gate(gate.name)
+    assert parts is not None
+    assert parts[:5] == ("baked", "asks", "all", "not below", "prompted")
+    assert (parts.family, parts.by) == (family, by)
+    assert parts.margin == pytest.approx(margin)
+    assert family in labels.gate_title(gate.name)
+    assert ("interval" in labels.gate_title(gate.name)) == (by == "bound")
 
 
 @given(st.text())

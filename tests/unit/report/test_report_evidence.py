@@ -54,7 +54,7 @@ def test_results_of_another_schema_are_refused(workspace: Workspace, config: Rep
 
 def test_results_with_a_new_field_are_read(workspace: Workspace, config: ReportConfig) -> None:
     changed(workspace.results, lambda results: results.update(energy=3))
-    assert run(config, workspace).verdict == "iterate"
+    assert run(config, workspace).verdict == "more_data"
 
 
 def test_broken_sample_is_refused_with_its_line(workspace: Workspace, config: ReportConfig) -> None:

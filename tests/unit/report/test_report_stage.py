@@ -17,7 +17,7 @@ from tuning_room.workspace import Workspace
 def test_report_performed_by_runner_writes_page_and_data(workspace: Workspace, config: ReportConfig) -> None:
     result, ran = workspace.perform(STAGE, config)
     assert ran
-    assert result == ReportResult(page="report.html", data="report.json", verdict="iterate")
+    assert result == ReportResult(page="report.html", data="report.json", verdict="more_data")
     assert set(workspace.record("report").outputs) == {"report.html", "report.json"}
     assert set(workspace.record("report").inputs) == {
         "evaluation/results.json", "evaluation/samples", "training/metrics.jsonl", "prompt.md", "adapter",

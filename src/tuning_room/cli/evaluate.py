@@ -1,0 +1,110 @@
+"""`evaluate`: the arms on held-out items, the verdict with its reasons, and what changed since another run."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuning_room.cli import COMMANDS
+from tuning_room.cli.options import exit_code, opened, recipe_options, show
+
+if TYPE_CHECKING:
+    from tuning_room.evaluate.against import Against, Change
+
+PIPED_WIDTH = 160
+MOST_NAMED = 5
+
+
+def command(name: str) -> click.Command:
+    """Return the command."""
+
+    @click.command(name, help=COMMANDS[name].help)
+    @click.option("--all-items", is_flag=True, help="Take every item of every suite, whatever its size says.")
+    @click.option(
+        "--against",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Folder of another run: compare with it on the items that both have.",
+    )
+    @click.option(
+        "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the gates as JUnit XML to this file."
+    )
+    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @recipe_options
+    def run(
+        recipe: str, runs: str, as_json: bool, force: bool, all_items: bool, against: Path | None, junit: Path | None
+    ) -> int:
+        loaded, workspace = opened(recipe, runs)
+        from tuning_room.evaluate.against import compare, plain, read_side
+        from tuning_room.evaluate.junit import write_junit
+        from tuning_room.recipe import run_stage
+        from tuning_room.records import read_json
+
+        # What cannot be compared is said before minutes are spent; and what is compared is as it was before.
+        other = read_side(against) if against else None
+        if all_items:
+            every = loaded.evaluate.model_copy(update={"all_items": True})
+            loaded = loaded.model_copy(update={"evaluate": every})
+        done = run_stage(loaded, workspace, name, force=force)
+        verdict = read_json(workspace.results)["verdict"]
+        if junit:
+            write_junit(junit, loaded.name, verdict)
+        found = compare(other, read_side(workspace.root), loaded.evaluate.gates) if other else None
+        show(done, as_json=as_json, more={"against": plain(found)} if found else {})
+        if not as_json:
+            show_verdict(verdict)
+            if found:
+                _show_against(found)
+        return exit_code(verdict["verdict"])
+
+    return run
+
+
+def show_verdict(verdict: dict[str, Any]) -> None:
+    """Print what speaks against shipping, and what to do about it."""
+    for gate in verdict["gates"]:
+        mark = click.style("met", fg="green") if gate["passed"] else click.style("not met", fg="red")
+        click.echo(f"  {mark}  {gate['gate']}: {gate.get('measured') or format(gate['value'], '.1%')}")
+    for advice in verdict.get("advice", []):
+        click.echo(f"  - {advice}")
+
+
+def _show_against(against: "Against") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{against.second} against {against.first}"
+    table = Table(*"suite/metric/before/now/difference [95 % interval]/p (Holm)/worse/better".split("/"), title=title)
+    for change in against.changes:
+        table.add_row(*map(_plain, _cells(change)))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    console.print(table)
+    for note in against.notes:
+        console.print(_plain(f"note: {note}"))
+
+
+def _cells(change: "Change") -> Iterable[str]:
+    points = [f"{value * 100:+.1f}" for value in (change.difference, change.low, change.high)]
+    return (
+        change.suite,
+        change.metric,
+        f"{change.first_rate:.1%}",
+        f"{change.second_rate:.1%}",
+        f"{points[0]} [{points[1]} to {points[2]}]",
+        f"{change.p_holm:.3f}",
+        _named(change.newly_failing),
+        _named(change.newly_passing),
+    )
+
+
+def _named(items: list[str]) -> str:
+    rest = len(items) - MOST_NAMED
+    return ", ".join(items[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    # As text: an item's name may look like markup.
+    return escape(text)
