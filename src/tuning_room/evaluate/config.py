@@ -20,6 +20,7 @@ class Suite(BaseModel):
     items: Path = Field(description="JSONL file of items; builtin: the package's own of the suite's name")
     size: int | None = Field(None, ge=1, description="so many items, spread over families and topics; all if left out")
     metrics: list[str] | None = Field(None, min_length=1, description="what is measured; evaluate.metrics if left out")
+    arms: list[Arm] | None = Field(None, min_length=1, description="which arms are asked; evaluate.arms if left out")
 
 
 class Endpoint(BaseModel):

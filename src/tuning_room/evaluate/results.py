@@ -130,9 +130,9 @@ def _plain(rates: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> dict[str, A
 
 
 def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) -> dict[str, Any]:
-    first = next(iter(grouped.values()))
+    taken = {name: len({s.item for s in rows}) for suites in grouped.values() for name, rows in suites.items()}
     return {
-        name: {"metrics": config.measured(name), "items": len({s.item for s in first[name]}), "of": sizes[name]}
+        name: {"metrics": config.measured(name), "items": taken.get(name, 0), "of": sizes[name]}
         for name in config.suites
     }
 
@@ -154,7 +154,7 @@ def _compared(
     first: Mapping[str, Sequence[Sample]], second: Mapping[str, Sequence[Sample]], config: EvaluateConfig
 ) -> Iterator[dict[str, Any]]:
     for suite, rows in second.items():
-        for metric in _metrics(rows):
+        for metric in _metrics(rows) if suite in first else ():
             before, items = _values(first[suite], metric)
             found = paired(before, _values(rows, metric)[0], items)
             wanted = is_wanted(metric, suite, config.gates)
@@ -164,9 +164,9 @@ def _compared(
 
 
 def _detectable(rates: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> dict[str, dict[str, float]]:
-    """Return the smallest difference from the prompted arm (or the first) that the items of each suite can show."""
-    arm = rates.get("prompted") or next(iter(rates.values()))
-    return {s: {m: detectable_difference(r.total, r.rate) for m, r in metrics.items()} for s, metrics in arm.items()}
+    """Return the smallest difference from the prompted arm, else the base, that each suite's items can show."""
+    known = {**rates.get("base", {}), **rates.get("prompted", {})} or next(iter(rates.values()))
+    return {s: {m: detectable_difference(r.total, r.rate) for m, r in metrics.items()} for s, metrics in known.items()}
 
 
 def _gaps(grouped: Grouped) -> dict[str, dict[str, float | None]]:
@@ -174,6 +174,8 @@ def _gaps(grouped: Grouped) -> dict[str, dict[str, float | None]]:
         return {}
     found: dict[str, dict[str, float | None]] = {}
     for suite, rows in grouped["baked"].items():
+        if suite not in grouped["base"] or suite not in grouped["prompted"]:
+            continue
         for metric in _metrics(rows):
             base, items = _values(grouped["base"][suite], metric)
             prompted, baked = (_values(grouped[arm][suite], metric)[0] for arm in ("prompted", "baked"))

@@ -54,10 +54,9 @@ class Runner:
         write_tasks(tasks, self.items, metrics, self.config.max_tokens, self.context)
         samples: list[Sample] = []
         with ProgressBar("evaluate", self._total()) as bar:
-            for arm in self.arms:
-                for suite in self.items:
-                    bar.describe(f"{arm.name}, {suite}")
-                    samples += self._of(arm, suite, tasks, bar)
+            for arm, suite in self._pairs():
+                bar.describe(f"{arm.name}, {suite}")
+                samples += self._of(arm, suite, tasks, bar)
         return samples
 
     def also(self) -> Measured:
@@ -131,9 +130,12 @@ class Runner:
             self._engine = engine
         return self._engine
 
+    def _pairs(self) -> list[tuple[ArmSetup, str]]:
+        wanted = {name: suite.arms or self.config.arms for name, suite in self.config.suites.items()}
+        return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in wanted[suite]]
+
     def _total(self) -> int:
-        replies = sum(1 + len(item.turns) for items in self.items.values() for item in items)
-        return replies * len(self.arms)
+        return sum(1 + len(item.turns) for _, suite in self._pairs() for item in self.items[suite])
 
 
 def _items_digest(items: list[Item]) -> str:
