@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -116,7 +116,7 @@ def _checks(given: Any) -> dict[str, Any]:
     return given if _is_sound(given) else {}
 
 
-def _is_sound(given: Any) -> bool:
+def _is_sound(given: Any) -> TypeGuard[dict[str, dict[str, Any]]]:
     return isinstance(given, dict) and all(isinstance(values, dict) for values in given.values())
 
 

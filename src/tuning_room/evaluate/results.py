@@ -165,7 +165,8 @@ def _compared(
 
 def _detectable(rates: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> dict[str, dict[str, float]]:
     """Return the smallest difference from the prompted arm, else the base, that each suite's items can show."""
-    known = {**rates.get("base", {}), **rates.get("prompted", {})} or next(iter(rates.values()))
+    first = next(iter(rates))
+    known = {**rates.get("base", {}), **rates.get("prompted", {})} or rates[first]
     return {s: {m: detectable_difference(r.total, r.rate) for m, r in metrics.items()} for s, metrics in known.items()}
 
 
