@@ -50,6 +50,7 @@ from docling_core.types.doc import (
 
 from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
 from tuning_room.convert.rule_tables import MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
+from tuning_room.convert.second_reading import ReadablePages
 from tuning_room.convert.typography import Typography, read_typography
 
 LABELS: dict[Kind, DocItemLabel] = {
@@ -152,7 +153,9 @@ class RulePdfPipeline(StandardPdfPipeline):
     def _init_models(self) -> None:
         options = self.pipeline_options
         self.keep_images = self.keep_backend = False
-        self.preprocessing_model = PagePreprocessingModel(options=PagePreprocessingOptions(images_scale=None))
+        self.preprocessing_model = ReadablePages(
+            PagePreprocessingModel(options=PagePreprocessingOptions(images_scale=None))
+        )
         self.ocr_model = _Unchanged()
         self.layout_model = self.rules = RuleLayout(options=RuleLayoutOptions())
         self.layout_postprocessing_model = LayoutPostprocessingModel(
