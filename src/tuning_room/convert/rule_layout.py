@@ -3,13 +3,15 @@
 Coordinates are points from the top left corner of the page. Knows nothing of Docling.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from tuning_room.convert.outline import titled
 from tuning_room.convert.rule_tables import Box
-from tuning_room.convert.typography import HEADING_SCALE, Band, Run, Typography
+from tuning_room.convert.typography import HEADING_SCALE, WORD, Band, Run, Typography, label_key
 
 Kind = Literal["heading", "list_item", "text", "header", "footer"]
 
@@ -23,6 +25,16 @@ SAME_SIZE = 0.06
 # Lines of a paragraph are at most this much further apart than the document's tightest lines.
 LOOSE_STEP = 1.2
 HEADING_STEP = 1.45
+MAX_TITLE = 100
+# The dots of a table of contents.
+LEADERS = re.compile(r"(\. ?){4}")
+# How far a bold line of the body's size stands from its neighbours to be a title, in steps of lines.
+SPACE_ABOVE = 1.6
+SPACE_BELOW = 1.3
+# Columns of a table are nearer than this, over the size of their type; columns of a page are set apart by it or more.
+BESIDE = 2.0
+# A bold line that comes so often is a label: 'Guidance', 'Example'.
+OFTEN = 3
 
 
 class Line(NamedTuple):
@@ -71,9 +83,17 @@ class PageRules:
         """Return the blocks that a page's cells (place and text, tables left out) make, from top to bottom."""
         lines = joined_rows([self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()])
         blocks: list[Block] = []
-        for line in lines:
-            self._place(line, blocks, lines)
+        titles = self._titles(lines)
+        for index, line in enumerate(lines):
+            self._place(line, blocks, lines, is_title=index in titles)
         return [self._settled(block) for block in blocks]
+
+    def _titles(self, lines: Sequence[Line]) -> set[int]:
+        """Return which lines the document's outline names; smaller type than the body's is text that says the same."""
+        marks = [mark for mark in self.typography.outline if mark.page == self.number]
+        least = (1 - SAME_SIZE) * self.typography.body_size
+        texts = [(line.box.top, line.text if line.size >= least else "") for line in lines]
+        return titled(texts, marks)
 
     def _line(self, index: int, box: Box, text: str) -> Line:
         """Return a cell as a line in the font that most of its width is set in."""
@@ -84,8 +104,9 @@ class PageRules:
         bold = sum(len(run.text) for run in runs if run.bold) > 0.6 * sum(len(run.text) for run in runs)
         return Line(box, text.strip(), widest.size, bold, (index,))
 
-    def _place(self, line: Line, blocks: list[Block], lines: Sequence[Line]) -> None:
-        kind = self._running_head(line) or ("heading" if self._is_heading(line) else "text")
+    def _place(self, line: Line, blocks: list[Block], lines: Sequence[Line], *, is_title: bool) -> None:
+        is_heading = is_title or self._is_heading(line) or self._is_bold_heading(line, lines)
+        kind = self._running_head(line) or ("heading" if is_heading else "text")
         if kind in ("header", "footer"):
             blocks.append(Block(kind, [line]))
             return
@@ -106,12 +127,31 @@ class PageRules:
 
     def _is_heading(self, line: Line) -> bool:
         """Larger than the body text; body-sized bold lines are labels, unless numbered like 1.2."""
-        if not any(character.isalnum() for character in line.text) or BULLET.match(line.text):
+        if not WORD.search(line.text) or BULLET.match(line.text) or LEADERS.search(line.text):
             return False
         if line.size >= HEADING_SCALE * self.typography.body_size:
-            return line.bold or not self.typography.bold_headings
+            is_plain = line.size in self.typography.plain_headings
+            return line.bold or is_plain or not self.typography.bold_headings
         is_body_size = line.size >= (1 - SAME_SIZE) * self.typography.body_size
         return is_body_size and line.bold and bool(NUMBERED_TITLE.match(line.text))
+
+    def _is_bold_heading(self, line: Line, lines: Sequence[Line]) -> bool:
+        """Say whether a bold line of the body's size stands alone like a title: a label stands close to its text."""
+        is_body_size = line.size >= (1 - SAME_SIZE) * self.typography.body_size
+        if not line.bold or not is_body_size or not is_title_like(line.text):
+            return False
+        if self.typography.bold_lines[label_key(line.text)] >= OFTEN:
+            return False
+        return self._stands_alone(line, lines)
+
+    def _stands_alone(self, line: Line, lines: Sequence[Line]) -> bool:
+        others = [other for other in lines if other is not line and _stand_above(other.box, line.box)]
+        if any(_is_beside(line, other) for other in lines if other is not line):
+            return False
+        step = self.typography.line_step * line.size
+        above = [line.box.bottom - other.box.bottom for other in others if other.box.bottom < line.box.bottom]
+        below = [other.box.bottom - line.box.bottom for other in others if other.box.bottom > line.box.bottom]
+        return bool(below) and min(below) >= SPACE_BELOW * step and min(above, default=math.inf) >= SPACE_ABOVE * step
 
     def _continues(self, block: Block, line: Line, kind: Kind) -> bool:
         last = block.lines[-1]
@@ -173,6 +213,18 @@ def _is_wrapped(last: Line, line: Line, lines: Sequence[Line]) -> bool:
     edge = max(other.box.right for other in lines if abs(other.box.left - last.box.left) <= 4 * last.size)
     word = len(line.text.split(maxsplit=1)[0]) / len(line.text) * (line.box.right - line.box.left)
     return last.box.right + word > edge - 0.5 * line.size
+
+
+def is_title_like(text: str) -> bool:
+    """Say whether a line could be a title: short, with a word in it, and not the end of a sentence."""
+    if BULLET.match(text) or LEADERS.search(text) or text.endswith((".", ",", ";", ":", "!")):
+        return False
+    return len(text) <= MAX_TITLE and bool(WORD.search(text))
+
+
+def _is_beside(line: Line, other: Line) -> bool:
+    overlap = min(line.box.bottom, other.box.bottom) - max(line.box.top, other.box.top)
+    return overlap > 0.5 * (line.box.bottom - line.box.top) and abs(other.box.left - line.box.right) < BESIDE * line.size
 
 
 def _stand_above(upper: Box, lower: Box) -> bool:

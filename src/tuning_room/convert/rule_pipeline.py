@@ -44,10 +44,12 @@ from docling_core.types.doc import (
     DoclingDocument,
     ListItem,
     NodeItem,
+    SectionHeaderItem,
     TableCell,
     TextItem,
 )
 
+from tuning_room.convert.outline import Bookmark, Heading, levels
 from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
 from tuning_room.convert.rule_tables import MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
 from tuning_room.convert.second_reading import ReadablePages
@@ -174,6 +176,7 @@ class RulePdfPipeline(StandardPdfPipeline):
     def _assemble_document(self, conv_res: ConversionResult) -> ConversionResult:
         conv_res = super()._assemble_document(conv_res)
         join_split_items(conv_res.document)
+        set_levels(conv_res.document, self.rules.typography.outline)
         return conv_res
 
 
@@ -219,6 +222,15 @@ def join_split_items(document: DoclingDocument) -> None:
             rests.append(rest)
     if rests:
         document.delete_items(node_items=rests)
+
+
+def set_levels(document: DoclingDocument, bookmarks: Sequence[Bookmark]) -> None:
+    """Give the headings the levels of the PDF's own outline, where it has one."""
+    items = [item for item in document.texts if isinstance(item, SectionHeaderItem) and item.prov]
+    headings = [Heading(item.prov[0].page_no, item.text, item.level) for item in items]
+    if bookmarks:
+        for item, level in zip(items, levels(headings, bookmarks), strict=True):
+            item.level = level
 
 
 def _is_rest(item: ListItem, rest: TextItem) -> bool:
