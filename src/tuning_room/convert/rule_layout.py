@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from tuning_room.convert.columns import column_of
 from tuning_room.convert.outline import titled
 from tuning_room.convert.rule_tables import Box
 from tuning_room.convert.typography import HEADING_SCALE, WORD, Band, Run, Typography, label_key
@@ -73,15 +74,17 @@ class Block:
 
 @dataclass(frozen=True)
 class PageRules:
-    """The rules for one page: how the document is set, and the page's number and height in points."""
+    """The rules for one page: how the document is set, the page's number and height in points, and its gutters."""
 
     typography: Typography
     number: int
     height: float
+    cuts: Sequence[float] = ()
 
     def blocks(self, cells: Sequence[tuple[Box, str]]) -> list[Block]:
         """Return the blocks that a page's cells (place and text, tables left out) make, from top to bottom."""
-        lines = joined_rows([self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()])
+        pieces = [self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()]
+        lines = joined_rows(pieces, self.cuts)
         blocks: list[Block] = []
         titles = self._titles(lines)
         for index, line in enumerate(lines):
@@ -169,11 +172,14 @@ class PageRules:
         return Block("text", block.lines) if too_long else block
 
 
-def joined_rows(lines: Sequence[Line]) -> list[Line]:
-    """Return lines from top to bottom, with the pieces of one row joined: changes of font, and lone bullets."""
+def joined_rows(lines: Sequence[Line], cuts: Sequence[float] = ()) -> list[Line]:
+    """Return lines from top to bottom, with the pieces of one row joined: changes of font, and lone bullets.
+
+    `cuts` part the columns of a page that has three or more: there, all of a row within a column is joined.
+    """
     rows: list[Line] = []
     for line in sorted(lines, key=lambda line: (line.box.bottom, line.box.left)):
-        index = next((i for i, row in enumerate(rows) if _is_one_row(row, line)), None)
+        index = next((i for i, row in enumerate(rows) if _is_one_row(row, line, cuts)), None)
         if index is None:
             rows.append(line)
         else:
@@ -181,11 +187,14 @@ def joined_rows(lines: Sequence[Line]) -> list[Line]:
     return rows
 
 
-def _is_one_row(one: Line, other: Line) -> bool:
+def _is_one_row(one: Line, other: Line, cuts: Sequence[float]) -> bool:
     left, right = sorted((one, other), key=lambda line: line.box.left)
     overlap = min(left.box.bottom, right.box.bottom) - max(left.box.top, right.box.top)
     if overlap < 0.5 * min(left.box.bottom - left.box.top, right.box.bottom - right.box.top):
         return False
+    if cuts:
+        column = column_of(left.box, cuts)
+        return column is not None and column == column_of(right.box, cuts)
     reach = 4.0 if LONE_MARKER.match(left.text) else 0.8
     return -left.size < right.box.left - left.box.right <= reach * max(left.size, right.size)
 

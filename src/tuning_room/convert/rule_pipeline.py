@@ -4,10 +4,10 @@ Only layout and table structure are ours; parsing, assembly and reading order ar
 Docling takes seconds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from docling.datamodel.base_models import (
     Cluster,
@@ -26,6 +26,7 @@ from docling.datamodel.pipeline_options import (
 )
 from docling.models.base_layout_model import BaseLayoutModel
 from docling.models.base_table_model import BaseTableStructureModel
+from docling.models.postprocessing.reading_order_rb import PageElement, ReadingOrderPredictor
 from docling.models.stages.form_field.form_field_model import PdfFormFieldModel
 from docling.models.stages.heading_hierarchy.heading_hierarchy_model import HeadingHierarchyModel
 from docling.models.stages.layout.layout_postprocessing_model import LayoutPostprocessingModel
@@ -49,6 +50,7 @@ from docling_core.types.doc import (
     TextItem,
 )
 
+from tuning_room.convert.columns import column_order, gutters
 from tuning_room.convert.outline import Bookmark, Heading, levels
 from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
 from tuning_room.convert.rule_tables import MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
@@ -86,6 +88,8 @@ class RuleLayout(BaseLayoutModel):
     def __init__(self, *, options: RuleLayoutOptions) -> None:
         self.options = options
         self.typography = Typography()
+        # Where the columns of each page part, once it is laid out; none for one or two columns.
+        self.cuts: dict[int, list[float]] = {}
 
     @classmethod
     def get_options_type(cls) -> type[BaseLayoutOptions]:
@@ -99,7 +103,8 @@ class RuleLayout(BaseLayoutModel):
     def _clusters(self, page: Page) -> list[Cluster]:
         tables = [grid.box for grid in page_grids(page)]
         cells = [cell for cell in page.cells if not any(table.holds(_box(cell.to_bounding_box())) for table in tables)]
-        rules = PageRules(self.typography, page.page_no, page.size.height if page.size else 0.0)
+        cuts = self.cuts[page.page_no] = gutters([_box(cell.to_bounding_box()) for cell in cells if cell.text.strip()])
+        rules = PageRules(self.typography, page.page_no, page.size.height if page.size else 0.0, cuts)
         blocks = rules.blocks([(_box(cell.to_bounding_box()), cell.text) for cell in cells])
         clusters = [
             Cluster(
@@ -142,6 +147,21 @@ class RuleTables(BaseTableStructureModel):
         return {cluster.id: _table(page, cluster, grid) for cluster, grid in zip(tables, page_grids(page), strict=True)}
 
 
+class ColumnOrder(ReadingOrderPredictor):
+    """Docling's reading order, but pages in three columns or more are read column by column."""
+
+    def __init__(self, cuts: Mapping[int, Sequence[float]]) -> None:
+        super().__init__()
+        self._cuts = cuts
+
+    def _predict_page(self, page_elements: list[PageElement], *args: Any, **kwargs: Any) -> list[PageElement]:
+        cuts = self._cuts.get(page_elements[0].page_no, []) if page_elements else []
+        if not cuts:
+            return list(super()._predict_page(page_elements, *args, **kwargs))
+        boxes = [_box(element.to_top_left_origin(element.page_size.height)) for element in page_elements]
+        return [page_elements[index] for index in column_order(boxes, cuts)]
+
+
 class _Unchanged:
     """Stands where Docling's pipeline has text recognition."""
 
@@ -167,9 +187,11 @@ class RulePdfPipeline(StandardPdfPipeline):
         self.table_model = RuleTables(options=RuleTableOptions())
         self.assemble_model = PageAssembleModel(options=PageAssembleOptions())
         self.reading_order_model = ReadingOrderModel(options=ReadingOrderOptions(use_page_separators=False))
+        self.reading_order_model.ro_model = ColumnOrder(self.rules.cuts)
         self.heading_hierarchy_model = HeadingHierarchyModel(options=options.heading_hierarchy_options)
 
     def _build_document(self, conv_res: ConversionResult) -> ConversionResult:
+        self.rules.cuts.clear()
         self.rules.typography = read_typography(Path(conv_res.input.file))
         return super()._build_document(conv_res)
 
