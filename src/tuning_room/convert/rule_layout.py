@@ -14,7 +14,7 @@ from tuning_room.convert.outline import titled
 from tuning_room.convert.rule_tables import Box
 from tuning_room.convert.typography import HEADING_SCALE, WORD, Band, Run, Typography, label_key
 
-Kind = Literal["heading", "list_item", "text", "header", "footer"]
+Kind = Literal["heading", "list_item", "text", "footnote", "header", "footer"]
 
 BULLET = re.compile(r"^[•·▪◦‣●○■□➢✓⁃∙]\s+\S")  # noqa: RUF001 - bullets as they stand in files
 # Hyphens, numbers and letters also begin lines of running text, so these are bullets only where a line may begin.
@@ -22,6 +22,10 @@ POSSIBLE_BULLET = re.compile(r"^([-–*+]\s+[^\W\d]|\(?(\d{1,3}|[a-zA-Z])[.)]\s+
 LONE_MARKER = re.compile(r"^([•·▪◦‣●○■□➢✓⁃∙–*-]|\(?(\d{1,3}|[a-zA-Z])[.)])$")  # noqa: RUF001
 NUMBERED_TITLE = re.compile(r"^\d+(\.\d+)+\.?\s+\S")
 MAX_HEADING_LINES = 3
+FOOTNOTE = re.compile(r"^(\d{1,3}|[*†‡§])\s*[^\W\d_]")
+# Footnotes stand in the lower part of a page, in type of at most this size relative to the body text.
+FOOT_SHARE = 0.5
+FOOTNOTE_SCALE = 0.93
 SAME_SIZE = 0.06
 # Lines of a paragraph are at most this much further apart than the document's tightest lines.
 LOOSE_STEP = 1.2
@@ -32,7 +36,7 @@ LEADERS = re.compile(r"(\. ?){4}")
 # How far a bold line of the body's size stands from its neighbours to be a title, in steps of lines.
 SPACE_ABOVE = 1.6
 SPACE_BELOW = 1.3
-# Columns of a table are nearer than this, over the size of their type; columns of a page are set apart by it or more.
+# Pieces of a row are nearer than this, over the size of their type; the columns of a page are not.
 BESIDE = 2.0
 # A bold line that comes so often is a label: 'Guidance', 'Example'.
 OFTEN = 3
@@ -89,7 +93,16 @@ class PageRules:
         titles = self._titles(lines)
         for index, line in enumerate(lines):
             self._place(line, blocks, lines, is_title=index in titles)
-        return [self._settled(block) for block in blocks]
+        return self._with_footnotes([self._settled(block) for block in blocks])
+
+    def _with_footnotes(self, blocks: list[Block]) -> list[Block]:
+        """Return the blocks with those marked as footnotes that are small, numbered and below all text of the page."""
+        largest = FOOTNOTE_SCALE * self.typography.body_size
+        text = [block for block in blocks if block.kind not in ("header", "footer")]
+        foot = max((b.box.bottom for b in text if b.lines[0].size > largest), default=self.height)
+        foot = max(foot, FOOT_SHARE * self.height)
+        notes = [b for b in text if b.lines[0].size <= largest and b.box.top >= foot - 1 and b.kind != "heading"]
+        return [part for block in blocks for part in (_footnotes(block) if block in notes else [block])]
 
     def _titles(self, lines: Sequence[Line]) -> set[int]:
         """Return which lines the document's outline names; smaller type than the body's is text that says the same."""
@@ -172,6 +185,24 @@ class PageRules:
         return Block("text", block.lines) if too_long else block
 
 
+def _footnotes(block: Block) -> list[Block]:
+    """Return the footnotes that a block of small lines at the foot of a page holds; it stays whole if it has none."""
+    if not FOOTNOTE.match(block.lines[0].text):
+        return [block]
+    notes: list[Block] = []
+    for line in block.lines:
+        if FOOTNOTE.match(line.text) and _number(line.text) != _number(notes[-1].lines[0].text if notes else ""):
+            notes.append(Block("footnote", [line]))
+        else:
+            notes[-1].lines.append(line)
+    return notes
+
+
+def _number(text: str) -> str:
+    found = FOOTNOTE.match(text)
+    return found[1] if found else ""
+
+
 def joined_rows(lines: Sequence[Line], cuts: Sequence[float] = ()) -> list[Line]:
     """Return lines from top to bottom, with the pieces of one row joined: changes of font, and lone bullets.
 
@@ -232,8 +263,10 @@ def is_title_like(text: str) -> bool:
 
 
 def _is_beside(line: Line, other: Line) -> bool:
+    """Say whether another piece makes a row with a line: near it, or bold too as in the head of a table."""
     overlap = min(line.box.bottom, other.box.bottom) - max(line.box.top, other.box.top)
-    return overlap > 0.5 * (line.box.bottom - line.box.top) and abs(other.box.left - line.box.right) < BESIDE * line.size
+    gap = max(other.box.left - line.box.right, line.box.left - other.box.right)
+    return overlap > 0.5 * (line.box.bottom - line.box.top) and (other.bold or gap < BESIDE * line.size)
 
 
 def _stand_above(upper: Box, lower: Box) -> bool:

@@ -50,10 +50,11 @@ from docling_core.types.doc import (
     TextItem,
 )
 
+from tuning_room.convert.aligned_tables import aligned_grid, level_frames
 from tuning_room.convert.columns import column_order, gutters
 from tuning_room.convert.outline import Bookmark, Heading, levels
 from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
-from tuning_room.convert.rule_tables import MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
+from tuning_room.convert.rule_tables import MAX_RULES, MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
 from tuning_room.convert.second_reading import ReadablePages
 from tuning_room.convert.typography import Typography, read_typography
 
@@ -61,9 +62,12 @@ LABELS: dict[Kind, DocItemLabel] = {
     "heading": DocItemLabel.SECTION_HEADER,
     "list_item": DocItemLabel.LIST_ITEM,
     "text": DocItemLabel.TEXT,
+    "footnote": DocItemLabel.FOOTNOTE,
     "header": DocItemLabel.PAGE_HEADER,
     "footer": DocItemLabel.PAGE_FOOTER,
 }
+# Of a ruled table's cells; the boxes of a drawing are mostly empty.
+LEAST_FILLED = 1 / 3
 SENTENCE_END = (".", "!", "?", ":", ";")
 
 
@@ -162,6 +166,11 @@ class ColumnOrder(ReadingOrderPredictor):
         return [page_elements[index] for index in column_order(boxes, cuts)]
 
 
+    def predict_to_footnotes(self, sorted_elements: list[PageElement]) -> dict[int, list[int]]:
+        """Return none: the footnotes are the page's, also where a table stands above them."""
+        return {}
+
+
 class _Unchanged:
     """Stands where Docling's pipeline has text recognition."""
 
@@ -220,17 +229,28 @@ def heading_options() -> HeadingHierarchyOptions:
 
 
 def page_grids(page: Page) -> list[Grid]:
-    """Return a page's ruled tables that have text in more than one cell."""
+    """Return a page's ruled tables, from top to bottom."""
     backend = page._backend
     if backend is None:
         return []
     lines = [*(backend.get_shape_lines() or []), *(backend.get_thin_shape_boxes(max_thickness=MAX_THICKNESS) or [])]
-    words = _words(page)
-    return [
-        grid
-        for grid in ruled_grids([_box(line) for line in lines])
-        if sum(any(cell.box.holds(box) for box, _ in words) for cell in grid.cells) > 1
-    ]
+    rules, words = [_box(line) for line in lines], _words(page)
+    ruled = [_within_frame(grid, words) for grid in ruled_grids(rules) if has_columns(grid, words)]
+    frames = level_frames(rules) if len(rules) <= MAX_RULES else []
+    apart = [frame for frame in frames if not any(frame.meets(grid.box) for grid in ruled)]
+    aligned = [grid for frame in apart if (grid := aligned_grid(frame, words))]
+    return sorted([*ruled, *aligned], key=lambda grid: grid.box.top)
+
+
+def has_columns(grid: Grid, words: Sequence[tuple[Box, str]]) -> bool:
+    """Say whether a grid has text in enough of its cells, and more than one row: others are drawings."""
+    filled = sum(any(cell.box.holds(box) for box, _ in words) for cell in grid.cells)
+    return filled > 1 and len(grid.rows) > 2 and filled >= LEAST_FILLED * len(grid.cells)
+
+
+def _within_frame(grid: Grid, words: Sequence[tuple[Box, str]]) -> Grid:
+    """Return a table in a frame with level rules only, by the columns that its words stand in."""
+    return (aligned_grid(grid.box, words) if len(grid.columns) == 2 else None) or grid
 
 
 def join_split_items(document: DoclingDocument) -> None:
