@@ -165,7 +165,6 @@ class ColumnOrder(ReadingOrderPredictor):
         boxes = [_box(element.to_top_left_origin(element.page_size.height)) for element in page_elements]
         return [page_elements[index] for index in column_order(boxes, cuts)]
 
-
     def predict_to_footnotes(self, sorted_elements: list[PageElement]) -> dict[int, list[int]]:
         """Return none: the footnotes are the page's, also where a table stands above them."""
         return {}

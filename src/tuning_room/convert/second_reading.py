@@ -42,7 +42,7 @@ class ReadablePages:
     def _read_again(self, page: Page, path: Path) -> None:
         lines = page_lines(path, page.page_no, instead_of="".join(cell.text for cell in page.cells))
         if lines:
-            page.parsed_page.textline_cells = _cells((joined(line) for line in lines))
+            page.parsed_page.textline_cells = _cells(joined(line) for line in lines)
             page.parsed_page.word_cells = _cells(word for line in lines for word in line)
             page.parsed_page.char_cells = []
 
@@ -135,6 +135,4 @@ def _cells(words: Iterable[Word]) -> list[TextCell]:
 
 def _cell(index: int, box: Box, text: str) -> TextCell:
     place = BoundingBox(l=box.left, t=box.top, r=box.right, b=box.bottom, coord_origin=CoordOrigin.TOPLEFT)
-    return TextCell(
-        index=index, text=text, orig=text, from_ocr=False, rect=BoundingRectangle.from_bounding_box(place)
-    )
+    return TextCell(index=index, text=text, orig=text, from_ocr=False, rect=BoundingRectangle.from_bounding_box(place))

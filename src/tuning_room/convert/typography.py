@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tuning_room.convert.outline import Bookmark, read_outline
 
 BOLD_NAME = re.compile(r"bold|black|heavy|demi|cmbx|[-,]bd", re.IGNORECASE)
-# The weight that PDFium works out of a font's stems is wrong for many fonts, so it counts only if the name says nothing.
+# PDFium works out the weight of a font from its stems, often wrongly: it counts only if the name says nothing.
 PLAIN_NAME = re.compile(r"regu|roma|ital|obli|slant|light|book|medium|math|mono", re.IGNORECASE)
 BOLD_WEIGHT = 600
 WORD = re.compile(r"[^\W\d_]{2}")

@@ -170,7 +170,9 @@ def words_of(*rows: str) -> list[tuple[Box, str]]:
 
 
 def test_table_with_level_rules_only() -> None:
-    words = words_of("Over all of the columns", "model    errors  seconds", "small    12      3.5", "large    7       21.0")
+    words = words_of(
+        "Over all of the columns", "model    errors  seconds", "small    12      3.5", "large    7       21.0"
+    )
     (frame,) = level_frames([Box(0, y, 130, y + 0.5) for y in (-2, 26, 56)])
     grid = aligned_grid(frame, words)
     assert grid is not None
@@ -340,7 +342,9 @@ def test_table_with_three_level_rules(tmp_path: Path) -> None:
     places = [("LINEABOVE", (0, 0), (-1, 0)), ("LINEBELOW", (0, 0), (-1, 0)), ("LINEBELOW", (0, -1), (-1, -1))]
     style = TableStyle([(*place, 0.8, colors.black) for place in places])
     story = [Paragraph("Results", samples.SECTION), Paragraph(samples.STATEMENT, samples.BODY)]
-    samples.write_pdf(tmp_path / "a.pdf", [*story, Table(rows, style=style), Paragraph(samples.STATEMENT, samples.BODY)])
+    samples.write_pdf(
+        tmp_path / "a.pdf", [*story, Table(rows, style=style), Paragraph(samples.STATEMENT, samples.BODY)]
+    )
     (chunk,) = chunks_of(tmp_path / "a.pdf")
     table = [f"| {' | '.join(row)} |" for row in rows]
     assert "\n".join([table[0], "| --- | --- | --- |", *table[1:]]) in chunk.text
