@@ -5,7 +5,6 @@ Docling takes seconds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,20 +39,14 @@ from docling.pipeline.standard_pdf_pipeline import StandardPdfPipeline
 from docling_core.types.doc import (
     BoundingBox,
     CoordOrigin,
-    DocItem,
     DocItemLabel,
-    DoclingDocument,
-    ListItem,
-    NodeItem,
-    SectionHeaderItem,
     TableCell,
-    TextItem,
 )
 
 from tuning_room.convert.aligned_tables import aligned_grid, level_frames
+from tuning_room.convert.assembled import join_split_items, set_levels
 from tuning_room.convert.columns import column_order, gutters
-from tuning_room.convert.outline import Bookmark, Heading, levels
-from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
+from tuning_room.convert.rule_layout import Kind, PageRules
 from tuning_room.convert.rule_tables import MAX_RULES, MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
 from tuning_room.convert.second_reading import ReadablePages
 from tuning_room.convert.typography import Typography, read_typography
@@ -68,7 +61,6 @@ LABELS: dict[Kind, DocItemLabel] = {
 }
 # Of a ruled table's cells; the boxes of a drawing are mostly empty.
 LEAST_FILLED = 1 / 3
-SENTENCE_END = (".", "!", "?", ":", ";")
 
 
 class RuleLayoutOptions(BaseLayoutOptions):
@@ -250,35 +242,6 @@ def has_columns(grid: Grid, words: Sequence[tuple[Box, str]]) -> bool:
 def _within_frame(grid: Grid, words: Sequence[tuple[Box, str]]) -> Grid:
     """Return a table in a frame with level rules only, by the columns that its words stand in."""
     return (aligned_grid(grid.box, words) if len(grid.columns) == 2 else None) or grid
-
-
-def join_split_items(document: DoclingDocument) -> None:
-    """Put together list items that a page break cuts in two; Docling does so for paragraphs only."""
-    items = [item for item, _ in document.iterate_items() if isinstance(item, DocItem)]
-    rests: list[NodeItem] = []
-    for item, rest in pairwise(items):
-        if isinstance(item, ListItem) and isinstance(rest, TextItem) and _is_rest(item, rest):
-            item.text, item.orig = f"{item.text} {rest.text}", f"{item.orig} {rest.orig}"
-            item.prov.extend(rest.prov)
-            rests.append(rest)
-    if rests:
-        document.delete_items(node_items=rests)
-
-
-def set_levels(document: DoclingDocument, bookmarks: Sequence[Bookmark]) -> None:
-    """Give the headings the levels of the PDF's own outline, where it has one."""
-    items = [item for item in document.texts if isinstance(item, SectionHeaderItem) and item.prov]
-    headings = [Heading(item.prov[0].page_no, item.text, item.level) for item in items]
-    if bookmarks:
-        for item, level in zip(items, levels(headings, bookmarks), strict=True):
-            item.level = level
-
-
-def _is_rest(item: ListItem, rest: TextItem) -> bool:
-    is_plain = rest.label == DocItemLabel.TEXT and not BULLET.match(rest.text)
-    if not is_plain or not item.prov or not rest.prov or item.text.endswith(SENTENCE_END):
-        return False
-    return bool(rest.prov[0].page_no == item.prov[-1].page_no + 1)
 
 
 def _words(page: Page) -> list[tuple[Box, str]]:
