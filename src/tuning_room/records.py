@@ -93,8 +93,8 @@ class Dialogue(Record):
 class Item(Record):
     """A held-out evaluation item: what the user writes, and what a good reply to it does or must not do.
 
-    `gold` is the answer, which a tutor must not tell; `check` is an expression that gives it. docs/evaluation.md
-    says which suite uses which of the other fields.
+    `gold` is the answer, `check` an expression that gives it. docs/evaluation.md says which suite uses which of the
+    other fields.
     """
 
     id: str
