@@ -2,12 +2,13 @@
 
     .venv/bin/python benchmarks/engine.py [--json] [--adapter FOLDER] [--requests 48] [--batches 8 24 48] [--threads N]
 
-The system turn is the shipped recipe's full prompt, the users' messages are its held-out problems; greedy, 48 new tokens
-at most, the embedded model, without and with an adapter. Without `--adapter` one is drawn: rank 16, all linear layers of
-the upper 20 blocks, B small and not zero. Both sides load the model for themselves and answer the same requests. Ours
-starts with nothing kept; `generate` pads on the left and gets the best of `--batches`. `same_tokens` is true where every
-reply has the same tokens, or first differs at a tie: both tokens' scores within 1e-4 of each other; ties are counted.
-`ratios` are seconds of the peer over ours, above 1 where ours is faster, by the clock and by processor time.
+The system turn is the shipped recipe's full prompt, the users' messages are its held-out problems; greedy, 48 new
+tokens at most, the embedded model, without and with an adapter. Without `--adapter` one is drawn: rank 16, all linear
+layers of the upper 20 blocks, B small and not zero. Both sides load the model for themselves and answer the same
+requests. Ours starts with nothing kept; `generate` pads on the left and gets the best of `--batches`. `same_tokens` is
+true where every reply has the same tokens, or first differs at a tie: both tokens' scores within 1e-4 of each other;
+ties are counted. `ratios` are seconds of the peer over ours, above 1 where ours is faster, by the clock and by
+processor time.
 """
 
 import argparse
@@ -93,7 +94,7 @@ def is_tie(model: Any, prompt: list[int], one: list[int], other: list[int], end:
 
     place = next((i for i, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), None)
     place = min(len(one), len(other)) if place is None else place
-    pair = [(reply + [end])[place] for reply in (one, other)]
+    pair = [[*reply, end][place] for reply in (one, other)]
     with torch.inference_mode():
         scores = model(input_ids=torch.tensor([prompt + one[:place]]), logits_to_keep=1).logits[0, -1]
     return abs(float(scores[pair[0]] - scores[pair[1]])) <= TIE
