@@ -160,10 +160,21 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
         anchored["suites"] = {name: folder / str(path) for name, path in anchored["suites"].items()}
         for name, path in anchored["suites"].items():
             _check_file(path, f"{file}: suites.{name}")
+    if isinstance(anchored.get("dataset"), dict):
+        anchored["dataset"] = {**anchored["dataset"], **_anchored_checks(anchored["dataset"].get("checks"), file)}
     if isinstance(prompt := anchored.get("full_prompt"), Path):
         _check_file(prompt, f"{file}: full_prompt")
         _check_words(prompt, f"{file}: full_prompt")
     return anchored
+
+
+def _anchored_checks(checks: Any, file: Path) -> dict[str, Any]:
+    """Return the dataset's checks with a schema's file as a path; nothing if there is none."""
+    given = checks.get("json_schema") if isinstance(checks, dict) else None
+    if not isinstance(given, dict) or not isinstance(schema := given.get("schema"), str):
+        return {}
+    _check_file(file.parent / schema, f"{file}: dataset.checks.json_schema.schema")
+    return {"checks": {**checks, "json_schema": {**given, "schema": file.parent / schema}}}
 
 
 def _check_file(path: Path, where: str) -> None:

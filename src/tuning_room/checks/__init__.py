@@ -5,6 +5,7 @@ its own parameters; it returns '' or the reason for the rejection.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Check, Exchange
@@ -13,7 +14,7 @@ from tuning_room.checks.replies import asks, leaks, off_topic, tells, words
 from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
 from tuning_room.errors import RecipeError
 
-__all__ = ["CHECKS", "METRICS", "Check", "Exchange", "find", "rejected_by", "validate"]
+__all__ = ["CHECKS", "METRICS", "Check", "Exchange", "files", "find", "rejected_by", "validate"]
 
 
 def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
@@ -81,6 +82,11 @@ def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> 
         if reason := find(name)(exchange, **parameters):
             return name, reason
     return "", ""
+
+
+def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """Return the files that the checks' parameters name: what they hold decides about replies as well."""
+    return [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
 
 
 def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:
