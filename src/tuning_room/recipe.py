@@ -154,27 +154,34 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
     for name in PATHS:
         if isinstance(anchored.get(name), str):
             anchored[name] = folder / anchored[name]
-    if str(anchored.get("model", "")).startswith(("./", "../")):
-        anchored["model"] = str((folder / anchored["model"]).resolve())
+    if "model" in anchored:
+        anchored["model"] = _anchored_model(anchored["model"], folder)
     if isinstance(anchored.get("suites"), dict):
         anchored["suites"] = {name: folder / str(path) for name, path in anchored["suites"].items()}
         for name, path in anchored["suites"].items():
             _check_file(path, f"{file}: suites.{name}")
     if isinstance(anchored.get("dataset"), dict):
-        anchored["dataset"] = {**anchored["dataset"], **_anchored_checks(anchored["dataset"].get("checks"), file)}
+        anchored["dataset"] = _anchored_dataset(anchored["dataset"], file)
     if isinstance(prompt := anchored.get("full_prompt"), Path):
         _check_file(prompt, f"{file}: full_prompt")
         _check_words(prompt, f"{file}: full_prompt")
     return anchored
 
 
-def _anchored_checks(checks: Any, file: Path) -> dict[str, Any]:
-    """Return the dataset's checks with a schema's file as a path; nothing if there is none."""
+def _anchored_model(reference: Any, folder: Path) -> Any:
+    is_beside = str(reference).startswith(("./", "../"))
+    return str((folder / reference).resolve()) if is_beside else reference
+
+
+def _anchored_dataset(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    anchored, checks = dict(values), values.get("checks")
+    if "embedding_model" in anchored:
+        anchored["embedding_model"] = _anchored_model(anchored["embedding_model"], file.parent)
     given = checks.get("json_schema") if isinstance(checks, dict) else None
-    if not isinstance(given, dict) or not isinstance(schema := given.get("schema"), str):
-        return {}
-    _check_file(file.parent / schema, f"{file}: dataset.checks.json_schema.schema")
-    return {"checks": {**checks, "json_schema": {**given, "schema": file.parent / schema}}}
+    if isinstance(checks, dict) and isinstance(given, dict) and isinstance(schema := given.get("schema"), str):
+        _check_file(file.parent / schema, f"{file}: dataset.checks.json_schema.schema")
+        anchored["checks"] = {**checks, "json_schema": {**given, "schema": file.parent / schema}}
+    return anchored
 
 
 def _check_file(path: Path, where: str) -> None:

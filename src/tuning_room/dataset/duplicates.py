@@ -85,7 +85,7 @@ class Duplicates:
         if not self.numbers:
             return
         digests = np.frombuffer(self._digests, dtype=np.uint64).reshape(len(self.numbers), -1)
-        texts, *bands = map(_shared, digests.T)
+        texts, *bands = map(shared, digests.T)
         alike = np.flatnonzero(np.logical_or.reduce([texts >= 0, *(band >= 0 for band in bands)]))
         numbers = [self.numbers[place] for place in alike]
         comparison = _Comparison(words_of, self._meetings(numbers, words_of), numbers, self.threshold)
@@ -111,7 +111,7 @@ def _digested(runs: list[bytes]) -> Any:
     return np.unique(np.fromiter(map(xxh3_64_intdigest, runs), dtype=np.uint64, count=len(runs)))
 
 
-def _shared(column: Any) -> Any:
+def shared(column: Any) -> Any:
     """Return a number for each value that occurs more than once, -1 for the others."""
     import numpy as np
 
@@ -149,8 +149,8 @@ class _Comparison:
         for other in self.meetings.of(row):
             self.compared += 1
             mine, theirs = self.shingles(row), self.shingles(other)
-            shared = len(mine & theirs)
-            similarity = shared / (len(mine) + len(theirs) - shared)
+            both = len(mine & theirs)
+            similarity = both / (len(mine) + len(theirs) - both)
             if similarity >= self.threshold:
                 return Twin(self.numbers[other], similarity)
         return None
