@@ -130,6 +130,7 @@ def compared(engine: LocalEngine, peer: Any, name: str, given: argparse.Namespac
         apart = [i for i, pair in enumerate(zip(said, theirs, strict=True)) if pair[0] != pair[1]]
         real = {i for i in apart if not is_tie(peer, prompts[i], said[i], theirs[i], end)}
         ties, differ = ties + len(apart) - len(real), differ | real
+        tell(f"{name}: {len(apart)} replies with other tokens, {len(apart) - len(real)} of them at a tie")
     best = min(runs, key=lambda size: runs[size].wall)
     return {
         "ours": spent._asdict(),

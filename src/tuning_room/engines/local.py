@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -78,7 +78,10 @@ class LocalEngine(Engine):
     def steps(
         self, model: str, dialogues: Sequence[Sequence[Message]], sampling: Sampling
     ) -> Iterator[list[tuple[int, int]]]:
-        """Yield each step of one batch as it is made: pairs of a dialogue's index and its next token."""
+        """Yield each step of one batch as it is made: pairs of a dialogue's index and its next token.
+
+        The engine is the reader's until the last step, or until the iterator is closed.
+        """
         yield from self._steps(model, [prompt_ids(self.tokenizer, dialogue) for dialogue in dialogues], sampling)
 
     def forget(self) -> None:
@@ -136,11 +139,13 @@ class LocalEngine(Engine):
 
         said: list[int] = []
         try:
-            for ((_, token),) in self._steps(model, [ids], sampling):
-                said.append(token)
-                streamer.put(torch.tensor([token]))
-                if left.is_set():
-                    break
+            # Closed by name: the model must be free again as soon as the reader is gone.
+            with closing(self._steps(model, [ids], sampling)) as steps:
+                for ((_, token),) in steps:
+                    said.append(token)
+                    streamer.put(torch.tensor([token]))
+                    if left.is_set():
+                        break
             streamer.end()
             outcome.set_result(self._reply(said, len(ids)))
         except Exception as error:

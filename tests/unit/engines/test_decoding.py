@@ -1,7 +1,7 @@
 """The decode loop on a Llama of two random layers, against transformers' `generate` and against itself.
 
-Real here: torch, transformers, PEFT. Not real: what the model says means nothing; its weights are large, so
-that a wrong position, mask or row changes the reply.
+Real here: torch and transformers. Not real: what the model says means nothing; its weights are large, so that a wrong
+position, mask or row changes the reply.
 """
 
 from collections.abc import Iterator
