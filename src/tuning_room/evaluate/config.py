@@ -49,6 +49,7 @@ class EvaluateConfig(StageConfig):
     neutral: Path | None = Field(
         BUILTIN / "neutral.jsonl", description="texts on which the adapter should change nothing (KL to the base)"
     )
+    economics: bool = Field(True, description="measure what a request takes, prompted and baked, cold and warm")
     max_tokens: int = Field(64, ge=1, description="longest reply in tokens; a reply is greedy")
     batch_size: int = Field(64, ge=1, description="replies made at once")
     limit: int | None = Field(None, ge=1, description="only the first so many items of each suite (for a trial)")

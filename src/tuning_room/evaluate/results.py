@@ -10,6 +10,7 @@ from tuning_room.errors import RecipeError
 from tuning_room.evaluate.arms import Identity
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.drift import Turn, drift
+from tuning_room.evaluate.economics import paid_back
 from tuning_room.evaluate.gates import Gate, Pair, is_wanted
 from tuning_room.evaluate.power import detectable_difference, too_small
 from tuning_room.evaluate.samples import Sample
@@ -54,6 +55,7 @@ def summarize(
     rates = {arm: {suite: _rates(rows) for suite, rows in suites.items()} for arm, suites in grouped.items()}
     families = {arm: {s: _families(rows) for s, rows in suites.items() if s != ALL} for arm, suites in grouped.items()}
     verdict = _verdict(config, grouped, rates, families, also)
+    tokens = {arm: _tokens(suites[ALL]) for arm, suites in grouped.items()}
     return {
         "schema_version": SCHEMA_VERSION,
         "identities": {arm: identities[arm]._asdict() for arm in grouped},
@@ -65,10 +67,10 @@ def summarize(
         "detectable": _detectable(rates),
         "gap_recovered": _gaps(grouped),
         "drift": _drifts(grouped),
-        "tokens": {arm: _tokens(suites[ALL]) for arm, suites in grouped.items()},
+        "tokens": tokens,
         "length_ratio": _length_ratios(grouped),
         "retention": dict(also.retention),
-        "economics": dict(also.economics),
+        "economics": _economics(also.economics, tokens),
         "warnings": _warnings(config.gates, rates, families),
         "verdict": {**verdict._asdict(), "gates": [gate._asdict() for gate in verdict.gates]},
     }
@@ -200,6 +202,10 @@ def _tokens(rows: Sequence[Sample]) -> dict[str, float]:
         "prompt": sum(sample.prompt_tokens for sample in rows) / len(rows),
         "completion": sum(sample.completion_tokens for sample in rows) / len(rows),
     }
+
+
+def _economics(found: Mapping[str, Any], tokens: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    return paid_back(found, tokens, found["training_seconds"]) if found else {}
 
 
 def _length_ratios(grouped: Grouped) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, Identity, setup, sha256
 from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
+from tuning_room.evaluate.economics import ALL_REPEATS, TOKENS, Way, measure
 from tuning_room.evaluate.harness import EngineModel
 from tuning_room.evaluate.metrics import Context
 from tuning_room.evaluate.results import Measured, check_metrics
@@ -61,12 +62,37 @@ class Runner:
 
     def also(self) -> Measured:
         """Return what else is measured of the arms in this process; what was measured before is read from disk."""
+        return Measured(self._retention(), self._economics())
+
+    def _retention(self) -> dict[str, dict[str, Any]]:
         if not self.config.neutral or not any(arm.model == ADAPTER for arm in self.arms):
-            return Measured()
+            return {}
         path = self.workspace.evaluation / "retention.json"
         parts = [self.base_digest, self.adapter_digest, digest(self.config.neutral), self.config.all_items]
         found = kept(path, parts, lambda: divergence(self.local(), self._neutral()))
-        return Measured({arm.name: found for arm in self.arms if arm.model == ADAPTER})
+        return {arm.name: found for arm in self.arms if arm.model == ADAPTER}
+
+    def _economics(self) -> dict[str, Any]:
+        if not self.config.economics or not {"prompted", "baked"} <= {
+            arm.name for arm in self.arms if not arm.endpoint
+        }:
+            return {}
+        repeats = ALL_REPEATS if self.config.all_items else 1
+        full, short = self.context.full_prompt, self.config.short_prompt
+
+        def timer(way: Way) -> Any:
+            from tuning_room.engines.timing import timed
+
+            engine = self.local()
+            return timed(engine, way.model, way.system, cached=way.cached, max_tokens=TOKENS, repeats=repeats)
+
+        parts = [self.base_digest, self.adapter_digest, full, short, repeats]
+        found = kept(self.workspace.evaluation / "timing.json", parts, lambda: measure(timer, full, short, repeats))
+        return {**found, "training_seconds": self._training_seconds()}
+
+    def _training_seconds(self) -> float:
+        record = self.workspace.records().get("train")
+        return record.seconds if record else 0.0
 
     def _neutral(self) -> list[str]:
         texts = read_items(self.config.neutral or BUILTIN)
