@@ -75,6 +75,13 @@ def reading(row: Difference) -> str:
         often = "higher" if row.difference > 0 else "lower"
         tail = f"; not worse {within}" if found == "worse" and row.non_inferior else ""
         return f"{arm_title(row.second).capitalize()} is {found}: its rate is {often}{tail}."
-    agree = row.only_first == row.only_second == 0
-    same = "The two agree on every item" if agree else "No difference shown"
-    return f"{same}; worse {within} is {'' if row.non_inferior else 'not '}ruled out."
+    return f"{_open(row)}; worse {within} is {'' if row.non_inferior else 'not '}ruled out."
+
+
+def _open(row: Difference) -> str:
+    if row.only_first == row.only_second == 0:
+        return "The two agree on every item"
+    if row.p_value < SIGNIFICANT <= row.p_holm:
+        way = "better" if (row.difference > 0) == row.wanted else "worse"
+        return f"Would count as {way} if it were the only comparison"
+    return "No difference shown"

@@ -123,7 +123,7 @@ def test_suites_know_whom_they_asked_and_what_they_are_for(data: dict[str, Any])
 def test_comparison_says_better_only_where_the_adjusted_test_allows_it(data: dict[str, Any]) -> None:
     for row in data["differences"]:
         assert (row["outcome"] != "open") == (row["p_holm"] < 0.05), row
-        assert ("better" in row["reading"]) == (row["outcome"] == "better")
+        assert ("is better" in row["reading"]) == (row["outcome"] == "better")
     found = {(row["first"], row["second"], row["suite"], row["metric"]): row for row in data["differences"]}
     assert found["prompted", "baked", "all", "asks"]["reading"] == "Baked is better: its rate is higher."
     assert found["prompted", "baked", "all", "tells"]["reading"] == "Baked is better: its rate is lower."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import FULL, SCRIPT, report_config
+from report_samples import FULL, SCRIPT, report_config, write_run
 
 from tuning_room.records import read_json, write_json
 from tuning_room.report import ReportConfig, run
@@ -248,3 +248,32 @@ def test_numbers_in_the_heat_map_can_be_read_on_any_shade(scheme: int, shade: fl
             for i in (1, 3, 5)
         ]
         assert contrast(colours["ink"], "#" + "".join(f"{c:02x}" for c in channels)) >= 4.5
+
+
+def test_arm_at_a_server_is_shown_with_its_address(workspace: Workspace, config: ReportConfig) -> None:
+    results = read_json(workspace.results)
+    for part in ("rates", "families", "drift", "tokens", "length_ratio"):
+        results[part]["reference"] = results[part]["prompted"]
+    identity = {"base_model": "", "adapter": "", "rendered": "", "system_tokens": 0, "endpoint": "large at http://host"}
+    results["identities"]["reference"] = {**results["identities"]["prompted"], **identity}
+    write_json(workspace.results, results)
+    samples = workspace.evaluation / "samples"
+    for path in samples.glob("prompted.*.jsonl"):
+        text = path.read_text().replace('"arm": "prompted"', '"arm": "reference"')
+        path.with_name(path.name.replace("prompted", "reference")).write_text(text)
+    run(config, workspace)
+    page = workspace.report_html.read_text()
+    assert "large at http://host" in section(page, "arms") and "large at http://host" in section(page, "lineage")
+    assert page.count('class="arm a4"') > 10
+    assert Page(page).open == []
+
+
+@pytest.mark.parametrize("suites", [("behaviour",), ("drift",), ("capability",)])
+def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tuple[str, ...]) -> None:
+    workspace = write_run(tmp_path, gates=[], suites=suites, arms=("base", "baked"), economics={})
+    run(report_config(tmp_path), workspace)
+    page = workspace.report_html.read_text()
+    assert Page(page).open == []
+    assert "were not both measured" in section(page, "difference")
+    assert ("No suite has dialogues" in section(page, "drift")) == (suites != ("drift",))
+    assert "No suite has items of several families" in section(page, "attacks")
