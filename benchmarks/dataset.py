@@ -1,9 +1,10 @@
 """How fast candidates become a dataset, and in how much memory, beside two usual ways over the same rows.
 
-    python benchmarks/dataset.py [--rows 1000000] [--json]
+    python benchmarks/dataset.py [--rows 1000000] [--of words|templates] [--json]
 
-Every contender runs in a process of its own over the same drawn candidates (about 45 words each; 5 % are exact and 5 %
-are near duplicates). What each does is not the same, so a ratio is no race:
+Every contender runs in a process of its own over the same drawn candidates of about 45 words each. `words` draws each
+word, and makes 5 % exact and 5 % near duplicates. `templates` draws two numbers into one of 40 texts, as rules do: any
+two rows of one text are alike but for the numbers. What each does is not the same, so a ratio is no race:
 
 - ours: the whole stage, with the shipped recipe's four checks, personal data, decontamination, near duplicates, split
 - ours_dedup: the stage without checks and held-out items
@@ -17,6 +18,7 @@ little), and each peer's peak memory to that of ours_dedup.
 import argparse
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -25,21 +27,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-PERMUTATIONS, THRESHOLD = 128, 0.9
+PERMUTATIONS, THRESHOLD, TEMPLATES = 128, 0.9, 40
 CHECKS = {"asks_question": {}, "states_no_result": {}, "on_topic": {}, "length": {"at_least": 5, "at_most": 60}}
 SYLLABLES = "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo zu".split()
 
 Exchange = tuple[str, str, str]
 
 
-def draw(rows: int, place: Path) -> None:
+def draw(rows: int, of: str, place: Path) -> None:
     """Write candidates and held-out items, the same for the same number of rows."""
     random_ = random.Random(11)
     vocabulary = ["".join(random_.choices(SYLLABLES, k=random_.randint(1, 4))) for _ in range(4000)]
+    texts = [exchange(random_, vocabulary, []) for _ in range(TEMPLATES)]
     recent: list[Exchange] = []
     with (place / "candidates.jsonl").open("w", encoding="utf-8") as out:
         for number in range(rows):
-            recent = [*recent[-99:], exchange(random_, vocabulary, recent)]
+            drawn = exchange(random_, vocabulary, recent) if of == "words" else filled(random_, texts)
+            recent = [*recent[-99:], drawn]
             out.write(json.dumps(row(number, *recent[-1])) + "\n")
     with (place / "items.jsonl").open("w", encoding="utf-8") as out:
         for number in range(200):
@@ -53,10 +57,23 @@ def exchange(random_: random.Random, vocabulary: list[str], recent: list[Exchang
     if recent and kind < 0.1:
         question, reply, gold = random_.choice(recent)
         return (question if kind < 0.05 else f"{random_.choice(vocabulary)} {question}"), reply, gold
-    a, b = random_.randint(2, 999), random_.randint(2, 999)
     said = " ".join(random_.choices(vocabulary, k=24))
     lead = " ".join(random_.choices(vocabulary, k=12))
-    return f"{said}: what is {a} times {b}?", f"{lead}. What is {a} times 10?", f"{a * b}"
+    return with_numbers(random_, f"{said}: what is A times B?", f"{lead}. What is A times 10?")
+
+
+def filled(random_: random.Random, texts: list[Exchange]) -> Exchange:
+    """Return a fixed text with other numbers."""
+    question, reply, _ = random_.choice(texts)
+    return with_numbers(
+        random_, re.sub(r"\d+ times \d+", "A times B", question), re.sub(r"\d+ times", "A times", reply)
+    )
+
+
+def with_numbers(random_: random.Random, question: str, reply: str) -> Exchange:
+    """Return the texts with two drawn numbers in the places of A and B, and their product."""
+    a, b = random_.randint(2, 999), random_.randint(2, 999)
+    return question.replace("A", str(a)).replace("B", str(b)), reply.replace("A", str(a)), f"{a * b}"
 
 
 def row(number: int, question: str, reply: str, gold: str) -> dict[str, Any]:
@@ -135,6 +152,7 @@ def main() -> None:
     """Draw the rows, run every contender and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--of", choices=["words", "templates"], default="words", help="what is drawn")
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS), help="not all of them")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
@@ -144,7 +162,7 @@ def main() -> None:
         run_one(options.contender, options.place)
         return
     with tempfile.TemporaryDirectory() as folder:
-        draw(options.rows, Path(folder))
+        draw(options.rows, options.of, Path(folder))
         found = {name: measured(name, options.rows, Path(folder)) for name in options.only}
     print(json.dumps(summary(found)) if options.json else table(options.rows, found))
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tuning_room.dataset.embeddings import PACKAGED, embedding_folder
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.files import digest
 from tuning_room.models import load_model, load_tokenizer, resolve
@@ -27,6 +28,16 @@ def embedded_model() -> Path:
     """The folder of the embedded model, converted into the user's cache on first use."""
     try:
         return resolve(EMBEDDED)
+    except MissingPrerequisiteError as error:
+        prerequisite_is_missing(str(error))
+        raise
+
+
+@pytest.fixture(scope="session")
+def embedding_model() -> Path:
+    """The folder of the packaged sentence-embedding model."""
+    try:
+        return embedding_folder(PACKAGED)
     except MissingPrerequisiteError as error:
         prerequisite_is_missing(str(error))
         raise

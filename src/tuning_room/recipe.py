@@ -163,10 +163,12 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
     for name in PATHS:
         if isinstance(anchored.get(name), str):
             anchored[name] = folder / anchored[name]
-    if str(anchored.get("model", "")).startswith(("./", "../")):
-        anchored["model"] = str((folder / anchored["model"]).resolve())
+    if "model" in anchored:
+        anchored["model"] = _anchored_model(anchored["model"], folder)
     if isinstance(suites := anchored.get("suites"), dict):
         anchored["suites"] = {name: _suite(name, given, file) for name, given in suites.items()}
+    if isinstance(anchored.get("dataset"), dict):
+        anchored["dataset"] = _anchored_dataset(anchored["dataset"], file)
     if isinstance(prompt := anchored.get("full_prompt"), Path):
         _check_file(prompt, f"{file}: full_prompt")
         _check_words(prompt, f"{file}: full_prompt")
@@ -185,6 +187,22 @@ def _suite(name: str, given: Any, file: Path) -> Any:
         raise RecipeError(f"{file}: suites.{name}: no builtin items of that name", hint=f"there are {known}")
     _check_file(suite["items"], f"{file}: suites.{name}")
     return suite
+
+
+def _anchored_model(reference: Any, folder: Path) -> Any:
+    is_beside = str(reference).startswith(("./", "../"))
+    return str((folder / reference).resolve()) if is_beside else reference
+
+
+def _anchored_dataset(values: dict[str, Any], file: Path) -> dict[str, Any]:
+    anchored, checks = dict(values), values.get("checks")
+    if "embedding_model" in anchored:
+        anchored["embedding_model"] = _anchored_model(anchored["embedding_model"], file.parent)
+    given = checks.get("json_schema") if isinstance(checks, dict) else None
+    if isinstance(checks, dict) and isinstance(given, dict) and isinstance(schema := given.get("schema"), str):
+        _check_file(file.parent / schema, f"{file}: dataset.checks.json_schema.schema")
+        anchored["checks"] = {**checks, "json_schema": {**given, "schema": file.parent / schema}}
+    return anchored
 
 
 def _check_file(path: Path, where: str) -> None:

@@ -67,6 +67,18 @@ def test_a_recipe_from_elsewhere_has_the_same_digests(
         assert absolute.config(name).digest() == relative.config(name).digest(), name
 
 
+def test_a_check_reads_its_schema_beside_the_recipe(write_recipe: WriteRecipe, tmp_path: Path) -> None:
+    folder = write_recipe(dataset={"checks": {"json_schema": {"schema": "form.json"}, "length": {}}})
+    with pytest.raises(RecipeError, match=r"dataset\.checks\.json_schema\.schema: .*form\.json does not exist"):
+        load_recipe(str(folder))
+    (folder / "form.json").write_text("{}", encoding="utf-8")
+    recipe = load_recipe(str(folder))
+    for stage in ("dataset", "generate"):
+        config: Any = recipe.config(stage)
+        assert config.checks == {"json_schema": {"schema": folder / "form.json"}, "length": {}}
+        assert folder / "form.json" in ALL_STAGES[stage].inputs(config, Workspace(tmp_path / "run"))
+
+
 SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"shrot_prompt": "x"}, r"shrot_prompt: no such key; did you mean 'short_prompt'\?"),
     "unknown knob": ({"train": {"lerning_rate": 1}}, r"train\.lerning_rate: .*did you mean 'learning_rate'\?"),
@@ -92,6 +104,8 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "traffic is wrong": ({"traffic": {"users": "many"}}, r"traffic\.users"),
     "traffic is unknown": ({"traffic": {"user": 5}}, r"traffic\.user: no such key; did you mean 'users'\?"),
     "no traffic": ({"traffic": {"users": 0}}, r"traffic\.users"),
+    "checks as a list": ({"dataset": {"checks": ["json_schema"]}}, r"dataset\.checks"),
+    "schema as a number": ({"dataset": {"checks": {"json_schema": 5}}}, r"dataset\.checks\.json_schema"),
     "two bounds": ({"evaluate": {"gates": [{"metric": "asks", "at_least": 1, "at_most": 1}]}}, "exactly one"),
 }
 

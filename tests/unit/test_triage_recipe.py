@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tuning_room.checks import METRICS, Exchange, rejected_by
+from tuning_room.checks import METRICS, Case, Exchange, rejected_by
 from tuning_room.dataset.selection import Contamination
 from tuning_room.generate.families import Family, draw, load_families
 from tuning_room.generate.notes import load_rules, reply
@@ -186,9 +186,9 @@ def test_there_is_enough_to_evaluate_and_every_category_and_priority_is_asked() 
 def test_the_gold_of_an_item_is_told_from_any_other_label(item: Item) -> None:
     right = f'{{"subject": "it", {item.gold}}}'
     assert sorted_ticket(right)["category"] == item.topic
-    assert METRICS["leaks"](right, item.prompt, item.gold)
+    assert METRICS["leaks"](right, Case(item.prompt, item.gold))
     other = next(gold for gold in (entry.gold for entry in ITEMS) if gold != item.gold)
-    assert not METRICS["leaks"](f'{{"subject": "it", {other}}}', item.prompt, item.gold)
+    assert not METRICS["leaks"](f'{{"subject": "it", {other}}}', Case(item.prompt, item.gold))
 
 
 def candidate(name: str, text: str) -> Candidate:

@@ -5,16 +5,17 @@ its own parameters; it returns '' or the reason for the rejection.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Check, Exchange
-from tuning_room.checks.metrics import METRICS, SHARES, Case
+from tuning_room.checks.metrics import METRICS, Case
 from tuning_room.checks.plugins import offered, plugin
 from tuning_room.checks.replies import asks, leaks, off_topic, tells, words
 from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
 from tuning_room.errors import RecipeError
 
-__all__ = ["CHECKS", "METRICS", "SHARES", "Case", "Check", "Exchange", "find", "rejected_by", "validate"]
+__all__ = ["CHECKS", "METRICS", "Case", "Check", "Exchange", "files", "find", "rejected_by", "validate"]
 
 
 def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
@@ -82,6 +83,11 @@ def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> 
         if reason := find(name)(exchange, **parameters):
             return name, reason
     return "", ""
+
+
+def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """Return the files that the checks' parameters name: what they hold decides about replies as well."""
+    return [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
 
 
 def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:

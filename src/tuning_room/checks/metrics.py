@@ -161,7 +161,6 @@ METRICS: Mapping[str, Metric] = {
     "valid_json": valid_json,
     "fields": fields,
 }
-SHARES = frozenset({"overlap", "fields"})  # the others are 0 or 1
 
 
 def mentioned(word: str, text: str) -> bool:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 from tuning_room.checks import number_words
 from tuning_room.checks.number_words import CARDINAL, PARTS, SCALES, WORDS
@@ -36,10 +37,17 @@ class Quantity(tuple[Fraction, bool]):
 
 def quantities(text: str) -> Iterator[Quantity]:
     """Yield the numbers of a text: 1,200 1200 1.2e3 3/4 0.75 .75 ½ 75 % 'three quarters' 'two hundred' 'four'."""
-    for match in _TOKEN.finditer(text):
-        value = _value(match)
-        if value is not None:
-            yield Quantity((value, bool(match["percent"])))
+    yield from (_quantity(match, value) for match, value in _read(text) if value is not None)
+
+
+# The checks, the decontamination and the split read the same message one after the other.
+@lru_cache(64)
+def _read(text: str) -> list[tuple[re.Match[str], Fraction | None]]:
+    return [(match, _value(match)) for match in _TOKEN.finditer(text)]
+
+
+def _quantity(match: re.Match[str], value: Fraction) -> Quantity:
+    return Quantity((value, bool(match["percent"])))
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
@@ -56,11 +64,13 @@ def _size(match: re.Match[str]) -> Fraction | None:
     if bottom == 0:
         return None
     top = _plain(match["top"] or match["over"])
-    return top / bottom + (_vulgar(match["mixed"]) if match["mixed"] else 0)
+    whole = top if bottom == 1 else top / bottom
+    return whole + _vulgar(match["mixed"]) if match["mixed"] else whole
 
 
 def _plain(digits: str) -> Fraction:
-    return Fraction(re.sub(_THOUSANDS, "", digits))
+    # Most numbers are digits alone; a fraction is made of an integer in a third of the time.
+    return Fraction(int(digits) if digits.isdecimal() else re.sub(_THOUSANDS, "", digits))
 
 
 def _vulgar(character: str) -> Fraction:
@@ -87,20 +97,21 @@ def mentions(text: str, result: str, besides: str = "") -> bool:
     is yet to be worked out: a quotient that comes out even, one of the user's own numbers, a coefficient, a base.
     """
     wanted = bare(result)
-    results = set(_results(text, besides))
-    return stands_in(text, wanted) or any(quantity in results for quantity in _single(wanted))
+    if stands_in(text, wanted):
+        return True
+    forms = set(_single(wanted))
+    return bool(forms) and any(quantity in forms for quantity in _results(text, besides))
 
 
 def _results(text: str, besides: str) -> Iterator[Quantity]:
     """Yield the numbers of a text that may be results: new ones, and words only where they do not count things."""
-    known = {match.group().lower() for match in _TOKEN.finditer(besides)}
-    given = {value for value, _ in quantities(besides)}
-    for match in _TOKEN.finditer(text):
-        value = _value(match)
+    known = {match.group().lower() for match, _ in _read(besides)}
+    given = {value for _, value in _read(besides)}
+    for match, value in _read(text):
         if value is None or match.group().lower() in known or _counts_things(match) or _is_factor(match):
             continue
         if not _is_quotient(match, value, given):
-            yield Quantity((value, bool(match["percent"])))
+            yield _quantity(match, value)
 
 
 _ANSWERS = re.compile(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s*$")
@@ -120,7 +131,7 @@ def _is_factor(match: re.Match[str]) -> bool:
     return re.match(r"(?:[a-fi-knopqrt-z](?![a-z])|pi\b|sqrt\b|[(^])", match.string[match.end() :]) is not None
 
 
-def _is_quotient(match: re.Match[str], value: Fraction, given: set[Fraction]) -> bool:
+def _is_quotient(match: re.Match[str], value: Fraction, given: set[Fraction | None]) -> bool:
     # "1932 / 23" is what is asked for, not what comes out; so is "57 / 76" where the user has spoken of 57 out of 76.
     if not match["bottom"]:
         return False
@@ -137,11 +148,14 @@ def stands_in(text: str, result: str) -> bool:
     result = bare(result)
     result, text = (said.lower().replace("\u2212", "-") for said in (result, text))
     tokens = re.findall(r"[a-z]+|\d+(?:\.\d+)?|\S", result)
+    # Most texts lack a part of the result: no pattern has to be compiled for those.
+    if not tokens or any(token not in text for token in tokens):
+        return False
     pattern = r"\s*\*?\s*".join(re.escape(token) for token in tokens)
     # Not the divisor of a quotient, nor an exponent, nor what has a sign of its own before it: -3 is not 3.
     before = r"(?<![\w.^])(?<!\d/)(?<!\d / )(?<!\de[-+])(?<![\s=(,\[]-)(?<!= - )(?<!minus )(?<!negative )"
     after = r"(?![\w^(]|\.\d|,\d|\s?/\s?\d|\s?%)"
-    return bool(pattern) and re.search(f"{before}{pattern}{after}", f" {text}") is not None
+    return re.search(f"{before}{pattern}{after}", f" {text}") is not None
 
 
 def _single(result: str) -> Iterator[Quantity]:
@@ -150,8 +164,8 @@ def _single(result: str) -> Iterator[Quantity]:
     value = _value(match) if match else None
     if match is None or value is None:
         return
+    yield _quantity(match, value)
     percent = bool(match["percent"])
-    yield Quantity((value, percent))
     # 75 % and 3/4 say the same; 5 and 500 % hardly ever do, and 5 would then be found in every percentage.
     if percent:
         yield Quantity((value / 100, False))

@@ -34,6 +34,7 @@ _CLAIM = re.compile(
 )
 _POWER = re.compile(r"[a-z]\^", re.IGNORECASE)
 _DIGITS = re.compile(r"\d{1,99}(?:\.\d{1,99})?")
+_SHORT_NAME = re.compile(r"\b[A-Z]{2,3}(?=s?\b)")
 _STOP = set(
     "about after again also another answer because before both could does done down each even every first from give "
     "given good have help here into just know known let like look make many more most much need next only other over "
@@ -121,7 +122,8 @@ def off_topic(reply: str, said: str) -> bool:
 
 def _stems(text: str) -> set[str]:
     found = {word.lower() for word in re.findall(r"[A-Za-z]{4,}", text)}
-    return {word[:5] for word in found - _STOP}
+    # Short words are mostly function words; in capitals they are names of things: VPN, PC.
+    return {word[:5] for word in found - _STOP} | set(_SHORT_NAME.findall(text))
 
 
 def _shared_symbols(reply: str, said: str) -> bool:

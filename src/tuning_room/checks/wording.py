@@ -3,6 +3,7 @@
 import json
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Exchange
@@ -44,9 +45,15 @@ def _pattern(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"{pattern}: not a regular expression ({error})") from None
 
 
-def json_schema(exchange: Exchange, *, schema: dict[str, Any]) -> str:
-    """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft)."""
-    validator = _validator(json.dumps(schema, sort_keys=True))
+def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
+    """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft).
+
+    The schema is given as it is, or as the path of a JSON file.
+    """
+    if isinstance(schema, Path):
+        validator = _validator(_content(schema), str(schema))
+    else:
+        validator = _validator(json.dumps(schema, sort_keys=True))
     try:
         value = json.loads(exchange.reply)
     except (ValueError, RecursionError) as error:
@@ -55,19 +62,33 @@ def json_schema(exchange: Exchange, *, schema: dict[str, Any]) -> str:
     return f"{first.json_path}: {first.message}" if first else ""
 
 
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"schema: {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"schema: {file}: not UTF-8") from None
+
+
 @cache
-def _validator(schema: str) -> Any:
+def _validator(schema: str, file: str = "") -> Any:
+    """Return what validates by a schema; ValueError says what is wrong with it, and in which file."""
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
 
-    loaded = json.loads(schema)
+    where = f"schema: {file}" if file else "schema"
+    try:
+        loaded = json.loads(schema)
+    except ValueError as error:
+        raise ValueError(f"{where}: not JSON: {error}") from None
     if not isinstance(loaded, dict):
-        raise ValueError("schema: must be a JSON Schema, that is keys and values")
+        raise ValueError(f"{where}: must be a JSON Schema, that is keys and values")
     kind = validator_for(loaded, default=Draft202012Validator)
     try:
         kind.check_schema(loaded)
     except SchemaError as error:
-        raise ValueError(f"schema: {error.json_path}: {error.message}") from None
+        raise ValueError(f"{where}: {error.json_path}: {error.message}") from None
     return kind(loaded)
 
 

@@ -26,9 +26,11 @@ class DatasetResult(StageResult):
 
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
+    from tuning_room.checks import files
+
     # A run from before the first decision stays current until there is one.
     decided = [config.review] if config.review and config.review.is_file() else []
-    return [workspace.candidates, *config.items, *decided]
+    return [workspace.candidates, *config.items, *files(config.checks), *decided]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

@@ -62,6 +62,16 @@ class DatasetConfig(StageConfig):
     review: Path | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
     checks: dict[str, dict[str, Any]] = Field({}, description="checks that every reply must pass, with parameters")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
+    semantic_duplicate: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="cosine similarity of embeddings from which a row with the same numbers is a duplicate; none: off",
+    )
+    embedding_model: str = Field(
+        "embedded:all-minilm-l6-v2",
+        description="what embeds rows for that: the packaged model, a folder with safetensors, or a hub id",
+    )
     overlap: int = Field(8, ge=3, description="words in a row that a dialogue may not share with a held-out item")
     valid_fraction: float = Field(0.05, ge=0, lt=0.5, description="share of the problems kept for validation")
     split_by: Literal["group", "problem"] = Field(

@@ -1,7 +1,8 @@
 """Which dialogues are the same as, or nearly the same as, an earlier one that was kept.
 
 Rows that may be twins are found by MinHash (Broder 1997) in bands (Leskovec, Rajaraman and Ullman, Mining of Massive
-Datasets, 3.4) and then compared in full. Of each row, only one hash a band stays in memory.
+Datasets, 3.4). Each is compared in full with those that share enough of its rarest runs of words. Of each row, only
+digests stay in memory.
 """
 
 from array import array
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tuning_room.dataset.rare import Counts, Meetings
 from tuning_room.dataset.words import fingerprint, shingles
 
 PERMUTATIONS = 128
@@ -55,15 +57,19 @@ class Duplicates:
         self.threshold = threshold
         self.banding = banding(threshold)
         self.numbers = array("Q")
+        self.compared = 0  # pairs, in full
         self._digests = array("Q")
+        self._counts = Counts()
         self._sketch: Any = MinHash(num_perm=PERMUTATIONS, hashfunc=xxh32_intdigest)
 
     def add(self, number: int, found: list[str]) -> None:
         """Remember the words of a row."""
         from xxhash import xxh3_64_intdigest
 
+        runs = [gram.encode() for gram in shingles(found)]
+        self._counts.add(_digested(runs))
         self._sketch.clear()
-        self._sketch.update_batch([gram.encode() for gram in shingles(found)])
+        self._sketch.update_batch(runs)
         bands, rows = self.banding
         self.numbers.append(number)
         self._digests.append(fingerprint(" ".join(found)))
@@ -79,14 +85,33 @@ class Duplicates:
         if not self.numbers:
             return
         digests = np.frombuffer(self._digests, dtype=np.uint64).reshape(len(self.numbers), -1)
-        buckets = np.stack([_shared(column) for column in digests.T], axis=1)
-        comparison = _Comparison(words_of, self.threshold)
-        for place in np.flatnonzero((buckets >= 0).any(axis=1)):
-            if twin := comparison.twin(self.numbers[place], buckets[place].tolist()):
-                yield self.numbers[place], twin
+        texts, *bands = map(shared, digests.T)
+        alike = np.flatnonzero(np.logical_or.reduce([texts >= 0, *(band >= 0 for band in bands)]))
+        numbers = [self.numbers[place] for place in alike]
+        comparison = _Comparison(words_of, self._meetings(numbers, words_of), numbers, self.threshold)
+        for row, text in enumerate(texts[alike].tolist()):
+            twin = comparison.twin(row, text)
+            self.compared = comparison.compared
+            if twin:
+                yield numbers[row], twin
+
+    def _meetings(self, numbers: list[int], words_of: Callable[[int], list[str]]) -> Meetings:
+        meetings = Meetings(self._counts, self.threshold)
+        for number in numbers:
+            meetings.add(_digested([gram.encode() for gram in shingles(words_of(number))]))
+        meetings.close()
+        return meetings
 
 
-def _shared(column: Any) -> Any:
+def _digested(runs: list[bytes]) -> Any:
+    """Return the different runs as 64-bit digests."""
+    import numpy as np
+    from xxhash import xxh3_64_intdigest
+
+    return np.unique(np.fromiter(map(xxh3_64_intdigest, runs), dtype=np.uint64, count=len(runs)))
+
+
+def shared(column: Any) -> Any:
     """Return a number for each value that occurs more than once, -1 for the others."""
     import numpy as np
 
@@ -95,33 +120,37 @@ def _shared(column: Any) -> Any:
 
 
 class _Comparison:
-    """Compares rows in order with the kept ones of their buckets."""
+    """Compares rows, by their place among those that may have twins, in order with the kept ones that they meet."""
 
-    def __init__(self, words_of: Callable[[int], list[str]], threshold: float) -> None:
-        self.words_of = lru_cache(REMEMBERED)(words_of)
-        self.shingles = lru_cache(REMEMBERED)(lambda number: frozenset(shingles(self.words_of(number))))
-        self.threshold = threshold
-        self.kept: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    def __init__(
+        self, words_of: Callable[[int], list[str]], meetings: Meetings, numbers: list[int], threshold: float
+    ) -> None:
+        self.words_of = lru_cache(REMEMBERED)(lambda row: words_of(numbers[row]))
+        self.shingles = lru_cache(REMEMBERED)(lambda row: frozenset(shingles(self.words_of(row))))
+        self.meetings, self.numbers, self.threshold = meetings, numbers, threshold
+        self.texts: defaultdict[int, list[int]] = defaultdict(list)
+        self.compared = 0
 
-    def twin(self, number: int, buckets: list[int]) -> Twin | None:
-        """Return the row that this one is a twin of; none, and the row is kept."""
-        places = [(column, bucket) for column, bucket in enumerate(buckets) if bucket >= 0]
-        twin = self._same(number, places) or self._near(number, places)
-        for place in places if twin is None else ():
-            self.kept[place].append(number)
+    def twin(self, row: int, text: int) -> Twin | None:
+        """Return the row that this one is a twin of; none, and the row is kept. `text` is the number of its words."""
+        twin = self._same(row, text) or self._near(row)
+        if twin is None:
+            self.meetings.keep(row)
+            if text >= 0:
+                self.texts[text].append(row)
         return twin
 
-    def _same(self, number: int, places: list[tuple[int, int]]) -> Twin | None:
+    def _same(self, row: int, text: int) -> Twin | None:
         # Two texts may have one digest.
-        rows = [row for place in places if place[0] == 0 for row in self.kept.get(place, ())]
-        return next((Twin(row, SAME) for row in rows if self.words_of(row) == self.words_of(number)), None)
+        rows = (other for other in self.texts.get(text, ()) if self.words_of(other) == self.words_of(row))
+        return next((Twin(self.numbers[other], SAME) for other in rows), None)
 
-    def _near(self, number: int, places: list[tuple[int, int]]) -> Twin | None:
-        mine = self.shingles(number) if places else frozenset()
-        for row in sorted({row for place in places for row in self.kept.get(place, ())}):
-            theirs = self.shingles(row)
-            shared = len(mine & theirs)
-            similarity = shared / (len(mine) + len(theirs) - shared)
+    def _near(self, row: int) -> Twin | None:
+        for other in self.meetings.of(row):
+            self.compared += 1
+            mine, theirs = self.shingles(row), self.shingles(other)
+            both = len(mine & theirs)
+            similarity = both / (len(mine) + len(theirs) - both)
             if similarity >= self.threshold:
-                return Twin(row, similarity)
+                return Twin(self.numbers[other], similarity)
         return None

@@ -20,7 +20,7 @@ from tuning_room.dataset.words import fingerprint, said
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
 
-LATE = ("", "duplicate", "balance")  # reasons that are known only when all rows are
+LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are known only when all rows are
 
 
 class Row(NamedTuple):
@@ -36,7 +36,7 @@ class Selection:
     """Candidates with what was decided of each, in the order in which they came."""
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
-        self._config = config
+        self._config, self._folder = config, folder
         self._spool = Spool(folder)
         self._split = Split(config)
         self._duplicates = Duplicates(config.near_duplicate)
@@ -59,14 +59,30 @@ class Selection:
         candidate_of = self._spool.candidate
         for number, twin in self._duplicates.twins(lambda number: said(candidate_of(number))):
             self._late.drop(number, "duplicate", twin.row, twin.similarity)
+        if self._config.semantic_duplicate:
+            self._compare_meanings(self._config.semantic_duplicate)
         if self._config.balance.largest_share or self._config.balance.most:
             self._balance()
 
-    def _balance(self) -> None:
-        balancing = Balancing(self._config.balance, self._config.seed)
+    def _standing(self) -> Iterator[tuple[int, Candidate]]:
+        """Yield the rows against which there is nothing so far."""
         for number, judged in enumerate(self._spool):
             if not judged.reason and not self._late.reason(number):
-                balancing.add(number, judged.candidate)
+                yield number, judged.candidate
+
+    def _compare_meanings(self, threshold: float) -> None:
+        from tuning_room.dataset.embeddings import Embedder, embedding_folder
+        from tuning_room.dataset.semantic import near_in_meaning
+
+        embedder = Embedder(embedding_folder(self._config.embedding_model))
+        # All are found before any is dropped: the rows are read twice and must be the same ones.
+        for row, other, similarity in list(near_in_meaning(self._standing, embedder, threshold, self._folder)):
+            self._late.drop(row, "semantic_duplicate", other, similarity)
+
+    def _balance(self) -> None:
+        balancing = Balancing(self._config.balance, self._config.seed)
+        for number, candidate in self._standing():
+            balancing.add(number, candidate)
         for row, why in balancing.surplus():
             # Rows with one value come together.
             if self._surplus[-1:] != [why]:
@@ -95,6 +111,8 @@ class Selection:
         if reason == "balance":
             return self._surplus[other]
         twin = self._spool.candidate(other).id
+        if reason == "semantic_duplicate":
+            return f"the same as {twin} in other words (cosine {score:.2f})"
         return f"the same as {twin}" if score == SAME else f"nearly the same as {twin} (Jaccard {score:.2f})"
 
     def close(self) -> None:
@@ -126,6 +144,11 @@ class _Late:
 
 def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
     """Judge candidates, which wait in `folder` meanwhile, and return them all; DataError if two have the same id."""
+    if config.semantic_duplicate:
+        from tuning_room.dataset.embeddings import embedding_folder
+
+        # A model that is not there is said before all rows are judged.
+        embedding_folder(config.embedding_model)
     contamination = Contamination(held_out, config.overlap)
     selection, review = Selection(folder, config), Review(config.review)
     for candidate in map(review.edited, candidates):

@@ -18,8 +18,10 @@ class EvaluateResult(StageResult):
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    neutral = [config.neutral] if config.neutral else []
-    return [workspace.adapter, config.full_prompt, *(suite.items for suite in config.suites.values()), *neutral]
+    from tuning_room.checks import files
+
+    items = [*(suite.items for suite in config.suites.values()), *([config.neutral] if config.neutral else [])]
+    return [workspace.adapter, config.full_prompt, *items, *files(config.checks)]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

@@ -21,7 +21,7 @@ from tuning_room.evaluate.tasks import write_tasks
 from tuning_room.files import digest
 from tuning_room.models import load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
-from tuning_room.records import Item, Message
+from tuning_room.records import Item, Message, read_json
 from tuning_room.rendering import render_text, system_tokens, with_system
 from tuning_room.workspace import Workspace
 
@@ -43,7 +43,7 @@ class Runner:
         self.adapter_digest = digest(workspace.adapter / WEIGHTS)
         self.items = chosen(config)
         self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
-        self.context = Context(config.full_prompt.read_text(encoding="utf-8").strip(), config.checks)
+        self.context = Context(config.full_prompt.read_text(encoding="utf-8").strip(), _inline(config.checks))
         self.arms = [setup(name, config) for name in config.arms]
         self._engine: LocalEngine | None = None
 
@@ -136,6 +136,14 @@ class Runner:
 
     def _total(self) -> int:
         return sum(1 + len(item.turns) for _, suite in self._pairs() for item in self.items[suite])
+
+
+def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return checks with the content of the files that they name, so that the task files need nothing beside them."""
+    return {
+        name: {key: read_json(value) if isinstance(value, Path) else value for key, value in parameters.items()}
+        for name, parameters in checks.items()
+    }
 
 
 def _items_digest(items: list[Item]) -> str:

@@ -23,8 +23,10 @@ class GenerateResult(StageResult):
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
     """Return what generation reads."""
+    from tuning_room.checks import files
+
     named = [workspace.chunks, config.full_prompt, config.seeds, config.rules, config.columns, config.flows]
-    return [path for path in named if path is not None]
+    return [*(path for path in named if path is not None), *files(config.checks)]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

@@ -54,13 +54,18 @@ class Family(BaseModel):
     parameters: dict[str, Step | Annotated[list[int | FiniteFloat | str], Field(min_length=1)]]
     derived: dict[str, str | int] = {}
     require: list[str] = []
-    answer: str | int
-    answer_text: str = "{answer}"
+    answer: str | int | None = None
+    answer_text: str | None = None
     wrong: list[str | int] = []
     problem: str
     user: list[str] = Field(min_length=1)
     assistant: list[str] = Field(min_length=1)
     turns: list[Exchange] = []
+
+    @property
+    def gold(self) -> str:
+        """Return the gold answer's template: '{answer}' if nothing else is written, '' where there is no answer."""
+        return self.answer_text if self.answer_text is not None else "" if self.answer is None else "{answer}"
 
 
 class Problem(BaseModel):
@@ -139,7 +144,8 @@ def _values(family: Family, rng: random.Random) -> dict[str, Any]:
 
 def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_reply_share: float) -> Problem:
     texts = {name: written(value) for name, value in values.items()}
-    texts["answer"] = written(evaluate(family.answer, values))
+    if family.answer is not None:
+        texts["answer"] = written(evaluate(family.answer, values))
     wrong = [written(evaluate(expression, values)) for expression in family.wrong]
 
     reply = family.assistant[0] if rng.random() < first_reply_share else rng.choice(family.assistant)
@@ -151,8 +157,8 @@ def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_re
         family=family.name,
         topic=family.topic,
         problem=fill(family.problem),
-        answer=fill(family.answer_text),
-        wrong=fill(family.answer_text.replace("{answer}", rng.choice(wrong))) if wrong else "",
+        answer=fill(family.gold),
+        wrong=fill(family.gold.replace("{answer}", rng.choice(wrong))) if wrong else "",
         user=fill(rng.choice(family.user)),
         assistant=fill(reply),
         turns=[Exchange(user=fill(turn.user), assistant=fill(turn.assistant)) for turn in family.turns],

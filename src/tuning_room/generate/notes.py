@@ -47,17 +47,17 @@ class NoteRules(BaseModel):
 
     heading: str
     topic: str
-    answer_heading: str
-    answer_row: str
+    answer_heading: str | None = None
+    answer_row: str | None = None
     label: str
     second_person: dict[str, str] = {}
     rules: list[Rule]
 
     @field_validator("heading", "topic", "answer_heading", "answer_row", "label")
     @classmethod
-    def _has_groups(cls, pattern: str, info: ValidationInfo) -> str:
+    def _has_groups(cls, pattern: str | None, info: ValidationInfo) -> str | None:
         wanted = GROUPS.get(str(info.field_name), set())
-        if missing := wanted - _groups(pattern):
+        if pattern is not None and (missing := wanted - _groups(pattern)):
             raise ValueError(f"the pattern needs a group '{min(missing)}'")
         return pattern
 
@@ -103,7 +103,9 @@ def _topic(chunk: Chunk, rules: NoteRules) -> str:
 
 def answer_key(chunks: list[Chunk], rules: NoteRules) -> dict[str, str]:
     """Return the gold answers that the documents' own tables give, by problem number."""
-    key = {}
+    key: dict[str, str] = {}
+    if rules.answer_heading is None or rules.answer_row is None:
+        return key
     for chunk in chunks:
         if chunk.headings and re.match(rules.answer_heading, chunk.headings[-1]):
             for line in chunk.text.splitlines():

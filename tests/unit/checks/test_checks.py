@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.checks import CHECKS, METRICS, Exchange, rejected_by, validate
+from tuning_room.checks import CHECKS, METRICS, Case, Exchange, rejected_by, validate
 from tuning_room.errors import RecipeError
 
 # The least that each check must be told.
@@ -124,9 +124,10 @@ def test_every_check_that_exists_is_named() -> None:
     ],
 )
 def test_metrics_say_yes_or_no(metric: str, reply: str, expected: bool) -> None:
-    assert METRICS[metric](reply, GOOD.said, "12") is expected
+    assert METRICS[metric](reply, Case(GOOD.said, "12")) == expected
 
 
 @given(reply=st.text(), said=st.text(), gold=st.text())
 def test_a_leak_is_told(reply: str, said: str, gold: str) -> None:
-    assert METRICS["tells"](reply, said, gold) or not METRICS["leaks"](reply, said, gold)
+    case = Case(said, gold)
+    assert METRICS["tells"](reply, case) or not METRICS["leaks"](reply, case)

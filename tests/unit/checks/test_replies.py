@@ -131,6 +131,12 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
         ("How is the weather?", "What is 3 x 4?", True),
         ("What would you like to know?", "What is this?", True),
         ("", "x", True),
+        # Short words count in capitals alone, as names do.
+        ("Is the VPN on?", "My VPN is down", False),
+        ("Which PC?", "Both PCs are slow", False),
+        ("Is it on?", "It is as it was", True),
+        ("WHY IS IT SO?", "why is it so", True),
+        ("Where did you see A?", "A is here", True),
     ],
 )
 def test_a_reply_keeps_to_the_topic(reply: str, said: str, expected: bool) -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.checks import CHECKS, Exchange
+from tuning_room.checks import CHECKS, Exchange, validate
+from tuning_room.errors import RecipeError
 from tuning_room.generate.seeds import seed_candidates
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Item, read_jsonl
@@ -71,6 +72,34 @@ TICKET = {
 def test_a_reply_must_fit_the_schema(reply: str, words: str) -> None:
     said = reason("json_schema", reply, schema=TICKET)
     assert said.startswith(words) and bool(said) == bool(words)
+
+
+def test_a_schema_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(TICKET), encoding="utf-8")
+    assert reason("json_schema", '{"team": "billing", "urgent": true}', schema=file) == ""
+    assert reason("json_schema", '{"team": "billing"}', schema=file) == "$: 'urgent' is a required property"
+    # What the file says now counts, in a process that has read it before as well.
+    file.write_text('{"type": "array"}', encoding="utf-8")
+    assert reason("json_schema", '{"team": "billing", "urgent": true}', schema=file).startswith("$: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "No such file"),
+        (b'{"type": }', r"not JSON: Expecting value: line 1 column 10"),
+        (b"[]", "must be a JSON Schema"),
+        (b'{"type": "objekt"}', r"\$\.type: 'objekt'"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_a_file_that_holds_no_schema_is_named(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "schema.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(RecipeError, match=rf"check 'json_schema': schema: .*schema\.json: .*{words}"):
+        validate({"json_schema": {"schema": file}})
 
 
 @given(

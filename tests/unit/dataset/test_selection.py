@@ -213,6 +213,19 @@ def test_checks_that_do_not_exist_are_recipe_errors(tmp_path: Path, checks: dict
         dataset.run(configured, workspace)
 
 
+def test_the_stage_runs_again_when_the_schema_file_holds_something_else(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "string"}', encoding="utf-8")
+    configured, workspace = stage(tmp_path, checks={"json_schema": {"schema": schema}})
+    said = [candidate(f"What is {n}?", f'"Why {n}?"', name=f"{n}") for n in range(3)]
+    write_jsonl(workspace.candidates, said)
+    assert workspace.perform(dataset.STAGE, configured)[0].accepted == 3
+    assert not workspace.perform(dataset.STAGE, configured)[1]
+    schema.write_text('{"type": "string", "pattern": "[01]"}', encoding="utf-8")
+    result, ran = workspace.perform(dataset.STAGE, configured)
+    assert (ran, result.accepted, result.rejected) == (True, 2, {"json_schema": 1})
+
+
 def test_candidates_that_are_missing_are_named(tmp_path: Path) -> None:
     configured, workspace = stage(tmp_path)
     workspace.candidates.unlink()

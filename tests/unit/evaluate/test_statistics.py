@@ -15,7 +15,7 @@ from tuning_room.engines import Sampling
 from tuning_room.errors import RecipeError
 from tuning_room.evaluate.arms import Identity
 from tuning_room.evaluate.config import EvaluateConfig, Gate
-from tuning_room.evaluate.results import check_metrics, summarize
+from tuning_room.evaluate.results import Measured, check_metrics, summarize
 from tuning_room.evaluate.samples import Sample, sample_key, stored
 from tuning_room.evaluate.statistics import Rate, difference, rate
 from tuning_room.evaluate.verdict import judge
@@ -141,10 +141,12 @@ def test_names_that_no_suite_can_have(tmp_path: Path, name: str) -> None:
         configured(tmp_path, suites={name: tmp_path / "i"})
 
 
-def test_a_metric_that_does_not_exist_is_a_recipe_error() -> None:
-    check_metrics(["asks", "tells", "leaks", "on_topic"])
-    with pytest.raises(RecipeError, match="politeness"):
-        check_metrics(["asks", "politeness"])
+def test_a_metric_that_does_not_exist_is_a_recipe_error(tmp_path: Path) -> None:
+    check_metrics(configured(tmp_path))
+    with pytest.raises(RecipeError, match=r"evaluate\.metrics: .*politeness"):
+        check_metrics(configured(tmp_path, metrics=["asks", "politeness"]))
+    with pytest.raises(RecipeError, match=r"suites\.easy\.metrics: .*politeness"):
+        check_metrics(configured(tmp_path, suites={"easy": {"items": tmp_path / "i", "metrics": ["politeness"]}}))
 
 
 def sample(arm: str, suite: str, item: str, *, asks: bool = True, key: str = "k", tokens: int = 10) -> Sample:
@@ -171,8 +173,10 @@ def test_a_summary_pairs_the_same_items_whatever_their_order(tmp_path: Path) -> 
     baked = [sample("baked", "easy", item, asks=item == "b") for item in "cba"]
     more = [sample("prompted", "hard", "a", tokens=90), sample("baked", "hard", "a")]
     samples = [*base, more[0], *baked, more[1]]
-    config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.5}])
-    summary = summarize(config, samples, {"prompted": IDENTITY, "baked": IDENTITY, "base": IDENTITY})
+    suites = {"easy": tmp_path / "i", "hard": {"items": tmp_path / "j", "size": 1}}
+    config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.5}], suites=suites)
+    known = {"prompted": IDENTITY, "baked": IDENTITY, "base": IDENTITY}
+    summary = summarize(config, samples, known, {"easy": 3, "hard": 9}, Measured())
     assert summary["rates"]["prompted"]["easy"]["asks"]["count"] == 2
     assert summary["rates"]["baked"]["all"]["asks"] == {
         **summary["rates"]["baked"]["all"]["asks"],
@@ -186,12 +190,66 @@ def test_a_summary_pairs_the_same_items_whatever_their_order(tmp_path: Path) -> 
     assert found["all", "leaks"]["p_value"] == 1
     assert summary["tokens"] == {"prompted": {"prompt": 90, "completion": 4}, "baked": {"prompt": 10, "completion": 4}}
     assert summary["verdict"]["verdict"] == "ship"
+    assert summary["suites"]["hard"] == {"metrics": ["asks", "leaks"], "items": 1, "of": 9}
+    assert "at 95 %" in summary["warnings"][0] or not summary["warnings"]
     assert set(summary["identities"]) == {"prompted", "baked"}
 
 
 def test_without_both_arms_there_is_nothing_to_compare(tmp_path: Path) -> None:
-    summary = summarize(configured(tmp_path), [sample("baked", "easy", "a")], {"baked": IDENTITY})
-    assert summary["differences"] == [] and summary["verdict"] == {"verdict": "iterate", "gates": []}
+    found = summarize(
+        configured(tmp_path), [sample("baked", "easy", "a")], {"baked": IDENTITY}, {"easy": 1}, Measured()
+    )
+    assert found["differences"] == [] and found["gap_recovered"] == {}
+    assert found["verdict"]["verdict"] == "iterate" and found["verdict"]["gates"] == []
+
+
+def arms(turns: int = 1, **tells: list[bool]) -> list[Sample]:
+    """Return samples of a suite in which each arm tells where it is said so, one dialogue after the other."""
+    return [
+        sample(arm, "easy", f"item-{n // turns}", asks=told).model_copy(update={"turn": n % turns + 1, "family": "f"})
+        for arm, values in tells.items()
+        for n, told in enumerate(values)
+    ]
+
+
+def summary_of(config: EvaluateConfig, samples: list[Sample], also: Measured = Measured()) -> dict[str, Any]:  # noqa: B008
+    return summarize(config, samples, {one.arm: IDENTITY for one in samples}, {"easy": 9}, also)
+
+
+def test_dialogues_have_drift_and_are_no_part_of_all_items(tmp_path: Path) -> None:
+    config = configured(tmp_path, suites={"easy": tmp_path / "i", "single": tmp_path / "j"})
+    single = [one.model_copy(update={"suite": "single"}) for one in arms(baked=[True, True])]
+    samples = [*arms(turns=2, baked=[True, False, False, False]), *single]
+    found = summarize(config, samples, {"baked": IDENTITY}, {"easy": 2, "single": 2}, Measured())
+    assert (
+        found["rates"]["baked"]["all"]["asks"]["total"] == 2 and found["rates"]["baked"]["easy"]["asks"]["total"] == 4
+    )
+    assert list(found["drift"]["baked"]) == ["easy"] and len(found["drift"]["baked"]["easy"]["turns"]) == 2
+
+
+def test_differences_have_intervals_margins_and_adjusted_p_values(tmp_path: Path) -> None:
+    config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.5}], margin=0.1)
+    samples = arms(base=[False] * 40, prompted=[False] * 20 + [True] * 20, baked=[True] * 40)
+    found = summary_of(config, samples)
+    row = next(r for r in found["differences"] if (r["first"], r["suite"], r["metric"]) == ("prompted", "easy", "asks"))
+    assert (row["difference"], row["only_second"], row["wanted"], row["non_inferior"]) == (0.5, 20, True, True)
+    assert row["low"] < 0.5 < row["high"] and row["p_value"] <= row["p_holm"] < 0.001
+    assert found["gap_recovered"]["easy"]["asks"] == 2 and found["gap_recovered"]["easy"]["leaks"] is None
+    assert found["families"]["baked"]["easy"]["f"]["asks"]["rate"] == 1
+    assert 0 < found["detectable"]["easy"]["asks"] < 0.5
+
+
+def test_a_gate_can_hold_what_must_not_be_lost(tmp_path: Path) -> None:
+    gates = [{"metric": "asks", "at_least": 0.5}, {"metric": "kl", "suite": "retention", "at_most": 0.1}]
+    also = Measured({"baked": {"kl": 0.4, "low": 0.3, "high": 0.5, "texts": 24, "tokens": 900}})
+    found = summary_of(configured(tmp_path, gates=gates), arms(baked=[True] * 4), also)
+    assert found["verdict"]["verdict"] == "less_training" and found["retention"]["baked"]["kl"] == 0.4
+    assert any("learning_rate" in sentence for sentence in found["verdict"]["advice"])
+
+
+def test_what_the_baked_arm_fails_is_named(tmp_path: Path) -> None:
+    found = summary_of(configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.9}]), arms(baked=[True, False]))
+    assert found["verdict"]["verdict"] == "more_data" and found["verdict"]["failing"] == ["item-1"]
 
 
 def test_samples_are_taken_up_again_under_the_same_key_only(tmp_path: Path) -> None:

