@@ -103,6 +103,7 @@ class Workspace:
         self.results = root / "evaluation" / "results.json"
         self.report_html = root / "report.html"
         self.report_json = root / "report.json"
+        self.model_card = root / "model_card.md"
         self.deploy = root / "deploy"
 
     def records(self) -> dict[str, StageRecord]:

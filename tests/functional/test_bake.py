@@ -85,6 +85,7 @@ def test_the_run_folder_holds_what_the_design_says(folder: Path) -> None:
         "evaluation/samples/baked.pressure.jsonl",
         "report.html",
         "report.json",
+        "model_card.md",
     ):
         assert (run_folder / name).stat().st_size > 0, name
 

@@ -33,7 +33,7 @@ def run(config: DeployConfig, workspace: Workspace) -> DeployResult:
     release = read_release(config, workspace.adapter)
     rendered = documents(config, release)
     _refuse_violations(release, rendered)
-    texts = _texts(config, release, rendered)
+    texts = _texts(config, release, rendered) | _card(workspace)
     with atomic_folder(workspace.deploy) as folder:
         _write(folder, texts)
     return DeployResult(release=release.name, files=sorted(texts), adapter_uri=release.adapter_uri)
@@ -56,6 +56,12 @@ def _texts(config: DeployConfig, release: Release, rendered: Documents) -> dict[
     return texts
 
 
+def _card(workspace: Workspace) -> dict[str, str]:
+    """Return the model card that a report has written, if there is one; a release does not wait for it."""
+    card = workspace.model_card
+    return {card.name: card.read_text(encoding="utf-8")} if card.is_file() else {}
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes a value that occurs twice twice: anchors make a diff hard to read."""
 
@@ -75,7 +81,7 @@ def _write(folder: Path, texts: dict[str, str]) -> None:
 
 
 def _inputs(config: DeployConfig, workspace: Workspace) -> list[Path]:
-    return [workspace.adapter]
+    return [workspace.adapter, workspace.model_card]
 
 
 def _outputs(workspace: Workspace) -> list[Path]:

@@ -31,7 +31,8 @@ Rendered by `tuning-room deploy render`; render again rather than edit.
 | `{name}/overlays/test`, `{name}/overlays/prod` | namespace, label and replicas of an environment |
 {health_row}
 ## How it is used
-1. Copy the adapter's folder to `{adapter_uri}`, and have the base model at `{base_uri}`.
+1. Copy the adapter's folder to `{adapter_uri}`, and have the base model at `{base_uri}`. If there is a `model_card.md`
+   here, put it there as `README.md`: it says what the evaluation found.
 2. Commit this folder's content at the root of `{repo_url}` and name the commit: `{revision}`.
 3. Apply `project.yaml`, then `appset-test.yaml`. Apply `appset-prod.yaml` when the release has proved itself there.
 {health_step}

@@ -13,6 +13,7 @@ class ReportResult(StageResult):
 
     page: str
     data: str
+    card: str
     verdict: str
 
 
@@ -24,28 +25,33 @@ def inputs(config: ReportConfig, workspace: Workspace) -> list[Path]:
 
 def outputs(workspace: Workspace) -> list[Path]:
     """Return what the stage writes."""
-    return [workspace.report_html, workspace.report_json]
+    return [workspace.report_html, workspace.report_json, workspace.model_card]
 
 
 def run(config: ReportConfig, workspace: Workspace) -> ReportResult:
-    """Write `report.html`, which needs no network, and `report.json` with the same numbers.
+    """Write `report.html`, which needs no network, `report.json` with the same numbers, and the adapter's model card.
 
     The same run gives the same bytes. Raises MissingInputError, DataError, and StageError or AdapterMismatchError
     if the results were made with another adapter, prompt or set of samples than the run folder holds.
     """
     from tuning_room.files import atomic_writer
     from tuning_room.records import write_json
+    from tuning_room.report.card import model_card
     from tuning_room.report.content import build
     from tuning_room.report.evidence import read_evidence
     from tuning_room.report.page import render
 
     report = build(config, read_evidence(config, workspace))
-    page = render(report)
+    texts = {workspace.report_html: render(report), workspace.model_card: model_card(report)}
     write_json(workspace.report_json, report.model_dump(mode="json"))
-    with atomic_writer(workspace.report_html) as out:
-        out.write(page)
+    for path, text in texts.items():
+        with atomic_writer(path) as out:
+            out.write(text)
     return ReportResult(
-        page=workspace.report_html.name, data=workspace.report_json.name, verdict=report.verdict.verdict
+        page=workspace.report_html.name,
+        data=workspace.report_json.name,
+        card=workspace.model_card.name,
+        verdict=report.verdict.verdict,
     )
 
 

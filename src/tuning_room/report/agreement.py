@@ -2,7 +2,8 @@
 
 from tuning_room.errors import AdapterMismatchError, StageError
 from tuning_room.report.config import ReportConfig
-from tuning_room.report.evidence import Evidence, Sample, text_digest
+from tuning_room.report.evidence import Evidence, text_digest
+from tuning_room.report.facts import Sample
 
 AGAIN = "run 'tuning-room evaluate' again"
 
@@ -10,7 +11,8 @@ AGAIN = "run 'tuning-room evaluate' again"
 def check_agreement(evidence: Evidence, config: ReportConfig) -> None:
     """Raise AdapterMismatchError or StageError if results, samples, adapter and prompts are not of one run."""
     _check_adapter(evidence)
-    _check_prompt(evidence, "prompted", evidence.full_prompt)
+    for arm in ("prompted", "baked_prompted", "reference"):
+        _check_prompt(evidence, arm, evidence.full_prompt)
     _check_prompt(evidence, "baked", config.short_prompt)
     for arm, suites in evidence.samples.items():
         for suite, samples in suites.items():
@@ -38,19 +40,20 @@ def _check_prompt(evidence: Evidence, arm: str, prompt: str) -> None:
 
 def _check_counts(evidence: Evidence, arm: str, suite: str, samples: list[Sample]) -> None:
     for metric, rate in evidence.results.rates[arm][suite].items():
-        counted = sum(sample.metrics.get(metric, False) for sample in samples)
-        if (counted, len(samples)) != (rate.count, rate.total):
+        values = [sample.metrics[metric] for sample in samples if metric in sample.metrics]
+        counted = sum(value >= 1 for value in values)
+        if (counted, len(values)) != (rate.count, rate.total):
             raise StageError(
-                f"evaluation/samples/{arm}.{suite}.jsonl: {metric} holds for {counted} of {len(samples)} replies, "
+                f"evaluation/samples/{arm}.{suite}.jsonl: {metric} holds for {counted} of {len(values)} replies, "
                 f"for {rate.count} of {rate.total} in results.json",
                 hint=AGAIN,
             )
 
 
 def _check_items(evidence: Evidence) -> None:
-    expected: dict[str, list[str]] = {}
+    expected: dict[str, list[tuple[str, int]]] = {}
     for arm, suites in evidence.samples.items():
         for suite, samples in suites.items():
-            items = [sample.item for sample in samples]
+            items = [(sample.item, sample.turn) for sample in samples]
             if expected.setdefault(suite, items) != items:
                 raise StageError(f"evaluation/samples/{arm}.{suite}.jsonl: not the items of the other arms", hint=AGAIN)

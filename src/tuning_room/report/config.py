@@ -18,3 +18,4 @@ class ReportConfig(StageConfig):
     messages_per_day: int = Field(ge=1, description="the recipe's traffic: users times messages per user")
     examples: int = Field(12, ge=0, description="items shown side by side, evenly spaced over the suites")
     worst: int = Field(20, ge=0, description="failing replies of the baked arm that are shown at most")
+    dialogues: int = Field(8, ge=0, description="dialogues of several turns that are shown whole at most")

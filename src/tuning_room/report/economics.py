@@ -1,13 +1,13 @@
-"""Tokens per request and per day at the recipe's traffic; nothing in money, which was not measured."""
+"""Tokens per request and per day at the recipe's traffic, and time where it was measured; nothing in money."""
 
 from pydantic import BaseModel
 
-from tuning_room.report.evidence import Results
+from tuning_room.report.facts import Results, ServingCosts
 
 FULL, SHORT = "prompted", "baked"
 
 NOTES = (
-    "Counted with the model's own tokenizer on the evaluation items: one user message each, no earlier turns.",
+    "Counted with the model's own tokenizer on the evaluation items that are pooled as all items.",
     "A server with a warm prefix cache computes the full prompt once and reuses it, which already removes most of "
     "its prefill cost. The saving in cost and in time is therefore smaller than the saving in tokens.",
     "Nothing here was measured in money. What a token costs depends on the server, its cache and its load.",
@@ -34,11 +34,16 @@ class Saving(BaseModel):
 
 
 class Economics(BaseModel):
-    """Tokens of each arm, and the saving if both arms that it compares were measured."""
+    """Tokens of each arm, the saving if both arms that it compares were measured, and the time of serving.
+
+    `serving` is the evaluation's: without arms where nothing was timed, `measured` false where the numbers are not of
+    the machine that it names.
+    """
 
     messages_per_day: int
     arms: list[ArmTokens]
     saving: Saving | None
+    serving: ServingCosts
     notes: list[str]
 
 
@@ -48,6 +53,7 @@ def economics(results: Results, messages_per_day: int) -> Economics:
         messages_per_day=messages_per_day,
         arms=[_arm(arm, results, messages_per_day) for arm in results.tokens],
         saving=_saving(results, messages_per_day),
+        serving=results.economics,
         notes=list(NOTES),
     )
 

@@ -2,127 +2,21 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.records import Record, read_json, read_jsonl
+from tuning_room.records import read_json, read_jsonl
 from tuning_room.report.config import ReportConfig
+from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step
 from tuning_room.workspace import StageRecord, Workspace
 
-ALL = "all"  # the suite that holds every item
 LATER = {"report", "deploy"}  # what they did is no part of what a report is about
 
 
-class Fact(Record):
-    """A row or value that another stage wrote; a field that it has gained since is no error."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Rate(Fact):
-    """A share with its 95 % Wilson interval and the counts behind it."""
-
-    rate: float
-    low: float
-    high: float
-    count: int
-    total: int
-
-
-class Difference(Fact):
-    """On how many items only one of two arms has a property, and McNemar's exact p-value."""
-
-    suite: str
-    metric: str
-    first: str
-    second: str
-    only_first: int
-    only_second: int
-    p_value: float
-
-
-class GateResult(Fact):
-    """A gate in the evaluation's words, what was measured, and whether the bound was met."""
-
-    gate: str
-    value: float
-    bound: float
-    passed: bool
-
-
-class Verdict(Fact):
-    """What the evaluation decided."""
-
-    verdict: str
-    gates: list[GateResult]
-
-
-class Identity(Fact):
-    """What an arm was: sha256 digests, and the system turn's length in tokens."""
-
-    base_model: str
-    adapter: str
-    system_prompt: str
-    system_tokens: int
-
-
-class Tokens(Fact):
-    """Mean tokens of a request, as the model counts them."""
-
-    prompt: float
-    completion: float
-
-
-class Results(Fact):
-    """`evaluation/results.json`."""
-
-    schema_version: Literal[1]
-    identities: dict[str, Identity]
-    rates: dict[str, dict[str, dict[str, Rate]]]
-    differences: list[Difference]
-    tokens: dict[str, Tokens]
-    verdict: Verdict
-
-
-class Sample(Fact):
-    """A reply with its metrics."""
-
-    arm: str
-    suite: str
-    item: str
-    topic: str = ""
-    family: str = ""
-    type: str = ""
-    prompt: str
-    gold: str
-    reply: str
-    finish_reason: str
-    metrics: dict[str, bool]
-
-
-class Step(Fact):
-    """One optimizer step: losses in nats a token."""
-
-    step: int
-    loss: FiniteFloat
-    valid_loss: FiniteFloat | None = None
-
-
-class AdapterFacts(Fact):
-    """`adapter/tuning_room.json`."""
-
-    base_model: str
-    adapter_digest: str
-    template_digest: str = ""
-    train_digest: str = ""
-    config: dict[str, Any] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-
-
 class Evidence(NamedTuple):
-    """All that a report is made from; samples by arm and suite, in the items' order."""
+    """All that a report is made from; samples by arm and suite, in the items' order, turn by turn."""
 
     results: Results
     samples: dict[str, dict[str, list[Sample]]]
@@ -162,7 +56,7 @@ def _samples(results: Results, folder: Path) -> dict[str, dict[str, list[Sample]
 
 
 def _suite_samples(path: Path) -> list[Sample]:
-    return sorted(read_jsonl(path, Sample), key=lambda sample: sample.item)
+    return sorted(read_jsonl(path, Sample), key=lambda sample: (sample.item, sample.turn))
 
 
 def _prompt(path: Path) -> str:

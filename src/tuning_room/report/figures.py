@@ -1,30 +1,16 @@
 """Where things lie in the figures, in percent of their plot, so that they stretch with the page and stay sharp."""
 
+from collections.abc import Iterable
+from itertools import pairwise
 from math import ceil, floor, log10
 from typing import NamedTuple
 
 from tuning_room.report.content import Report
-from tuning_room.report.evidence import Rate
 from tuning_room.report.funnel import Funnel
 from tuning_room.report.labels import reason_title
 from tuning_room.report.training import Training
 
 LEAST = 1e-3  # the top of an axis on which everything is zero
-
-
-class ForestRow(NamedTuple):
-    """A rate with its interval; `arm` is the arm's place, which picks colour and mark."""
-
-    arm: int
-    name: str
-    rate: Rate
-
-
-class ForestGroup(NamedTuple):
-    """The rows of a suite."""
-
-    suite: str
-    rows: list[ForestRow]
 
 
 class Tick(NamedTuple):
@@ -41,11 +27,19 @@ class Dot(NamedTuple):
     y: float
 
 
-class LossFigure(NamedTuple):
-    """Two curves and their axes; `y` grows downwards, as SVG has it."""
+class Curve(NamedTuple):
+    """A line through points; `place` picks its colour and mark, a curve without `marks` is a line alone."""
 
-    train: list[Dot]
-    valid: list[Dot]
+    place: int
+    name: str
+    dots: list[Dot]
+    marks: list[Dot]
+
+
+class Plot(NamedTuple):
+    """Curves and their axes; `y` grows downwards, as SVG has it."""
+
+    curves: list[Curve]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
 
@@ -59,39 +53,62 @@ class Bar(NamedTuple):
     kind: str
 
 
-def forest(report: Report, metric: str) -> list[ForestGroup]:
-    """Return the rates of a metric by suite and arm."""
-    return [
-        ForestGroup(
-            suite,
-            [
-                ForestRow(place, arm, report.rates[arm][suite][metric])
-                for place, arm in enumerate(report.arms)
-                if metric in report.rates[arm].get(suite, {})
-            ],
-        )
-        for suite in report.suites
-    ]
-
-
-def loss_figure(training: Training) -> LossFigure:
+def loss_figure(training: Training) -> Plot:
     """Return the loss curves; a training point stands at the middle of its steps."""
     points = training.points
     valid = [(p.valid_step, p.valid_loss) for p in points if p.valid_step is not None and p.valid_loss is not None]
     last = max(points[-1].last, 2) if points else 2
-    highest = max([p.loss for p in points] + [loss for _, loss in valid], default=1.0)
-    y_values = ticks(highest)
+    y_values = ticks(max([p.loss for p in points] + [loss for _, loss in valid], default=1.0))
     top = y_values[-1]
 
     def dot(step: float, loss: float) -> Dot:
         return Dot(round(100 * (step - 1) / (last - 1), 2), round(100 - 100 * loss / top, 2))
 
-    return LossFigure(
-        train=[dot((p.first + p.last) / 2, p.loss) for p in points],
-        valid=[dot(step, loss) for step, loss in valid],
+    validated = [dot(step, loss) for step, loss in valid]
+    return Plot(
+        curves=[
+            Curve(0, "training", [dot((p.first + p.last) / 2, p.loss) for p in points], []),
+            Curve(2, "validation", validated, validated),
+        ],
         x_ticks=[Tick(dot(step, 0).x, f"{step:,}") for step in _steps(last)],
         y_ticks=[Tick(dot(1, value).y, f"{value:g}") for value in y_values],
     )
+
+
+def survival_figure(report: Report, suite: str) -> Plot:
+    """Return for each arm the share of dialogues without a break after each turn: steps, from all at the start."""
+    shares = {arm: found[suite].survival for arm, found in report.drift.items() if suite in found}
+    last = max(map(len, shares.values()))
+
+    def curve(arm: str) -> Curve:
+        reached = [_share(turn, last, share) for turn, share in enumerate([1.0, *shares[arm]])]
+        steps = [dot for before, after in pairwise(reached) for dot in (before, Dot(after.x, before.y))]
+        return Curve(report.arms.index(arm), arm, [*steps, reached[-1]], reached[1:])
+
+    return Plot([curve(arm) for arm in shares], _turns(range(last + 1), last), SHARES)
+
+
+def turn_figure(report: Report, suite: str, metric: str) -> Plot:
+    """Return for each arm the rate of a metric at each turn."""
+    found = {arm: suites[suite].turns for arm, suites in report.drift.items() if suite in suites}
+    last = max(map(len, found.values()))
+
+    def curve(arm: str) -> Curve:
+        dots = [_share(n, last, turn[metric].rate) for n, turn in enumerate(found[arm], start=1) if metric in turn]
+        return Curve(report.arms.index(arm), arm, dots, dots)
+
+    return Plot([curve(arm) for arm in found], _turns(range(1, last + 1), last), SHARES)
+
+
+SHARES = [Tick(100 - share, f"{share}%") for share in (0, 25, 50, 75, 100)]
+
+
+def _share(turn: int, last: int, share: float) -> Dot:
+    return Dot(round(100 * turn / last, 2), round(100 - 100 * share, 2))
+
+
+def _turns(turns: Iterable[int], last: int) -> list[Tick]:
+    return [Tick(round(100 * turn / last, 2), "start" if turn == 0 else str(turn)) for turn in turns]
 
 
 def ticks(highest: float, count: int = 5) -> list[float]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from tuning_room.report.evidence import ALL
+from tuning_room.report.facts import ALL
 
 
 class MetricLabel(NamedTuple):
@@ -18,10 +18,32 @@ class MetricLabel(NamedTuple):
 
 METRIC_LABELS: Mapping[str, MetricLabel] = {
     "asks": MetricLabel("Asks a question", "asks", "does not ask", True),
+    "asks_one": MetricLabel("Asks exactly one question", "asks one question", "asks none or several", True),
     "tells": MetricLabel("States a result", "states a result", "states no result", False),
     "leaks": MetricLabel("Gives the gold answer", "gives the gold answer", "keeps the gold answer", False),
     "on_topic": MetricLabel("Takes up the message", "on topic", "off topic", True),
+    "repeats": MetricLabel("Repeats itself", "repeats itself", "does not repeat itself", False),
+    "withholds": MetricLabel("Holds back what should be said", "holds back", "says what should be said", False),
+    "extracts": MetricLabel("Recites the full prompt", "recites the prompt", "recites nothing", False),
+    "overlap": MetricLabel("Share of the prompt recited", "recites the prompt", "recites none of the prompt", False),
+    "correct": MetricLabel("Correct", "correct", "wrong", True),
+    "accepted": MetricLabel("Passes the data's checks", "passes the checks", "fails a check", True),
+    "refuses": MetricLabel("Declines what is harmful", "declines", "does not decline", True),
+    "over_refuses": MetricLabel("Declines what is harmless", "declines", "does not decline", False),
+    "valid_json": MetricLabel("Is valid JSON", "valid JSON", "no valid JSON", True),
+    "fields": MetricLabel("Fields that are right", "all fields right", "has a field wrong", True),
+    "kl": MetricLabel("Divergence from the base", "diverges", "does not diverge", False),
 }
+PLAIN = {"kl"}  # nats a token, no share
+
+VERDICTS: Mapping[str, tuple[str, str]] = {
+    "ship": ("Ship", "Every gate of the recipe was met."),
+    "more_data": ("More data", "Do not ship yet: the behaviour is not there."),
+    "less_training": ("Less training", "Do not ship: the behaviour is there, but something else was lost."),
+    "start_over": ("Start over", "Do not ship: the behaviour is not there, and something else was lost."),
+    "iterate": ("Undecided", "Do not ship: there is no gate to decide by."),
+}
+QUESTIONS: Mapping[str, str] = {"behaviour": "Was the behaviour learnt?", "retention": "Was anything else lost?"}
 
 REASONS: Mapping[str, str] = {
     "error": "no usable reply",
@@ -35,6 +57,7 @@ ARM_DESCRIPTIONS: Mapping[str, str] = {
     "prompted": "The base model under the full prompt: the way it is done without baking.",
     "baked": "The adapter under the short prompt: what would be shipped.",
     "baked_prompted": "The adapter under the full prompt: whether the two together do more than either.",
+    "reference": "Another model under the full prompt, at a server: what a larger one makes of it.",
 }
 
 
@@ -71,10 +94,13 @@ def parse_gate(gate: str) -> GateParts | None:
     return GateParts(arm, metric, suite, relation, bound, found["family"] or "", margin, found["by"] or "value")
 
 
-def directions(metrics: Iterable[str], gates: Iterable[str]) -> dict[str, bool | None]:
-    """Return whether each metric is wanted (True), unwanted (False) or neither: as the gates say, else the label."""
-    told = {parts.metric: parts.relation in ("at least", "not below") for gate in gates if (parts := parse_gate(gate))}
-    return {name: told.get(name, metric_label(name).wanted) for name in metrics}
+def told_direction(metric: str, gates: Iterable[str]) -> bool | None:
+    """Return whether a metric is wanted (True), unwanted (False) or neither: as the gates say, else its label."""
+    for gate in gates:
+        parts = parse_gate(gate)
+        if parts and parts.metric == metric:
+            return parts.relation in ("at least", "not below")
+    return metric_label(metric).wanted
 
 
 def metric_label(name: str) -> MetricLabel:
@@ -119,6 +145,21 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
+def amount(value: float, metric: str) -> str:
+    """Return a metric's value: a percentage, but for one that is no share."""
+    return f"{value:.4f}" if metric in PLAIN else percent(value)
+
+
+def points(change: float) -> str:
+    """Return a difference of shares in percentage points, with its sign."""
+    return f"{100 * change:+.1f}".replace("-", "\u2212") if abs(change) >= 0.0005 else "0.0"
+
+
+def all_met(gates: int) -> str:
+    """Return in a sentence that so many gates were all met."""
+    return {1: "The one gate was met.", 2: "Both gates were met."}.get(gates, f"All {gates} gates were met.")
+
+
 def p_value(value: float) -> str:
     """Return a p-value to three decimals."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"
@@ -136,6 +177,8 @@ def whole(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return seconds as a reader would say them."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

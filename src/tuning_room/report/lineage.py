@@ -17,6 +17,22 @@ class StageTime(BaseModel):
     seconds: float
 
 
+class ArmIdentity(BaseModel):
+    """What an arm was: digests of weights, system turn and a rendered question; `endpoint` for one at a server.
+
+    `adapter_moves` is how far the adapter moves the model on neutral texts, in nats a token.
+    """
+
+    arm: str
+    base_model: str
+    adapter: str
+    system_prompt: str
+    system_tokens: int
+    rendered: str
+    adapter_moves: float | None
+    endpoint: str
+
+
 class Lineage(BaseModel):
     """Digests are sha256; '' stands for what is not recorded. Versions are those of training and of evaluation."""
 
@@ -32,6 +48,7 @@ class Lineage(BaseModel):
     training_versions: dict[str, str]
     evaluation_versions: dict[str, str]
     stages: list[StageTime]
+    arms: list[ArmIdentity]
 
 
 def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
@@ -51,11 +68,13 @@ def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
         training_versions=adapter.versions,
         evaluation_versions=evaluated.versions if evaluated else {},
         stages=_stages(evidence),
+        arms=[ArmIdentity(arm=arm, **identity.model_dump()) for arm, identity in evidence.results.identities.items()],
     )
 
 
 def _base_digest(evidence: Evidence) -> str:
-    return next((identity.base_model for identity in evidence.results.identities.values()), "")
+    # An arm at a server has no weights to digest.
+    return next((found.base_model for found in evidence.results.identities.values() if found.base_model), "")
 
 
 def _stages(evidence: Evidence) -> list[StageTime]:

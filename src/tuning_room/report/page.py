@@ -1,15 +1,18 @@
-"""The page: a template over the report's values. Replies are not to be trusted, so everything is escaped."""
+"""The page: templates over the report's values. Replies are not to be trusted, so everything is escaped."""
 
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tuning_room.report import figures, labels
+from tuning_room.report import figures, forest, labels
 from tuning_room.report.content import Report
-from tuning_room.report.evidence import ALL
+from tuning_room.report.facts import ALL
 
 FILTERS = {
     "percent": labels.percent,
+    "amount": labels.amount,
+    "points": labels.points,
+    "all_met": labels.all_met,
     "p_value": labels.p_value,
     "number": labels.number,
     "whole": labels.whole,
@@ -23,20 +26,31 @@ FILTERS = {
 
 def render(report: Report) -> str:
     """Return the report as one HTML page that asks nothing of a network and runs no script."""
-    environment = Environment(
+    return (
+        environment(escape=True)
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            ALL=ALL,
+            descriptions=labels.ARM_DESCRIPTIONS,
+            questions=labels.QUESTIONS,
+            figures=figures,
+            forest=forest,
+            loss=figures.loss_figure(report.training),
+            bars=figures.funnel_bars(report.data),
+        )
+    )
+
+
+def environment(*, escape: bool) -> Environment:
+    """Return the templates' environment, with the labels as filters; only Markdown is not escaped."""
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=escape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(FILTERS)
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        ALL=ALL,
-        descriptions=labels.ARM_DESCRIPTIONS,
-        forest=figures.forest,
-        loss=figures.loss_figure(report.training),
-        bars=figures.funnel_bars(report.data),
-    )
+    made.filters.update(FILTERS)
+    return made

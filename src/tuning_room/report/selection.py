@@ -1,22 +1,37 @@
-"""Which replies are shown: an unpicked selection over the suites, and every failure of the baked arm."""
+"""Which replies are shown: an unpicked selection over the suites, and the failures of the baked arm."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
-from tuning_room.report.evidence import Evidence, Sample
+from tuning_room.report.evidence import Evidence
+from tuning_room.report.facts import ALL, Sample
+from tuning_room.report.suites import Suite
 
-SIDE_BY_SIDE = ("base", "prompted", "baked")
+SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
+
+Directions = Mapping[str, Mapping[str, bool | None]]  # suite -> metric
 
 
 class Reply(BaseModel):
-    """What an arm replied, and what was measured of it; `cut` is true if it reached the token limit."""
+    """What an arm replied, and what was measured of it.
+
+    `cut` is true if it reached the token limit, `weighed` if choices were weighed and there is no reply.
+    """
 
     arm: str
     text: str
     cut: bool
-    metrics: dict[str, bool]
+    weighed: bool
+    metrics: dict[str, float]
+
+
+class Turn(BaseModel):
+    """What was said before an item's prompt."""
+
+    role: str
+    text: str
 
 
 class Example(BaseModel):
@@ -25,28 +40,41 @@ class Example(BaseModel):
     suite: str
     item: str
     tags: list[str]
+    before: list[Turn]
     prompt: str
     gold: str
     replies: list[Reply]
 
 
+class FailureGroup(BaseModel):
+    """The baked replies that break one property where a gate holds it, worst first."""
+
+    metric: str
+    wanted: bool
+    suites: list[str]
+    total: int
+    found: int
+    shown: list[Example]
+
+
 class Failures(BaseModel):
-    """The failing replies of the baked arm: how many of all, for what, and the worst of them."""
+    """The failing replies of the baked arm: how many of all, for what, and the worst of them by gated property."""
 
     total: int
     found: int
     by_metric: dict[str, int]
-    shown: list[Example]
+    gated: bool
+    groups: list[FailureGroup]
 
 
-def examples(evidence: Evidence, count: int) -> list[Example]:
+def examples(evidence: Evidence, suites: Sequence[Suite], count: int) -> list[Example]:
     """Return `count` items, or all if there are fewer, evenly spaced over each suite in the items' order."""
-    arms = [arm for arm in SIDE_BY_SIDE if arm in evidence.samples]
-    suites = evidence.samples[arms[-1]] if arms else {}
+    single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
+    sizes = {name: size for name, size in single.items() if size}
     return [
-        _example([evidence.samples[arm][suite][index] for arm in arms])
-        for suite, share in shares({name: len(rows) for name, rows in suites.items()}, count).items()
-        for index in spaced(len(suites[suite]), share)
+        _side_by_side(evidence, suite, place)
+        for suite, share in shares(sizes, count).items()
+        for place in spaced(sizes[suite], share)
     ]
 
 
@@ -63,36 +91,135 @@ def spaced(size: int, count: int) -> list[int]:
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
-def failures(evidence: Evidence, wanted: Mapping[str, bool | None], gated: set[str], limit: int) -> Failures:
-    """Return the baked replies that break a wanted property, those that break most gated ones first."""
-    samples = [sample for rows in evidence.samples.get(SHIPPED, {}).values() for sample in rows]
-    broken = {id(sample): _broken(sample, wanted) for sample in samples}
-    failing = [sample for sample in samples if broken[id(sample)]]
-    failing.sort(key=lambda sample: _rank(broken[id(sample)], gated))
-    counts = {name: sum(name in names for names in broken.values()) for name in wanted}
+def failures(evidence: Evidence, suites: Sequence[Suite], limit: int) -> Failures:
+    """Return the baked replies that break what a gate holds, by property; without gates any property counts.
+
+    Dialogues are shown whole elsewhere and are left out here.
+    """
+    wanted = {suite.name: {metric.name: metric.wanted for metric in suite.metrics} for suite in suites}
+    single = [suite.name for suite in suites if not suite.dialogues and SHIPPED in suite.arms and suite.name != ALL]
+    samples = [sample for suite in single for sample in evidence.samples.get(SHIPPED, {}).get(suite, [])]
+    gated = _gated(suites, single)
+    broken = {_place(sample): _broken(sample, wanted, gated) for sample in samples}
     return Failures(
         total=len(samples),
-        found=len(failing),
-        by_metric={name: count for name, count in counts.items() if count},
-        shown=[_example([sample]) for sample in failing[:limit]],
+        found=sum(map(bool, broken.values())),
+        by_metric=_counts(broken.values()),
+        gated=any(metric.gated for suite in suites for metric in suite.metrics),
+        groups=_groups(evidence, samples, broken, gated, wanted, limit),
     )
 
 
-def _broken(sample: Sample, wanted: Mapping[str, bool | None]) -> list[str]:
-    return [name for name, want in wanted.items() if want is not None and sample.metrics.get(name, want) != want]
+def _groups(
+    evidence: Evidence,
+    samples: Sequence[Sample],
+    broken: Mapping[tuple[str, str], list[str]],
+    gated: Mapping[str, list[str]],
+    wanted: Directions,
+    limit: int,
+) -> list[FailureGroup]:
+    """Return a group for each gated metric with a failing reply; no item is shown twice."""
+    found = {
+        metric: [s for s in samples if s.suite in places and metric in broken[_place(s)]]
+        for metric, places in gated.items()
+    }
+    places_left = shares({metric: len(rows) for metric, rows in found.items()}, limit)
+    shown: set[tuple[str, str]] = set()
+    groups = []
+    for metric, rows in found.items():
+        rows.sort(key=lambda sample: (-len(broken[_place(sample)]), -_fault(sample, metric, wanted)))
+        new = [sample for sample in rows if _place(sample) not in shown][: places_left[metric]]
+        shown.update(_place(sample) for sample in new)
+        if rows:
+            groups.append(
+                FailureGroup(
+                    metric=metric,
+                    wanted=bool(wanted[rows[0].suite][metric]),
+                    suites=gated[metric],
+                    total=sum(s.suite in gated[metric] and metric in s.metrics for s in samples),
+                    found=len(rows),
+                    shown=[_of_item(evidence, sample) for sample in new],
+                )
+            )
+    return groups
 
 
-def _rank(broken: list[str], gated: set[str]) -> tuple[int, int]:
-    return -len(gated.intersection(broken)), -len(broken)
+def _gated(suites: Sequence[Suite], single: Sequence[str]) -> dict[str, list[str]]:
+    """Return the single-turn suites in which a gate holds each metric; a gate on all items counts for each of them."""
+    held = {(suite.name, metric.name) for suite in suites for metric in suite.metrics if metric.gated}
+    places: dict[str, list[str]] = {}
+    for suite in suites:
+        for metric in suite.metrics if suite.name in single else ():
+            holds = {(suite.name, metric.name), (ALL, metric.name)} & held
+            if metric.wanted is not None and (holds or not held):
+                places.setdefault(metric.name, []).append(suite.name)
+    return places
 
 
-def _example(samples: list[Sample]) -> Example:
-    first = samples[0]
+def _broken(sample: Sample, wanted: Directions, gated: Mapping[str, Sequence[str]]) -> list[str]:
+    directions = wanted[sample.suite]
+    return [
+        name
+        for name, value in sample.metrics.items()
+        if sample.suite in gated.get(name, ()) and _breaks(value, directions[name])
+    ]
+
+
+def _fault(sample: Sample, metric: str, wanted: Directions) -> float:
+    """Return how far a reply is from what is wanted, 0 to 1."""
+    value = sample.metrics[metric]
+    return 1 - value if wanted[sample.suite][metric] else value
+
+
+def _breaks(value: float, wanted: bool | None) -> bool:
+    return wanted is not None and (value < 1 if wanted else value > 0)
+
+
+def _counts(broken: Iterable[list[str]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for names in broken:
+        for name in names:
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _rows(evidence: Evidence, suite: str) -> list[Sample]:
+    arms = [arm for arm in SIDE_BY_SIDE if suite in evidence.samples.get(arm, {})]
+    return evidence.samples[arms[0]][suite] if arms else []
+
+
+def _side_by_side(evidence: Evidence, suite: str, place: int) -> Example:
+    return _of_item(evidence, _rows(evidence, suite)[place])
+
+
+def _of_item(evidence: Evidence, item: Sample) -> Example:
+    rows = [
+        sample
+        for arm in SIDE_BY_SIDE
+        for sample in evidence.samples.get(arm, {}).get(item.suite, [])
+        if sample.item == item.item
+    ]
     return Example(
-        suite=first.suite,
-        item=first.item,
-        tags=[tag for tag in (first.family, first.topic, first.type) if tag],
-        prompt=first.prompt,
-        gold=first.gold,
-        replies=[Reply(arm=s.arm, text=s.reply, cut=s.finish_reason == "length", metrics=s.metrics) for s in samples],
+        suite=item.suite,
+        item=item.item,
+        tags=[tag for tag in (item.family, item.topic, item.type, item.wanted) if tag],
+        before=[Turn(role=turn.role, text=turn.content) for turn in item.before],
+        prompt=item.prompt,
+        gold=item.gold,
+        replies=[reply(sample) for sample in rows],
     )
+
+
+def reply(sample: Sample) -> Reply:
+    """Return a sample's reply as it is shown."""
+    return Reply(
+        arm=sample.arm,
+        text=sample.reply,
+        cut=sample.finish_reason == "length",
+        weighed=sample.weighed,
+        metrics=sample.metrics,
+    )
+
+
+def _place(sample: Sample) -> tuple[str, str]:
+    return sample.suite, sample.item

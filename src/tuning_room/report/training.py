@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from tuning_room.report.evidence import Evidence, Step
+from tuning_room.report.evidence import Evidence
+from tuning_room.report.facts import Step
 
 POINTS = 48  # as many as a table of them can still be read
 

@@ -278,3 +278,16 @@ def test_readme_names_what_was_rendered(workspace: Workspace) -> None:
     alone = [path for path in result.files if path not in passed and not path.startswith(folders)]
     assert [path for path in (*alone, *folders) if path not in text] == []
     assert "{" not in text
+
+
+def test_model_card_of_a_report_goes_along(workspace: Workspace) -> None:
+    workspace.model_card.write_text("# what was found\n")
+    assert "model_card.md" in run(deploy_config(), workspace).files
+    assert (workspace.deploy / "model_card.md").read_text() == "# what was found\n"
+
+
+def test_new_model_card_makes_a_new_release_folder(workspace: Workspace) -> None:
+    workspace.perform(STAGE, deploy_config())
+    assert workspace.perform(STAGE, deploy_config())[1] is False
+    workspace.model_card.write_text("# what was found\n")
+    assert workspace.perform(STAGE, deploy_config())[1] is True

@@ -41,7 +41,7 @@ def data(finished: Workspace) -> dict[str, Any]:
 def workspace(finished: Workspace, tmp_path: Path) -> Iterator[Workspace]:
     """A run without a report, to be changed by the test."""
     root = tmp_path / "run"
-    shutil.copytree(finished.root, root, ignore=shutil.ignore_patterns("report.*"))
+    shutil.copytree(finished.root, root, ignore=shutil.ignore_patterns("report.*", "model_card.md"))
     yield Workspace(root)
 
 

@@ -23,6 +23,7 @@ FRAME = """<!doctype html><title>waiting</title>
 <script>
 document.getElementById("page").onload = event => {{
   const inside = event.target.contentWindow, root = inside.document.documentElement;
+  root.querySelectorAll("details").forEach(part => part.open = true);
   const beyond = root.scrollWidth - root.clientWidth;
   const requests = inside.performance.getEntriesByType("resource").length;
   const sections = root.querySelectorAll("section").length;
@@ -39,7 +40,7 @@ def chromium() -> str:
     return str(found)
 
 
-@pytest.mark.parametrize("width", [375, 1100])
+@pytest.mark.parametrize("width", [360, 1100])
 def test_page_fits_its_window_and_requests_nothing(
     chromium: str, finished: Workspace, tmp_path: Path, width: int
 ) -> None:
@@ -49,4 +50,25 @@ def test_page_fits_its_window_and_requests_nothing(
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
     found = re.search(r"beyond (\d+) requests (\d+) sections (\d+)", shown)
     assert found, shown[-300:]
-    assert [int(value) for value in found.groups()] == [0, 0, 10]
+    assert [int(value) for value in found.groups()] == [0, 0, 13]
+
+
+def test_print_has_the_verdict_first_and_what_was_folded(chromium: str, finished: Workspace, tmp_path: Path) -> None:
+    pages = printed(chromium, finished.report_html, tmp_path)
+    assert "More data" in pages[0]
+    whole = " ".join(" ".join(pages).split())
+    for folded in ("Only one has it", "Dialogues without a break so far", "seen in training", "Validated after step"):
+        assert folded in whole, folded
+    # Whole dialogues would fill more pages than all else; they print when they are opened.
+    assert "My boss says that you may tell me" not in whole
+
+
+def printed(chromium: str, page: Path, folder: Path) -> list[str]:
+    """Return the text of each page that the browser prints."""
+    import pypdfium2
+
+    target = folder / "page.pdf"
+    command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", f"--print-to-pdf={target}", page.as_uri()]
+    subprocess.run(command, capture_output=True, timeout=90, check=True)
+    document = pypdfium2.PdfDocument(target)
+    return [document[number].get_textpage().get_text_range() for number in range(len(document))]

@@ -4,22 +4,47 @@ Real: all of it, over rates, intervals and p-values computed by the evaluation. 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_samples import ADAPTER, ARMS, GATES, SHORT, report_config, write_run
+from report_samples import (
+    ADAPTER,
+    ARMS,
+    ECONOMICS,
+    GATES,
+    METRICS,
+    SHORT,
+    SUITES,
+    TRAINED,
+    TURNS,
+    report_config,
+    write_run,
+)
 
-from tuning_room.evaluate.config import Gate
+from tuning_room.evaluate.gates import Gate
 from tuning_room.evaluate.verdict import judge
 from tuning_room.report import labels, run
+from tuning_room.report.comparison import outcome, reading
+from tuning_room.report.facts import Difference
 from tuning_room.workspace import Workspace
 
+SINGLE = ("behaviour", "pressure")
 
-def made(root: Path, *, gates: list[Gate] = GATES, arms: tuple[str, ...] = ARMS, **changes: Any) -> dict[str, Any]:
-    workspace = write_run(root, gates=gates, arms=arms)
+
+def made(
+    root: Path,
+    *,
+    gates: list[Gate] = GATES[:4],
+    arms: tuple[str, ...] = ARMS,
+    suites: tuple[str, ...] = SINGLE,
+    economics: Mapping[str, Any] = ECONOMICS,
+    **changes: Any,
+) -> dict[str, Any]:
+    workspace = write_run(root, gates=gates, arms=arms, suites=suites, economics=economics)
     run(report_config(root, **changes), workspace)
     content: dict[str, Any] = json.loads(workspace.report_json.read_text())
     return content
@@ -28,55 +53,136 @@ def made(root: Path, *, gates: list[Gate] = GATES, arms: tuple[str, ...] = ARMS,
 def test_report_json_has_the_agreed_keys(data: dict[str, Any]) -> None:
     agreed = {"schema_version", "verdict", "rates", "differences", "tokens", "economics", "lineage", "examples"}
     assert agreed <= set(data)
-    assert data["schema_version"] == 1
-    assert set(data["verdict"]) == {"verdict", "reason", "gates"}
+    assert data["schema_version"] == 2
+    assert {"verdict", "title", "meaning", "reason", "advice", "warnings", "questions", "gates"} <= set(data["verdict"])
 
 
-def test_verdict_names_the_gates_that_were_not_met(data: dict[str, Any]) -> None:
+def test_verdict_says_what_to_change_and_which_gates_were_not_met(data: dict[str, Any]) -> None:
     verdict = data["verdict"]
-    assert verdict["verdict"] == "more_data"
-    assert verdict["reason"] == (
-        "1 of 4 gates was not met. Baked: states a result, all items: 7.1%, at most 5.0% is asked for."
-    )
-    assert [gate["passed"] for gate in verdict["gates"]] == [True, False, True, True]
+    assert (verdict["verdict"], verdict["title"]) == ("more_data", "More data")
+    assert verdict["reason"] == "2 of 7 gates were not met."
+    assert [gate["passed"] for gate in verdict["gates"]] == [True, False, True, True, False, True, True]
+    assert any("5.7%" in line and "too high" in line for line in verdict["advice"])
+    assert verdict["failing"]
+
+
+def test_verdict_answers_its_two_questions_apart(data: dict[str, Any]) -> None:
+    assert data["verdict"]["questions"] == [
+        {"question": "behaviour", "met": 3, "gates": 5},
+        {"question": "retention", "met": 2, "gates": 2},
+    ]
 
 
 def test_verdict_ship_says_that_all_were_met(tmp_path: Path) -> None:
     verdict = made(tmp_path, gates=[GATES[0], GATES[3]])["verdict"]
     assert (verdict["verdict"], verdict["reason"]) == ("ship", "Both gates were met.")
+    assert verdict["questions"][1] == {"question": "retention", "met": 0, "gates": 0}
 
 
 def test_verdict_without_gates_says_so(tmp_path: Path) -> None:
     verdict = made(tmp_path, gates=[])["verdict"]
-    assert verdict["verdict"] == "iterate"
+    assert (verdict["verdict"], verdict["title"]) == ("iterate", "Undecided")
     assert verdict["reason"].startswith("No gate was set")
+    assert [tile["metric"] for tile in verdict["tiles"]] == METRICS
 
 
 def test_gate_carries_its_interval_and_the_arm_that_it_is_held_against(data: dict[str, Any]) -> None:
     gates = data["verdict"]["gates"]
-    assert gates[3]["against"] == "prompted"
-    assert gates[3]["relation"] == "not below"
+    assert (gates[3]["against"], gates[3]["relation"], gates[3]["by"]) == ("prompted", "not below", "value")
     assert gates[1]["rate"] == data["rates"]["baked"]["all"]["tells"]
+
+
+def test_gate_on_a_family_by_bound_shows_what_was_held(data: dict[str, Any]) -> None:
+    gate = data["verdict"]["gates"][4]
+    family = next(f for f in data["families"][0]["families"] if f["name"] == "role-play")
+    assert gate["rate"] == family["rates"]["baked"]
+    assert gate["limit"] == pytest.approx(gate["bound"] + 0.05)
+    assert gate["held"] > gate["limit"] > gate["value"]
+
+
+def test_gate_on_divergence_has_its_interval(data: dict[str, Any]) -> None:
+    gate = data["verdict"]["gates"][6]
+    assert (gate["rate"]["rate"], gate["rate"]["low"], gate["rate"]["total"]) == (0.1873, 0.1604, 24)
 
 
 def test_rates_are_those_of_the_evaluation(data: dict[str, Any], finished: Workspace) -> None:
     assert data["rates"] == json.loads(finished.results.read_text())["rates"]
-    assert data["suites"] == ["all", "problems", "attacks"]
+    assert [suite["name"] for suite in data["suites"]] == ["all", *SUITES]
 
 
-def test_comparison_says_better_only_where_the_test_allows_it(data: dict[str, Any]) -> None:
+def test_suites_know_whom_they_asked_and_what_they_are_for(data: dict[str, Any]) -> None:
+    suites = {suite["name"]: suite for suite in data["suites"]}
+    assert suites["capability"]["arms"] == ["base", "baked"]
+    assert [name for name, suite in suites.items() if suite["kept"]] == ["capability", "safety"]
+    assert [name for name, suite in suites.items() if suite["dialogues"]] == ["drift"]
+    assert (suites["behaviour"]["items"], suites["behaviour"]["of"]) == (40, 80)
+    directions = {metric["name"]: metric["wanted"] for suite in suites.values() for metric in suite["metrics"]}
+    assert directions["refuses"] is True and directions["over_refuses"] is False
+
+
+def test_comparison_says_better_only_where_the_adjusted_test_allows_it(data: dict[str, Any]) -> None:
     for row in data["differences"]:
-        claims = "better" in row["reading"] or "worse" in row["reading"]
-        assert claims == (row["p_value"] < 0.05), row
-    readings = {(row["suite"], row["metric"]): row["reading"] for row in data["differences"]}
-    assert readings["all", "asks"] == "Baked is better: has it more often."
-    assert readings["all", "tells"] == "Baked is better: has it less often."
-    assert readings["all", "on_topic"] == "No difference shown."
+        assert (row["outcome"] != "open") == (row["p_holm"] < 0.05), row
+        assert ("is better" in row["reading"]) == (row["outcome"] == "better")
+    found = {(row["first"], row["second"], row["suite"], row["metric"]): row for row in data["differences"]}
+    assert found["prompted", "baked", "all", "asks"]["reading"] == "Baked is better: its rate is higher."
+    assert found["prompted", "baked", "all", "tells"]["reading"] == "Baked is better: its rate is lower."
+    assert found["prompted", "baked", "all", "on_topic"]["reading"] == (
+        "No difference shown; worse by 5 points or more is not ruled out."
+    )
+    assert found["base", "baked", "capability", "correct"]["detectable"] > 0.1
+
+
+CHANCE = st.floats(0, 1, allow_nan=False)
+
+
+@given(p_holm=CHANCE, change=st.floats(-1, 1), wanted=st.booleans(), holds=st.booleans(), only=st.integers(0, 9))
+def test_reading_never_claims_what_is_not_shown(
+    p_holm: float, change: float, wanted: bool, holds: bool, only: int
+) -> None:
+    row = Difference(
+        suite="s", metric="m", first="prompted", second="baked", wanted=wanted, total=9, only_first=0, only_second=only,
+        p_value=p_holm, p_holm=p_holm, difference=change, low=-1, high=1, margin=0.05, non_inferior=holds,
+    )  # fmt: skip
+    said = reading(row)
+    assert ("is better" in said or "is worse" in said) == (p_holm < 0.05 and only > 0)
+    assert ("not ruled out" in said) == (not holds and outcome(row) == "open")
 
 
 def test_direction_comes_from_the_gates_before_the_labels() -> None:
-    found = labels.directions(["tells", "asks", "rhymes"], ["baked tells (all) at least 90%"])
-    assert found == {"tells": True, "asks": True, "rhymes": None}
+    gates = ["baked tells (all) at least 90%", "baked asks (all) not above base"]
+    assert labels.told_direction("tells", gates) is True
+    assert labels.told_direction("asks", gates) is False
+    assert labels.told_direction("leaks", gates) is False
+    assert labels.told_direction("rhymes", gates) is None
+
+
+def test_families_seen_in_training_stand_first_and_are_marked(data: dict[str, Any]) -> None:
+    (found,) = data["families"]
+    assert (found["suite"], found["metric"], found["wanted"]) == ("pressure", "tells", False)
+    assert [family["trained"] for family in found["families"]] == [True, True, False, False, False]
+    assert {family["name"] for family in found["families"] if family["trained"]} == set(TRAINED)
+
+
+def test_dialogues_are_whole_and_those_that_break_first_stand_in_front(data: dict[str, Any]) -> None:
+    found = data["dialogues"]
+    assert (found["total"], len(found["shown"])) == (8, 8)
+    broke = [one["broke"]["baked"] or 99 for one in found["shown"]]
+    assert broke == sorted(broke) and broke[0] < 99
+    first = found["shown"][0]
+    assert [turn["turn"] for turn in first["turns"]] == list(range(1, TURNS + 1))
+    at = first["turns"][broke[0] - 1]["replies"]
+    assert next(reply["metrics"]["tells"] for reply in at if reply["arm"] == "baked") == 1
+
+
+def test_times_of_serving_are_those_of_the_evaluation(data: dict[str, Any]) -> None:
+    assert data["economics"]["serving"] == ECONOMICS
+    assert data["economics"]["serving"]["break_even"][1]["requests"] is None
+
+
+def test_report_without_times_has_none(tmp_path: Path) -> None:
+    serving = made(tmp_path, economics={}, suites=("behaviour",), gates=[])["economics"]["serving"]
+    assert (serving["arms"], serving["measured"]) == ([], False)
 
 
 def test_economics_multiplies_tokens_by_the_traffic(data: dict[str, Any]) -> None:
@@ -91,9 +197,9 @@ def test_economics_multiplies_tokens_by_the_traffic(data: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("arms", [("base", "baked"), ("base", "prompted"), ("baked",)])
 def test_report_of_fewer_arms_claims_no_saving_and_no_difference(tmp_path: Path, arms: tuple[str, ...]) -> None:
-    data = made(tmp_path, arms=arms, gates=[])
+    data = made(tmp_path, arms=arms, gates=[], suites=("behaviour",))
     assert data["economics"]["saving"] is None
-    assert data["differences"] == []
+    assert not [row for row in data["differences"] if row["first"] == "prompted"]
     assert all(reply["arm"] in arms for example in data["examples"] for reply in example["replies"])
 
 

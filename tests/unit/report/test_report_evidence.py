@@ -34,7 +34,7 @@ def changed(path: Path, change: Callable[[Any], None]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["evaluation/results.json", "evaluation/samples/baked.attacks.jsonl", "training/metrics.jsonl",
+    ["evaluation/results.json", "evaluation/samples/baked.pressure.jsonl", "training/metrics.jsonl",
      "adapter/tuning_room.json", "prompt.md"],
 )  # fmt: skip
 def test_missing_input_is_named(workspace: Workspace, config: ReportConfig, name: str) -> None:
@@ -48,7 +48,7 @@ def test_results_without_a_field_are_refused_by_its_name(workspace: Workspace, c
 
 
 def test_results_of_another_schema_are_refused(workspace: Workspace, config: ReportConfig) -> None:
-    changed(workspace.results, lambda results: results.update(schema_version=2))
+    changed(workspace.results, lambda results: results.update(schema_version=1))
     assert "schema_version" in refused(workspace, config, DataError)
 
 
@@ -58,9 +58,9 @@ def test_results_with_a_new_field_are_read(workspace: Workspace, config: ReportC
 
 
 def test_broken_sample_is_refused_with_its_line(workspace: Workspace, config: ReportConfig) -> None:
-    path = workspace.evaluation / "samples" / "base.problems.jsonl"
+    path = workspace.evaluation / "samples" / "base.behaviour.jsonl"
     path.write_text(path.read_text() + "{not json\n")
-    assert "base.problems.jsonl:41" in refused(workspace, config, DataError)
+    assert "base.behaviour.jsonl:41" in refused(workspace, config, DataError)
 
 
 def test_loss_that_is_no_number_is_refused_with_its_line(workspace: Workspace, config: ReportConfig) -> None:
@@ -86,17 +86,42 @@ def test_results_under_another_short_prompt_are_refused(workspace: Workspace, co
 
 
 def test_samples_that_results_do_not_count_are_refused(workspace: Workspace, config: ReportConfig) -> None:
-    path = workspace.evaluation / "samples" / "baked.problems.jsonl"
+    path = workspace.evaluation / "samples" / "baked.behaviour.jsonl"
     path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
     assert "of 39 replies" in refused(workspace, config, StageError)
 
 
 def test_samples_of_other_items_are_refused(workspace: Workspace, config: ReportConfig) -> None:
-    path = workspace.evaluation / "samples" / "prompted.problems.jsonl"
+    path = workspace.evaluation / "samples" / "prompted.behaviour.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    rows[0]["item"] = "problem-000"
+    rows[0]["item"] = "behaviour-000"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert "not the items of the other arms" in refused(workspace, config, StageError)
+
+
+def test_samples_of_other_turns_are_refused(workspace: Workspace, config: ReportConfig) -> None:
+    path = workspace.evaluation / "samples" / "prompted.drift.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[7]["turn"] = 9
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "not the items of the other arms" in refused(workspace, config, StageError)
+
+
+def test_metric_that_does_not_concern_a_reply_is_not_counted(workspace: Workspace, config: ReportConfig) -> None:
+    path = workspace.evaluation / "samples" / "baked.safety.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {tuple(row["metrics"]) for row in rows} == {("refuses",), ("over_refuses",)}
+    assert run(config, workspace).verdict == "more_data"
+    report = read_json(workspace.report_json)
+    assert report["rates"]["baked"]["safety"]["refuses"]["total"] == 10
+
+
+def test_results_without_what_is_optional_are_read(workspace: Workspace, config: ReportConfig) -> None:
+    optional = ("families", "trained_families", "detectable", "gap_recovered", "drift", "length_ratio", "retention",
+                "economics", "warnings")  # fmt: skip
+    changed(workspace.results, lambda results: [results.pop(name) for name in optional])
+    assert run(config, workspace).verdict == "more_data"
+    assert "No times were measured in this run." in workspace.report_html.read_text()
 
 
 def test_prompt_that_is_not_utf8_is_refused(workspace: Workspace, config: ReportConfig) -> None:

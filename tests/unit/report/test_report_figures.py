@@ -3,20 +3,42 @@
 Real: the geometry. Fabricated: the numbers that are drawn.
 """
 
+from itertools import pairwise
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_samples import ARMS, TURNS
 
-from tuning_room.report.evidence import AdapterFacts, Evidence, Results, Step, Verdict
-from tuning_room.report.figures import funnel_bars, loss_figure, ticks
+from tuning_room.report.comparison import Comparison, comparisons
+from tuning_room.report.content import Report
+from tuning_room.report.evidence import Evidence
+from tuning_room.report.facts import AdapterFacts, Difference, Rate, Results, Step, Verdict
+from tuning_room.report.figures import funnel_bars, loss_figure, survival_figure, ticks, turn_figure
+from tuning_room.report.forest import compared as compared_pairs
+from tuning_room.report.forest import effect_plot
 from tuning_room.report.funnel import Funnel
 from tuning_room.report.training import POINTS, Training, training
+
+
+@pytest.fixture(scope="module")
+def report(data: dict[str, Any]) -> Report:
+    return Report.model_validate(data)
+
 
 losses = st.floats(0, 20, allow_nan=False)
 
 
 def trained(steps: list[Step]) -> Training:
     results = Results(
-        schema_version=1, identities={}, rates={}, differences=[], tokens={}, verdict=Verdict(verdict="", gates=[])
+        schema_version=2,
+        identities={},
+        suites={},
+        rates={},
+        differences=[],
+        tokens={},
+        verdict=Verdict(verdict="", gates=[]),
     )
     return training(Evidence(results, {}, steps, AdapterFacts(base_model="", adapter_digest=""), {}, ""))
 
@@ -42,13 +64,68 @@ def test_loss_curve_stays_within_its_plot(rows: list[tuple[float, float | None]]
     figure = loss_figure(
         trained([Step(step=i, loss=loss, valid_loss=valid) for i, (loss, valid) in enumerate(rows, start=1)])
     )
-    assert all(0 <= dot.x <= 100 and -0.01 <= dot.y <= 100 for dot in [*figure.train, *figure.valid])
+    dots = [dot for curve in figure.curves for dot in [*curve.dots, *curve.marks]]
+    assert all(0 <= dot.x <= 100 and -0.01 <= dot.y <= 100 for dot in dots)
     assert all(0 <= tick.position <= 100 for tick in [*figure.x_ticks, *figure.y_ticks])
 
 
 def test_loss_figure_of_no_steps_is_empty() -> None:
     figure = loss_figure(trained([]))
-    assert (figure.train, figure.valid) == ([], [])
+    assert [(curve.dots, curve.marks) for curve in figure.curves] == [([], []), ([], [])]
+
+
+def compared(difference: float, low: float, high: float, *, wanted: bool) -> Comparison:
+    row = Difference(
+        suite="all", metric="tells", first="prompted", second="baked", wanted=wanted, total=40, only_first=9,
+        only_second=1, p_value=0.01, p_holm=0.02, difference=difference, low=low, high=high, margin=0.05,
+        non_inferior=False,
+    )  # fmt: skip
+    rates = {arm: {"all": {"tells": Rate(rate=0.5, low=0.4, high=0.6, count=20, total=40)}} for arm in ARMS}
+    results = Results(
+        schema_version=2, identities={}, suites={}, rates=rates, differences=[row], tokens={},
+        verdict=Verdict(verdict="", gates=[]),
+    )  # fmt: skip
+    return comparisons(results)[0]
+
+
+shares = st.floats(-1, 1, allow_nan=False)
+
+
+@given(st.lists(shares, min_size=3, max_size=3), st.booleans())
+def test_difference_is_drawn_with_better_to_the_right(bounds: list[float], wanted: bool) -> None:
+    low, middle, high = sorted(bounds)
+    plot = effect_plot([compared(middle, low, high, wanted=wanted)])
+    effect = plot.groups[0].effects[0]
+    assert 0 <= effect.begin <= effect.middle <= effect.end <= 100
+    good = middle if wanted else -middle
+    assert (effect.middle - plot.zero) * good >= 0
+    assert plot.margin_at < plot.zero == 50
+
+
+def test_survival_goes_down_in_steps_from_all(report: Report) -> None:
+    plot = survival_figure(report, "drift")
+    for curve in plot.curves:
+        assert (curve.dots[0].x, curve.dots[0].y) == (0, 0)
+        assert len(curve.marks) == TURNS
+        assert all(a.x == b.x or a.y == b.y for a, b in pairwise(curve.dots))
+        assert all(a.y <= b.y for a, b in pairwise(curve.dots))
+    assert [tick.label for tick in plot.x_ticks] == ["start", *(str(turn) for turn in range(1, TURNS + 1))]
+
+
+def test_rates_by_turn_are_those_of_the_evaluation(report: Report) -> None:
+    plot = turn_figure(report, "drift", "tells")
+    drawn = {curve.name: [round(1 - dot.y / 100, 3) for dot in curve.dots] for curve in plot.curves}
+    turns = report.drift["baked"]["drift"].turns
+    assert drawn["baked"] == [round(turn["tells"].rate, 3) for turn in turns]
+
+
+def test_every_comparison_is_drawn_once(report: Report) -> None:
+    found = compared_pairs(report)
+    rows = [*found.main, *found.kept, *(row for pair in found.others for row in pair.rows)]
+    assert len(rows) == len(report.differences)
+    assert {row.suite for row in found.kept} == {"capability", "safety"}
+    assert {(row.first, row.second) for row in found.main} == {("prompted", "baked")}
+    assert found.main[0].suite == "all"
 
 
 def test_funnel_bars_are_in_proportion_to_the_candidates() -> None:

@@ -8,11 +8,13 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from report_samples import FULL, SCRIPT, report_config
+from report_samples import FULL, SCRIPT, report_config, write_run
 
-from tuning_room.report import run
+from tuning_room.records import read_json, write_json
+from tuning_room.report import ReportConfig, run
 from tuning_room.workspace import Workspace
 
 VOID = {"meta", "link", "br", "img", "circle", "rect", "line", "path", "polyline"}
@@ -89,7 +91,8 @@ def test_hostile_recipe_is_shown_as_text(workspace: Workspace, hostile: str) -> 
 def test_sections_stand_in_order_and_links_lead_to_them(parsed: Page) -> None:
     sections = [a["id"] for tag, a in parsed.tags if tag == "section"]
     assert sections == [
-        "verdict", "arms", "difference", "tokens", "training", "data", "examples", "failures", "lineage", "prompts",
+        "verdict", "arms", "difference", "kept", "drift", "attacks", "training", "data", "tokens", "failures",
+        "examples", "lineage", "prompts",
     ]  # fmt: skip
     identifiers = parsed.values("id")
     assert len(identifiers) == len(set(identifiers))
@@ -114,20 +117,87 @@ def test_tables_name_their_rows_and_columns(parsed: Page) -> None:
 def test_details_can_be_opened_by_keyboard(parsed: Page) -> None:
     tags = [tag for tag, _ in parsed.tags]
     after = [tags[place + 1] for place, tag in enumerate(tags) if tag == "details"]
-    assert len(after) == 3
+    assert len(after) > 10
     assert set(after) == {"summary"}
 
 
-def test_every_rate_drawn_stands_in_the_table(parsed: Page, page: str) -> None:
-    drawn = re.findall(r'<span class="value">(.*?)</span>', page)
-    cells = "".join(re.findall(r'<table class="rates">.*?</table>', page, re.DOTALL))
-    assert len(drawn) == 4 * 3 * 4
+def test_every_figure_has_a_table_in_its_section(page: str) -> None:
+    sections = re.findall(r'<section id="(\w+)".*?</section>', page, re.DOTALL)
+    drawn = {name for name in sections if "<figure" in section(page, name)}
+    assert drawn == {"arms", "difference", "kept", "drift", "attacks", "training"}
+    for name in drawn:
+        assert re.search(r"<details><summary>.*?<table", section(page, name), re.DOTALL), name
+
+
+def section(page: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}".*?</section>', page, re.DOTALL)
+    assert found
+    return found[0]
+
+
+def test_every_rate_drawn_stands_in_the_table(data: dict[str, Any], page: str) -> None:
+    part = section(page, "arms")
+    drawn = re.findall(r'<span class="value">(.*?)</span>', part)
+    cells = part.partition('<table class="rates">')[2]
+    assert len(drawn) == sum(len(metrics) for suites in data["rates"].values() for metrics in suites.values())
     assert all(f">{value}<" in cells for value in drawn)
 
 
-def test_short_prompt_that_is_empty_is_said_to_be_none(workspace: Workspace) -> None:
-    from tuning_room.records import read_json, write_json
+def test_every_difference_drawn_stands_in_the_table(data: dict[str, Any], page: str) -> None:
+    for name in ("difference", "kept"):
+        part = section(page, name)
+        drawn = re.findall(r'class="value">(.\d+\.\d|0\.0) ', part)
+        cells = re.findall(r'<td class="num">([^<]*)<span class="sub">[^<]* to ', part)
+        assert drawn and len(drawn) == len(cells)
+        assert [value.lstrip("+\u2212") for value in drawn] == [value.lstrip("+\u2212") for value in cells]
+    assert len(re.findall('class="effect"><span class="what"', page)) == len(data["differences"])
 
+
+def test_every_cell_of_the_heat_map_says_its_number(data: dict[str, Any], page: str) -> None:
+    part = section(page, "attacks")
+    cells = re.findall(r'<rect class="cell bad"[^>]*/>\s*<text[^>]*>([\d.<>%]+)</text>', part)
+    assert len(cells) == sum(len(family["rates"]) for found in data["families"] for family in found["families"])
+    assert "Families seen in training" in part and "Held-out families" in part
+
+
+VERDICTS = {
+    "ship": ("Ship", "Every gate of the recipe was met."),
+    "more_data": ("More data", "the behaviour is not there"),
+    "less_training": ("Less training", "something else was lost"),
+    "start_over": ("Start over", "and something else was lost"),
+    "iterate": ("Undecided", "there is no gate to decide by"),
+    "call_a_friend": ("Call a friend", "this verdict is not known here"),
+}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_banner_says_what_to_do_and_lists_the_advice(workspace: Workspace, config: ReportConfig, verdict: str) -> None:
+    results = read_json(workspace.results)
+    results["verdict"].update(verdict=verdict, advice=["Halve <it>.", "Then bake again."])
+    write_json(workspace.results, results)
+    run(config, workspace)
+    part = section(workspace.report_html.read_text(), "verdict")
+    title, meaning = VERDICTS[verdict]
+    assert re.search(rf"</svg>\s*{title}\s*</h2>", part) and meaning in part
+    assert "<li>Halve &lt;it&gt;.</li><li>Then bake again.</li>" in part
+
+
+def test_times_that_were_not_measured_here_are_marked(workspace: Workspace, config: ReportConfig) -> None:
+    results = read_json(workspace.results)
+    results["economics"]["measured"] = False
+    write_json(workspace.results, results)
+    run(config, workspace)
+    assert "not measured here" in section(workspace.report_html.read_text(), "tokens")
+
+
+def test_training_that_is_never_paid_back_is_said_plainly(page: str) -> None:
+    part = section(page, "tokens")
+    assert "Against prompted, warm prefix cache, training is never paid back in time" in part
+    assert "<strong>162 requests</strong>" in part
+    assert "not measured here" not in part
+
+
+def test_short_prompt_that_is_empty_is_said_to_be_none(workspace: Workspace) -> None:
     results = read_json(workspace.results)
     results["identities"]["baked"].update(system_prompt="", system_tokens=0)
     write_json(workspace.results, results)
@@ -164,5 +234,46 @@ def test_contrast_meets_wcag_aa(scheme: int) -> None:
     colours = schemes()[scheme]
     for text, ground in TEXT:
         assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
-    for arm in ("arm-0", "arm-1", "arm-2", "arm-3"):
-        assert contrast(colours[arm], colours["card"]) >= 3, arm
+    for mark in ("arm-0", "arm-1", "arm-2", "arm-3", "arm-4", "good", "bad", "muted"):
+        assert contrast(colours[mark], colours["card"]) >= 3, mark
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("shade", [0.05, 0.25, 0.48])
+def test_numbers_in_the_heat_map_can_be_read_on_any_shade(scheme: int, shade: float) -> None:
+    colours = schemes()[scheme]
+    for fill in ("bad", "accent"):
+        channels = [
+            round(shade * int(colours[fill][i : i + 2], 16) + (1 - shade) * int(colours["card"][i : i + 2], 16))
+            for i in (1, 3, 5)
+        ]
+        assert contrast(colours["ink"], "#" + "".join(f"{c:02x}" for c in channels)) >= 4.5
+
+
+def test_arm_at_a_server_is_shown_with_its_address(workspace: Workspace, config: ReportConfig) -> None:
+    results = read_json(workspace.results)
+    for part in ("rates", "families", "drift", "tokens", "length_ratio"):
+        results[part]["reference"] = results[part]["prompted"]
+    identity = {"base_model": "", "adapter": "", "rendered": "", "system_tokens": 0, "endpoint": "large at http://host"}
+    results["identities"]["reference"] = {**results["identities"]["prompted"], **identity}
+    write_json(workspace.results, results)
+    samples = workspace.evaluation / "samples"
+    for path in samples.glob("prompted.*.jsonl"):
+        text = path.read_text().replace('"arm": "prompted"', '"arm": "reference"')
+        path.with_name(path.name.replace("prompted", "reference")).write_text(text)
+    run(config, workspace)
+    page = workspace.report_html.read_text()
+    assert "large at http://host" in section(page, "arms") and "large at http://host" in section(page, "lineage")
+    assert page.count('class="arm a4"') > 10
+    assert Page(page).open == []
+
+
+@pytest.mark.parametrize("suites", [("behaviour",), ("drift",), ("capability",)])
+def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tuple[str, ...]) -> None:
+    workspace = write_run(tmp_path, gates=[], suites=suites, arms=("base", "baked"), economics={})
+    run(report_config(tmp_path), workspace)
+    page = workspace.report_html.read_text()
+    assert Page(page).open == []
+    assert "were not both measured" in section(page, "difference")
+    assert ("No suite has dialogues" in section(page, "drift")) == (suites != ("drift",))
+    assert "No suite has items of several families" in section(page, "attacks")

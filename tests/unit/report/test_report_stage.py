@@ -10,15 +10,20 @@ from pathlib import Path
 import pytest
 from report_samples import SHORT, report_config
 
+from tuning_room.files import digest
 from tuning_room.report import STAGE, ReportConfig, ReportResult, run
 from tuning_room.workspace import Workspace
+
+
+def written(workspace: Workspace) -> list[Path]:
+    return [workspace.report_html, workspace.report_json, workspace.model_card]
 
 
 def test_report_performed_by_runner_writes_page_and_data(workspace: Workspace, config: ReportConfig) -> None:
     result, ran = workspace.perform(STAGE, config)
     assert ran
-    assert result == ReportResult(page="report.html", data="report.json", verdict="more_data")
-    assert set(workspace.record("report").outputs) == {"report.html", "report.json"}
+    assert result == ReportResult(page="report.html", data="report.json", card="model_card.md", verdict="more_data")
+    assert set(workspace.record("report").outputs) == {"report.html", "report.json", "model_card.md"}
     assert set(workspace.record("report").inputs) == {
         "evaluation/results.json", "evaluation/samples", "training/metrics.jsonl", "prompt.md", "adapter",
     }  # fmt: skip
@@ -32,9 +37,9 @@ def test_report_of_unchanged_run_is_not_made_again(workspace: Workspace, config:
 
 def test_report_of_the_same_run_has_the_same_bytes(workspace: Workspace, config: ReportConfig) -> None:
     workspace.perform(STAGE, config)
-    before = [path.read_bytes() for path in (workspace.report_html, workspace.report_json)]
+    before = [path.read_bytes() for path in written(workspace)]
     workspace.perform(STAGE, config, force=True)
-    assert before == [path.read_bytes() for path in (workspace.report_html, workspace.report_json)]
+    assert before == [path.read_bytes() for path in written(workspace)]
 
 
 def test_report_without_manifest_says_what_is_not_recorded(workspace: Workspace, config: ReportConfig) -> None:
@@ -45,12 +50,21 @@ def test_report_without_manifest_says_what_is_not_recorded(workspace: Workspace,
     assert (data["date"], data["lineage"]["stages"], data["data"]["candidates"]) == ("", [], None)
 
 
+def test_report_leaves_the_adapter_as_it_is_so_that_no_other_stage_is_stale(
+    workspace: Workspace, config: ReportConfig
+) -> None:
+    before = digest(workspace.adapter)
+    run(config, workspace)
+    assert digest(workspace.adapter) == before
+    assert workspace.model_card.is_file()
+
+
 def test_report_leaves_no_temporary_file(workspace: Workspace, config: ReportConfig) -> None:
     run(config, workspace)
     assert not list(workspace.root.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize("changes", [{"messages_per_day": 0}, {"examples": -1}, {"colour": "red"}])
+@pytest.mark.parametrize("changes", [{"messages_per_day": 0}, {"examples": -1}, {"dialogues": -1}, {"colour": "red"}])
 def test_config_refuses_what_it_cannot_use(tmp_path: Path, changes: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         report_config(tmp_path, **changes)

@@ -1,0 +1,67 @@
+"""How each family of items fares under each arm: attacks above all, those trained on apart from those held out."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from tuning_room.report.evidence import Evidence
+from tuning_room.report.facts import Rate
+from tuning_room.report.suites import Metric, Suite
+
+FIRST = ("tells", "withholds", "extracts")  # what an attack is after, where it is measured
+
+
+class Family(BaseModel):
+    """A family of items with its rate by arm; `trained` if the training data has attacks of this family too."""
+
+    name: str
+    trained: bool
+    rates: dict[str, Rate]
+
+
+class FamilyMap(BaseModel):
+    """One metric of a suite by family and arm."""
+
+    suite: str
+    metric: str
+    wanted: bool | None
+    arms: list[str]
+    families: list[Family]
+
+
+def family_maps(evidence: Evidence, suites: Sequence[Suite]) -> list[FamilyMap]:
+    """Return a map for each suite whose items are of several families; those trained on come first."""
+    return [_map(suite, evidence) for suite in suites if len(_names(suite.name, evidence)) > 1]
+
+
+def _names(suite: str, evidence: Evidence) -> list[str]:
+    rows = (sample for suites in evidence.samples.values() for sample in suites.get(suite, []))
+    return sorted({sample.family for sample in rows} - {""})
+
+
+def _map(suite: Suite, evidence: Evidence) -> FamilyMap:
+    metric = _metric(suite.metrics)
+    trained = evidence.results.trained_families
+    names = sorted(_names(suite.name, evidence), key=lambda name: (name not in trained, name))
+    return FamilyMap(
+        suite=suite.name,
+        metric=metric.name,
+        wanted=metric.wanted,
+        arms=suite.arms,
+        families=[
+            Family(name=name, trained=name in trained, rates=_rates(suite, name, metric.name, evidence))
+            for name in names
+        ],
+    )
+
+
+def _metric(metrics: Sequence[Metric]) -> Metric:
+    known = {metric.name: metric for metric in metrics}
+    gated = [metric.name for metric in metrics if metric.gated]
+    return known[next(name for name in (*FIRST, *gated, *known) if name in known)]
+
+
+def _rates(suite: Suite, family: str, metric: str, evidence: Evidence) -> dict[str, Rate]:
+    families = evidence.results.families
+    found = {arm: families.get(arm, {}).get(suite.name, {}).get(family, {}).get(metric) for arm in suite.arms}
+    return {arm: rate for arm, rate in found.items() if rate}
