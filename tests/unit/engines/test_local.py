@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.engines import Reply, Sampling
-from tuning_room.engines.local import SHORTEST_PREFIX, LocalEngine, padded
+from tuning_room.engines.decoding import SHORTEST_PREFIX
+from tuning_room.engines.local import LocalEngine, even_batches
 from tuning_room.errors import EngineError
 from tuning_room.models import load_model
 from tuning_room.records import Message
@@ -181,14 +182,11 @@ def test_the_shared_prefix_is_the_longest_that_leaves_each_a_token(ends: list[li
 
 
 @settings(max_examples=200, deadline=None)
-@given(PROMPTS, st.lists(st.integers(0, 3), max_size=6))
-def test_padding_stands_between_the_prefix_and_the_rest(ends: list[list[int]], start: list[int]) -> None:
-    prompts = [start + end for end in ends]
-    length = len(shared_prefix(prompts))
-    ids, mask, width = padded(prompts, length, 9)
-    assert ids.shape == mask.shape == (len(prompts), width) and width == max(map(len, prompts))
-    for row, bits, prompt in zip(ids.tolist(), mask.tolist(), prompts, strict=True):
-        assert [token for token, bit in zip(row, bits, strict=True) if bit] == prompt
-        assert [token for token, bit in zip(row, bits, strict=True) if not bit] == [9] * (width - len(prompt))
-        # Every row has the whole prefix in front, and ends with a token of its own.
-        assert bits[:length] == [1] * length and bits[-1] == 1
+@given(st.lists(st.integers(1, 9), max_size=40), st.integers(1, 12))
+def test_batches_are_even_and_sorted_by_length(lengths: list[int], most: int) -> None:
+    batches = even_batches(lengths, most)
+    order = [i for batch in batches for i in batch]
+    assert sorted(order) == list(range(len(lengths)))
+    assert [lengths[i] for i in order] == sorted(lengths)
+    sizes = [len(batch) for batch in batches]
+    assert len(sizes) == -(-len(lengths) // most) and max(sizes, default=0) - min(sizes, default=0) <= 1
