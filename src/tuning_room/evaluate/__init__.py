@@ -18,8 +18,9 @@ class EvaluateResult(StageResult):
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    neutral = [config.neutral] if config.neutral else []
-    return [workspace.adapter, config.full_prompt, *(suite.items for suite in config.suites.values()), *neutral]
+    optional = [config.neutral, config.judge.rubric if config.judge else None]
+    return [workspace.adapter, config.full_prompt, *(suite.items for suite in config.suites.values()),
+            *filter(None, optional)]  # fmt: skip
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -41,6 +42,11 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     samples = runner.samples()
     also = runner.also()
     summary = summarize(config, samples, runner.identities(also), runner.sizes, also)
+    if config.judge:
+        from tuning_room.evaluate.judge import judged
+
+        folder = workspace.evaluation / "judge"
+        summary["judge"] = judged(config, config.judge, samples, runner.items, folder)
     write_json(workspace.results, summary)
     verdict = summary["verdict"]
     return EvaluateResult(

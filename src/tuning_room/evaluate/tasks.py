@@ -1,11 +1,12 @@
 """The suites as tasks of lm-evaluation-harness: written as files that its own command line can run as well."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lm_eval.api.instance import Instance
+from lm_eval.api.registry import metric_registry
 from lm_eval.api.task import ConfigurableTask
 
 from tuning_room.checks import METRICS
@@ -85,6 +86,7 @@ class SuiteTask(ConfigurableTask):
     """A suite: one reply to an item, a reply to each turn of a dialogue, or the likelihood of each choice."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        _make_known(METRICS)
         super().__init__(config={key: value for key, value in config.items() if key != "class"})
         self.context = Context(**read_json(Path(config["metadata"]["context"])))
         self.measures = [entry["metric"] for entry in config["metric_list"]]
@@ -141,3 +143,14 @@ class SuiteTask(ConfigurableTask):
         replies = json.loads(results[0]) if item.turns else [results[0]]
         turns = [measured(self.measures, item, replies[: n + 1], self.context) for n in range(len(replies))]
         return {name: sum(turn[name] for turn in turns) / len(turns) for name in turns[0]}
+
+
+def _make_known(metrics: Iterable[str]) -> None:
+    # The harness would look for each of them in another library, which takes it a second every time.
+    for name in metrics:
+        if name not in metric_registry:
+            metric_registry.register(name, target=_is_measured_by_the_suite)
+
+
+def _is_measured_by_the_suite(*_: Any, **__: Any) -> float:
+    raise NotImplementedError("SuiteTask.process_results measures")
