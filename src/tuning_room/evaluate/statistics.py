@@ -151,7 +151,7 @@ def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[H
     """
     interval = bootstrap_difference(first, second, clusters)
     changes, _ = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
-    found = difference(list(changes < -ROUNDING), list(changes > ROUNDING))
+    found = difference((changes < -ROUNDING).tolist(), (changes > ROUNDING).tolist())
     return Paired(len(changes), *found, *interval)
 
 

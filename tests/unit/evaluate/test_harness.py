@@ -8,20 +8,21 @@ adapters correctly (tests/unit/engines/test_local.py does), nor what another ser
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
 from tuning_room import evaluate
-from tuning_room.checks import METRICS
+from tuning_room.checks import METRICS, Case
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
-from tuning_room.evaluate.arms import ArmSetup
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import EngineModel, task_name, write_tasks
+from tuning_room.evaluate.harness import SILENCE, EngineModel, run_task
+from tuning_room.evaluate.metrics import Context
 from tuning_room.evaluate.runner import Runner
-from tuning_room.evaluate.samples import Sample, collect
+from tuning_room.evaluate.samples import Asked, Sample, collect
+from tuning_room.evaluate.tasks import item_of, load_items, task_name, write_tasks
 from tuning_room.records import Item, Message, read_jsonl, write_jsonl
 from tuning_room.workspace import Workspace
 
@@ -33,13 +34,26 @@ ITEMS = [
 REPLIES = {"plain": "It is 12.", "odd": "Which part do you know already?", "date": "2024-05-01, or not?"}
 FULL = "Line one of {{ the }} prompt.\n\n- Line 'two'."
 SHORT = "You are Canopy."
+SINGLE = ["asks", "tells", "leaks", "on_topic", "repeats", "extracts", "overlap"]
+
+
+class Score(NamedTuple):
+    total: float
+    tokens: int
+    is_greedy: bool
+
+
+class Moved(NamedTuple):
+    mean: float
+    tokens: int
 
 
 class TableEngine(Engine):
-    """Answers each item from a table, and keeps what it was asked."""
+    """Answers each item from a table, weighs a choice by its length, and keeps what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[Message], Sampling]] = []
+        self.moves = 0.25
 
     def models(self) -> list[str]:
         return ["base", "adapter"]
@@ -54,11 +68,27 @@ class TableEngine(Engine):
         replies = []
         for index, dialogue in enumerate(dialogues):
             self.asked.append((model, list(dialogue), sampling))
-            item = next(item for item in ITEMS if item.prompt == dialogue[-1].content)
-            replies.append(Reply(REPLIES[item.id], "stop", len(dialogue), index))
+            known = [REPLIES[item.id] for item in ITEMS if item.prompt == dialogue[-1].content]
+            replies.append(Reply(known[0] if known else f"{len(dialogue)} turns?", "stop", len(dialogue), index))
             if on_reply:
                 on_reply(index, replies[-1])
         return replies
+
+    def log_likelihoods(
+        self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]
+    ) -> list[Score]:
+        assert all(dialogue[-1].role == "user" for dialogue in dialogues)
+        return [Score(-(float(len(answer)) ** 2), len(answer), False) for answer in answers]
+
+    def divergence(self, texts: Sequence[str], first: str, second: str) -> Moved:
+        assert (first, second) == ("adapter", "base")
+        return Moved(self.moves, sum(map(len, texts)))
+
+
+class ChatEngine(TableEngine):
+    """A server's engine, which weighs nothing."""
+
+    log_likelihoods = None  # type: ignore[assignment]
 
 
 @pytest.fixture
@@ -72,73 +102,149 @@ def items(tmp_path: Path) -> Path:
     return tmp_path / "items.jsonl"
 
 
-def test_the_task_folder_is_one_that_the_harness_reads(tmp_path: Path, items: Path) -> None:
+def test_the_task_folder_is_one_that_the_harness_reads(tmp_path: Path) -> None:
     from lm_eval.tasks import TaskManager
 
-    write_tasks(tmp_path / "tasks", {"easy": items, "hard-2": items}, ["asks"], 64)
-    assert sorted(path.name for path in (tmp_path / "tasks").iterdir()) == ["easy.yaml", "hard-2.yaml", "metrics.py"]
+    suites = {"easy": ITEMS, "hard-2": ITEMS[:1]}
+    write_tasks(tmp_path / "tasks", suites, {"easy": ["asks", "tells"], "hard-2": ["asks"]}, 64, Context(FULL))
+    names = ["context.json", "easy.jsonl", "easy.yaml", "hard-2.jsonl", "hard-2.yaml", "suite.py"]
+    assert sorted(path.name for path in (tmp_path / "tasks").iterdir()) == names
     manager = TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False)
     assert sorted(manager.all_tasks) == [task_name("easy"), task_name("hard-2")]
-    text = (tmp_path / "tasks" / "easy.yaml").read_text(encoding="utf-8")
-    task = yaml.safe_load(text.replace("!function", ""))
+    task = yaml.safe_load((tmp_path / "tasks" / "easy.yaml").read_text(encoding="utf-8").replace("!function", ""))
     assert task["generation_kwargs"] == {"until": [], "max_gen_toks": 64, "do_sample": False}
-    assert task["dataset_kwargs"] == {"items": str(items)}
+    assert task["dataset_kwargs"] == {"items": str(tmp_path / "tasks" / "easy.jsonl")}
+    better = {entry["metric"]: entry["higher_is_better"] for entry in task["metric_list"]}
+    assert better == {"asks": True, "tells": False}
+    docs = load_items(task["dataset_kwargs"]["items"])["test"]
+    assert [item_of(doc) for doc in docs] == ITEMS
 
 
-def collected(tmp_path: Path, items: Path, engine: Engine, system: str, limit: int | None = None) -> list[Sample]:
-    write_tasks(tmp_path / "tasks", {"easy": items}, list(METRICS), 64)
+def collected(
+    tmp_path: Path,
+    items: list[Item],
+    engine: Engine,
+    system: str,
+    metrics: Sequence[str] = SINGLE,
+    context: Context = Context(FULL),  # noqa: B008
+) -> list[Sample]:
+    write_tasks(tmp_path / "tasks", {"easy": items}, {"easy": list(metrics)}, 64, context)
     heard: list[None] = []
     model = EngineModel(engine, "base", Sampling(64), lambda: heard.append(None))
-    arm = ArmSetup("prompted", "base", system)
-    samples = collect(tmp_path / "s.jsonl", "k", arm, "easy", model, tmp_path / "tasks", limit)
+    asked = Asked(key="k", arm="prompted", suite="easy", system=system, metrics=list(metrics))
+    samples = collect(tmp_path / "s.jsonl", asked, model, tmp_path / "tasks", context)
     assert len(heard) == len(samples)
     return samples
 
 
 @pytest.mark.parametrize("system", [FULL, ""])
-def test_messages_go_to_the_engine_as_they_were_written(
-    tmp_path: Path, items: Path, engine: TableEngine, system: str
-) -> None:
-    collected(tmp_path, items, engine, system)
+def test_messages_go_to_the_engine_as_they_were_written(tmp_path: Path, engine: TableEngine, system: str) -> None:
+    collected(tmp_path, ITEMS, engine, system)
     turns = [Message(role="system", content=system)] if system else []
     expected = [("base", [*turns, Message(role="user", content=item.prompt)], Sampling(64)) for item in ITEMS]
     assert engine.asked == expected
 
 
-def test_samples_hold_replies_and_the_harness_metrics_of_them(tmp_path: Path, items: Path, engine: TableEngine) -> None:
-    samples = collected(tmp_path, items, engine, FULL)
+def test_samples_hold_replies_and_the_metrics_of_them(tmp_path: Path, engine: TableEngine) -> None:
+    samples = collected(tmp_path, ITEMS, engine, FULL)
     assert list(read_jsonl(tmp_path / "s.jsonl", Sample)) == samples
     assert [sample.item for sample in samples] == ["plain", "odd", "date"]
     for sample, item in zip(samples, ITEMS, strict=True):
-        assert sample.reply == REPLIES[item.id]
-        assert (sample.prompt, sample.gold, sample.topic, sample.family) == (
-            item.prompt,
-            item.gold,
-            item.topic,
-            item.family,
-        )
-        assert sample.in_syllabus is item.in_syllabus
-        assert sample.metrics == {name: METRICS[name](sample.reply, item.prompt, item.gold) for name in METRICS}
+        assert (sample.reply, sample.turn) == (REPLIES[item.id], 1)
+        kept = (item.prompt, item.gold, item.topic, item.family, item.in_syllabus)
+        assert (sample.prompt, sample.gold, sample.topic, sample.family, sample.in_syllabus) == kept
+        case = Case(item.prompt, item.gold, full_prompt=FULL)
+        assert sample.metrics == {name: METRICS[name](sample.reply, case) for name in SINGLE}
     by_item = {sample.item: sample.metrics for sample in samples}
-    assert (by_item["plain"]["asks"], by_item["plain"]["tells"], by_item["plain"]["leaks"]) == (False, True, True)
-    assert (by_item["odd"]["asks"], by_item["odd"]["tells"]) == (True, False)
-
-
-def test_a_limit_takes_the_first_items(tmp_path: Path, items: Path, engine: TableEngine) -> None:
-    assert [sample.item for sample in collected(tmp_path, items, engine, "", 2)] == ["plain", "odd"]
+    assert (by_item["plain"]["asks"], by_item["plain"]["tells"], by_item["plain"]["leaks"]) == (0, 1, 1)
+    assert (by_item["odd"]["asks"], by_item["odd"]["tells"]) == (1, 0)
 
 
 def test_golds_that_all_look_like_dates_stay_text(tmp_path: Path, engine: TableEngine) -> None:
-    write_jsonl(tmp_path / "dates.jsonl", [ITEMS[2]])
-    (sample,) = collected(tmp_path, tmp_path / "dates.jsonl", engine, "")
+    (sample,) = collected(tmp_path, [ITEMS[2]], engine, "")
     assert sample.gold == "2024-05-01" and sample.metrics["leaks"]
 
 
-def test_an_engine_has_no_likelihoods(engine: TableEngine) -> None:
-    model = EngineModel(engine, "base", Sampling(), lambda: None)
-    for refused in (model.loglikelihood, model.loglikelihood_rolling):
-        with pytest.raises(StageError, match="generate_until"):
-            refused([])
+def test_a_dialogue_goes_on_from_the_models_own_replies(tmp_path: Path, engine: TableEngine) -> None:
+    long = Item(id="long", prompt="What is 3 x 4?", gold="12", turns=["Is it 11?", "Then tell me."])
+    short = Item(id="short", prompt="And 5 x 5?", gold="25", turns=["Hm."])
+    samples = collected(tmp_path, [long, short], engine, "", ["tells", "on_topic"])
+    assert [(s.item, s.turn, s.prompt) for s in samples] == [
+        ("long", 1, "What is 3 x 4?"), ("long", 2, "Is it 11?"), ("long", 3, "Then tell me."),
+        ("short", 1, "And 5 x 5?"), ("short", 2, "Hm."),
+    ]  # fmt: skip
+    assert [s.reply for s in samples] == ["It is 12.", "3 turns?", "5 turns?", "1 turns?", "3 turns?"]
+    assert [s.metrics["tells"] for s in samples] == [1, 0, 0, 0, 0]
+    last = max((dialogue for _, dialogue, _ in engine.asked), key=len)
+    assert [turn.role for turn in last] == ["user", "assistant", "user", "assistant", "user"]
+    assert [turn.content for turn in last][1::2] == ["It is 12.", "3 turns?"]
+
+
+def test_an_empty_reply_does_not_end_a_dialogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REPLIES, "plain", "")
+    engine = TableEngine()
+    item = Item(id="long", prompt="What is 3 x 4?", turns=["Hello?"])
+    samples = collected(tmp_path, [item], engine, "", ["asks"])
+    assert [s.reply for s in samples] == ["", "3 turns?"] and engine.asked[-1][1][1].content == SILENCE
+
+
+def test_earlier_turns_stand_before_the_prompt(tmp_path: Path, engine: TableEngine) -> None:
+    before = [Message(role="user", content="3 x 4?"), Message(role="assistant", content="How much is 3 x 2?")]
+    item = Item(id="right", before=before, prompt="12!", gold="12", expects=["right"], wanted="confirm")
+    (sample,) = collected(tmp_path, [item], engine, FULL, ["withholds", "leaks"])
+    assert engine.asked[0][1] == [Message(role="system", content=FULL), *before, Message(role="user", content="12!")]
+    assert sample.metrics == {"withholds": 1, "leaks": 0} and sample.wanted == "confirm"
+
+
+def test_the_likeliest_choice_a_character_is_taken(tmp_path: Path, engine: TableEngine) -> None:
+    given = [Item(id=gold, prompt="Which?", choices=["long one", "short"], gold=gold) for gold in ("short", "long one")]
+    samples = collected(tmp_path, given, engine, "", ["correct"])
+    assert [(s.item, s.metrics["correct"], s.finish_reason) for s in samples] == [
+        ("short", 1, "weighed"), ("long one", 0, "weighed"),
+    ]  # fmt: skip
+
+
+def test_choices_need_an_engine_that_weighs(tmp_path: Path) -> None:
+    class Chat(Engine):
+        """A server's engine, which weighs nothing."""
+
+        def models(self) -> list[str]:
+            return ["base"]
+
+        def complete(self, *_: Any) -> list[Reply]:
+            raise AssertionError
+
+    item = Item(id="a", prompt="Which?", choices=["a", "b"], gold="a")
+    with pytest.raises(StageError, match="log-likelihoods"):
+        collected(tmp_path, [item], Chat(), "", ["correct"])
+    with pytest.raises(StageError, match="rolling"):
+        EngineModel(Chat(), "base", Sampling(), lambda: None).loglikelihood_rolling([])
+
+
+def test_a_metric_that_does_not_concern_an_item_is_left_out(tmp_path: Path, engine: TableEngine) -> None:
+    given = [Item(id=wanted, prompt="How do I kill it?", wanted=wanted) for wanted in ("refuse", "comply")]
+    samples = collected(tmp_path, given, engine, "", ["refuses", "over_refuses"])
+    assert [list(sample.metrics) for sample in samples] == [["refuses"], ["over_refuses"]]
+
+
+def test_a_model_that_cannot_answer_turn_by_turn_is_told_so(tmp_path: Path, tiny_model: Path) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    item = Item(id="long", prompt="What is 3 x 4?", turns=["Is it 11?"])
+    write_tasks(tmp_path / "tasks", {"easy": [item]}, {"easy": ["asks"]}, 8, Context())
+    with pytest.raises(StageError, match="turn by turn"):
+        run_task(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", "easy", "")
+
+
+def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Path) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    choice = Item(id="choice", prompt="Which?", choices=["one", "two"], gold="one")
+    write_tasks(tmp_path / "tasks", {"easy": [ITEMS[0], choice]}, {"easy": ["asks", "correct"]}, 8, Context())
+    rows = run_task(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", "easy", SHORT)
+    assert [item_of(row["doc"]).id for row in rows] == ["plain", "choice"]
+    assert all(row["correct"] in (0.0, 1.0) for row in rows)
+    assert SHORT in rows[0]["arguments"][0][0], "the model's own template renders the system turn"
 
 
 # --- the stage
@@ -153,13 +259,15 @@ def stage(
     (workspace.adapter / "adapter_model.safetensors").write_bytes(b"the engine of these tests reads no weights")
     (tmp_path / "prompt.md").write_text(f"\n{FULL}\n", encoding="utf-8")
     write_jsonl(tmp_path / "more.jsonl", ITEMS[:2])
-    monkeypatch.setattr(Runner, "_open", lambda _: engine)
+    write_jsonl(tmp_path / "neutral.jsonl", [Item(id="n", prompt="A cat sat."), Item(id="m", prompt="It rained.")])
+    monkeypatch.setattr(Runner, "local", lambda _: engine)
     config = EvaluateConfig.model_validate(
         {
             "model": str(tiny_model),
             "full_prompt": tmp_path / "prompt.md",
             "short_prompt": SHORT,
             "suites": {"easy": items, "hard": tmp_path / "more.jsonl"},
+            "neutral": tmp_path / "neutral.jsonl",
             "gates": [{"metric": "asks", "at_least": 0.5}, {"metric": "leaks", "at_most": 0.1}],
         }
     )
@@ -198,6 +306,8 @@ def test_the_stage_asks_every_arm_and_writes_its_results(
     assert identities["base"]["system_prompt"] == "" and identities["base"]["system_tokens"] == 0
     assert identities["prompted"]["system_tokens"] > identities["baked"]["system_tokens"] > len(SHORT)
     assert {row["p_value"] for row in results["differences"]} == {1.0}
+    assert identities["baked"]["adapter_moves"] == 0.25 and identities["base"]["adapter_moves"] is None
+    assert results["retention"]["baked"] == {"kl": 0.25, "low": 0.25, "high": 0.25, "texts": 2, "tokens": 20}
     assert len(list((workspace.evaluation / "samples").iterdir())) == 8
 
 
@@ -239,7 +349,7 @@ def test_an_evaluation_that_was_stopped_goes_on(
         evaluate.run(config, workspace)
     assert not workspace.results.exists()
     monkeypatch.undo()
-    monkeypatch.setattr(Runner, "_open", lambda _: engine)
+    monkeypatch.setattr(Runner, "local", lambda _: engine)
     arms_asked(engine)
     evaluate.run(config, workspace)
     assert sum(arms_asked(engine).values()) == 20 - 8

@@ -1,0 +1,117 @@
+"""`evaluate` in this process. Real: click, the comparison, the JUnit file. Not real: the stage, which is replaced by
+one that writes results as the evaluation would; that the evaluation writes such is proven in tests/unit/evaluate.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import tuning_room.recipe
+from tuning_room.cli import cli
+from tuning_room.evaluate import EvaluateResult
+from tuning_room.evaluate.gates import Gate
+from tuning_room.evaluate.statistics import rate
+from tuning_room.evaluate.verdict import judge
+from tuning_room.recipe import Done, Recipe
+from tuning_room.records import write_json
+from tuning_room.workspace import Workspace
+
+WriteRecipe = Callable[..., Path]
+Evaluate = Callable[..., Result]
+
+
+def write_results(root: Path, asks: list[bool]) -> str:
+    """Write what an evaluation of the baked arm leaves behind, and return its verdict."""
+    verdict = judge([Gate(metric="asks", at_least=0.5)], {"baked": {"all": {"asks": rate(asks)}}})
+    identities = {"baked": {"base_model": "b", "adapter": "a", "system_prompt": "s", "system_tokens": 3}}
+    told = {**verdict._asdict(), "gates": [gate._asdict() for gate in verdict.gates]}
+    rates: dict[str, Any] = {"baked": {"easy": {}, "all": {}}}
+    write_json(root / "evaluation" / "results.json", {"identities": identities, "rates": rates, "verdict": told})
+    rows = [
+        {"item": f"[i]{number}", "prompt": "p", "gold": "g", "metrics": {"asks": value}}
+        for number, value in enumerate(asks)
+    ]
+    samples = root / "evaluation" / "samples" / "baked.easy.jsonl"
+    samples.parent.mkdir(exist_ok=True)
+    samples.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return verdict.verdict
+
+
+@pytest.fixture
+def configs() -> list[Recipe]:
+    """Return the recipes with which the stage was run."""
+    return []
+
+
+@pytest.fixture
+def evaluate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, write_recipe: WriteRecipe, configs: list[Recipe]
+) -> Evaluate:
+    """Return a function that calls `tuning-room evaluate` on a run whose replies ask as given."""
+    monkeypatch.chdir(tmp_path)
+    recipe = write_recipe()
+
+    def call(asks: list[bool], *arguments: object) -> Result:
+        def run_stage(loaded: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
+            assert stage == "evaluate"
+            configs.append(loaded)
+            verdict = write_results(workspace.root, asks)
+            return Done(stage, EvaluateResult(verdict=verdict, rates={}, failed_gates=[]), True, 1.0)
+
+        monkeypatch.setattr(tuning_room.recipe, "run_stage", run_stage)
+        return CliRunner().invoke(cli, ["evaluate", str(recipe), *map(str, arguments)], standalone_mode=False)
+
+    return call
+
+
+def test_the_verdict_is_the_exit_code_and_comes_with_advice(evaluate: Evaluate) -> None:
+    shipped = evaluate([True] * 4)
+    assert shipped.return_value == 0
+    assert "met  baked asks (all) at least 50%: 100.0%" in shipped.output
+    refused = evaluate([False] * 4)
+    assert refused.return_value == 3
+    assert "not met  baked asks (all) at least 50%: 0.0%" in refused.output
+    assert "50.0 points too low" in refused.output and "generate.rows" in refused.output
+
+
+def test_against_another_run(evaluate: Evaluate, tmp_path: Path) -> None:
+    write_results(tmp_path / "before", [True, True, False])
+    found = evaluate([True, False, True], "--against", "before")
+    assert found.return_value == 0
+    assert "[i]1" in found.output and "[i]2" in found.output
+    told = json.loads(evaluate([True, False, True], "--against", "before", "--json").output)
+    assert told["verdict"] == "ship" and told["stage"] == "evaluate"
+    (change,) = told["against"]["changes"]
+    assert (change["newly_failing"], change["newly_passing"]) == (["[i]1"], ["[i]2"])
+
+
+def test_a_run_is_compared_with_what_it_was_before(evaluate: Evaluate) -> None:
+    evaluate([True, True])
+    told = json.loads(evaluate([True, False], "--against", "runs/cook", "--json").output)
+    assert told["against"]["changes"][0]["newly_failing"] == ["[i]1"]
+
+
+def test_what_cannot_be_compared_is_said_before_anything_is_run(
+    evaluate: Evaluate, tmp_path: Path, configs: list[Recipe]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    found = evaluate([True], "--against", "empty")
+    assert "no evaluation/results.json" in str(found.exception)
+    assert "does not exist" in str(evaluate([True], "--against", "nowhere").exception)
+    assert configs == []
+
+
+def test_json_is_one_object_and_junit_a_file(evaluate: Evaluate, tmp_path: Path) -> None:
+    found = evaluate([False], "--json", "--junit", "out/gates.xml")
+    assert json.loads(found.output)["verdict"] == "more_data"
+    assert 'failures="1"' in (tmp_path / "out" / "gates.xml").read_text(encoding="utf-8")
+
+
+def test_all_items_are_asked_for_in_the_configuration(evaluate: Evaluate, configs: list[Recipe]) -> None:
+    evaluate([True])
+    evaluate([True], "--all-items")
+    assert [getattr(recipe.evaluate, "all_items", False) for recipe in configs] == [False, True]

@@ -1,0 +1,211 @@
+"""Gates, the verdict and its advice. Real: all of it, over fabricated rates and intervals."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tuning_room.errors import RecipeError
+from tuning_room.evaluate.gates import Gate, Pair, is_wanted
+from tuning_room.evaluate.statistics import Interval, Rate
+from tuning_room.evaluate.verdict import Failing, Verdict, judge, pairs
+
+BASELINE = Rate(0.9, 0.85, 0.95, 90, 100)
+
+
+def gate(**given: Any) -> Gate:
+    return Gate.model_validate({"metric": "asks", **given})
+
+
+def rates(value: float, *, low: float = 0.0, high: float = 1.0, **suites: float) -> Any:
+    """Return rates of the baked arm on every suite, and those of the prompted one."""
+    baked = {name: {"asks": Rate(rate, 0, 1, 1, 1), "tells": Rate(rate, 0, 1, 1, 1)} for name, rate in suites.items()}
+    baked["all"] = {"asks": Rate(value, low, high, 1, 1), "tells": Rate(value, low, high, 1, 1)}
+    prompted = {name: {"asks": BASELINE, "tells": BASELINE} for name in ("all", *suites)}
+    return {"baked": baked, "prompted": prompted}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"at_most": 0.1, "margin": 0.02}, "margin goes with"),
+        ({"at_most": 0.0, "by": "bound"}, "no number of items"),
+        ({"at_least": 1.0, "by": "bound"}, "no number of items"),
+        ({"at_least": 0.9, "by": "interval"}, "value"),
+        ({"at_least": 0.9, "side": "left"}, "behaviour"),
+        ({"not_below": "prompted", "margin": -0.1}, "greater"),
+    ],
+)
+def test_what_a_gate_cannot_be(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        gate(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"at_least": 0.95}, "baked asks (all) at least 95%"),
+        ({"at_most": 0.005, "by": "bound"}, "baked asks (all) at most 0.5% by bound"),
+        ({"not_below": "prompted", "margin": 0.02}, "baked asks (all) not below prompted within 2 points"),
+        (
+            {"suite": "pressure", "family": "authority", "not_above": "base", "margin": 0.025, "by": "bound"},
+            "baked asks (pressure, family authority) not above base within 2.5 points by bound",
+        ),
+        ({"metric": "kl", "suite": "retention", "at_most": 0.05}, "baked kl (retention) at most 0.05"),
+    ],
+)
+def test_a_gate_in_words(given: dict[str, Any], name: str) -> None:
+    assert gate(**given).name == name
+
+
+@pytest.mark.parametrize(
+    ("given", "low", "high", "passed", "held"),
+    [
+        ({"at_least": 0.8, "by": "bound"}, 0.8, 1.0, True, 0.8),
+        ({"at_least": 0.8, "by": "bound"}, 0.79, 1.0, False, 0.79),
+        ({"at_most": 0.95, "by": "bound"}, 0.0, 0.95, True, 0.95),
+        ({"at_most": 0.95, "by": "bound"}, 0.0, 0.96, False, 0.96),
+        ({"at_most": 0.95, "by": "value"}, 0.0, 0.96, True, 0.85),
+        ({"not_below": "prompted"}, 0.0, 1.0, False, 0.85),
+        ({"not_below": "prompted", "margin": 0.05}, 0.0, 1.0, True, 0.85),
+        ({"not_below": "prompted", "margin": 0.04}, 0.0, 1.0, False, 0.85),
+        ({"not_above": "prompted"}, 0.0, 1.0, True, 0.85),
+    ],
+)
+def test_the_rate_or_the_unfavourable_end_is_held(
+    given: dict[str, Any], low: float, high: float, passed: bool, held: float
+) -> None:
+    (result,) = judge([gate(**given)], rates(0.85, low=low, high=high)).gates
+    assert (result.passed, result.value, result.measured) == (passed, 0.85, "85.0%")
+    assert result.held == pytest.approx(held)
+
+
+@pytest.mark.parametrize(
+    ("given", "interval", "passed"),
+    [
+        ({"not_below": "prompted", "margin": 0.1}, Interval(-0.05, -0.09, 0.0), True),
+        ({"not_below": "prompted", "margin": 0.1}, Interval(-0.05, -0.11, 0.0), False),
+        ({"not_above": "prompted", "margin": 0.1}, Interval(-0.05, -0.5, 0.09), True),
+        ({"not_above": "prompted", "margin": 0.1}, Interval(-0.05, -0.5, 0.11), False),
+    ],
+)
+def test_by_bound_the_interval_of_the_difference_stays_within_the_margin(
+    given: dict[str, Any], interval: Interval, passed: bool
+) -> None:
+    held = gate(**given, by="bound")
+    pair = Pair("all", "", "asks", "prompted", "baked")
+    assert pairs([held, held, gate(at_least=0.1), gate(not_below="base")]) == [pair]
+    (result,) = judge([held], rates(0.85), intervals={pair: interval}).gates
+    assert result.passed is passed
+    assert (result.held < result.limit) is (not passed) if held.wanted else (result.held > result.limit) is (not passed)
+    with pytest.raises(RecipeError, match="not compared"):
+        judge([held], rates(0.85))
+
+
+def test_a_family_is_held_by_itself() -> None:
+    held = gate(suite="pressure", family="authority", at_least=0.5)
+    families = {"baked": {"pressure": {"authority": {"asks": Rate(0.4, 0, 1, 4, 10)}}}}
+    assert not judge([held], rates(1.0, pressure=1.0), families=families).gates[0].passed
+    with pytest.raises(RecipeError, match="family authority of pressure"):
+        judge([held], rates(1.0, pressure=1.0))
+
+
+MATRIX = [
+    (0.9, 0.9, "ship"),
+    (0.5, 0.9, "more_data"),
+    (0.9, 0.5, "less_training"),
+    (0.5, 0.5, "start_over"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "capability", "verdict"), MATRIX)
+def test_the_verdict_is_a_matrix(behaviour: float, capability: float, verdict: str) -> None:
+    gates = [gate(suite="pressure", at_least=0.8), gate(suite="capability", at_least=0.8)]
+    found = judge(gates, rates(1.0, pressure=behaviour, capability=capability))
+    assert found.verdict == verdict
+    assert bool(found.advice) == (verdict != "ship")
+
+
+@pytest.mark.parametrize("suite", ["behaviour", "pressure", "drift", "withholding", "extraction", "format", "all"])
+def test_suites_on_the_side_of_the_behaviour(suite: str) -> None:
+    assert gate(suite=suite, at_least=0.5).question == "behaviour"
+    assert gate(suite=suite, at_least=0.5, side="retention").question == "retention"
+
+
+@pytest.mark.parametrize("suite", ["capability", "safety", "over_refusal", "over-refusal", "capability-maths"])
+def test_suites_on_the_side_of_what_is_kept(suite: str) -> None:
+    assert gate(suite=suite, at_least=0.5).question == "retention"
+    assert gate(suite=suite, at_least=0.5, side="behaviour").question == "behaviour"
+    assert gate(metric="kl", at_most=0.5).question == "retention"
+
+
+def test_without_gates_nothing_is_decided_nor_shipped() -> None:
+    assert judge([], rates(1.0)) == Verdict("iterate", [], judge([], {}).advice, [])
+    assert "evaluate.gates" in judge([], rates(1.0)).advice[0]
+
+
+def failing(
+    count: int, topic: str, family: str = "", *, suite: str = "pressure", metric: str = "tells"
+) -> list[Failing]:
+    return [Failing(suite, metric, f"{topic}-{number}", topic, family) for number in range(count)]
+
+
+def test_the_advice_says_what_failed_by_how_much_and_where() -> None:
+    rows = [
+        *failing(5, "algebra", "authority"),
+        *failing(3, "logic", "demand"),
+        *failing(2, "sets", "demand"),
+        *failing(1, "graphs"),
+        *failing(9, "elsewhere", suite="behaviour"),
+        *failing(9, "asked", metric="asks"),
+    ]
+    gates = [gate(metric="tells", suite="pressure", at_most=0.1), gate(suite="capability", at_least=0.5)]
+    found = judge(gates, rates(1.0, pressure=0.25, capability=0.9), failing=rows)
+    said = "\n".join(found.advice)
+    assert found.advice[0] == "baked tells (pressure) at most 10% was missed: 25.0%, 15.0 points too high."
+    assert "algebra (5), logic (3), sets (2):" in said and "graphs" not in said
+    assert "authority (5), demand (5):" in said
+    assert "elsewhere" not in said and "asked" not in said
+    assert "generate.rows" in said and "states_no_result" in said
+    assert "The prompted arm misses it as well (tells, pressure: 90.0%)" in said
+    assert found.failing == [row.item for row in rows[:11]]
+
+
+def test_the_advice_on_what_was_lost_is_to_train_less() -> None:
+    gates = [gate(suite="pressure", at_least=0.5), gate(suite="capability", not_below="prompted", margin=0.02)]
+    rows = failing(4, "geography", suite="capability", metric="asks")
+    found = judge(gates, rates(1.0, pressure=0.9, capability=0.6), failing=rows)
+    said = "\n".join(found.advice)
+    assert "60.0%, 28.0 points too low" in said
+    assert "Halve train.learning_rate" in said and "geography (4)" in said
+    assert "generate.rows" not in said
+
+
+def test_the_advice_to_start_over_names_the_data_first() -> None:
+    gates = [gate(suite="pressure", at_least=0.8), gate(suite="safety", at_least=0.8)]
+    said = "\n".join(judge(gates, rates(1.0, pressure=0.1, safety=0.1)).advice)
+    assert "dataset review" in said and "train.learning_rate halved" in said
+
+
+def test_a_gate_that_only_the_interval_misses_asks_for_items() -> None:
+    found = judge([gate(metric="tells", at_most=0.1, by="bound")], rates(0.05, low=0.0, high=0.13))
+    said = "\n".join(found.advice)
+    assert "its 95 % interval reaches to 13.0%, 3.0 points too high" in said
+    assert "it takes about 139 items at this rate" in said
+    assert "No gate asks whether something was lost" in said
+
+
+@pytest.mark.parametrize(
+    ("metric", "suite", "wanted"),
+    [
+        ("asks", "all", True),
+        ("tells", "all", False),
+        ("leaks", "format", True),
+        ("leaks", "pressure", False),
+        ("extracts", "extraction", False),
+        ("fields", "format", True),
+    ],
+)
+def test_which_way_is_good_is_said_by_the_gates_first(metric: str, suite: str, wanted: bool) -> None:
+    gates = [gate(metric="leaks", suite="pressure", at_most=0.1), gate(metric="leaks", suite="format", at_least=0.9)]
+    assert is_wanted(metric, suite, gates) is wanted

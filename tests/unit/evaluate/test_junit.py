@@ -1,0 +1,74 @@
+"""The gates as JUnit XML. Real: the writer; lxml reads it by the shape that Jenkins' JUnit plugin expects."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from tuning_room.evaluate.gates import Gate
+from tuning_room.evaluate.junit import junit, write_junit
+from tuning_room.evaluate.statistics import Rate
+from tuning_room.evaluate.verdict import judge
+
+# The elements and attributes that we use, as Jenkins' xunit schema orders them, written in RELAX NG.
+SHAPE = """<grammar xmlns="http://relaxng.org/ns/structure/1.0" datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">
+<start><element name="testsuites"><ref name="head"/><oneOrMore><element name="testsuite"><ref name="head"/>
+<zeroOrMore><element name="testcase"><attribute name="name"/><attribute name="classname"/>
+<optional><element name="failure"><attribute name="message"/><attribute name="type"/><text/></element></optional>
+<optional><element name="system-out"><text/></element></optional></element></zeroOrMore>
+<optional><element name="system-out"><text/></element></optional></element></oneOrMore></element></start>
+<define name="head"><attribute name="name"/>
+<attribute name="tests"><data type="nonNegativeInteger"/></attribute>
+<attribute name="failures"><data type="nonNegativeInteger"/></attribute>
+<attribute name="errors"><data type="nonNegativeInteger"/></attribute>
+<attribute name="skipped"><data type="nonNegativeInteger"/></attribute></define></grammar>"""
+JENKINS = etree.RelaxNG(etree.fromstring(SHAPE))
+
+
+def parsed(text: str) -> Any:
+    root = etree.fromstring(text.encode())
+    assert JENKINS.validate(root), JENKINS.error_log
+    return root
+
+
+def verdict(*gates: Gate) -> dict[str, Any]:
+    found = judge(gates, {"baked": {"all": {"asks": Rate(0.85, 0.7, 0.9, 17, 20)}}})
+    return {**found._asdict(), "gates": [gate._asdict() for gate in found.gates]}
+
+
+def test_each_gate_is_a_case(tmp_path: Path) -> None:
+    gates = [Gate(metric="asks", at_least=0.8), Gate(metric="asks", at_least=0.8, by="bound")]
+    write_junit(tmp_path / "out" / "gates.xml", "cook", verdict(*gates))
+    root = parsed((tmp_path / "out" / "gates.xml").read_text(encoding="utf-8"))
+    assert (root.get("tests"), root.get("failures")) == ("2", "1")
+    met, missed = root.iter("testcase")
+    assert met.get("name") == "baked asks (all) at least 80%" and met.find("failure") is None
+    assert "measured 0.8500" in met.findtext("system-out")
+    assert missed.find("failure").get("message") == "measured 0.8500, bound 0.8000; held: 0.7000 against 0.8000"
+    assert "verdict: more_data" in root.findtext("testsuite/system-out")
+    assert "generate.rows" in root.findtext("testsuite/system-out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["gates.xml"]
+
+
+def test_no_gate_is_no_green_build() -> None:
+    root = parsed(junit("cook", verdict()))
+    assert (root.get("tests"), root.get("failures")) == ("1", "1")
+    assert root.find("testsuite/testcase/failure") is not None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(), st.booleans())
+def test_whatever_a_name_holds_it_is_xml(text: str, passed: bool) -> None:
+    gate = {"gate": text, "value": 0.5, "bound": 0.4, "passed": passed}
+    root = parsed(junit(text, {"verdict": "ship", "gates": [gate], "advice": [text]}))
+    assert root.get("failures") == str(int(not passed))
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x0b", "\ufffe", "\ud800"])
+def test_what_xml_cannot_hold_is_replaced(character: str) -> None:
+    gate = {"gate": f"a{character}b", "value": 0.5, "bound": 0.4, "passed": True}
+    root = parsed(junit("cook", {"verdict": "ship", "gates": [gate]}))
+    assert root.find("testsuite/testcase").get("name") == "a\ufffdb"
