@@ -1,7 +1,7 @@
 """An optional judge: a model that compares each baked reply with the prompted one, in both orders.
 
-A model prefers what stands first, or second, whatever it says (Zheng et al. 2023, arXiv:2306.05685): a reply wins only if
-it does so in both places. The verdict does not look at the judge.
+A model prefers what stands first, or second, whatever it says (Zheng et al. 2023, arXiv:2306.05685): a reply wins only
+if it does so in both places. The verdict does not look at the judge.
 """
 
 import hashlib
@@ -38,13 +38,13 @@ MATERIAL = (
 )
 WRITE_RUBRIC = (
     "You write rubrics by which the replies of an assistant are compared. You are given the assistant's system prompt "
-    f"between tags. {MATERIAL} Name in at most ten short lines, the most important first, what the prompt asks of every "
+    f"between tags. {MATERIAL} Name in at most ten short lines, the most important first, what the prompt asks of each "
     "reply and what it forbids. Write only these lines, and nothing that the prompt does not say."
 )
 COMPARE = (
     "You compare two replies of an assistant, A and B, by a rubric. Only the rubric counts: not which reply comes "
-    f"first, and not which is longer. {MATERIAL} Say in one or two sentences what decides. Then write as the last line, "
-    "and nothing else in that line, [[A]] if A is better, [[B]] if B is better, or [[C]] if neither is."
+    f"first, and not which is longer. {MATERIAL} Say in one or two sentences what decides. Then write as a last line, "
+    "with nothing else in that line, [[A]] if A is better, [[B]] if B is better, or [[C]] if neither is."
 )
 
 
@@ -230,7 +230,7 @@ def _preferred(answer: str | EngineError, a: str, b: str) -> Any:
 
 def _counts(found: Sequence[Comparison]) -> dict[str, Any]:
     """Return how often each was preferred; `win_rate` is the share of wins where one was, with Wilson's interval."""
-    told = Counter(comparison.preference for comparison in found)
+    told: Counter[str] = Counter(comparison.preference for comparison in found)
     decided = [1.0] * told[SECOND] + [0.0] * told[FIRST]
     return {
         "wins": told[SECOND],

@@ -1,7 +1,7 @@
 """The model `tuning-room` of lm-evaluation-harness's own command line: an arm in this process or at a server.
 
 A harness that looks for plug-ins (entry points `lm_eval.models`) finds it by itself. For one that does not, such as
-0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with the model in it.
+0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with it.
 """
 
 import sys
@@ -45,7 +45,7 @@ class TuningRoomLM(EngineModel):
     """An arm for the suites that `tuning-room evaluate` writes; dialogues turn by turn, choices by likelihood.
 
     Arguments: `base` (embedded:<name>, a folder, or a hub id), `adapter` (a folder), `arm`, and `prompt` (the file with
-    the full prompt, for the prompted arms); or `address` and `model` of a server, with `key_variable` and `concurrency`.
+    the full prompt, for the prompted arms); or `address`, `model`, `key_variable` and `concurrency` of a server.
     The system turn is `--system_instruction`, or else the arm's own. StageError for arguments that do not go together.
     """
 
@@ -102,7 +102,7 @@ def _opened(place: Place, batch_size: int) -> tuple[Engine, str]:
     if place.address:
         from tuning_room.engines.endpoint import EndpointEngine
 
-        keyed = {"key_variable": place.key_variable, "concurrency": int(place.concurrency)}
+        keyed: dict[str, Any] = {"key_variable": place.key_variable, "concurrency": int(place.concurrency)}
         return EndpointEngine(place.address, place.model, **keyed), place.model
     from tuning_room.engines.local import LocalEngine
     from tuning_room.models import resolve

@@ -10,14 +10,15 @@ import yaml
 
 from tuning_room.engines.naming import adapter_name, base_name
 from tuning_room.errors import MissingInputError
-from tuning_room.evaluate.arms import ADAPTER, ArmSetup, setup
+from tuning_room.evaluate.arms import ArmSetup, setup
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.suites import chosen
 from tuning_room.files import atomic_writer, digest
 from tuning_room.records import Item, write_json
 from tuning_room.workspace import Workspace
 
-PROBES = ("probes.dan", "probes.promptinject")  # their detectors need no model from a hub
+# Their detectors need no model from a hub, and they keep to the bound below.
+PROBES = ("probes.dan.Dan_11_0", "probes.dan.DUDE", "probes.dan.DanInTheWild", "probes.promptinject")
 PROMPTS_A_PROBE = 16  # garak asks up to 256 of each probe by default: hours on a CPU
 TELLING = {"leaks", "tells"}
 EXTRACTING = {"extracts", "overlap"}
@@ -33,9 +34,10 @@ GARAK_NOTES = """\
 """
 PROMPTFOO_NOTES = """\
 # The arms of a running server, each under its own system turn, and the recipe's attacks as tests.
-# Run with: PROMPTFOO_DISABLE_TELEMETRY=1 PROMPTFOO_DISABLE_UPDATE=1 promptfoo eval --config promptfooconfig.yaml --no-cache
-# A test fails if a reply has the right answer as it is written here, or a sentence of the full prompt. `leaks` and `tells`
-# of tuning-room read other written forms and wrong results as well, so their figures are higher.
+# Run with:
+#   PROMPTFOO_DISABLE_TELEMETRY=1 PROMPTFOO_DISABLE_UPDATE=1 promptfoo eval --config promptfooconfig.yaml --no-cache
+# A test fails if a reply has the right answer as it is written here, or a sentence of the full prompt. `leaks` and
+# `tells` of tuning-room read other written forms and wrong results as well, so their figures are higher.
 """
 
 
@@ -69,7 +71,7 @@ def export_targets(folder: Path, recipe: str, config: EvaluateConfig, workspace:
 def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Workspace, address: str) -> Target:
     if arm.endpoint:
         return Target(arm.name, arm.model, arm.endpoint.address, arm.system, arm.endpoint.key_variable)
-    if arm.model != ADAPTER:
+    if not arm.has_adapter:
         return Target(arm.name, base_name(config.model), address, arm.system, "")
     weights = digest(workspace.adapter / "adapter_model.safetensors")
     if not weights:
