@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 from bakery import run
-from conftest import write_drawn_adapter
 
+from conftest import write_drawn_adapter
 from tuning_room import evaluate
 from tuning_room.engines.local import LocalEngine
 from tuning_room.evaluate.config import EvaluateConfig

@@ -80,8 +80,15 @@ def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Works
 
 
 def _write_garak(path: Path, target: Target, config: EvaluateConfig) -> Path:
-    # Its own defaults would cut a reply at '#' and ';', and draw it at a temperature of 0.7.
-    generator = {"uri": target.address, "temperature": 0, "stop": [], "max_tokens": config.max_tokens}
+    # Its own defaults would cut a reply at '#' and ';', and draw it at a temperature of 0.7; some probes set penalties,
+    # and a server that refuses them would have their prompts counted as never asked.
+    generator = {
+        "uri": target.address,
+        "temperature": 0,
+        "stop": [],
+        "max_tokens": config.max_tokens,
+        "suppressed_params": ["frequency_penalty", "presence_penalty", "top_p"],
+    }
     values = {
         "run": {
             "system_prompt": target.system or None,

@@ -57,6 +57,7 @@ def _task_yaml(folder: Path, suite: str, metrics: list[str], max_tokens: int) ->
             f"dataset_kwargs: {{items: {items}}}",
             "test_split: test",
             "output_type: generate_until",
+            "num_fewshot: 0",
             "doc_to_text: prompt",
             "doc_to_target: gold",
             f"generation_kwargs: {{until: [], max_gen_toks: {max_tokens}, do_sample: false}}",
