@@ -56,6 +56,13 @@ def test_knobs_of_a_section_are_kept(write_recipe: WriteRecipe) -> None:
     assert recipe.train.model == "embedded:smollm2-135m"
 
 
+def test_a_rubric_is_relative_to_the_recipe(write_recipe: WriteRecipe) -> None:
+    judge = {"model": "m", "address": "http://localhost:1/v1", "rubric": "prompt.md"}
+    folder = write_recipe(evaluate={"judge": judge})
+    loaded = load_recipe(str(folder)).evaluate.judge
+    assert loaded is not None and loaded.rubric == folder / "prompt.md"
+
+
 def test_a_recipe_from_elsewhere_has_the_same_digests(
     write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +99,10 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "traffic is wrong": ({"traffic": {"users": "many"}}, r"traffic\.users"),
     "traffic is unknown": ({"traffic": {"user": 5}}, r"traffic\.user: no such key; did you mean 'users'\?"),
     "no traffic": ({"traffic": {"users": 0}}, r"traffic\.users"),
+    "no rubric": (
+        {"evaluate": {"judge": {"model": "m", "address": "http://a/v1", "rubric": "rubric.md"}}},
+        r"evaluate\.judge\.rubric: .*rubric\.md does not exist",
+    ),
     "two bounds": ({"evaluate": {"gates": [{"metric": "asks", "at_least": 1, "at_most": 1}]}}, "exactly one"),
 }
 
