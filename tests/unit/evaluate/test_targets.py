@@ -1,7 +1,7 @@
 """Configurations for red-team tools: the files, read back as YAML and JSON.
 
-Not shown here: that garak and promptfoo take them. They are too large to be installed for tests; docs/lab_log.md has a run
-of each.
+Not shown here: that garak and promptfoo take them. They are too large to be installed for tests; docs/lab_log.md has
+a run of each.
 """
 
 import json
