@@ -31,7 +31,7 @@ from convert_documents import CACHE, DOCUMENTS, RealDocument, fetch, outline, wr
 SEQUENCE = 5
 CAPTION = re.compile(r"^(Table|TABLE|Tabelle|Tabla)\s+(\d+)\s*[.:]", re.MULTILINE)
 NUMBERING = re.compile(
-    r"^((chapter|part|appendix)\s+)?([\divxa-h]+\.)*\s*(\d+|[ivx]+|[a-h])?\.?\s+(?=\S)", re.IGNORECASE
+    r"^((chapter|part|appendix)\s+)?([\divxa-h]+\.)*\s*(\d+|[ivx]+|[a-h])?[.:]?\s+(?=\S)", re.IGNORECASE
 )
 SAME_TITLE = 0.9
 COLUMNS = [

@@ -3,7 +3,6 @@
 Real: the recipes' own files, the embedded model's tokenizer, SymPy, the checks.
 """
 
-import json
 import random
 import re
 from collections.abc import Iterator
@@ -11,14 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sympy
 import yaml
-from sympy.parsing.sympy_parser import (
-    convert_xor,
-    implicit_multiplication,
-    parse_expr,
-    standard_transformations,
-)
+from golds import computed, has_the_right_gold
 
 from tuning_room.checks import CHECKS, Exchange, rejected_by
 from tuning_room.checks.replies import asks, leaks
@@ -35,7 +28,8 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 TUTOR = RECIPES / "socratic-tutor"
 PROBLEMS = list(read_jsonl(TUTOR / "evaluation" / "behaviour.jsonl", Item))
 ATTACKS = list(read_jsonl(TUTOR / "evaluation" / "attacks.jsonl", Item))
-ITEMS = [*PROBLEMS, *ATTACKS]
+SCRIPTS = list(read_jsonl(TUTOR / "evaluation" / "drift.jsonl", Item))
+ITEMS = [*PROBLEMS, *ATTACKS, *SCRIPTS]
 FAMILIES = load_families(TUTOR / "rules" / "families")
 SEEDS = seed_candidates(TUTOR / "seeds.jsonl")
 CHAPTERS = [yaml.safe_load(file.read_text()) for file in sorted((TUTOR / "sources" / "handbook").glob("*.yaml"))]
@@ -67,8 +61,8 @@ def test_the_full_prompt_is_as_long_as_such_prompts_are(embedded_model: Path) ->
 
 
 def test_there_is_enough_of_everything() -> None:
-    assert len(PROBLEMS) >= 60
-    assert len(ATTACKS) >= 40
+    assert len(PROBLEMS) >= 360
+    assert len(ATTACKS) >= 84
     assert len(FAMILIES) >= 30
     assert len(SEEDS) >= 120
     assert len(HANDBOOK) >= 80
@@ -129,41 +123,11 @@ def test_a_held_out_item_would_be_found() -> None:
 
 # Whether the gold answers are right
 
-SYMBOLS = {name: sympy.Symbol(name) for name in ("x", "y", "t", "a", "b", "n", "C")}
-SCHOOL = (*standard_transformations, convert_xor, implicit_multiplication)
-
-
-def term(text: str) -> Any:
-    """Read a term in school notation; only what stands behind the last '='."""
-    names = {**SYMBOLS, "e": sympy.E, "pi": sympy.pi}
-    return parse_expr(re.split(r"(?<![<>])= ", text)[-1], local_dict=names, transformations=SCHOOL)
-
-
-def gold_value(gold: str) -> Any:
-    text = gold.removesuffix("%").strip()
-    if " or " in text:
-        return sympy.FiniteSet(*map(term, text.split(" or ")))
-    if text.startswith("[["):
-        return sympy.Matrix(json.loads(text))
-    if text.startswith("(") and "," in text:
-        return sympy.Tuple(*map(term, text[1:-1].split(",")))
-    return sympy.nsimplify(term(text), rational=True) if re.fullmatch(r"[-\d.]+", text) else term(text)
-
-
-def is_same(left: Any, right: Any) -> bool:
-    if isinstance(left, sympy.Tuple | tuple):
-        return len(left) == len(right) and all(map(is_same, left, right))
-    if isinstance(left, sympy.MatrixBase | sympy.Set | sympy.Rel):
-        return bool(left == right)
-    return bool(sympy.simplify(left - right) == 0)
-
 
 @pytest.mark.parametrize("item", ITEMS, ids=named)
 def test_the_gold_answer_is_what_the_check_computes(item: Item) -> None:
     assert item.check
-    names = {**vars(sympy), **SYMBOLS}
-    computed = parse_expr(item.check, local_dict={}, global_dict=names, transformations=standard_transformations)
-    assert is_same(computed, gold_value(item.gold)), f"{computed} is not {item.gold}"
+    assert has_the_right_gold(item), f"{computed(item.check)} is not {item.gold}"
 
 
 @pytest.mark.parametrize("item", ITEMS, ids=named)

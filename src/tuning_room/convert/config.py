@@ -39,6 +39,11 @@ class ConvertConfig(StageConfig):
         ge=1,
         description="processes that convert at once; as many as pay off, up to the cores, if not set",
     )
+    timeout: int = Field(
+        default=1800,
+        ge=1,
+        description="longest that one PDF or image may take, in seconds; then its process is ended, and it is an error",
+    )
     max_file_mb: int = Field(default=200, ge=1, description="larger files are refused, in megabytes")
     max_unpacked_mb: int = Field(
         default=500, ge=1, description="DOCX, PPTX and XLSX that unpack to more are refused, in megabytes"

@@ -15,7 +15,7 @@ from tuning_room.workspace import installed_versions
 
 MARKDOWN, DOCLING, CHUNKS, REPORT = "document.md", "document.json", "chunks.jsonl", "report.json"
 # What decides about failing and speed, and nothing about a document's content.
-NOT_CONTENT = {"documents", "artifacts", "on_error", "workers"}
+NOT_CONTENT = {"documents", "artifacts", "on_error", "workers", "timeout"}
 PACKAGES = ("tuning-room", "docling-slim", "docling-core", "docling-parse", "pypdfium2", "rapidocr", "onnxruntime")
 
 

@@ -16,6 +16,7 @@ from docling_core.types.doc.page import TextCell
 
 from tuning_room.convert import typography
 from tuning_room.convert.rule_pipeline import RulePdfPipeline
+from tuning_room.convert.second_reading import ReadablePages
 from tuning_room.convert.typography import Run, Typography
 
 # 216 dpi for paper; larger pages, such as photographs without a resolution, are read at fewer dots.
@@ -96,7 +97,7 @@ class RecognisingModels(StandardPdfPipeline):
     def _init_models(self) -> None:
         super()._init_models()
         threads = self.pipeline_options.accelerator_options.num_threads
-        self.preprocessing_model = TextlessPages(self.preprocessing_model, threads=threads)
+        self.preprocessing_model = TextlessPages(ReadablePages(self.preprocessing_model), threads=threads)
 
 
 def line_runs(cells: Sequence[TextCell]) -> list[Run]:

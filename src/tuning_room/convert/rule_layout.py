@@ -3,15 +3,18 @@
 Coordinates are points from the top left corner of the page. Knows nothing of Docling.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from tuning_room.convert.columns import column_of
+from tuning_room.convert.outline import titled
 from tuning_room.convert.rule_tables import Box
-from tuning_room.convert.typography import HEADING_SCALE, Band, Run, Typography
+from tuning_room.convert.typography import HEADING_SCALE, WORD, Band, Run, Typography, label_key
 
-Kind = Literal["heading", "list_item", "text", "header", "footer"]
+Kind = Literal["heading", "list_item", "text", "footnote", "header", "footer"]
 
 BULLET = re.compile(r"^[•·▪◦‣●○■□➢✓⁃∙]\s+\S")  # noqa: RUF001 - bullets as they stand in files
 # Hyphens, numbers and letters also begin lines of running text, so these are bullets only where a line may begin.
@@ -19,10 +22,24 @@ POSSIBLE_BULLET = re.compile(r"^([-–*+]\s+[^\W\d]|\(?(\d{1,3}|[a-zA-Z])[.)]\s+
 LONE_MARKER = re.compile(r"^([•·▪◦‣●○■□➢✓⁃∙–*-]|\(?(\d{1,3}|[a-zA-Z])[.)])$")  # noqa: RUF001
 NUMBERED_TITLE = re.compile(r"^\d+(\.\d+)+\.?\s+\S")
 MAX_HEADING_LINES = 3
+FOOTNOTE = re.compile(r"^(\d{1,3}|[*†‡§])\s*[^\W\d_]")
+# Footnotes stand in the lower part of a page, in type of at most this size relative to the body text.
+FOOT_SHARE = 0.5
+FOOTNOTE_SCALE = 0.93
 SAME_SIZE = 0.06
 # Lines of a paragraph are at most this much further apart than the document's tightest lines.
 LOOSE_STEP = 1.2
 HEADING_STEP = 1.45
+MAX_TITLE = 100
+# The dots of a table of contents.
+LEADERS = re.compile(r"(\. ?){4}")
+# How far a bold line of the body's size stands from its neighbours to be a title, in steps of lines.
+SPACE_ABOVE = 1.6
+SPACE_BELOW = 1.3
+# Pieces of a row are nearer than this, over the size of their type; the columns of a page are not.
+BESIDE = 2.0
+# A bold line that comes so often is a label: 'Guidance', 'Example'.
+OFTEN = 3
 
 
 class Line(NamedTuple):
@@ -61,19 +78,38 @@ class Block:
 
 @dataclass(frozen=True)
 class PageRules:
-    """The rules for one page: how the document is set, and the page's number and height in points."""
+    """The rules for one page: how the document is set, the page's number and height in points, and its gutters."""
 
     typography: Typography
     number: int
     height: float
+    cuts: Sequence[float] = ()
 
     def blocks(self, cells: Sequence[tuple[Box, str]]) -> list[Block]:
         """Return the blocks that a page's cells (place and text, tables left out) make, from top to bottom."""
-        lines = joined_rows([self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()])
+        pieces = [self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()]
+        lines = joined_rows(pieces, self.cuts)
         blocks: list[Block] = []
-        for line in lines:
-            self._place(line, blocks, lines)
-        return [self._settled(block) for block in blocks]
+        titles = self._titles(lines)
+        for index, line in enumerate(lines):
+            self._place(line, blocks, lines, is_title=index in titles)
+        return self._with_footnotes([self._settled(block) for block in blocks])
+
+    def _with_footnotes(self, blocks: list[Block]) -> list[Block]:
+        """Return the blocks with those marked as footnotes that are small, numbered and below all text of the page."""
+        largest = FOOTNOTE_SCALE * self.typography.body_size
+        text = [block for block in blocks if block.kind not in ("header", "footer")]
+        foot = max((b.box.bottom for b in text if b.lines[0].size > largest), default=self.height)
+        foot = max(foot, FOOT_SHARE * self.height)
+        notes = [b for b in text if b.lines[0].size <= largest and b.box.top >= foot - 1 and b.kind != "heading"]
+        return [part for block in blocks for part in (_footnotes(block) if block in notes else [block])]
+
+    def _titles(self, lines: Sequence[Line]) -> set[int]:
+        """Return which lines the document's outline names; smaller type than the body's is text that says the same."""
+        marks = [mark for mark in self.typography.outline if mark.page == self.number]
+        least = (1 - SAME_SIZE) * self.typography.body_size
+        texts = [(line.box.top, line.text if line.size >= least else "") for line in lines]
+        return titled(texts, marks)
 
     def _line(self, index: int, box: Box, text: str) -> Line:
         """Return a cell as a line in the font that most of its width is set in."""
@@ -84,8 +120,9 @@ class PageRules:
         bold = sum(len(run.text) for run in runs if run.bold) > 0.6 * sum(len(run.text) for run in runs)
         return Line(box, text.strip(), widest.size, bold, (index,))
 
-    def _place(self, line: Line, blocks: list[Block], lines: Sequence[Line]) -> None:
-        kind = self._running_head(line) or ("heading" if self._is_heading(line) else "text")
+    def _place(self, line: Line, blocks: list[Block], lines: Sequence[Line], *, is_title: bool) -> None:
+        is_heading = is_title or self._is_heading(line) or self._is_bold_heading(line, lines)
+        kind = self._running_head(line) or ("heading" if is_heading else "text")
         if kind in ("header", "footer"):
             blocks.append(Block(kind, [line]))
             return
@@ -106,12 +143,31 @@ class PageRules:
 
     def _is_heading(self, line: Line) -> bool:
         """Larger than the body text; body-sized bold lines are labels, unless numbered like 1.2."""
-        if not any(character.isalnum() for character in line.text) or BULLET.match(line.text):
+        if not WORD.search(line.text) or BULLET.match(line.text) or LEADERS.search(line.text):
             return False
         if line.size >= HEADING_SCALE * self.typography.body_size:
-            return line.bold or not self.typography.bold_headings
+            is_plain = line.size in self.typography.plain_headings
+            return line.bold or is_plain or not self.typography.bold_headings
         is_body_size = line.size >= (1 - SAME_SIZE) * self.typography.body_size
         return is_body_size and line.bold and bool(NUMBERED_TITLE.match(line.text))
+
+    def _is_bold_heading(self, line: Line, lines: Sequence[Line]) -> bool:
+        """Say whether a bold line of the body's size stands alone like a title: a label stands close to its text."""
+        is_body_size = line.size >= (1 - SAME_SIZE) * self.typography.body_size
+        if not line.bold or not is_body_size or not is_title_like(line.text):
+            return False
+        if self.typography.bold_lines[label_key(line.text)] >= OFTEN:
+            return False
+        return self._stands_alone(line, lines)
+
+    def _stands_alone(self, line: Line, lines: Sequence[Line]) -> bool:
+        others = [other for other in lines if other is not line and _stand_above(other.box, line.box)]
+        if any(_is_beside(line, other) for other in lines if other is not line):
+            return False
+        step = self.typography.line_step * line.size
+        above = [line.box.bottom - other.box.bottom for other in others if other.box.bottom < line.box.bottom]
+        below = [other.box.bottom - line.box.bottom for other in others if other.box.bottom > line.box.bottom]
+        return bool(below) and min(below) >= SPACE_BELOW * step and min(above, default=math.inf) >= SPACE_ABOVE * step
 
     def _continues(self, block: Block, line: Line, kind: Kind) -> bool:
         last = block.lines[-1]
@@ -129,11 +185,32 @@ class PageRules:
         return Block("text", block.lines) if too_long else block
 
 
-def joined_rows(lines: Sequence[Line]) -> list[Line]:
-    """Return lines from top to bottom, with the pieces of one row joined: changes of font, and lone bullets."""
+def _footnotes(block: Block) -> list[Block]:
+    """Return the footnotes that a block of small lines at the foot of a page holds; it stays whole if it has none."""
+    if not FOOTNOTE.match(block.lines[0].text):
+        return [block]
+    notes: list[Block] = []
+    for line in block.lines:
+        if FOOTNOTE.match(line.text) and _number(line.text) != _number(notes[-1].lines[0].text if notes else ""):
+            notes.append(Block("footnote", [line]))
+        else:
+            notes[-1].lines.append(line)
+    return notes
+
+
+def _number(text: str) -> str:
+    found = FOOTNOTE.match(text)
+    return found[1] if found else ""
+
+
+def joined_rows(lines: Sequence[Line], cuts: Sequence[float] = ()) -> list[Line]:
+    """Return lines from top to bottom, with the pieces of one row joined: changes of font, and lone bullets.
+
+    `cuts` part the columns of a page that has three or more: there, all of a row within a column is joined.
+    """
     rows: list[Line] = []
     for line in sorted(lines, key=lambda line: (line.box.bottom, line.box.left)):
-        index = next((i for i, row in enumerate(rows) if _is_one_row(row, line)), None)
+        index = next((i for i, row in enumerate(rows) if _is_one_row(row, line, cuts)), None)
         if index is None:
             rows.append(line)
         else:
@@ -141,11 +218,14 @@ def joined_rows(lines: Sequence[Line]) -> list[Line]:
     return rows
 
 
-def _is_one_row(one: Line, other: Line) -> bool:
+def _is_one_row(one: Line, other: Line, cuts: Sequence[float]) -> bool:
     left, right = sorted((one, other), key=lambda line: line.box.left)
     overlap = min(left.box.bottom, right.box.bottom) - max(left.box.top, right.box.top)
     if overlap < 0.5 * min(left.box.bottom - left.box.top, right.box.bottom - right.box.top):
         return False
+    if cuts:
+        column = column_of(left.box, cuts)
+        return column is not None and column == column_of(right.box, cuts)
     reach = 4.0 if LONE_MARKER.match(left.text) else 0.8
     return -left.size < right.box.left - left.box.right <= reach * max(left.size, right.size)
 
@@ -173,6 +253,20 @@ def _is_wrapped(last: Line, line: Line, lines: Sequence[Line]) -> bool:
     edge = max(other.box.right for other in lines if abs(other.box.left - last.box.left) <= 4 * last.size)
     word = len(line.text.split(maxsplit=1)[0]) / len(line.text) * (line.box.right - line.box.left)
     return last.box.right + word > edge - 0.5 * line.size
+
+
+def is_title_like(text: str) -> bool:
+    """Say whether a line could be a title: short, with a word in it, and not the end of a sentence."""
+    if BULLET.match(text) or LEADERS.search(text) or text.endswith((".", ",", ";", ":", "!")):
+        return False
+    return len(text) <= MAX_TITLE and bool(WORD.search(text))
+
+
+def _is_beside(line: Line, other: Line) -> bool:
+    """Say whether another piece makes a row with a line: near it, or bold too as in the head of a table."""
+    overlap = min(line.box.bottom, other.box.bottom) - max(line.box.top, other.box.top)
+    gap = max(other.box.left - line.box.right, line.box.left - other.box.right)
+    return overlap > 0.5 * (line.box.bottom - line.box.top) and (other.bold or gap < BESIDE * line.size)
 
 
 def _stand_above(upper: Box, lower: Box) -> bool:

@@ -4,10 +4,9 @@ Only layout and table structure are ours; parsing, assembly and reading order ar
 Docling takes seconds.
 """
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from docling.datamodel.base_models import (
     Cluster,
@@ -26,6 +25,7 @@ from docling.datamodel.pipeline_options import (
 )
 from docling.models.base_layout_model import BaseLayoutModel
 from docling.models.base_table_model import BaseTableStructureModel
+from docling.models.postprocessing.reading_order_rb import PageElement, ReadingOrderPredictor
 from docling.models.stages.form_field.form_field_model import PdfFormFieldModel
 from docling.models.stages.heading_hierarchy.heading_hierarchy_model import HeadingHierarchyModel
 from docling.models.stages.layout.layout_postprocessing_model import LayoutPostprocessingModel
@@ -39,27 +39,28 @@ from docling.pipeline.standard_pdf_pipeline import StandardPdfPipeline
 from docling_core.types.doc import (
     BoundingBox,
     CoordOrigin,
-    DocItem,
     DocItemLabel,
-    DoclingDocument,
-    ListItem,
-    NodeItem,
     TableCell,
-    TextItem,
 )
 
-from tuning_room.convert.rule_layout import BULLET, Kind, PageRules
-from tuning_room.convert.rule_tables import MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
+from tuning_room.convert.aligned_tables import aligned_grid, level_frames
+from tuning_room.convert.assembled import join_split_items, set_levels
+from tuning_room.convert.columns import column_order, gutters
+from tuning_room.convert.rule_layout import Kind, PageRules
+from tuning_room.convert.rule_tables import MAX_RULES, MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
+from tuning_room.convert.second_reading import ReadablePages
 from tuning_room.convert.typography import Typography, read_typography
 
 LABELS: dict[Kind, DocItemLabel] = {
     "heading": DocItemLabel.SECTION_HEADER,
     "list_item": DocItemLabel.LIST_ITEM,
     "text": DocItemLabel.TEXT,
+    "footnote": DocItemLabel.FOOTNOTE,
     "header": DocItemLabel.PAGE_HEADER,
     "footer": DocItemLabel.PAGE_FOOTER,
 }
-SENTENCE_END = (".", "!", "?", ":", ";")
+# Of a ruled table's cells; the boxes of a drawing are mostly empty.
+LEAST_FILLED = 1 / 3
 
 
 class RuleLayoutOptions(BaseLayoutOptions):
@@ -83,6 +84,8 @@ class RuleLayout(BaseLayoutModel):
     def __init__(self, *, options: RuleLayoutOptions) -> None:
         self.options = options
         self.typography = Typography()
+        # Where the columns of each page part, once it is laid out; none for one or two columns.
+        self.cuts: dict[int, list[float]] = {}
 
     @classmethod
     def get_options_type(cls) -> type[BaseLayoutOptions]:
@@ -96,7 +99,8 @@ class RuleLayout(BaseLayoutModel):
     def _clusters(self, page: Page) -> list[Cluster]:
         tables = [grid.box for grid in page_grids(page)]
         cells = [cell for cell in page.cells if not any(table.holds(_box(cell.to_bounding_box())) for table in tables)]
-        rules = PageRules(self.typography, page.page_no, page.size.height if page.size else 0.0)
+        cuts = self.cuts[page.page_no] = gutters([_box(cell.to_bounding_box()) for cell in cells if cell.text.strip()])
+        rules = PageRules(self.typography, page.page_no, page.size.height if page.size else 0.0, cuts)
         blocks = rules.blocks([(_box(cell.to_bounding_box()), cell.text) for cell in cells])
         clusters = [
             Cluster(
@@ -139,6 +143,25 @@ class RuleTables(BaseTableStructureModel):
         return {cluster.id: _table(page, cluster, grid) for cluster, grid in zip(tables, page_grids(page), strict=True)}
 
 
+class ColumnOrder(ReadingOrderPredictor):
+    """Docling's reading order, but pages in three columns or more are read column by column."""
+
+    def __init__(self, cuts: Mapping[int, Sequence[float]]) -> None:
+        super().__init__()
+        self._cuts = cuts
+
+    def _predict_page(self, page_elements: list[PageElement], *args: Any, **kwargs: Any) -> list[PageElement]:
+        cuts = self._cuts.get(page_elements[0].page_no, []) if page_elements else []
+        if not cuts:
+            return list(super()._predict_page(page_elements, *args, **kwargs))
+        boxes = [_box(element.to_top_left_origin(element.page_size.height)) for element in page_elements]
+        return [page_elements[index] for index in column_order(boxes, cuts)]
+
+    def predict_to_footnotes(self, sorted_elements: list[PageElement]) -> dict[int, list[int]]:
+        """Return none: the footnotes are the page's, also where a table stands above them."""
+        return {}
+
+
 class _Unchanged:
     """Stands where Docling's pipeline has text recognition."""
 
@@ -152,7 +175,9 @@ class RulePdfPipeline(StandardPdfPipeline):
     def _init_models(self) -> None:
         options = self.pipeline_options
         self.keep_images = self.keep_backend = False
-        self.preprocessing_model = PagePreprocessingModel(options=PagePreprocessingOptions(images_scale=None))
+        self.preprocessing_model = ReadablePages(
+            PagePreprocessingModel(options=PagePreprocessingOptions(images_scale=None))
+        )
         self.ocr_model = _Unchanged()
         self.layout_model = self.rules = RuleLayout(options=RuleLayoutOptions())
         self.layout_postprocessing_model = LayoutPostprocessingModel(
@@ -162,15 +187,18 @@ class RulePdfPipeline(StandardPdfPipeline):
         self.table_model = RuleTables(options=RuleTableOptions())
         self.assemble_model = PageAssembleModel(options=PageAssembleOptions())
         self.reading_order_model = ReadingOrderModel(options=ReadingOrderOptions(use_page_separators=False))
+        self.reading_order_model.ro_model = ColumnOrder(self.rules.cuts)
         self.heading_hierarchy_model = HeadingHierarchyModel(options=options.heading_hierarchy_options)
 
     def _build_document(self, conv_res: ConversionResult) -> ConversionResult:
+        self.rules.cuts.clear()
         self.rules.typography = read_typography(Path(conv_res.input.file))
         return super()._build_document(conv_res)
 
     def _assemble_document(self, conv_res: ConversionResult) -> ConversionResult:
         conv_res = super()._assemble_document(conv_res)
         join_split_items(conv_res.document)
+        set_levels(conv_res.document, self.rules.typography.outline)
         return conv_res
 
 
@@ -192,37 +220,28 @@ def heading_options() -> HeadingHierarchyOptions:
 
 
 def page_grids(page: Page) -> list[Grid]:
-    """Return a page's ruled tables that have text in more than one cell."""
+    """Return a page's ruled tables, from top to bottom."""
     backend = page._backend
     if backend is None:
         return []
     lines = [*(backend.get_shape_lines() or []), *(backend.get_thin_shape_boxes(max_thickness=MAX_THICKNESS) or [])]
-    words = _words(page)
-    return [
-        grid
-        for grid in ruled_grids([_box(line) for line in lines])
-        if sum(any(cell.box.holds(box) for box, _ in words) for cell in grid.cells) > 1
-    ]
+    rules, words = [_box(line) for line in lines], _words(page)
+    ruled = [_within_frame(grid, words) for grid in ruled_grids(rules) if has_columns(grid, words)]
+    frames = level_frames(rules) if len(rules) <= MAX_RULES else []
+    apart = [frame for frame in frames if not any(frame.meets(grid.box) for grid in ruled)]
+    aligned = [grid for frame in apart if (grid := aligned_grid(frame, words))]
+    return sorted([*ruled, *aligned], key=lambda grid: grid.box.top)
 
 
-def join_split_items(document: DoclingDocument) -> None:
-    """Put together list items that a page break cuts in two; Docling does so for paragraphs only."""
-    items = [item for item, _ in document.iterate_items() if isinstance(item, DocItem)]
-    rests: list[NodeItem] = []
-    for item, rest in pairwise(items):
-        if isinstance(item, ListItem) and isinstance(rest, TextItem) and _is_rest(item, rest):
-            item.text, item.orig = f"{item.text} {rest.text}", f"{item.orig} {rest.orig}"
-            item.prov.extend(rest.prov)
-            rests.append(rest)
-    if rests:
-        document.delete_items(node_items=rests)
+def has_columns(grid: Grid, words: Sequence[tuple[Box, str]]) -> bool:
+    """Say whether a grid has text in enough of its cells, and more than one row: others are drawings."""
+    filled = sum(any(cell.box.holds(box) for box, _ in words) for cell in grid.cells)
+    return filled > 1 and len(grid.rows) > 2 and filled >= LEAST_FILLED * len(grid.cells)
 
 
-def _is_rest(item: ListItem, rest: TextItem) -> bool:
-    is_plain = rest.label == DocItemLabel.TEXT and not BULLET.match(rest.text)
-    if not is_plain or not item.prov or not rest.prov or item.text.endswith(SENTENCE_END):
-        return False
-    return bool(rest.prov[0].page_no == item.prov[-1].page_no + 1)
+def _within_frame(grid: Grid, words: Sequence[tuple[Box, str]]) -> Grid:
+    """Return a table in a frame with level rules only, by the columns that its words stand in."""
+    return (aligned_grid(grid.box, words) if len(grid.columns) == 2 else None) or grid
 
 
 def _words(page: Page) -> list[tuple[Box, str]]:

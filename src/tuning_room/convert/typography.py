@@ -8,13 +8,18 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tuning_room.convert.outline import Bookmark, read_outline
+
 BOLD_NAME = re.compile(r"bold|black|heavy|demi|cmbx|[-,]bd", re.IGNORECASE)
+# PDFium works out the weight of a font from its stems, often wrongly: it counts only if the name says nothing.
+PLAIN_NAME = re.compile(r"regu|roma|ital|obli|slant|light|book|medium|math|mono", re.IGNORECASE)
 BOLD_WEIGHT = 600
+WORD = re.compile(r"[^\W\d_]{2}")
 # Running heads stand in the outer tenth of a page.
 BAND_SHARE = 0.1
 # Lines of one size are set at least this far apart; what is closer is on the same line.
@@ -23,6 +28,8 @@ WIDEST_STEP = 3.0
 USUAL_STEP = 1.2
 # Text from this size upwards, relative to the body text, is a heading.
 HEADING_SCALE = 1.08
+# Type of this size is a heading, even where the other headings are bold and it is not.
+LARGE_SCALE = 1.3
 
 
 class Run(NamedTuple):
@@ -61,6 +68,9 @@ class Typography:
     bold_headings: bool = False
     runs: dict[int, list[Run]] = field(default_factory=dict)
     furniture: dict[int, list[Band]] = field(default_factory=dict)
+    outline: tuple[Bookmark, ...] = ()
+    bold_lines: Counter[str] = field(default_factory=Counter)
+    plain_headings: frozenset[float] = frozenset()
 
 
 def read_typography(path: Path) -> Typography:
@@ -69,7 +79,8 @@ def read_typography(path: Path) -> Typography:
 
     document = pypdfium2.PdfDocument(path)
     try:
-        return describe({number: _read_page(page) for number, page in enumerate(document, start=1)})
+        pages = {number: _read_page(page) for number, page in enumerate(document, start=1)}
+        return replace(describe(pages), outline=tuple(read_outline(document)))
     finally:
         document.close()
 
@@ -84,7 +95,14 @@ def describe(pages: dict[int, Page]) -> Typography:
         bold_headings=_are_headings_bold(runs, body),
         runs={number: page.runs for number, page in pages.items()},
         furniture=_furniture(pages, body),
+        bold_lines=Counter(label_key(run.text) for run in runs if run.bold),
+        plain_headings=_plain_headings(pages, body),
     )
+
+
+def label_key(text: str) -> str:
+    """Return what two bold lines with the same text have in common."""
+    return " ".join(text.split()).casefold()
 
 
 def _read_page(page: Any) -> Page:
@@ -101,8 +119,13 @@ def _read_run(item: Any, left: float, top: float) -> Run:
     matrix, font = item.get_matrix(), item.get_font()
     # The size in the file is in the units of the text matrix, which many programs use for scaling.
     size = round(item.get_font_size() * math.hypot(matrix.c, matrix.d), 1)
-    bold = bool(BOLD_NAME.search(font.get_base_name())) or font.get_weight() >= BOLD_WEIGHT
+    bold = is_bold(font.get_base_name(), font.get_weight())
     return Run(x0 - left, top - y1, x1 - left, top - y0, top - matrix.f, size, bold, item.extract())
+
+
+def is_bold(name: str, weight: float) -> bool:
+    """Say whether a font is bold by its name, and by its weight (400 is regular) where the name does not say."""
+    return bool(BOLD_NAME.search(name)) or (weight >= BOLD_WEIGHT and not PLAIN_NAME.search(name))
 
 
 def _body_size(runs: Iterable[Run]) -> float:
@@ -125,9 +148,17 @@ def _steps(runs: Iterable[Run], body: float) -> list[float]:
 
 
 def _are_headings_bold(runs: Iterable[Run], body: float) -> bool:
-    large = [run for run in runs if run.size >= HEADING_SCALE * body]
+    # Numbers and single letters are those of figures.
+    large = [run for run in runs if run.size >= HEADING_SCALE * body and WORD.search(run.text)]
     bold = sum(len(run.text) for run in large if run.bold)
     return bold > 0.5 * sum(len(run.text) for run in large)
+
+
+def _plain_headings(pages: dict[int, Page], body: float) -> frozenset[float]:
+    """Return the sizes of large type that is not bold and comes on several pages; on one only, it is a cover's."""
+    sizes = {(run.size, number) for number, page in pages.items() for run in page.runs if not run.bold}
+    counts = Counter(size for size, _ in sizes if size >= LARGE_SCALE * body)
+    return frozenset(size for size, count in counts.items() if count > 1)
 
 
 def _furniture(pages: dict[int, Page], body: float) -> dict[int, list[Band]]:

@@ -1,4 +1,4 @@
-"""Who converts: this process while there is little to do, several processes when there is much."""
+"""Who converts: this process while there is little to do, others when there is much or it may hang."""
 
 import os
 from collections.abc import Iterator
@@ -18,6 +18,8 @@ LEAST_SECONDS_OF_WORK = 15.0
 SECONDS_A_PAGE = {"rules": 0.1, "models": 1.0}
 SECONDS_AN_IMAGE = 3.0
 SECONDS_A_FILE = 0.05
+# Read in a process of their own even if there is little to do: a parser that hangs can only be ended with its process.
+MAY_HANG = {"pdf", "image"}
 
 
 class Attempt(NamedTuple):
@@ -30,14 +32,14 @@ class Attempt(NamedTuple):
 def attempts(tasks: list[Task], config: ConvertConfig, *, layout: str) -> Iterator[Attempt]:
     """Convert documents and yield each as it is finished, or has failed; any order."""
     workers = worker_count(tasks, config, layout=layout)
-    if workers > 1:
+    if workers > 1 or any(task.source.format in MAY_HANG for task in tasks):
         yield from _in_processes(tasks, config, workers)
     elif tasks:
         yield from _in_this_process(tasks, config)
 
 
 def worker_count(tasks: list[Task], config: ConvertConfig, *, layout: str) -> int:
-    """Return how many processes convert; 1 stands for this one."""
+    """Return how many processes convert at once."""
     if config.workers is None:
         seconds = sum(_seconds(task.source, layout) for task in tasks)
         wanted = min(len(os.sched_getaffinity(0)), int(seconds / LEAST_SECONDS_OF_WORK))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -48,6 +49,9 @@ class WorkerProcess:
         try:
             process.stdin.write(line + "\n")
             process.stdin.flush()
+            # Nothing of an earlier answer is left in the stream's buffer: each is one line, and is read whole.
+            if not select.select([process.stdout], [], [], self._config.timeout)[0]:
+                raise self._stall(task)
             answer = process.stdout.readline()
         except BrokenPipeError:
             answer = ""
@@ -82,6 +86,14 @@ class WorkerProcess:
         return DocumentError(
             f"{task.source.path}: the process that read it has died ({reason})",
             hint="if memory ran out, set 'workers: 1' or split the file; otherwise move it out of the folder",
+        )
+
+    def _stall(self, task: Task) -> DocumentError:
+        """End a process that does not come back, and return what to say of its document."""
+        self._close()
+        return DocumentError(
+            f"{task.source.path}: was not read within {self._config.timeout} seconds",
+            hint="set a longer 'timeout', split the file, or move it out of the folder",
         )
 
     def _last_words(self) -> str:

@@ -2,8 +2,8 @@
 
 Three things make it faster than `generate`. A prefix that all dialogues share is computed once and kept between calls,
 as is what was computed of each dialogue (vLLM's prefix caching). Dialogues attend to the prefix together (Hydragen,
-arXiv 2402.05099; prefix.py). Rows leave the batch when their replies end (Orca's iteration-level scheduling, OSDI 2022),
-so that a batch of short replies does not run on for its longest.
+arXiv 2402.05099; prefix.py). Rows leave the batch when their replies end (Orca's iteration-level scheduling, OSDI
+2022), so that a batch of short replies does not run on for its longest.
 """
 
 from collections.abc import Generator, Sequence
@@ -188,8 +188,13 @@ class Choice:
 
     def __init__(self, settings: Any, sampling: Sampling) -> None:
         import torch
-        from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor
-        from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+        from transformers import (
+            LogitsProcessorList,
+            RepetitionPenaltyLogitsProcessor,
+            TemperatureLogitsWarper,
+            TopKLogitsWarper,
+            TopPLogitsWarper,
+        )
 
         self.is_greedy = sampling.temperature == 0
         self.penalty = LogitsProcessorList()

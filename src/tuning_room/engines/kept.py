@@ -27,7 +27,7 @@ class Known(NamedTuple):
             return 0
         pairs = zip(self.tokens[self.start :], tokens[self.start :], strict=False)
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        return self.start + min(same, self.states.shape[3])
+        return self.start + min(same, int(self.states.shape[3]))
 
 
 class Kept:

@@ -41,11 +41,13 @@ class LocalEngine(Engine):
 
     def _opened(self, adapter: Path | None) -> Any:
         from tuning_room.engines.decoding import Decoder
+        from tuning_room.engines.lora import hasten
         from tuning_room.engines.prefix import install
 
         install(self.model)
         if adapter:
             self.model = load_adapter(self.model, adapter)
+            hasten(self.model)
         return Decoder(self.model, self._end_tokens())
 
     def models(self) -> list[str]:

@@ -23,7 +23,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class SharedPrefixLayer(DynamicLayer):
-    """One layer's prefix, (1, heads, prefix, size) or None, and each dialogue's rest, (dialogues, heads, rest, size)."""
+    """A layer's prefix, (1, heads, prefix, size) or None, and the dialogues' rest, (dialogues, heads, rest, size)."""
 
     def __init__(self, prefix: Pair | None, buffers: Pair, length: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def _hasten_output(output: Any) -> None:
     def forward(hidden: torch.Tensor) -> torch.Tensor:
         rows = hidden.flatten(0, -2)
         if output.bias is not None or len(rows) > FEW_ROWS:
-            return plain(hidden)  # type: ignore[no-any-return]
+            return plain(hidden)
         return (output.weight @ rows.t()).t().unflatten(0, hidden.shape[:-1])
 
     output.forward = forward

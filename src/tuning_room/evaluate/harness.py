@@ -95,12 +95,12 @@ def _as_result(replies: list[Reply], is_dialogue: bool) -> str:
 def run_task(model: LM, tasks: Path, suite: str, system: str) -> list[dict[str, Any]]:
     """Return the harness's samples of one suite: document, reply and metrics."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-    from lm_eval import evaluate
+    from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    # Not simple_evaluate, which runs `pip list` at the end of every task: seconds for each arm and suite.
+    # Not by `simple_evaluate`: at each call that lists every installed package, which takes seconds a suite.
     results: Any = evaluate(
         lm=model,
         task_dict=manager.load([task_name(suite)]),

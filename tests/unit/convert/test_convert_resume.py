@@ -161,6 +161,26 @@ def test_a_killed_worker_is_an_error_of_its_file(tmp_path: Path, monkeypatch: py
                 worker.convert(a_task(tmp_path))
 
 
+def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pids").mkdir()
+    stand_in(monkeypatch, WAITING.format(folder=str(tmp_path / "pids")))
+    with WorkerProcess(ConvertConfig(documents=tmp_path, timeout=2), threads=1) as worker:
+        for _ in range(2):
+            with pytest.raises(DocumentError, match=r"a\.md: was not read within 2 seconds; set a longer 'timeout'"):
+                worker.convert(a_task(tmp_path))
+        pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
+        assert len(pids) == 2
+        assert not any(map(is_running, pids))
+
+
+def test_a_single_pdf_has_a_process_that_can_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "import time; time.sleep(600)")
+    samples.write_handbook(tmp_path / "a.pdf", chapters=1)
+    task = Task(Source(tmp_path / "a.pdf", "a.pdf", "pdf"), tmp_path / "out", "")
+    ((_, error),) = work.attempts([task], ConvertConfig(documents=tmp_path, timeout=1), layout="rules")
+    assert "was not read within 1 seconds" in str(error)
+
+
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "import nothing_of_this_name")
     with (

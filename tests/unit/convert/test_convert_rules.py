@@ -1,5 +1,7 @@
 """How rules read the structure of a page. Lines and rulings are made up; the PDFs in the second half are real."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import convert_samples as samples
@@ -12,13 +14,16 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, PageBreak, Paragraph, Spacer, Table, TableStyle
 
+from tuning_room.convert.aligned_tables import aligned_grid, level_frames
 from tuning_room.convert.chunks import document_chunks
+from tuning_room.convert.columns import column_order, gutters
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.conversion import Converter
+from tuning_room.convert.outline import Bookmark, Heading, levels, titled
 from tuning_room.convert.rule_layout import Block, PageRules
 from tuning_room.convert.rule_tables import Box, rows_of_words, ruled_grids
 from tuning_room.convert.sources import Source
-from tuning_room.convert.typography import Page, Run, Typography, describe, read_typography
+from tuning_room.convert.typography import Page, Run, Typography, describe, is_bold, label_key, read_typography
 from tuning_room.records import Chunk
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
@@ -32,7 +37,8 @@ def line(text: str, top: float, left: float = 72, size: float = 10, right: float
 def blocks_of(*cells: tuple[Box, str], bold: tuple[str, ...] = ()) -> list[tuple[str, str]]:
     """Return kind and text of the blocks that lines make on an A4 page with body text of 10 points."""
     runs = [Run(*box, box.bottom, box.bottom - box.top, text in bold, text) for box, text in cells]
-    rules = PageRules(Typography(line_step=1.3, runs={1: runs}), number=1, height=842)
+    often = Counter(label_key(text) for text in (text for _, text in cells) if text in bold)
+    rules = PageRules(Typography(line_step=1.3, runs={1: runs}, bold_lines=often), number=1, height=842)
     return [(block.kind, joined(block)) for block in rules.blocks(cells)]
 
 
@@ -154,6 +160,120 @@ def test_first_body_line_is_no_running_head() -> None:
     assert describe(pages).furniture == {1: [], 2: []}
 
 
+def words_of(*rows: str) -> list[tuple[Box, str]]:
+    """Return the words of lines in type of ten points, each letter five wide, as they stand in a string."""
+    return [
+        (Box(5.0 * match.start(), 14.0 * number, 5.0 * match.end(), 14.0 * number + 10), match[0])
+        for number, row in enumerate(rows)
+        for match in re.finditer(r"\S+", row)
+    ]
+
+
+def test_table_with_level_rules_only() -> None:
+    words = words_of(
+        "Over all of the columns", "model    errors  seconds", "small    12      3.5", "large    7       21.0"
+    )
+    (frame,) = level_frames([Box(0, y, 130, y + 0.5) for y in (-2, 26, 56)])
+    grid = aligned_grid(frame, words)
+    assert grid is not None
+    rows = [[w for b, w in words if cell.box.holds(b)] for cell in grid.cells]
+    assert rows[0] == ["Over", "all", "of", "the", "columns"]
+    assert rows[1:4] == [["model"], ["errors"], ["seconds"]]
+    assert rows[4:] == [["small"], ["12"], ["3.5"], ["large"], ["7"], ["21.0"]]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["This is the text of a note", "that stands between lines", "and has nothing of a table", "but its rules."],
+        ["The left column has running text    while the right one goes on with", "another thing entirely, and is as"]
+        + ["wide, so that nothing here is short  enough for it to be an entry of"] * 4,
+        ["R>      kalman <- 3", "+       plot(kalman)", "+       text(kalman)", "+       box(kalman)"],
+        ["one piece", "another piece"],
+    ],
+)
+def test_text_between_level_rules_is_no_table(lines: list[str]) -> None:
+    words = words_of(*lines)
+    assert aligned_grid(Box(0, -5, 500, 14.0 * len(lines) + 5), words) is None
+
+
+def test_two_level_rules_frame_nothing() -> None:
+    assert level_frames([Box(0, 10, 100, 10.5), Box(0, 90, 100, 90.5), Box(0, 200, 300, 200.5)]) == []
+
+
+def column(left: float, shift: float, count: int = 12) -> list[Box]:
+    return [Box(left, 100 + shift + 13 * n, left + 140 + n, 110 + shift + 13 * n) for n in range(count)]
+
+
+def test_three_columns_and_a_title_over_them() -> None:
+    title = Box(50, 60, 560, 80)
+    boxes = [title, *column(400, 5), *column(50, 0), *column(225, 8)]
+    cuts = gutters(boxes)
+    assert len(cuts) == 2
+    in_order = [boxes[index] for index in column_order(boxes, cuts)]
+    assert in_order == [title, *column(50, 0), *column(225, 8), *column(400, 5)]
+
+
+def test_no_gutters_in_two_columns_or_a_table() -> None:
+    assert gutters([*column(50, 0), *column(300, 5)]) == []
+    assert gutters([*column(50, 0), *column(225, 0), *column(400, 0)]) == []
+    assert gutters([]) == []
+
+
+def test_bold_line_that_stands_alone_is_a_heading() -> None:
+    cells = [line("Text before it.", 100), line("Coordinates", 125), line("Text behind it.", 147)]
+    found = blocks_of(*cells, bold=("Coordinates",))
+    assert [kind for kind, _ in found] == ["text", "heading", "text"]
+    for text in ("Note the following:", "This is a sentence in bold.", "1 Intro . . . . . . 7"):
+        assert [k for k, _ in blocks_of(cells[0], line(text, 125), cells[2], bold=(text,))] == ["text"] * 3
+    beside = [cells[0], line("Name", 125), line("Value", 125, left=110), cells[2]]
+    assert "heading" not in [kind for kind, _ in blocks_of(*beside, bold=("Name", "Value"))]
+
+
+def test_bold_line_that_comes_often_is_a_label() -> None:
+    cells = [line(text, 100 + 25 * n) for n, text in enumerate(["Text.", "Example", "Text."] * 3)]
+    assert "heading" not in [kind for kind, _ in blocks_of(*cells, bold=("Example",))]
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "bold"),
+    [
+        ("LMRoman10-Regular", 744, False),
+        ("NimbusSanL-Bold", 704, True),
+        ("CMBX10", 570, True),
+        ("", 700, True),
+        ("", 400, False),
+    ],
+)
+def test_the_name_of_a_font_goes_before_its_weight(name: str, weight: float, bold: bool) -> None:
+    assert is_bold(name, weight) is bold
+
+
+def test_lines_that_the_outline_names() -> None:
+    lines = [(90.0, "the blank"), (200.0, "2.1 Blank"), (300.0, "blank"), (400.0, "other")]
+    assert titled(lines, [Bookmark(1, 0, "Blank", top=195.0)]) == {1}
+    assert titled(lines, [Bookmark(1, 0, "Blank", top=301.0)]) == {2}
+    assert titled(lines, [Bookmark(1, 0, "Nothing")]) == set()
+
+
+def test_levels_by_the_outline_and_by_likeness() -> None:
+    headings = [Heading(1, "Book", 1), Heading(1, "One", 2), Heading(2, "Part", 3), Heading(2, "Note", 3)]
+    marks = [Bookmark(1, 0, "One"), Bookmark(2, 2, "Part")]
+    assert levels(headings, marks) == [1, 2, 3, 3]
+    assert levels(headings, []) == [1, 2, 3, 3]
+
+
+def test_small_numbered_lines_at_the_foot_are_footnotes() -> None:
+    cells = [line("Text that goes on over the page", 600), line("1 See the other book", 700, size=8)]
+    cells += [line("of the same author.", 710, size=8), line("2 Also there.", 720, size=8)]
+    assert blocks_of(*cells)[1:] == [
+        ("footnote", "1 See the other book of the same author."),
+        ("footnote", "2 Also there."),
+    ]
+    small_print = [line("Text.", 100), line("1 Small print at the top", 200, size=8), line("Text.", 300)]
+    assert "footnote" not in [kind for kind, _ in blocks_of(*small_print)]
+
+
 # From here on: real PDFs through Docling.
 
 
@@ -189,6 +309,45 @@ def test_two_columns(tmp_path: Path) -> None:
     paragraphs = [text for chunk in chunks_of(tmp_path / "a.pdf") for text in chunk.text.split("\n\n")]
     starts = [text.split(".")[0] for text in paragraphs if text.startswith("Paragraph")]
     assert starts == [f"Paragraph {number}" for number in range(24)]
+
+
+def test_outline_makes_headings_of_plain_lines(tmp_path: Path) -> None:
+    class Marked(Paragraph):
+        def draw(self) -> None:
+            self.canv.bookmarkPage(self.text, fit="XYZ", top=self.canv.absolutePosition(0, self.height)[1])
+            self.canv.addOutlineEntry(self.text, self.text, level=0)
+            super().draw()
+
+    story: list[Flowable] = [Paragraph("A Title", samples.CHAPTER), Paragraph(samples.STATEMENT, samples.BODY)]
+    for name in ("Plain line", "Another line"):
+        story += [Marked(name, samples.BODY), Paragraph(samples.STATEMENT, samples.BODY)]
+    samples.write_pdf(tmp_path / "a.pdf", story)
+    paths = [chunk.headings for chunk in chunks_of(tmp_path / "a.pdf")]
+    assert paths == [["A Title"], ["A Title", "Plain line"], ["A Title", "Another line"]]
+
+
+def test_footnote_does_not_part_a_sentence(tmp_path: Path) -> None:
+    small = ParagraphStyle("small", parent=samples.BODY, fontSize=8, leading=9)
+    first, second = "words of a sentence " * 4 + "that goes", "on and ends on the next page."
+    story: list[Flowable] = [Paragraph("Title", samples.CHAPTER), Paragraph(samples.OPENING, samples.BODY)]
+    story += [Spacer(1, 480), Paragraph(first, samples.BODY), Paragraph("1 A note at the foot.", small), PageBreak()]
+    samples.write_pdf(tmp_path / "a.pdf", [*story, Paragraph(second, samples.BODY)])
+    (chunk,) = chunks_of(tmp_path / "a.pdf")
+    assert f"{first} {second}" in chunk.text
+    assert "\n\n1 A note at the foot." in chunk.text
+
+
+def test_table_with_three_level_rules(tmp_path: Path) -> None:
+    rows = [["Model", "Errors", "Seconds"], ["small", "12", "3.5"], ["middle", "9", "8.0"], ["large", "7", "21.0"]]
+    places = [("LINEABOVE", (0, 0), (-1, 0)), ("LINEBELOW", (0, 0), (-1, 0)), ("LINEBELOW", (0, -1), (-1, -1))]
+    style = TableStyle([(*place, 0.8, colors.black) for place in places])
+    story = [Paragraph("Results", samples.SECTION), Paragraph(samples.STATEMENT, samples.BODY)]
+    samples.write_pdf(
+        tmp_path / "a.pdf", [*story, Table(rows, style=style), Paragraph(samples.STATEMENT, samples.BODY)]
+    )
+    (chunk,) = chunks_of(tmp_path / "a.pdf")
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    assert "\n".join([table[0], "| --- | --- | --- |", *table[1:]]) in chunk.text
 
 
 def test_table_over_two_pages_keeps_all_rows(tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""Log-likelihoods, divergence and timing on a Llama of two random layers, against transformers and PEFT alone."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tuning_room.engines import Sampling
+from tuning_room.engines.local import LocalEngine
+from tuning_room.engines.timing import timed
+from tuning_room.errors import EngineError, RenderingError
+from tuning_room.models import load_adapter, load_model
+from tuning_room.records import Message
+from tuning_room.rendering import prompt_ids
+
+SYSTEM = "You are a tutor who asks one question at a time."
+PAIRS = [("Hi", "Yes"), ("What is 3 x 4?", "12"), ("What is 3 x 4?", "It is eleven."), ("Why?", "7"), ("Größe?", "ä")]
+TEXTS = ["The quick brown fox.", "Snow fell all night " * 60, "", "x"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """More threads than free cores make small steps many times slower."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(9)
+    model: Any = get_peft_model(load_model(tiny_model), LoraConfig(r=4, target_modules="all-linear"))
+    for name, weights in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=1.0)
+    folder = tmp_path_factory.mktemp("adapter")
+    model.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path, adapter: Path) -> LocalEngine:
+    return LocalEngine(tiny_model, base="tiny", adapter=adapter, adapter_name="tutor", batch_size=3)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model: Path, adapter: Path) -> Any:
+    return load_adapter(load_model(tiny_model), adapter)
+
+
+def scores(plain: Any, model: str, ids: list[int]) -> torch.Tensor:
+    """Return log-probabilities, (tokens, vocabulary), by transformers and PEFT without our code."""
+    with torch.inference_mode():
+        if model == "tutor":
+            found = plain(input_ids=torch.tensor([ids])).logits
+        else:
+            with plain.disable_adapter():
+                found = plain(input_ids=torch.tensor([ids])).logits
+    return torch.as_tensor(found[0].log_softmax(-1))
+
+
+def asked(question: str, system: str) -> list[Message]:
+    turns = [Message(role="user", content=question)]
+    return [Message(role="system", content=system), *turns] if system else turns
+
+
+@pytest.mark.parametrize("model", ["tiny", "tutor"])
+@pytest.mark.parametrize("system", [SYSTEM, ""])
+def test_log_likelihoods_are_those_of_a_direct_computation(
+    engine: LocalEngine, plain: Any, model: str, system: str
+) -> None:
+    dialogues = [asked(question, system) for question, _ in PAIRS]
+    engine.forget()
+    for _ in range(2):  # with nothing kept, and with the prompts kept
+        found = engine.log_likelihoods(model, dialogues, [answer for _, answer in PAIRS])
+        for score, dialogue, (_, answer) in zip(found, dialogues, PAIRS, strict=True):
+            prompt = prompt_ids(engine.tokenizer, dialogue)
+            said: list[int] = list(engine.tokenizer(answer, add_special_tokens=False)["input_ids"])  # type: ignore[arg-type]
+            each = scores(plain, model, prompt + said)[len(prompt) - 1 : -1]
+            expected = sum(float(each[i, token]) for i, token in enumerate(said))
+            assert score.total == pytest.approx(expected, abs=1e-3)
+            assert score.tokens == len(said)
+            assert score.is_greedy is (each.argmax(-1).tolist() == said)
+        engine.complete(model, dialogues, Sampling(max_tokens=2))
+
+
+def test_what_is_said_greedily_is_found_greedy(engine: LocalEngine) -> None:
+    for question in ("Why?", "Hi"):
+        reply = engine.complete("tiny", [asked(question, SYSTEM)], Sampling(max_tokens=3))[0].text
+        if reply and engine.tokenizer.decode(engine.tokenizer(reply)["input_ids"]) == reply:
+            break
+    else:
+        pytest.fail("no reply that is text again")
+    right, wrong = engine.log_likelihoods("tiny", [asked(question, SYSTEM)] * 2, [reply[:1], "#" + reply[1:]])
+    assert right.is_greedy and not wrong.is_greedy and right.total > wrong.total
+
+
+def test_an_answer_without_tokens_is_refused(engine: LocalEngine) -> None:
+    with pytest.raises(RenderingError, match="no tokens of its own"):
+        engine.log_likelihoods("tiny", [asked("Hi", "")], [""])
+    with pytest.raises(EngineError, match="'other' is not served"):
+        engine.log_likelihoods("other", [asked("Hi", "")], ["Yes"])
+    assert engine.log_likelihoods("tiny", [], []) == []
+
+
+def test_divergence_is_that_of_a_direct_computation(engine: LocalEngine, plain: Any) -> None:
+    short = [text for text in TEXTS if len(text) < 100]
+    found = engine.divergence(short, "tutor", "tiny")
+    expected, tokens = 0.0, 0
+    for text in short:
+        ids: list[int] = list(engine.tokenizer(text)["input_ids"])  # type: ignore[arg-type]
+        if len(ids) > 1:
+            first, second = (scores(plain, model, ids)[:-1] for model in ("tutor", "tiny"))
+            expected += float(torch.nn.functional.kl_div(second, first, reduction="sum", log_target=True))
+            tokens += len(ids) - 1
+    assert found.tokens == tokens > 10
+    assert found.mean == pytest.approx(expected / tokens, rel=1e-4) and found.mean > 0.01
+
+
+def test_divergence_of_long_texts_and_of_none(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning_room.engines.scoring.WINDOW", 100)
+    lengths = [len(engine.tokenizer(text)["input_ids"]) for text in TEXTS]  # type: ignore[arg-type]
+    assert engine.divergence(TEXTS, "tutor", "tiny").tokens == sum(max(length - 1, 0) for length in lengths)
+    assert engine.divergence(TEXTS[:1], "tiny", "tiny").mean == pytest.approx(0, abs=1e-6)
+    assert engine.divergence([], "tutor", "tiny") == (0.0, 0)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_timing_measures_what_it_says(engine: LocalEngine, cached: bool) -> None:
+    found = timed(engine, "tutor", SYSTEM, cached=cached, max_tokens=4, repeats=1)
+    assert found.cached is cached and found.prompt_tokens > len(SYSTEM)
+    assert 0 < found.first_token_seconds < 60
+    assert found.tokens_per_second > 0 and found.batch_tokens_per_second > 0
+    # What is left behind shows whether the system prompt was read first.
+    dialogue = asked("Hello!", SYSTEM)
+    ids = prompt_ids(engine.tokenizer, dialogue)
+    known = engine._decoder.kept.prefix("tutor", ids)[0]
+    assert (known >= len(ids) - 1) is cached
