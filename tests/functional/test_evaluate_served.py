@@ -5,6 +5,7 @@ errors the command line. Not shown: a server of other make, nor replies that mea
 """
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytest
 import yaml
 from bakery import run
 
-from conftest import write_drawn_adapter
 from tuning_room import evaluate
 from tuning_room.engines.local import LocalEngine
 from tuning_room.evaluate.config import EvaluateConfig
@@ -30,10 +30,10 @@ DRIFT = [Item(id=f"d{n}", prompt=f"What is {n} x 4?", gold=str(4 * n), turns=["S
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(drawn_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe with a run folder that holds an adapter."""
     root = tmp_path_factory.mktemp("served")
-    write_drawn_adapter(tiny_model, root / "runs" / "tiny" / "adapter")
+    shutil.copytree(drawn_adapter, root / "runs" / "tiny" / "adapter")
     (root / "documents").mkdir()
     (root / "prompt.md").write_text("Ask one question. Never tell.\n", encoding="utf-8")
     write_jsonl(root / "single.jsonl", SINGLE)

@@ -6,6 +6,7 @@ was drawn. Not shown: replies that mean anything, and a harness that finds the p
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -41,11 +42,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from conftest import write_drawn_adapter
-
-    folder = tmp_path_factory.mktemp("harness-adapter")
-    write_drawn_adapter(tiny_model, folder)
+def adapter(drawn_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("harness-adapter") / "adapter"
+    shutil.copytree(drawn_adapter, folder)
     (folder / "tuning_room.json").write_text(json.dumps({"short_prompt": SHORT}), encoding="utf-8")
     return folder
 
