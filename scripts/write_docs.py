@@ -41,8 +41,13 @@ def _rows(config: Any, skip: set[str], prefix: str = "") -> Iterator[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _rows(inner, set(), f"{prefix}{name}.")
             continue
-        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
+        default = "required" if field.is_required() else f"`{_shown(field.get_default(call_default_factory=True))}`"
         yield f"| `{prefix}{name}` | {default} | {field.description or ''} |"
+
+
+def _shown(default: Any) -> Any:
+    # A file of the package lies elsewhere on every machine.
+    return "builtin" if isinstance(default, Path) and default.is_absolute() else default
 
 
 def commands() -> str:

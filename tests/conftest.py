@@ -60,6 +60,14 @@ def small_run(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return root
 
 
+@pytest.fixture(scope="session")
+def drawn_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter for the tiny model that was drawn, not trained."""
+    folder = tmp_path_factory.mktemp("tiny-adapter")
+    write_drawn_adapter(tiny_model, folder)
+    return folder
+
+
 def write_drawn_adapter(base: Path, folder: Path) -> None:
     """Write a LoRA adapter whose weights are random under a fixed seed."""
     import torch

@@ -165,6 +165,7 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
             anchored[name] = folder / anchored[name]
     if "model" in anchored:
         anchored["model"] = _anchored_model(anchored["model"], folder)
+    _anchor_rubric(anchored, file)
     if isinstance(suites := anchored.get("suites"), dict):
         anchored["suites"] = {name: _suite(name, given, file) for name, given in suites.items()}
     if isinstance(anchored.get("dataset"), dict):
@@ -173,6 +174,16 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
         _check_file(prompt, f"{file}: full_prompt")
         _check_words(prompt, f"{file}: full_prompt")
     return anchored
+
+
+def _anchor_rubric(values: dict[str, Any], file: Path) -> None:
+    section = values.get("evaluate")
+    judge = section.get("judge") if isinstance(section, dict) else None
+    if isinstance(section, dict) and isinstance(judge, dict) and isinstance(judge.get("rubric"), str):
+        rubric = file.parent / judge["rubric"]
+        values["evaluate"] = {**section, "judge": {**judge, "rubric": rubric}}
+        _check_file(rubric, f"{file}: evaluate.judge.rubric")
+        _check_words(rubric, f"{file}: evaluate.judge.rubric", hint="write what a good reply is")
 
 
 def _suite(name: str, given: Any, file: Path) -> Any:
@@ -210,13 +221,13 @@ def _check_file(path: Path, where: str) -> None:
         raise RecipeError(f"{where}: {path} does not exist", hint="write the file, or correct its name")
 
 
-def _check_words(path: Path, where: str) -> None:
+def _check_words(path: Path, where: str, hint: str = "write the prompt that is to be baked") -> None:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise RecipeError(f"{where}: {path} is not UTF-8", hint="save it as UTF-8") from None
     if not text.strip():
-        raise RecipeError(f"{where}: {path} has no words", hint="write the prompt that is to be baked")
+        raise RecipeError(f"{where}: {path} has no words", hint=hint)
 
 
 def _first(error: ValidationError) -> str:

@@ -24,7 +24,7 @@ def test_a_recipe_of_a_few_lines_is_enough(write_recipe: WriteRecipe) -> None:
     recipe = load_recipe(str(folder))
     assert recipe.name == "cook"
     assert recipe.full_prompt == folder / "prompt.md"
-    assert recipe.suites == {"kitchen": folder / "items.jsonl"}
+    assert recipe.suites == {"kitchen": {"items": folder / "items.jsonl"}}
     assert (recipe.seeds, recipe.rules) == (None, None)
 
 
@@ -42,7 +42,7 @@ def test_a_recipe_is_found_by_folder_file_and_name(
 def test_what_is_shared_reaches_every_stage(write_recipe: WriteRecipe) -> None:
     recipe = load_recipe(str(write_recipe(traffic={"users": 20, "messages_per_user": 5})))
     assert recipe.train.short_prompt == recipe.evaluate.short_prompt == "You are a cook."
-    assert recipe.dataset.items == [recipe.suites["kitchen"]]
+    assert recipe.dataset.items == [recipe.evaluate.suites["kitchen"].items]
     assert recipe.report.messages_per_day == 100
     assert recipe.advise.traffic.users == 20
     assert recipe.deploy.recipe == recipe.serve.recipe == recipe.train.recipe == "cook"
@@ -54,6 +54,13 @@ def test_knobs_of_a_section_are_kept(write_recipe: WriteRecipe) -> None:
     recipe = load_recipe(str(write_recipe(train={"rank": 4}, convert=None)))
     assert recipe.train.rank == 4
     assert recipe.train.model == "embedded:smollm2-135m"
+
+
+def test_a_rubric_is_relative_to_the_recipe(write_recipe: WriteRecipe) -> None:
+    judge = {"model": "m", "address": "http://localhost:1/v1", "rubric": "prompt.md"}
+    folder = write_recipe(evaluate={"judge": judge})
+    loaded = load_recipe(str(folder)).evaluate.judge
+    assert loaded is not None and loaded.rubric == folder / "prompt.md"
 
 
 def test_a_recipe_from_elsewhere_has_the_same_digests(
@@ -106,6 +113,10 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "no traffic": ({"traffic": {"users": 0}}, r"traffic\.users"),
     "checks as a list": ({"dataset": {"checks": ["json_schema"]}}, r"dataset\.checks"),
     "schema as a number": ({"dataset": {"checks": {"json_schema": 5}}}, r"dataset\.checks\.json_schema"),
+    "no rubric": (
+        {"evaluate": {"judge": {"model": "m", "address": "http://a/v1", "rubric": "rubric.md"}}},
+        r"evaluate\.judge\.rubric: .*rubric\.md does not exist",
+    ),
     "two bounds": ({"evaluate": {"gates": [{"metric": "asks", "at_least": 1, "at_most": 1}]}}, "exactly one"),
 }
 

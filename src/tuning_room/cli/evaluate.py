@@ -1,5 +1,6 @@
 """`evaluate`: the arms on held-out items, the verdict with its reasons, and what changed since another run."""
 
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,8 @@ from tuning_room.cli.options import exit_code, opened, recipe_options, show
 
 if TYPE_CHECKING:
     from tuning_room.evaluate.against import Against, Change
+    from tuning_room.recipe import Recipe
+    from tuning_room.workspace import Workspace
 
 PIPED_WIDTH = 160
 MOST_NAMED = 5
@@ -31,11 +34,27 @@ def command(name: str) -> click.Command:
         "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the gates as JUnit XML to this file."
     )
     @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option(
+        "--export-targets",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Write configurations of garak and promptfoo for the served arms to this folder, and evaluate nothing.",
+    )
+    @click.option("--address", help="With --export-targets: where the server listens, if not where the recipe says.")
     @recipe_options
     def run(
-        recipe: str, runs: str, as_json: bool, force: bool, all_items: bool, against: Path | None, junit: Path | None
+        recipe: str,
+        runs: str,
+        as_json: bool,
+        force: bool,
+        all_items: bool,
+        against: Path | None,
+        junit: Path | None,
+        export_targets: Path | None,
+        address: str | None,
     ) -> int:
         loaded, workspace = opened(recipe, runs)
+        if export_targets:
+            return _export(export_targets, loaded, workspace, address, as_json=as_json)
         from tuning_room.evaluate.against import compare, plain, read_side
         from tuning_room.evaluate.junit import write_junit
         from tuning_room.recipe import run_stage
@@ -59,6 +78,17 @@ def command(name: str) -> click.Command:
         return exit_code(verdict["verdict"])
 
     return run
+
+
+def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str | None, *, as_json: bool) -> int:
+    from tuning_room.evaluate.targets import export_targets
+
+    # An address that means every interface is none that can be asked.
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(recipe.serve.host, recipe.serve.host)
+    place = address or f"http://{host}:{recipe.serve.port}/v1"
+    files = [str(path) for path in export_targets(folder, recipe.name, recipe.evaluate, workspace, place)]
+    click.echo(json.dumps({"address": place, "files": files}) if as_json else "\n".join(files))
+    return 0
 
 
 def show_verdict(verdict: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
     from tuning_room.checks import files
 
-    items = [*(suite.items for suite in config.suites.values()), *([config.neutral] if config.neutral else [])]
+    optional = [config.neutral, config.judge.rubric if config.judge else None]
+    items = [*(suite.items for suite in config.suites.values()), *filter(None, optional)]
     return [workspace.adapter, config.full_prompt, *items, *files(config.checks)]
 
 
@@ -43,6 +44,11 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     samples = runner.samples()
     also = runner.also()
     summary = summarize(config, samples, runner.identities(also), runner.sizes, also)
+    if config.judge:
+        from tuning_room.evaluate.judge import judged
+
+        folder = workspace.evaluation / "judge"
+        summary["judge"] = judged(config, config.judge, samples, runner.items, folder)
     write_json(workspace.results, summary)
     verdict = summary["verdict"]
     return EvaluateResult(

@@ -17,6 +17,11 @@ class ArmSetup(NamedTuple):
     system: str
     endpoint: Endpoint | None = None
 
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the run's adapter answers in this process; a server's model may have any name."""
+        return self.model == ADAPTER and self.endpoint is None
+
 
 class Identity(NamedTuple):
     """What an arm was, by digests (sha256): no side of a comparison can be the wrong model unnoticed.

@@ -34,6 +34,15 @@ class Endpoint(BaseModel):
     concurrency: int = Field(8, ge=1, description="requests under way at once")
 
 
+class Judge(Endpoint):
+    """A model that compares the baked replies with the prompted ones; the verdict does not look at it."""
+
+    rubric: Path | None = Field(
+        None, description="file that says what a good reply is; the judge writes one if left out"
+    )
+    max_tokens: int = Field(512, ge=16, description="longest answer of the judge, its rubric among them")
+
+
 class EvaluateConfig(StageConfig):
     """The arms on held-out items, and the gates that decide."""
 
@@ -44,6 +53,7 @@ class EvaluateConfig(StageConfig):
     checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, for the metric `accepted`")
     arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="ways to serve to compare")
     endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, `reference` among them")
+    judge: Judge | None = Field(None, description="a model that compares `baked` with `prompted`; none if left out")
     metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="what is measured of each reply")
     trained_families: list[str] = Field([], description="families of attacks that the training data has too")
     neutral: Path | None = Field(
@@ -77,6 +87,8 @@ class EvaluateConfig(StageConfig):
     def _reference(self) -> "EvaluateConfig":
         if "reference" in self.arms and "reference" not in self.endpoints:
             raise ValueError("endpoints: the arm 'reference' needs one")
+        if self.judge and not {"prompted", "baked"} <= set(self.arms):
+            raise ValueError("judge: it compares the arms 'prompted' and 'baked', which `arms` must name")
         return self
 
     def measured(self, suite: str) -> list[str]:

@@ -28,7 +28,7 @@ from tuning_room.evaluate.verdict import Failing, Verdict, judge, pairs
 
 SCHEMA_VERSION = 2
 ALL = "all"
-COMPARED = (("prompted", "baked"), ("base", "baked"), ("prompted", "baked_prompted"))
+COMPARED = (("prompted", "baked"), ("base", "baked"), ("prompted", "baked_prompted"), ("reference", "baked"))
 
 Grouped = Mapping[str, Mapping[str, Sequence[Sample]]]  # arm -> suite
 

@@ -54,6 +54,7 @@ class Runner:
         metrics = {suite: self.config.measured(suite) for suite in self.items}
         write_tasks(tasks, self.items, metrics, self.config.max_tokens, self.context)
         samples: list[Sample] = []
+        self._knock()
         with ProgressBar("evaluate", self._total()) as bar:
             for arm, suite in self._pairs():
                 bar.describe(f"{arm.name}, {suite}")
@@ -65,12 +66,12 @@ class Runner:
         return Measured(self._retention(), self._economics())
 
     def _retention(self) -> dict[str, dict[str, Any]]:
-        if not self.config.neutral or not any(arm.model == ADAPTER for arm in self.arms):
+        if not self.config.neutral or not any(arm.has_adapter for arm in self.arms):
             return {}
         path = self.workspace.evaluation / "retention.json"
         parts = [self.base_digest, self.adapter_digest, digest(self.config.neutral), self.config.all_items]
         found = kept(path, parts, lambda: divergence(self.local(), self._neutral()))
-        return {arm.name: found for arm in self.arms if arm.model == ADAPTER}
+        return {arm.name: found for arm in self.arms if arm.has_adapter}
 
     def _economics(self) -> dict[str, Any]:
         if not self.config.economics or not {"prompted", "baked"} <= {
@@ -111,13 +112,12 @@ class Runner:
         if arm.endpoint:
             return Identity("", "", sha256(arm.system), 0, endpoint=f"{arm.endpoint.model} at {arm.endpoint.address}")
         rendered = render_text(tokenizer, with_system(arm.system, [QUESTION]), ask=True)
-        adapter = self.adapter_digest if arm.model == ADAPTER else ""
+        adapter = self.adapter_digest if arm.has_adapter else ""
         tokens = system_tokens(tokenizer, arm.system)
         return Identity(self.base_digest, adapter, sha256(arm.system), tokens, sha256(rendered))
 
     def _of(self, arm: ArmSetup, suite: str, tasks: Path, bar: ProgressBar) -> list[Sample]:
-        path = self.workspace.evaluation / "samples" / f"{arm.name}.{suite}.jsonl"
-        key = self._key(arm, suite)
+        path, key = self._place(arm, suite)
         if done := stored(path, key):
             bar.advance(len(done))
             return done
@@ -126,10 +126,20 @@ class Runner:
         asked = Asked(key=key, arm=arm.name, suite=suite, system=arm.system, metrics=metrics)
         return collect(path, asked, model, tasks, self.context)
 
+    def _knock(self) -> None:
+        # A server that is gone, or does not know its model, is said before minutes are spent on the other arms.
+        waiting = {arm for arm, suite in self._pairs() if arm.endpoint and not stored(*self._place(arm, suite))}
+        for arm in sorted(waiting, key=lambda arm: arm.name):
+            self._open(arm).complete(arm.model, [[QUESTION]], Sampling(max_tokens=1))
+
+    def _place(self, arm: ArmSetup, suite: str) -> tuple[Path, str]:
+        """Return the file of an arm's samples on a suite, and the key under which they count."""
+        return self.workspace.evaluation / "samples" / f"{arm.name}.{suite}.jsonl", self._key(arm, suite)
+
     def _key(self, arm: ArmSetup, suite: str) -> str:
         parts: dict[str, Any] = {
             "base": self.base_digest,
-            "adapter": self.adapter_digest if arm.model == ADAPTER else "",
+            "adapter": self.adapter_digest if arm.has_adapter else "",
             "system": arm.system,
             "endpoint": arm.endpoint.model_dump(include={"model", "address"}) if arm.endpoint else None,
             "items": _items_digest(self.items[suite]),

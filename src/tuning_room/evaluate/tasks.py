@@ -117,7 +117,7 @@ class SuiteTask(ConfigurableTask):
         if item.turns and not hasattr(getattr(chat_template, "__self__", None), TURN_BY_TURN):
             raise StageError(
                 f"{item.id}: this model cannot answer turn by turn",
-                hint="run it with 'tuning-room evaluate', or with the model tuning_room (docs/evaluation.md)",
+                hint="run 'tuning-room evaluate', or --model tuning-room --apply_chat_template (docs/evaluation.md)",
             )
         system = [{"role": "system", "content": system_instruction}] if system_instruction else []
         turns = [*system, *(turn.as_dict() for turn in item.before), {"role": "user", "content": item.prompt}]

@@ -14,8 +14,8 @@ import pandas as pd
 from pydantic import Field, PrivateAttr
 from sdg_hub import BaseBlock, BlockRegistry
 
+from tuning_room.fences import fenced
 from tuning_room.generate.families import Problem, draw, load_families
-from tuning_room.generate.fences import fenced
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.records import Message

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from tuning_room.engines import Reply, Sampling
 from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
+from tuning_room.engines.journal import Journal
 from tuning_room.engines.limits import Budget, Ceiling, Pace, Prices, counted, estimated_tokens
 from tuning_room.errors import BudgetError, EngineError, GivenUpError, RecipeError
 from tuning_room.generate.config import TeacherConfig
-from tuning_room.generate.journal import Journal
 from tuning_room.generate.local_teacher import LocalTeacher
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Message

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room import generate
+from tuning_room.fences import fenced
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.generate.fences import fenced
 from tuning_room.generate.flow_runner import SHIPPED
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.records import write_jsonl

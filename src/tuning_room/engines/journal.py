@@ -1,4 +1,4 @@
-"""The journal of a teacher's answers: what is in it is never asked, or paid, again."""
+"""The journal of the answers of a teacher or a judge: what is in it is never asked, or paid, again."""
 
 import json
 import os

@@ -5,7 +5,7 @@ import re
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tuning_room.generate.fences import fenced
+from tuning_room.fences import fenced
 
 TAG = re.compile(r"</?note-([0-9a-f]{8})>")
 
@@ -40,7 +40,7 @@ def test_a_text_that_holds_the_first_choice_is_given_the_second() -> None:
     # The digest of the whole text cannot be planted in it; this plants one that any text could be said to have.
     import hashlib
 
-    from tuning_room.generate import fences
+    from tuning_room import fences
 
     class Text(str):
         """Says the same when it is encoded, whatever was added to it."""

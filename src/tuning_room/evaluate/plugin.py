@@ -1,0 +1,174 @@
+"""The model `tuning-room` of lm-evaluation-harness's own command line: an arm in this process or at a server.
+
+A harness that looks for plug-ins (entry points `lm_eval.models`) finds it by itself. For one that does not, such as
+0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with it.
+"""
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from lm_eval.api.instance import Instance
+
+from tuning_room.engines import Engine, Sampling
+from tuning_room.errors import StageError, TuningRoomError
+from tuning_room.evaluate.arms import ADAPTER, BASE
+from tuning_room.evaluate.gates import Arm
+from tuning_room.evaluate.harness import EngineModel
+from tuning_room.records import read_json
+
+NAME = "tuning-room"
+TARGET = "tuning_room.evaluate.plugin:TuningRoomLM"
+LINEAGE = "tuning_room.json"  # what an adapter's folder says of itself, its short prompt among it
+ADAPTED = ("baked", "baked_prompted")
+PROMPTED = ("prompted", "baked_prompted", "reference")
+UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature"}
+BATCH = 64
+SEE = "see docs/evaluation.md"
+
+
+class Place(NamedTuple):
+    """What `--model_args` can name: a base with an adapter in this process, or a model at a server."""
+
+    base: str = ""
+    adapter: str = ""
+    arm: str = ""
+    prompt: str = ""
+    address: str = ""
+    model: str = ""
+    key_variable: str = ""
+    concurrency: int = 8
+
+
+class TuningRoomLM(EngineModel):
+    """An arm for the suites that `tuning-room evaluate` writes; dialogues turn by turn, choices by likelihood.
+
+    Arguments: `base` (embedded:<name>, a folder, or a hub id), `adapter` (a folder), `arm`, and `prompt` (the file with
+    the full prompt, for the prompted arms); or `address`, `model`, `key_variable` and `concurrency` of a server.
+    The system turn is `--system_instruction`, or else the arm's own. StageError for arguments that do not go together.
+    """
+
+    def __init__(self, batch_size: Any = 1, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
+        if unknown := sorted(set(given) - set(Place._fields)):
+            raise StageError(f"--model_args: no such argument: {unknown[0]}", hint=f"use {', '.join(Place._fields)}")
+        place = _checked(Place(**given))
+        engine, model = _opened(place, _batch(batch_size))
+        super().__init__(engine, model, Sampling(), lambda: None)
+        self.arm, self.system = place.arm, _system(place)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Return the messages behind the arm's system turn, unless they have one."""
+        if chat_history[0]["role"] != "system":
+            if self.arm in PROMPTED and not self.system:
+                raise StageError(f"arm '{self.arm}': no full prompt", hint="name its file with prompt=<file>")
+            turn = [{"role": "system", "content": self.system}] if self.system else []
+            chat_history = [*turn, *chat_history]
+        return super().apply_chat_template(chat_history, add_generation_prompt)
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Answer all requests, each as its task says: tasks may differ in the longest reply."""
+        _check_requests(requests)
+        alike: dict[Sampling, list[int]] = defaultdict(list)
+        for n, request in enumerate(requests):
+            alike[_sampling(request.args[1])].append(n)
+        answers = [""] * len(requests)
+        for self.sampling, places in alike.items():
+            replies = super().generate_until([requests[n] for n in places], disable_tqdm)
+            for n, reply in zip(places, replies, strict=True):
+                answers[n] = reply
+        return answers
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Return the log-likelihood of each choice, and whether it is the greedy one."""
+        _check_requests(requests)
+        return super().loglikelihood(requests, disable_tqdm)
+
+
+def _checked(place: Place) -> Place:
+    if bool(place.base) == bool(place.address):
+        raise StageError("--model_args: give base=<model>, or address=<server>,model=<name>", hint=SEE)
+    if place.address and (place.adapter or not place.model):
+        raise StageError("--model_args: address= goes with model=, and with no adapter=", hint=SEE)
+    arm = place.arm or ("baked" if place.adapter else "")
+    if arm and arm not in get_args(Arm):
+        raise StageError(f"--model_args: no such arm: {arm}", hint=f"use {', '.join(get_args(Arm))}")
+    if arm in ADAPTED and not place.adapter and place.base:
+        raise StageError(f"--model_args: arm={arm} needs adapter=<folder>", hint=SEE)
+    return place._replace(arm=arm)
+
+
+def _opened(place: Place, batch_size: int) -> tuple[Engine, str]:
+    if place.address:
+        from tuning_room.engines.endpoint import EndpointEngine
+
+        keyed: dict[str, Any] = {"key_variable": place.key_variable, "concurrency": int(place.concurrency)}
+        return EndpointEngine(place.address, place.model, **keyed), place.model
+    from tuning_room.engines.local import LocalEngine
+    from tuning_room.models import resolve
+
+    adapter = Path(place.adapter) if place.arm in ADAPTED else None
+    engine = LocalEngine(
+        resolve(place.base), base=BASE, adapter=adapter, adapter_name=ADAPTER if adapter else "", batch_size=batch_size
+    )
+    return engine, ADAPTER if adapter else BASE
+
+
+def _batch(given: Any) -> int:
+    # The harness says 1 where nobody has chosen, and that would only be slow.
+    return int(given) if str(given).isdigit() and int(given) > 1 else BATCH
+
+
+def _system(place: Place) -> str:
+    """Return the arm's own system turn: the file's words, or the short prompt that the adapter was trained under."""
+    if place.prompt and place.arm not in ("base", "baked"):
+        try:
+            return Path(place.prompt).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise StageError(f"prompt={place.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
+    if place.arm == "baked" and place.adapter:
+        lineage = Path(place.adapter) / LINEAGE
+        return str(read_json(lineage).get("short_prompt", "")) if lineage.is_file() else ""
+    return ""
+
+
+def _check_requests(requests: list[Instance]) -> None:
+    for request in requests:
+        if "item" not in request.doc:
+            raise StageError(f"task '{request.task_name}': not a suite of ours", hint="use --model hf for it")
+        if not request.args[0].startswith("["):
+            raise StageError("the messages came as text", hint="add --apply_chat_template")
+
+
+def _sampling(settings: dict[str, Any]) -> Sampling:
+    if unknown := sorted(set(settings) - UNDERSTOOD):
+        raise StageError(f"gen_kwargs: '{unknown[0]}' is not understood here", hint=f"use {', '.join(UNDERSTOOD)}")
+    if settings.get("until"):
+        raise StageError("gen_kwargs: until is not understood here", hint="a reply ends where the model ends it")
+    drawn = settings.get("do_sample") or settings.get("temperature")
+    return Sampling(int(settings.get("max_gen_toks", 96)), float(settings.get("temperature", 1.0)) if drawn else 0.0)
+
+
+def register() -> None:
+    """Make the model known to a harness that looks for no plug-ins."""
+    import lm_eval.models  # noqa: F401  (its models come first, or there would be none but ours)
+    from lm_eval.api.registry import model_registry
+
+    if NAME not in model_registry:
+        model_registry.register(NAME, target=TARGET)
+
+
+def main() -> None:
+    """Run the harness's own command line; an error of ours is one line."""
+    from lm_eval.__main__ import cli_evaluate
+
+    register()
+    try:
+        cli_evaluate()
+    except TuningRoomError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
