@@ -16,6 +16,7 @@ from tuning_room.rendering import shared_prefix
 
 SHORTEST_PREFIX = 16  # fewer shared tokens than this are computed for each dialogue
 SLACK = 32  # so many shared tokens beyond a kept prefix are computed for each dialogue, and the prefix stays as it is
+WASTE = 1.25  # so many times the tokens that are read may be computed, for rows of different length side by side
 FEWEST_LEAVE = 8  # rows leave once one in so many has ended; each leaving copies the others' states
 
 
@@ -78,10 +79,27 @@ class Decoder:
         """
         prefix, states = self._prefix(name, prompts)
         known = [self.kept.row(name, ids, prefix, len(ids) - 1) for ids in prompts]
-        sizes = [prefix + (row.shape[3] if row is not None else 0) for row in known]
+        groups = alike([len(ids) - prefix - _count(row) for ids, row in zip(prompts, known, strict=True)])
+        for group in groups if len(groups) > 1 else ():
+            self._read_ahead(prefix, states, prompts, known, group)
+        sizes = [prefix + _count(row) for row in known]
         rest = [ids[size:] + end for ids, size, end in zip(prompts, sizes, ends, strict=True)]
         batch = self._batch(prefix, states, known, [Row(i, ids) for i, ids in enumerate(prompts)], rest, room)
         return batch, self._forward(batch, rest, logits)
+
+    def _read_ahead(
+        self, prefix: int, states: Any, prompts: list[list[int]], known: list[Any], group: list[int]
+    ) -> None:
+        """Read all but the last token of some rows, and put what was computed into `known`."""
+        rest = {i: prompts[i][prefix + _count(known[i]) : -1] for i in group}
+        group = [i for i in group if rest[i]]
+        if not group:
+            return
+        rows = [Row(i, prompts[i]) for i in group]
+        batch = self._batch(prefix, states, [known[i] for i in group], rows, [rest[i] for i in group], 0)
+        self._forward(batch, [rest[i] for i in group])
+        for place, i in enumerate(group):
+            known[i] = self._states(batch, place, len(prompts[i]) - prefix - 1)
 
     def _prefix(self, name: str, prompts: list[list[int]]) -> tuple[int, Any]:
         """Return the length of the common prefix and its states; it is computed where it is not kept."""
@@ -181,6 +199,23 @@ class Decoder:
 
         columns = (batch.mask[row, 0, 0, : batch.length] == 0).nonzero()[:count, 0]
         return states(batch.cache, row, columns)
+
+
+def alike(lengths: Sequence[int]) -> list[list[int]]:
+    """Return the indices of rows in groups, shortest first, in which filling up costs at most a quarter of the work."""
+    groups: list[list[int]] = []
+    total = 0
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        total += lengths[i]
+        if not groups or lengths[i] * (len(groups[-1]) + 1) > WASTE * total:
+            groups.append([])
+            total = lengths[i]
+        groups[-1].append(i)
+    return groups
+
+
+def _count(states: Any) -> int:
+    return 0 if states is None else int(states.shape[3])
 
 
 class Choice:

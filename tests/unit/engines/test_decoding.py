@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.engines import Sampling
-from tuning_room.engines.decoding import SHORTEST_PREFIX, Decoder
+from tuning_room.engines.decoding import SHORTEST_PREFIX, WASTE, Decoder, alike
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.engines.prefix import install
 from tuning_room.errors import EngineError
@@ -214,3 +214,11 @@ def test_short_beginnings_are_computed_for_each(decoder: Decoder) -> None:
         batch, _ = decoder.read("tiny", drawn(1, SHORTEST_PREFIX - 1, 3), [[]] * 3, 0)
         assert batch.prefix in (0, SHORTEST_PREFIX)
         assert decoder.read("tiny", drawn(1, 30, 3), [[]] * 3, 0)[0].prefix >= 30
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=60))
+def test_rows_are_read_beside_rows_of_about_their_length(lengths: list[int]) -> None:
+    groups = alike(lengths)
+    assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
+    for group in groups:
+        assert max(lengths[i] for i in group) * len(group) <= WASTE * sum(lengths[i] for i in group) + 1e-9
