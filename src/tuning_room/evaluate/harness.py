@@ -34,7 +34,7 @@ class EngineModel(LM):
     def __init__(self, engine: Engine, model: str, sampling: Sampling, on_reply: Callable[[], None]) -> None:
         super().__init__()
         self.engine, self.model, self.sampling, self.on_reply = engine, model, sampling, on_reply
-        self.replies: dict[str, list[Reply]] = {}
+        self.replies: dict[tuple[str, str], list[Reply]] = {}  # by task and item
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Return the messages as JSON: the engine renders them, as it does for everybody."""
@@ -45,12 +45,11 @@ class EngineModel(LM):
         items = [item_of(request.doc) for request in requests]
         dialogues = [_messages(request.args[0]) for request in requests]
         replies: list[list[Reply]] = [[] for _ in requests]
-        for turn in range(1 + max(len(item.turns) for item in items)):
-            open_ = [n for n, item in enumerate(items) if turn <= len(item.turns)]
-            for n, reply in zip(open_, self._answers([dialogues[n] for n in open_]), strict=True):
+        for turn, asked in enumerate(_rounds([len(item.turns) for item in items])):
+            for n, reply in zip(asked, self._answers([dialogues[n] for n in asked]), strict=True):
                 replies[n].append(reply)
                 dialogues[n] += _going_on(reply, items[n].turns[turn : turn + 1])
-        self.replies |= {item.id: said for item, said in zip(items, replies, strict=True)}
+        self.replies |= {_place(request): said for request, said in zip(requests, replies, strict=True)}
         return [_as_result(said, bool(item.turns)) for item, said in zip(items, replies, strict=True)]
 
     def _answers(self, dialogues: list[list[Message]]) -> list[Reply]:
@@ -64,7 +63,7 @@ class EngineModel(LM):
             )
         dialogues = [_messages(request.args[0]) for request in requests]
         scores = self.engine.log_likelihoods(self.model, dialogues, [request.args[1] for request in requests])
-        for _ in {item_of(request.doc).id for request in requests}:
+        for _ in {_place(request) for request in requests}:
             self.on_reply()
         return [(score.total, score.is_greedy) for score in scores]
 
@@ -76,6 +75,22 @@ class EngineModel(LM):
     def tokenizer_name(self) -> str:
         """Return the model's name, by which the harness tells caches apart."""
         return self.model
+
+
+def _rounds(turns: Sequence[int]) -> list[list[int]]:
+    """Return who is asked in each round: the dialogues that are still open, and a share of the single replies.
+
+    A round of few dialogues costs nearly as much as one of many, since all weights are read for each token.
+    """
+    count = 1 + max(turns, default=0)
+    single = [n for n, more in enumerate(turns) if not more]
+    return [
+        [*(n for n, more in enumerate(turns) if more and more >= turn), *single[turn::count]] for turn in range(count)
+    ]
+
+
+def _place(request: Instance) -> tuple[str, str]:
+    return str(request.task_name), item_of(request.doc).id
 
 
 def _messages(context: str) -> list[Message]:
@@ -92,22 +107,22 @@ def _as_result(replies: list[Reply], is_dialogue: bool) -> str:
     return json.dumps([reply.text for reply in replies]) if is_dialogue else replies[0].text
 
 
-def run_task(model: LM, tasks: Path, suite: str, system: str) -> list[dict[str, Any]]:
-    """Return the harness's samples of one suite: document, reply and metrics."""
+def run_tasks(model: LM, tasks: Path, suites: Sequence[str], system: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the harness's samples of suites that are asked together: document, reply and metrics."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    # Not by `simple_evaluate`: at each call that lists every installed package, which takes seconds a suite.
+    # Not by `simple_evaluate`: at each call that lists every installed package, which takes seconds.
     results: Any = evaluate(
         lm=model,
-        task_dict=manager.load([task_name(suite)]),
+        task_dict=manager.load([task_name(suite) for suite in suites]),
         system_instruction=system or None,
         apply_chat_template=True,
         log_samples=True,
         bootstrap_iters=0,
         verbosity="ERROR",
     )
-    return list(results["samples"][task_name(suite)])
+    return {suite: list(results["samples"][task_name(suite)]) for suite in suites}

@@ -56,9 +56,10 @@ class Runner:
         samples: list[Sample] = []
         self._knock()
         with ProgressBar("evaluate", self._total()) as bar:
-            for arm, suite in self._pairs():
-                bar.describe(f"{arm.name}, {suite}")
-                samples += self._of(arm, suite, tasks, bar)
+            for arm in self.arms:
+                bar.describe(arm.name)
+                found = self._of(arm, [suite for asked, suite in self._pairs() if asked == arm], tasks, bar)
+                samples += [sample for suite in self.items for sample in found.get(suite, [])]
         return samples
 
     def also(self) -> Measured:
@@ -116,15 +117,21 @@ class Runner:
         tokens = system_tokens(tokenizer, arm.system)
         return Identity(self.base_digest, adapter, sha256(arm.system), tokens, sha256(rendered))
 
-    def _of(self, arm: ArmSetup, suite: str, tasks: Path, bar: ProgressBar) -> list[Sample]:
-        path, key = self._place(arm, suite)
-        if done := stored(path, key):
-            bar.advance(len(done))
-            return done
-        model = EngineModel(self._open(arm), arm.model, self.sampling, bar.advance)
-        metrics = self.config.measured(suite)
-        asked = Asked(key=key, arm=arm.name, suite=suite, system=arm.system, metrics=metrics)
-        return collect(path, asked, model, tasks, self.context)
+    def _of(self, arm: ArmSetup, suites: list[str], tasks: Path, bar: ProgressBar) -> dict[str, list[Sample]]:
+        """Return an arm's samples by suite; what is not on disk is asked for at once."""
+        found, missing = {}, {}
+        for suite in suites:
+            path, key = self._place(arm, suite)
+            if done := stored(path, key):
+                bar.advance(len(done))
+                found[suite] = done
+                continue
+            metrics = self.config.measured(suite)
+            missing[path] = Asked(key=key, arm=arm.name, suite=suite, system=arm.system, metrics=metrics)
+        if missing:
+            model = EngineModel(self._open(arm), arm.model, self.sampling, bar.advance)
+            found |= collect(missing, model, tasks, self.context)
+        return found
 
     def _knock(self) -> None:
         # A server that is gone, or does not know its model, is said before minutes are spent on the other arms.

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tuning_room.engines import Reply, Sampling
 from tuning_room.errors import DataError
-from tuning_room.evaluate.harness import EngineModel, run_task
+from tuning_room.evaluate.harness import EngineModel, run_tasks
 from tuning_room.evaluate.metrics import Context, measured
-from tuning_room.evaluate.tasks import item_of
+from tuning_room.evaluate.tasks import item_of, task_name
 from tuning_room.records import Item, Record, read_jsonl, write_jsonl
 
 
@@ -61,17 +62,20 @@ def stored(path: Path, key: str) -> list[Sample]:
     return samples if samples and all(sample.key == key for sample in samples) else []
 
 
-def collect(path: Path, asked: Asked, model: EngineModel, tasks: Path, context: Context) -> list[Sample]:
-    """Have the harness run a suite on an arm, and write the samples."""
-    rows = run_task(model, tasks, asked.suite, asked.system)
-    samples = [sample for row in rows for sample in _samples(row, asked, model, context)]
-    write_jsonl(path, samples)
-    return samples
+def collect(asked: Mapping[Path, Asked], model: EngineModel, tasks: Path, context: Context) -> dict[str, list[Sample]]:
+    """Have the harness run suites on an arm, all at once, and write the samples of each to its file."""
+    system = next(iter(asked.values())).system
+    rows = run_tasks(model, tasks, [one.suite for one in asked.values()], system)
+    found = {}
+    for path, one in asked.items():
+        found[one.suite] = [sample for row in rows[one.suite] for sample in _samples(row, one, model, context)]
+        write_jsonl(path, found[one.suite])
+    return found
 
 
 def _samples(row: dict[str, Any], asked: Asked, model: EngineModel, context: Context) -> list[Sample]:
     item = item_of(row["doc"])
-    replies = model.replies.get(item.id)
+    replies = model.replies.get((task_name(asked.suite), item.id))
     if replies is None:
         right = {name: float(row[name]) for name in asked.metrics}
         return [_sample(item, asked, Reply("", "weighed", 0, 0), 1, item.prompt, right)]

@@ -18,7 +18,7 @@ from tuning_room.checks import METRICS, Case
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import SILENCE, EngineModel, run_task
+from tuning_room.evaluate.harness import SILENCE, EngineModel, run_tasks
 from tuning_room.evaluate.metrics import Context
 from tuning_room.evaluate.runner import Runner
 from tuning_room.evaluate.samples import Asked, Sample, collect
@@ -132,7 +132,7 @@ def collected(
     heard: list[None] = []
     model = EngineModel(engine, "base", Sampling(64), lambda: heard.append(None))
     asked = Asked(key="k", arm="prompted", suite="easy", system=system, metrics=list(metrics))
-    samples = collect(tmp_path / "s.jsonl", asked, model, tmp_path / "tasks", context)
+    samples = collect({tmp_path / "s.jsonl": asked}, model, tmp_path / "tasks", context)["easy"]
     assert len(heard) == len(samples)
     return samples
 
@@ -178,6 +178,23 @@ def test_a_dialogue_goes_on_from_the_models_own_replies(tmp_path: Path, engine: 
     last = max((dialogue for _, dialogue, _ in engine.asked), key=len)
     assert [turn.role for turn in last] == ["user", "assistant", "user", "assistant", "user"]
     assert [turn.content for turn in last][1::2] == ["It is 12.", "3 turns?"]
+
+
+def test_single_replies_are_asked_along_with_the_turns_of_dialogues(tmp_path: Path) -> None:
+    class Counting(TableEngine):
+        """Keeps how many are asked at once."""
+
+        rounds: list[int] = []
+
+        def complete(self, model: str, dialogues: Any, *more: Any) -> list[Reply]:
+            self.rounds.append(len(dialogues))
+            return super().complete(model, dialogues, *more)
+
+    engine = Counting()
+    long = Item(id="long", prompt="What is 3 x 4?", turns=["Is it 11?", "Then tell me."])
+    given = [long, *(Item(id=f"{n}", prompt=f"{n}?") for n in range(5))]
+    samples = collected(tmp_path, given, engine, "", ["asks"])
+    assert engine.rounds == [3, 3, 2] and len(samples) == 8
 
 
 def test_an_empty_reply_does_not_end_a_dialogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +250,7 @@ def test_a_model_that_cannot_answer_turn_by_turn_is_told_so(tmp_path: Path, tiny
     item = Item(id="long", prompt="What is 3 x 4?", turns=["Is it 11?"])
     write_tasks(tmp_path / "tasks", {"easy": [item]}, {"easy": ["asks"]}, 8, Context())
     with pytest.raises(StageError, match="turn by turn"):
-        run_task(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", "easy", "")
+        run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", ["easy"], "")
 
 
 def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Path) -> None:
@@ -241,7 +258,7 @@ def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Pat
 
     choice = Item(id="choice", prompt="Which?", choices=["one", "two"], gold="one")
     write_tasks(tmp_path / "tasks", {"easy": [ITEMS[0], choice]}, {"easy": ["asks", "correct"]}, 8, Context())
-    rows = run_task(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", "easy", SHORT)
+    rows = run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", ["easy"], SHORT)["easy"]
     assert [item_of(row["doc"]).id for row in rows] == ["plain", "choice"]
     assert all(row["correct"] in (0.0, 1.0) for row in rows)
     assert SHORT in rows[0]["arguments"][0][0], "the model's own template renders the system turn"
@@ -268,6 +285,7 @@ def stage(
             "short_prompt": SHORT,
             "suites": {"easy": items, "hard": tmp_path / "more.jsonl"},
             "neutral": tmp_path / "neutral.jsonl",
+            "economics": False,  # timed on a real engine only
             "gates": [{"metric": "asks", "at_least": 0.5}, {"metric": "leaks", "at_most": 0.1}],
         }
     )
@@ -352,7 +370,7 @@ def test_an_evaluation_that_was_stopped_goes_on(
     monkeypatch.setattr(Runner, "local", lambda _: engine)
     arms_asked(engine)
     evaluate.run(config, workspace)
-    assert sum(arms_asked(engine).values()) == 20 - 8
+    assert sum(arms_asked(engine).values()) == 20 - 10, "two arms were done"
 
 
 @pytest.mark.parametrize(("rows", "said"), [([], "no items"), ([ITEMS[0], ITEMS[0]], "2 items have the id 'plain'")])
