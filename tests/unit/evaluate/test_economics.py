@@ -1,4 +1,7 @@
-"""What is timed, and when training has paid for itself. Not real here: the timings; `tests/unit/engines` times a model."""
+"""What is timed, and when training has paid for itself.
+
+Not real here: the timings; `tests/unit/engines` times a model.
+"""
 
 from typing import NamedTuple
 
