@@ -17,7 +17,7 @@ COMMAND = [str(Path(sys.executable).parent / "tuning-room")]
 def small_recipe(folder: Path, **changes: Any) -> Path:
     """Write the shipped recipe with everything small: one page of HTML, 40 rows, 4 steps, 3 items of three suites.
 
-    Nothing is timed, and one neutral text is read: what these take on a real model is no part of these tests.
+    Nothing is timed, and no neutral texts are read: what these take on a real model is no part of these tests.
     """
     for name in ("prompt.md", "seeds.jsonl"):
         shutil.copy(SHIPPED / name, folder / name)
@@ -32,6 +32,9 @@ def small_recipe(folder: Path, **changes: Any) -> Path:
     recipe["train"] |= {"max_steps": 4, "rank": 4, "batch_size": 2, "save_every": 1}
     recipe["suites"] = {name: recipe["suites"][name] for name in ("behaviour", "pressure", "capability")}
     recipe["evaluate"] |= {"limit": 3, "max_tokens": 6, "economics": False, "neutral": None}
+    recipe["evaluate"]["gates"] = [
+        gate for gate in recipe["evaluate"]["gates"] if gate.get("suite", "all") in ("all", *recipe["suites"])
+    ]
     (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, **changes}), encoding="utf-8")
     return folder
 

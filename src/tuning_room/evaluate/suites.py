@@ -35,19 +35,20 @@ def _limited(items: list[Item], suite: Suite, config: EvaluateConfig) -> list[It
 
 
 def spread(items: list[Item], size: int, seed: int) -> list[Item]:
-    """Return `size` items, dealt in turn from the kinds of them (family, type, topic, difficulty), in the old order.
+    """Return `size` items, dealt in turn from the kinds of them, in the old order.
 
-    Which of one kind are taken is drawn; the same items and seed give the same choice.
+    A kind is a family of attacks, else what is wanted, else a topic; within one the types are dealt in turn. Which of
+    one type are taken is drawn; the same items and seed give the same choice.
     """
     if len(items) <= size:
         return items
     places = list(range(len(items)))
     random.Random(seed).shuffle(places)
-    dealt: dict[str, int] = defaultdict(int)
-    turns = []
+    dealt: Counter[tuple[str, str]] = Counter()
+    kinds: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for place in places:
-        item = items[place]
-        kind = item.family or item.type or item.topic or item.wanted
-        turns.append((dealt[kind], place))
+        kind = (items[place].family or items[place].wanted or items[place].topic, items[place].type)
+        kinds[kind[0]].append((dealt[kind], place))
         dealt[kind] += 1
+    turns = [(turn, place) for rows in kinds.values() for turn, (_, place) in enumerate(sorted(rows))]
     return [items[place] for place in sorted(place for _, place in sorted(turns)[:size])]

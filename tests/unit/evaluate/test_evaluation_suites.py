@@ -30,6 +30,14 @@ def test_a_suite_is_spread_over_its_kinds(kinds: list[str], size: int, seed: int
         assert all(got[kind] <= got[other] + 1 for other in have if got[other] < have[other])
 
 
+def test_a_topic_of_many_types_gets_no_more_than_the_others() -> None:
+    items = [Item(id=f"a{n}", prompt="p", topic="a", type=f"t{n % 4}") for n in range(20)]
+    items += [Item(id=f"b{n}", prompt="p", topic="b") for n in range(20)]
+    taken = spread(items, 8, 1)
+    assert Counter(item.topic for item in taken) == {"a": 4, "b": 4}
+    assert {item.type for item in taken if item.topic == "a"} == {"t0", "t1", "t2", "t3"}
+
+
 def test_another_seed_takes_others() -> None:
     items = items_of(list("aaaaaaaaaa"))
     assert len({tuple(item.id for item in spread(items, 3, seed)) for seed in range(9)}) > 1
