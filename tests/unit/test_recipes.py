@@ -45,8 +45,8 @@ def test_a_recipe_loads_and_its_files_are_there(file: Path) -> None:
     recipe = load_recipe(str(file))
     assert recipe.name == file.parent.name
     assert any(recipe.documents.iterdir())
-    for suite in recipe.suites.values():
-        assert list(read_jsonl(suite, Item))
+    for suite in recipe.evaluate.suites.values():
+        assert list(read_jsonl(suite.items, Item))
     if recipe.seeds:
         assert seed_candidates(recipe.seeds)
     if recipe.rules:

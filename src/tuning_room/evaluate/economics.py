@@ -53,9 +53,11 @@ def paid_back(found: Mapping[str, Any], tokens: Mapping[str, Mapping[str, float]
     """Add after how many requests the seconds of training are saved, against the prompted arm cold and warm.
 
     `tokens` are the mean tokens of a request by arm. A request takes its first token's time and the rest of its reply
-    at the rate of a single request. Replies of different length are part of the saving, as they are in use.
+    at the rate of a single request. Replies of different length are part of the saving, as they are in use. What was
+    worked out before stays, and without both arms there is nothing to work out.
     """
-    if not found or not training:
+    arms = {row["arm"] for row in found.get("arms", [])}
+    if not training or "break_even" in found or not {"prompted", "baked"} <= arms & set(tokens):
         return dict(found)
     spent = {row["label"]: _seconds(row, tokens[row["arm"]]["completion"]) for row in found["arms"]}
     baked = spent["baked, adapter"]
