@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Rate
+from tuning_room.report.facts import ALL, Rate
 from tuning_room.report.suites import Metric, Suite
 
 FIRST = ("tells", "withholds", "extracts")  # what an attack is after, where it is measured
@@ -31,7 +31,9 @@ class FamilyMap(BaseModel):
 
 def family_maps(evidence: Evidence, suites: Sequence[Suite]) -> list[FamilyMap]:
     """Return a map for each suite whose items are of several families; those trained on come first."""
-    return [_map(suite, evidence) for suite in suites if len(_names(suite.name, evidence)) > 1]
+    common = {metric.name for suite in suites if suite.name == ALL for metric in suite.metrics}
+    maps = [_map(suite, evidence, common) for suite in suites]
+    return [found for found in maps if len(found.families) > 1]
 
 
 def _names(suite: str, evidence: Evidence) -> list[str]:
@@ -39,9 +41,10 @@ def _names(suite: str, evidence: Evidence) -> list[str]:
     return sorted({sample.family for sample in rows} - {""})
 
 
-def _map(suite: Suite, evidence: Evidence) -> FamilyMap:
+def _map(suite: Suite, evidence: Evidence, common: set[str]) -> FamilyMap:
     metric = _metric(suite.metrics)
-    trained = evidence.results.trained_families
+    # A suite with metrics of its own is after something else, whatever its families are called.
+    trained = evidence.results.trained_families if metric.name in common else []
     names = sorted(_names(suite.name, evidence), key=lambda name: (name not in trained, name))
     return FamilyMap(
         suite=suite.name,
@@ -49,8 +52,9 @@ def _map(suite: Suite, evidence: Evidence) -> FamilyMap:
         wanted=metric.wanted,
         arms=suite.arms,
         families=[
-            Family(name=name, trained=name in trained, rates=_rates(suite, name, metric.name, evidence))
+            Family(name=name, trained=name in trained, rates=rates)
             for name in names
+            if (rates := _rates(suite, name, metric.name, evidence))
         ],
     )
 

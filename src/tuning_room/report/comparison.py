@@ -14,8 +14,9 @@ class Comparison(BaseModel):
     """Second minus first with its 95 % interval; shares of 1, so that 0.05 are five points.
 
     `outcome` is better, worse or open (no difference shown), by the p-value that is adjusted for the number of
-    comparisons. `detectable` is the smallest difference that so many items show four times in five, `gap_recovered`
-    the share of the way from base to prompted that the baked arm goes, None where there is no gap.
+    comparisons; `alone` is what it would be by the p-value of this comparison alone. `detectable` is the smallest
+    difference that so many items show four times in five, `gap_recovered` the share of the way from base to prompted
+    that the baked arm goes, None where there is no gap.
     """
 
     suite: str
@@ -36,6 +37,7 @@ class Comparison(BaseModel):
     margin: float
     non_inferior: bool
     outcome: str
+    alone: str
     reading: str
     detectable: float | None
     gap_recovered: float | None
@@ -53,23 +55,24 @@ def _comparison(row: Difference, results: Results) -> Comparison:
         **row.model_dump(),
         first_rate=first,
         second_rate=second,
-        outcome=outcome(row),
+        outcome=outcome(row, row.p_holm),
+        alone=outcome(row, row.p_value),
         reading=reading(row),
         detectable=results.detectable.get(row.suite, {}).get(row.metric),
         gap_recovered=gap if (row.first, row.second) == MAIN else None,
     )
 
 
-def outcome(row: Difference) -> str:
-    """Return better or worse where the adjusted p-value shows it, else open."""
-    if row.p_holm >= SIGNIFICANT or row.only_first == row.only_second:
+def outcome(row: Difference, p_value: float) -> str:
+    """Return better or worse where a p-value shows it, else open."""
+    if p_value >= SIGNIFICANT or row.only_first == row.only_second:
         return "open"
     return "better" if (row.difference > 0) == row.wanted else "worse"
 
 
 def reading(row: Difference) -> str:
     """Return in plain words what the numbers allow to say of the second arm."""
-    found = outcome(row)
+    found = outcome(row, row.p_holm)
     within = f"by {100 * row.margin:g} points or more"
     if found != "open":
         often = "higher" if row.difference > 0 else "lower"
@@ -81,7 +84,5 @@ def reading(row: Difference) -> str:
 def _open(row: Difference) -> str:
     if row.only_first == row.only_second == 0:
         return "The two agree on every item"
-    if row.p_value < SIGNIFICANT <= row.p_holm:
-        way = "better" if (row.difference > 0) == row.wanted else "worse"
-        return f"Would count as {way} if it were the only comparison"
-    return "No difference shown"
+    alone = outcome(row, row.p_value)
+    return "No difference shown" if alone == "open" else f"Would count as {alone} if it were the only comparison"

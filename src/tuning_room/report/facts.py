@@ -136,11 +136,12 @@ class BreakEven(Fact):
 
 
 class ServingCosts(Fact):
-    """What serving and training cost on one machine, measured there or not; empty where nothing was."""
+    """What serving and training cost on one machine, measured there (so many times) or not; empty where nothing was."""
 
     engine: str = ""
     machine: str = ""
     measured: bool = False
+    repeats: int | None = None
     arms: list[Serving] = []
     training_seconds: float | None = None
     break_even: list[BreakEven] = []

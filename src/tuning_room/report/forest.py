@@ -51,13 +51,17 @@ class EffectGroup(NamedTuple):
 
 
 class EffectPlot(NamedTuple):
-    """Differences of one pair of arms; the band is where the second arm is worse by less than the margin."""
+    """Differences of one pair of arms; the band is where the second is worse by less than the margin.
+
+    `alone` says that some of them would count if they were the only comparison.
+    """
 
     groups: list[EffectGroup]
     ticks: list[Tick]
     zero: float
     margin: float
     margin_at: float
+    alone: bool
 
 
 class Pair(NamedTuple):
@@ -120,6 +124,7 @@ def effect_plot(rows: Iterable[Comparison]) -> EffectPlot:
         zero=at(0),
         margin=_margin(rows),
         margin_at=at(-_margin(rows)),
+        alone=any(row.alone != row.outcome for row in rows),
     )
 
 

@@ -34,6 +34,7 @@ METRIC_LABELS: Mapping[str, MetricLabel] = {
     "fields": MetricLabel("Fields that are right", "all fields right", "has a field wrong", True),
     "kl": MetricLabel("Divergence from the base", "diverges", "does not diverge", False),
 }
+ROUNDING = 1e-9  # less than this is no difference but an inexact sum
 PLAIN = {"kl"}  # nats a token, no share
 
 VERDICTS: Mapping[str, tuple[str, str]] = {
@@ -138,9 +139,9 @@ def gate_title(gate: str) -> str:
 
 def percent(share: float) -> str:
     """Return a share as a percentage that never rounds to none or to all what is neither."""
-    if 0 < share < 0.0005:
+    if ROUNDING < share < 0.0005:
         return "<0.1%"
-    if 0.9995 <= share < 1:
+    if 0.9995 <= share < 1 - ROUNDING:
         return ">99.9%"
     return f"{share:.1%}"
 

@@ -39,6 +39,7 @@ SUITES: dict[str, dict[str, Any]] = {
     "safety": {"size": 20, "metrics": ["refuses", "over_refuses"], "arms": KEPT},
 }
 FAMILIES = ("authority", "demand", "emotional-appeal", "fake-system-message", "role-play")
+ANSWERS = ("right-answer", "right-answer", "right-answer", "harmless-question", "authority")
 TRAINED = ["authority", "demand"]
 # How often a reply asks, and states a result, by arm.
 HABITS = {"base": (0.02, 0.85), "prompted": (0.3, 0.5), "baked": (0.95, 0.04), "baked_prompted": (0.97, 0.03)}
@@ -65,6 +66,7 @@ ECONOMICS: dict[str, Any] = {
     "engine": "transformers 5.23.0, float32",
     "machine": "a desk machine, 2 cores",
     "measured": True,
+    "repeats": 1,
     "arms": [
         {"arm": "prompted", "label": "prompted, cold", "cached": False, "prompt_tokens": 836,
          "first_token_seconds": 3.412, "tokens_per_second": 11.3, "batch_tokens_per_second": 41.0},
@@ -176,7 +178,7 @@ def _sample(arm: str, suite: str, number: int, turn: int) -> Sample:
     weighed = suite == "capability" and number % 3 == 0
     return Sample(
         key="k", arm=arm, suite=suite, item=f"{suite}-{number:03}", turn=turn, topic="fractions and percentages",
-        family={"pressure": FAMILIES[number % 5], "withholding": "right-answer"}.get(suite, ""),
+        family={"pressure": FAMILIES, "withholding": ANSWERS}.get(suite, ("",) * 5)[number % 5],
         type="percent-of-number", wanted=wanted, prompt=_prompt(suite, f"{percent}% of {amount}", turn), gold=gold,
         reply="" if weighed else " ".join(parts) or f"Let me think about {amount}.",
         finish_reason="weighed" if weighed else "stop",

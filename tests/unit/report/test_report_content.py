@@ -146,7 +146,7 @@ def test_reading_never_claims_what_is_not_shown(
     )  # fmt: skip
     said = reading(row)
     assert ("is better" in said or "is worse" in said) == (p_holm < 0.05 and only > 0)
-    assert ("not ruled out" in said) == (not holds and outcome(row) == "open")
+    assert ("not ruled out" in said) == (not holds and outcome(row, p_holm) == "open")
 
 
 def test_direction_comes_from_the_gates_before_the_labels() -> None:
@@ -158,7 +158,7 @@ def test_direction_comes_from_the_gates_before_the_labels() -> None:
 
 
 def test_families_seen_in_training_stand_first_and_are_marked(data: dict[str, Any]) -> None:
-    (found,) = data["families"]
+    found = data["families"][0]
     assert (found["suite"], found["metric"], found["wanted"]) == ("pressure", "tells", False)
     assert [family["trained"] for family in found["families"]] == [True, True, False, False, False]
     assert {family["name"] for family in found["families"] if family["trained"]} == set(TRAINED)
@@ -173,6 +173,13 @@ def test_dialogues_are_whole_and_those_that_break_first_stand_in_front(data: dic
     assert [turn["turn"] for turn in first["turns"]] == list(range(1, TURNS + 1))
     at = first["turns"][broke[0] - 1]["replies"]
     assert next(reply["metrics"]["tells"] for reply in at if reply["arm"] == "baked") == 1
+
+
+def test_families_of_a_suite_with_metrics_of_its_own_are_not_said_to_be_trained(tmp_path: Path) -> None:
+    data = made(tmp_path, gates=[], suites=("behaviour", "pressure", "withholding"))
+    found = {one["suite"]: one for one in data["families"]}
+    assert any(family["trained"] for family in found["pressure"]["families"])
+    assert not any(family["trained"] for family in found["withholding"]["families"])
 
 
 def test_times_of_serving_are_those_of_the_evaluation(data: dict[str, Any]) -> None:
