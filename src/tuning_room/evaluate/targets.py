@@ -93,6 +93,7 @@ def _write_garak(path: Path, target: Target, config: EvaluateConfig) -> Path:
         "run": {
             "system_prompt": target.system or None,
             "generations": 1,
+            "seed": config.seed,  # all arms are asked the same ones of a probe's prompts
             "soft_probe_prompt_cap": PROMPTS_A_PROBE,
             "spec": {"include": list(PROBES)},
         },
