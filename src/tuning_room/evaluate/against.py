@@ -111,8 +111,7 @@ def compare(first: Side, second: Side, gates: Sequence[Gate] = ()) -> Against:
         common = _common(first.replies.get(suite, {}), replies)
         notes += _left_out(suite, first.replies.get(suite, {}), replies, common)
         for metric in _metrics(common):
-            values = [(a.metrics[metric], b.metrics[metric]) for a, b in common.values()]
-            changes.append(_change(suite, metric, list(common), values, is_wanted(metric, suite, gates)))
+            changes.append(_change(suite, metric, common, is_wanted(metric, suite, gates)))
     if not changes:
         raise DataError(
             f"{first.folder} and {second.folder} have no item in common", hint="compare runs of the same suites"
@@ -150,22 +149,21 @@ def _left_out(
 
 
 def _metrics(common: Common) -> list[str]:
-    """Return the metrics that every reply of both sides has."""
-    rows = [row.metrics for both in common.values() for row in both]
-    return [name for name in rows[0] if all(name in row for row in rows)] if rows else []
+    """Return the metrics of any reply that both sides have; some concern only a part of the items."""
+    return list(dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics))
 
 
-def _change(
-    suite: str, metric: str, keys: list[tuple[str, int]], values: list[tuple[float, float]], wanted: bool
-) -> Change:
-    first, second = [a for a, _ in values], [b for _, b in values]
+def _change(suite: str, metric: str, common: Common, wanted: bool) -> Change:
+    concerned = {key: both for key, both in common.items() if all(metric in reply.metrics for reply in both)}
+    keys = list(concerned)
+    first, second = ([both[side].metrics[metric] for both in concerned.values()] for side in (0, 1))
     found = paired(first, second, [item for item, _ in keys])
     was, now = ([_fails(value, wanted) for value in side] for side in (first, second))
     return Change(
         suite=suite,
         metric=metric,
         wanted=wanted,
-        replies=len(values),
+        replies=len(keys),
         dialogues=found.total,
         first_rate=sum(first) / len(first),
         second_rate=sum(second) / len(second),
@@ -176,8 +174,8 @@ def _change(
         difference=found.difference,
         low=found.low,
         high=found.high,
-        newly_failing=[_label(key) for key, a, b in zip(keys, was, now, strict=True) if b and not a],
-        newly_passing=[_label(key) for key, a, b in zip(keys, was, now, strict=True) if a and not b],
+        newly_failing=[name for name, a, b in zip(_labels(keys), was, now, strict=True) if b and not a],
+        newly_passing=[name for name, a, b in zip(_labels(keys), was, now, strict=True) if a and not b],
     )
 
 
@@ -185,9 +183,10 @@ def _fails(value: float, wanted: bool) -> bool:
     return (value >= 0.5) is not wanted
 
 
-def _label(key: tuple[str, int]) -> str:
-    item, turn = key
-    return f"{item} turn {turn}" if turn else item
+def _labels(keys: Sequence[tuple[str, int]]) -> list[str]:
+    """Return each reply's item, with its turn where the item is a dialogue."""
+    dialogues = {item for item, turn in keys if turn > 1}
+    return [f"{item} turn {turn}" if item in dialogues else item for item, turn in keys]
 
 
 def _adjusted(changes: list[Change]) -> list[Change]:

@@ -88,8 +88,7 @@ class Gate(BaseModel):
     @property
     def question(self) -> Side:
         """Return whether the gate asks for the behaviour, or that nothing was lost."""
-        words = set(re.split(r"[-_]", self.suite.lower())) | {self.metric}
-        return self.side or ("retention" if words & (RETENTION | {"kl"}) else "behaviour")
+        return self.side or question(self.suite, self.metric)
 
     @property
     def name(self) -> str:
@@ -108,6 +107,12 @@ class Gate(BaseModel):
     def _bound(self) -> str:
         number = self.at_least if self.at_least is not None else self.at_most
         return str(self.compared) if number is None else amount(self.metric, number)
+
+
+def question(suite: str, metric: str) -> Side:
+    """Return which question a suite asks: whether the behaviour was learnt, or whether something was lost."""
+    words = set(re.split(r"[-_]", suite.lower())) | {metric}
+    return "retention" if words & (RETENTION | {"kl"}) else "behaviour"
 
 
 def amount(metric: str, value: float) -> str:

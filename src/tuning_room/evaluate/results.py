@@ -11,7 +11,7 @@ from tuning_room.evaluate.arms import Identity
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.drift import Turn, drift
 from tuning_room.evaluate.economics import paid_back
-from tuning_room.evaluate.gates import Gate, Pair, is_wanted
+from tuning_room.evaluate.gates import Gate, Pair, is_wanted, question
 from tuning_room.evaluate.power import detectable_difference, too_small
 from tuning_room.evaluate.samples import Sample
 from tuning_room.evaluate.statistics import (
@@ -140,16 +140,26 @@ def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) 
 
 
 def _differences(grouped: Grouped, config: EvaluateConfig) -> list[dict[str, Any]]:
-    """Return each pair of arms on each suite and metric; the p-values of one pair are adjusted for their number."""
+    """Return each pair of arms on each suite and metric.
+
+    The p-values of one pair are adjusted for their number, those on what must not be lost apart from those on the
+    behaviour: however many ways there are of being a better tutor, none makes a loss harder to show.
+    """
     rows = []
     for first, second in COMPARED:
         if {first, second} <= set(grouped):
             found = list(_compared(grouped[first], grouped[second], config))
-            adjusted = holm([row["p_value"] for row in found])
-            rows += [
-                {"first": first, "second": second, **row, "p_holm": p} for row, p in zip(found, adjusted, strict=True)
-            ]
+            rows += [{"first": first, "second": second, **row} for row in _adjusted(found)]
     return rows
+
+
+def _adjusted(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    sides = [question(row["suite"], row["metric"]) for row in rows]
+    adjusted: dict[int, float] = {}
+    for side in set(sides):
+        chosen = [n for n, one in enumerate(sides) if one == side]
+        adjusted |= zip(chosen, holm([rows[n]["p_value"] for n in chosen]), strict=True)
+    return [{**row, "p_holm": adjusted[n]} for n, row in enumerate(rows)]
 
 
 def _compared(
@@ -251,7 +261,7 @@ def _failing(suites: Mapping[str, Sequence[Sample]], gates: Sequence[Gate]) -> I
         for sample in rows if suite != ALL else ():
             for metric, value in sample.metrics.items():
                 if (value < 1) if is_wanted(metric, suite, gates) else (value > 0):
-                    yield Failing(suite, metric, sample.item, sample.topic, _kind(sample))
+                    yield Failing(suite, metric, sample.item, sample.topic, sample.family)
 
 
 def _warnings(

@@ -11,7 +11,7 @@ from tuning_room.errors import DataError
 from tuning_room.evaluate.harness import EngineModel, run_tasks
 from tuning_room.evaluate.metrics import Context, measured
 from tuning_room.evaluate.tasks import item_of, task_name
-from tuning_room.records import Item, Record, read_jsonl, write_jsonl
+from tuning_room.records import Item, Message, Record, read_jsonl, write_jsonl
 
 
 class Sample(Record):
@@ -27,6 +27,7 @@ class Sample(Record):
     type: str = ""
     wanted: str = ""
     in_syllabus: bool = True
+    before: list[Message] = []
     prompt: str
     gold: str
     reply: str
@@ -87,7 +88,7 @@ def _samples(row: dict[str, Any], asked: Asked, model: EngineModel, context: Con
 
 
 def _sample(item: Item, asked: Asked, reply: Reply, turn: int, prompt: str, metrics: dict[str, float]) -> Sample:
-    kept = item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "gold"})
+    kept = item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "before", "gold"})
     return Sample(
         key=asked.key,
         arm=asked.arm,

@@ -151,6 +151,6 @@ def _concerned(row: Failing, gates: Sequence[Gate], results: Sequence[GateResult
         not result.passed
         and row.metric == gate.metric
         and gate.suite in ("all", row.suite)
-        and gate.family in ("", row.family)
+        and gate.family in ("", row.family, row.topic)
         for gate, result in zip(gates, results, strict=True)
     )

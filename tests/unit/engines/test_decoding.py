@@ -4,7 +4,6 @@ Real here: torch and transformers. Not real: what the model says means nothing; 
 position, mask or row changes the reply.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from tuning_room.errors import EngineError
 from tuning_room.models import load_model
 
 LONGEST = 10
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More threads than free cores make small steps many times slower."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ a mixed-up row changes the reply.
 """
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,29 +24,6 @@ from tuning_room.rendering import prompt_ids, shared_prefix
 GREEDY = Sampling(max_tokens=12)
 SYSTEM = "You are a tutor who asks one question at a time."
 QUESTIONS = ["Hi", "What is 3 x 4?", "Why?", "A much longer question about seven apples and nine pears", "7", "Größe?"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More threads than free cores make small steps many times slower."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
-
-
-@pytest.fixture(scope="module")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(9)
-    model: Any = get_peft_model(load_model(tiny_model), LoraConfig(r=4, target_modules="all-linear"))
-    for name, weights in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weights, std=1.0)
-    folder = tmp_path_factory.mktemp("adapter")
-    model.save_pretrained(folder, save_embedding_layers=False)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Log-likelihoods, divergence and timing on a Llama of two random layers, against transformers and PEFT alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,6 @@ from tuning_room.rendering import prompt_ids
 SYSTEM = "You are a tutor who asks one question at a time."
 PAIRS = [("Hi", "Yes"), ("What is 3 x 4?", "12"), ("What is 3 x 4?", "It is eleven."), ("Why?", "7"), ("Größe?", "ä")]
 TEXTS = ["The quick brown fox.", "Snow fell all night " * 60, "", "x"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More threads than free cores make small steps many times slower."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
-
-
-@pytest.fixture(scope="module")
-def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(9)
-    model: Any = get_peft_model(load_model(tiny_model), LoraConfig(r=4, target_modules="all-linear"))
-    for name, weights in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weights, std=1.0)
-    folder = tmp_path_factory.mktemp("adapter")
-    model.save_pretrained(folder, save_embedding_layers=False)
-    return folder
 
 
 @pytest.fixture(scope="module")

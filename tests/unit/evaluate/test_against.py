@@ -123,3 +123,21 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
         (place / "results.json").write_text(spoilt, encoding="utf-8")
         with pytest.raises(DataError, match=r"results\.json"):
             read_side(place)
+
+
+def test_a_single_reply_is_named_by_its_item_alone(tmp_path: Path) -> None:
+    # As the evaluation writes them: the reply to a single item is turn 1.
+    first = read_side(write_side(tmp_path / "a", {"easy": {"i@1": {"tells": 0.0}, "j@1": {"tells": 0.0}}}))
+    second = read_side(write_side(tmp_path / "b", {"easy": {"i@1": {"tells": 1.0}, "j@1": {"tells": 0.0}}}))
+    (change,) = compare(first, second).changes
+    assert change.newly_failing == ["i"]
+
+
+def test_a_metric_is_compared_on_the_items_that_it_concerns(tmp_path: Path) -> None:
+    before = {"harm@1": {"refuses": 1.0}, "fine@1": {"over_refuses": 0.0}}
+    after = {"harm@1": {"refuses": 0.0}, "fine@1": {"over_refuses": 0.0}}
+    first = read_side(write_side(tmp_path / "a", {"safety": before}))
+    second = read_side(write_side(tmp_path / "b", {"safety": after}))
+    found = {change.metric: change for change in compare(first, second).changes}
+    assert (found["refuses"].replies, found["refuses"].newly_failing) == (1, ["harm"])
+    assert (found["over_refuses"].replies, found["over_refuses"].difference) == (1, 0)

@@ -272,3 +272,24 @@ def test_a_key_holds_all_that_a_reply_depends_on() -> None:
     keys |= {sample_key(parts, sampling) for sampling in (Sampling(), Sampling(9), Sampling(9, 1), Sampling(9, 1, 1))}
     assert len(keys) == len(parts) + 4
     assert sample_key(dict(reversed(parts.items())), Sampling()) == sample_key(parts, Sampling())
+
+
+def test_what_was_lost_is_adjusted_apart_from_what_was_learnt(tmp_path: Path) -> None:
+    suites = {"easy": tmp_path / "i", "capability": {"items": tmp_path / "j", "metrics": ["asks"]}}
+    config = configured(tmp_path, suites=suites)
+    lost = [one.model_copy(update={"suite": "capability"}) for one in arms(base=[True] * 9, baked=[False] * 9)]
+    easy = arms(base=[False] * 9, baked=[True] * 9)
+    samples = [*easy[:9], *lost[:9], *easy[9:], *lost[9:]]
+    found = summarize(config, samples, {"base": IDENTITY, "baked": IDENTITY}, {"easy": 9, "capability": 9}, Measured())
+    rows = {(row["suite"], row["metric"]): row for row in found["differences"]}
+    lost_row, learnt = rows["capability", "asks"], rows["easy", "asks"]
+    # Two metrics on one suite that must not be lost; the same two on `easy` and on all items of the behaviour.
+    assert lost_row["p_holm"] == pytest.approx(2 * lost_row["p_value"])
+    assert learnt["p_holm"] == pytest.approx(4 * learnt["p_value"])
+
+
+def test_a_topic_is_not_called_a_family_of_attacks(tmp_path: Path) -> None:
+    config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.9}])
+    failing = [one.model_copy(update={"family": "", "topic": "algebra"}) for one in arms(baked=[False, False])]
+    advice = " ".join(summary_of(config, failing)["verdict"]["advice"])
+    assert "algebra" in advice and "family algebra" not in advice
