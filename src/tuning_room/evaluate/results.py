@@ -143,7 +143,7 @@ def _differences(grouped: Grouped, config: EvaluateConfig) -> list[dict[str, Any
     """Return each pair of arms on each suite and metric.
 
     The p-values of one pair are adjusted for their number, those on what must not be lost apart from those on the
-    behaviour: however many ways there are of being a better tutor, none makes a loss harder to show.
+    behaviour: however many ways there are of being better, none makes a loss harder to show.
     """
     rows = []
     for first, second in COMPARED:
