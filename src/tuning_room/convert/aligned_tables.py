@@ -36,7 +36,7 @@ def level_frames(rules: Iterable[Box]) -> list[Box]:
 
 def aligned_grid(frame: Box, words: Iterable[Word]) -> Grid | None:
     """Return the table that the words in a frame make; None where they do not stand in columns."""
-    rows = _rows([word for word in words if frame.holds(word[0])])
+    rows = rows_of([word for word in words if frame.holds(word[0])])
     if len(rows) < LEAST_ROWS:
         return None
     cuts = _cuts(rows)
@@ -55,7 +55,8 @@ def _same_width(one: Box, other: Box) -> bool:
     return abs(one.left - other.left) <= TOLERANCE and abs(one.right - other.right) <= TOLERANCE
 
 
-def _rows(words: Sequence[Word]) -> list[list[Word]]:
+def rows_of(words: Sequence[Word]) -> list[list[Word]]:
+    """Return words as rows from top to bottom, each from left to right."""
     rows: list[list[Word]] = []
     for word in sorted(words, key=lambda word: word[0].bottom):
         if rows and min(_bottom(rows[-1]), word[0].bottom) - max(_top(rows[-1]), word[0].top) > 0.4 * _height(word[0]):
@@ -99,7 +100,7 @@ def _row_cells(index: int, row: Sequence[Word], columns: Sequence[float], tops: 
     """Return a row's cells; a line of text that crosses the columns is one cell over all of them."""
     count = len(columns) - 1
     edges = row[0][0].left, row[-1][0].right
-    if _is_one_piece(row) and any(edges[0] < cut < edges[1] for cut in columns[1:-1]):
+    if is_one_piece(row) and any(edges[0] < cut < edges[1] for cut in columns[1:-1]):
         return [Cell(index, 0, index + 1, count, Box(columns[0], tops[index], columns[-1], tops[index + 1]))]
     return [
         Cell(index, n, index + 1, n + 1, Box(columns[n], tops[index], columns[n + 1], tops[index + 1]))
@@ -107,7 +108,7 @@ def _row_cells(index: int, row: Sequence[Word], columns: Sequence[float], tops: 
     ]
 
 
-def _is_one_piece(row: Sequence[Word]) -> bool:
+def is_one_piece(row: Sequence[Word]) -> bool:
     """Say whether words follow each other without a column's gap."""
     return all(b[0].left - a[0].right < COLUMN_GAP * _height(a[0]) for a, b in pairwise(row))
 

@@ -50,6 +50,7 @@ from tuning_room.convert.rule_layout import Kind, PageRules
 from tuning_room.convert.rule_tables import MAX_RULES, MAX_THICKNESS, Box, Cell, Grid, rows_of_words, ruled_grids
 from tuning_room.convert.second_reading import ReadablePages
 from tuning_room.convert.typography import Typography, read_typography
+from tuning_room.convert.unruled_tables import unruled_grids
 
 LABELS: dict[Kind, DocItemLabel] = {
     "heading": DocItemLabel.SECTION_HEADER,
@@ -220,17 +221,24 @@ def heading_options() -> HeadingHierarchyOptions:
 
 
 def page_grids(page: Page) -> list[Grid]:
-    """Return a page's ruled tables, from top to bottom."""
+    """Return a page's tables, from top to bottom: ruled, ruled in part, and not at all."""
     backend = page._backend
     if backend is None:
         return []
     lines = [*(backend.get_shape_lines() or []), *(backend.get_thin_shape_boxes(max_thickness=MAX_THICKNESS) or [])]
     rules, words = [_box(line) for line in lines], _words(page)
     ruled = [_within_frame(grid, words) for grid in ruled_grids(rules) if has_columns(grid, words)]
-    frames = level_frames(rules) if len(rules) <= MAX_RULES else []
-    apart = [frame for frame in frames if not any(frame.meets(grid.box) for grid in ruled)]
+    if len(rules) > MAX_RULES:
+        return sorted(ruled, key=_top)
+    apart = [frame for frame in level_frames(rules) if not any(frame.meets(grid.box) for grid in ruled)]
     aligned = [grid for frame in apart if (grid := aligned_grid(frame, words))]
-    return sorted([*ruled, *aligned], key=lambda grid: grid.box.top)
+    known = [grid.box for grid in (*ruled, *aligned)]
+    unruled = unruled_grids(word for word in words if not any(box.holds(word[0]) for box in known))
+    return sorted([*ruled, *aligned, *unruled], key=_top)
+
+
+def _top(grid: Grid) -> float:
+    return grid.box.top
 
 
 def has_columns(grid: Grid, words: Sequence[tuple[Box, str]]) -> bool:

@@ -1,5 +1,6 @@
 """How rules read the structure of a page. Lines and rulings are made up; the PDFs in the second half are real."""
 
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ from tuning_room.convert.rule_layout import Block, PageRules
 from tuning_room.convert.rule_tables import Box, rows_of_words, ruled_grids
 from tuning_room.convert.sources import Source
 from tuning_room.convert.typography import Page, Run, Typography, describe, is_bold, label_key, read_typography
+from tuning_room.convert.unruled_tables import unruled_grids
 from tuning_room.records import Chunk
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
@@ -197,6 +199,69 @@ def test_text_between_level_rules_is_no_table(lines: list[str]) -> None:
     assert aligned_grid(Box(0, -5, 500, 14.0 * len(lines) + 5), words) is None
 
 
+RESULTS = ["model    errors  seconds", "small    12      3.5", "large    7       21.0", "largest  3       122.5"]
+
+
+def test_table_without_rules() -> None:
+    words = words_of("Some text stands above the table, over its full width.", *RESULTS, "Other text stands below.")
+    (grid,) = unruled_grids(words)
+    rows = [[w for b, w in words if cell.box.holds(b)] for cell in grid.cells]
+    assert rows == [[word] for line in RESULTS for word in line.split()]
+
+
+def test_two_columns_and_a_gap_make_a_table() -> None:
+    lines = ["city      people", "Rome      2.7", "Paris", "Lima      10.0", "Quito     2.8"]
+    assert unruled_grids(words_of(*lines)) == []
+    (grid,) = unruled_grids(words_of(*lines[:2], *lines[3:], "Bonn      0.3"))
+    assert len(grid.rows) == 6
+    (grid,) = unruled_grids(words_of(*RESULTS, "medium           15.1"))
+    assert len(grid.cells) == 15
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            "Preface          3",
+            "Introduction     7",
+            "First steps      12",
+            "Adapters         31",
+            "Index            90",
+        ],
+        ["1.1   Scope      3", "1.2   Terms      7", "1.3   Methods    12", "1.4   Results    31"],
+        ["a = b + c      (1)", "b = c + d      (2)", "c = d + e      (3)", "d = e + f      (4)"],
+        ["1.   one", "2.   two", "3.   three", "4.   four"],
+        ["adapter     low rank", "base        frozen", "rank        its width", "alpha       a scale"],
+        ["The left column has running    text while the other goes on", "with another thing, 3 and      4 is as wide"]
+        * 3,
+        ["Index . . . .    3", "Terms . . . .    4", "Names . . . .    3", "Dates . . . .    9"],
+        ["x = 1        set x", "y = x + 22   add", "print(y)     show", "exit(0)      leave"],
+        ["one 1     a", "   two 2", "three 3    b", "4     four    c"],
+        ["12     34", "56     78", "90     12"],
+    ],
+)
+def test_what_stands_in_columns_and_is_no_table(lines: list[str]) -> None:
+    assert unruled_grids(words_of(*lines)) == []
+
+
+def test_rows_of_a_table_follow_each_other_evenly() -> None:
+    apart = [(Box(b.left, 3 * b.top, b.right, 3 * b.top + 10), text) for b, text in words_of(*RESULTS)]
+    assert unruled_grids(apart) == []
+    uneven = [(b if b.top < 28 else Box(b.left, b.top + 11, b.right, b.bottom + 11), t) for b, t in words_of(*RESULTS)]
+    assert unruled_grids(uneven) == []
+
+
+@given(st.integers(3, 9), st.integers(3, 5), st.randoms(use_true_random=False))
+def test_any_columns_of_numbers_are_found_whole(rows: int, columns: int, chance: random.Random) -> None:
+    lines = [[f"n{n}" for n in range(columns)]]
+    lines += [[str(chance.randint(1, 10**6)) for _ in range(columns)] for _ in range(rows)]
+    lines[1][0], lines[2][0] = "9", "8"  # numbers that only rise could be pages
+    lines[1][-1], lines[2][-1] = "9", "8"
+    words = words_of(*("   ".join(f"{cell:>9}" for cell in line) for line in lines))
+    (grid,) = unruled_grids(words)
+    assert [[w for b, w in words if cell.box.holds(b)] for cell in grid.cells] == [[c] for line in lines for c in line]
+
+
 def test_two_level_rules_frame_nothing() -> None:
     assert level_frames([Box(0, 10, 100, 10.5), Box(0, 90, 100, 90.5), Box(0, 200, 300, 200.5)]) == []
 
@@ -345,6 +410,15 @@ def test_table_with_three_level_rules(tmp_path: Path) -> None:
     samples.write_pdf(
         tmp_path / "a.pdf", [*story, Table(rows, style=style), Paragraph(samples.STATEMENT, samples.BODY)]
     )
+    (chunk,) = chunks_of(tmp_path / "a.pdf")
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    assert "\n".join([table[0], "| --- | --- | --- |", *table[1:]]) in chunk.text
+
+
+def test_table_without_lines_in_a_real_file(tmp_path: Path) -> None:
+    rows = [["Model", "Errors", "Seconds"], ["small", "12", "3.5"], ["middle", "9", "8.0"], ["large", "7", "21.0"]]
+    story = [Paragraph("Results", samples.SECTION), Paragraph(samples.STATEMENT, samples.BODY), Table(rows)]
+    samples.write_pdf(tmp_path / "a.pdf", [*story, Paragraph(samples.STATEMENT, samples.BODY)])
     (chunk,) = chunks_of(tmp_path / "a.pdf")
     table = [f"| {' | '.join(row)} |" for row in rows]
     assert "\n".join([table[0], "| --- | --- | --- |", *table[1:]]) in chunk.text
