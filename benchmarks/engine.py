@@ -51,7 +51,7 @@ def draw_adapter(folder: Path) -> Path:
 def requests(count: int) -> list[list[Message]]:
     """Return dialogues of one message each under the full prompt."""
     system = (RECIPE / "prompt.md").read_text(encoding="utf-8").strip()
-    items = list(read_jsonl(RECIPE / "evaluation" / "problems.jsonl", Item))[:count]
+    items = list(read_jsonl(RECIPE / "evaluation" / "behaviour.jsonl", Item))[:count]
     return [with_system(system, [Message(role="user", content=item.prompt)]) for item in items]
 
 

@@ -72,7 +72,7 @@ class Ours:
     """What `tuning-room evaluate` gets of the same arm on a suite."""
 
     def __init__(self, engine: LocalEngine, model: str, tasks: Path, suite: str, system: str) -> None:
-        rows = run_tasks(EngineModel(engine, model, Sampling(24), lambda: None), tasks, [suite], system)[suite]
+        rows = run_tasks(EngineModel(engine, model, Sampling(24), lambda: None), tasks, {suite: suite}, system)[suite]
         self.replies = [row["resps"][0][0] for row in sorted(rows, key=lambda row: row["doc_id"])]
         self.measured = {name: sum(row[name] for row in rows) / len(rows) for name in MEASURED[suite]}
 

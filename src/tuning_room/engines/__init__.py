@@ -26,6 +26,23 @@ class Reply(NamedTuple):
     completion_tokens: int
 
 
+class Talk(NamedTuple):
+    """A dialogue to go on with: the model that answers, what was said, and what the user says after each reply."""
+
+    model: str
+    messages: Sequence[Message]
+    turns: Sequence[str] = ()
+
+    def after(self, replies: Sequence[Reply]) -> list[Message]:
+        """Return the messages once the model has given these replies; an empty one stands as a pause."""
+        said = [*self.messages]
+        for reply, turn in zip(replies, self.turns, strict=False):
+            said.append(Message(role="assistant", content=reply.text or SILENCE))
+            said.append(Message(role="user", content=turn))
+        return said
+
+
+SILENCE = "..."  # an empty reply as a turn of a dialogue that goes on: an empty turn is none
 OnReply = Callable[[int, Reply], None]
 
 
@@ -45,6 +62,21 @@ class Engine(ABC):
         on_reply: OnReply | None = None,
     ) -> list[Reply]:
         """Return one reply a dialogue, in order; `on_reply` hears of each as soon as it is there."""
+
+    def converse(self, talks: Sequence[Talk], sampling: Sampling, on_reply: OnReply | None = None) -> list[list[Reply]]:
+        """Return each dialogue's replies, one and one more for each of its turns; `on_reply` hears whose each is.
+
+        Here turn by turn and model by model; an engine that can do without one waiting for another does so.
+        """
+        replies: list[list[Reply]] = [[] for _ in talks]
+        for turn in range(1 + max((len(talk.turns) for talk in talks), default=0)):
+            for model in dict.fromkeys(talk.model for talk in talks):
+                asked = [n for n, talk in enumerate(talks) if talk.model == model and len(talk.turns) >= turn]
+                dialogues = [talks[n].after(replies[n]) for n in asked]
+                heard = (lambda i, reply, asked=asked: on_reply(asked[i], reply)) if on_reply else None
+                for n, reply in zip(asked, self.complete(model, dialogues, sampling, heard), strict=True):
+                    replies[n].append(reply)
+        return replies
 
     def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Reply | None]:
         """Yield a reply piece by piece and return it whole; an engine that cannot, yields it in one piece."""

@@ -1,74 +1,136 @@
 """Token by token for a whole batch: the loop around transformers' forward pass, and what it does not compute twice.
 
-Three things make it faster than `generate`. A prefix that all dialogues share is computed once and kept between calls,
-as is what was computed of each dialogue (vLLM's prefix caching). Dialogues attend to the prefix together (Hydragen,
-arXiv 2402.05099; prefix.py). Rows leave the batch when their replies end (Orca's iteration-level scheduling, OSDI
-2022), so that a batch of short replies does not run on for its longest.
+Four things make it faster than `generate`. A prefix that dialogues share is computed once and kept between calls, as is
+what was computed of each dialogue (vLLM's prefix caching). Dialogues attend to the prefix together (Hydragen, arXiv
+2402.05099; lanes.py). Rows leave the batch when their replies end and others take their places (Orca's iteration-level
+scheduling, OSDI 2022). And rows with the adapter and without it stand in one batch (lora.py).
 """
 
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.engines import Sampling
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.rendering import shared_prefix
 
+if TYPE_CHECKING:
+    from tuning_room.engines.lanes import Lane
+    from tuning_room.engines.lora import AdaptedRows
+
 SHORTEST_PREFIX = 16  # fewer shared tokens than this are computed for each dialogue
 SLACK = 32  # so many shared tokens beyond a kept prefix are computed for each dialogue, and the prefix stays as it is
 WASTE = 1.25  # so many times the tokens that are read may be computed, for rows of different length side by side
+WIDER = 2.0  # a lane's longest row by its shortest, with the room for what they will say
 FEWEST_LEAVE = 8  # rows leave once one in so many has ended; each leaving copies the others' states
+
+
+class Ask(NamedTuple):
+    """A dialogue to be gone on with, in tokens; those of one model and group begin alike."""
+
+    place: int
+    model: str
+    tokens: list[int]
+    group: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """What some dialogues of a model begin with, and its states, (layers, 2, heads, tokens, size); None for nothing."""
+
+    model: str
+    tokens: list[int]
+    states: Any
+    number: int = 0
+
+    def __len__(self) -> int:
+        return len(self.tokens)
 
 
 @dataclass(eq=False)
 class Row:
-    """One dialogue of a batch: its place in it, the tokens it was given and said, and its last choice."""
+    """One dialogue of a batch: whose it is, what it begins with, the tokens it was given and those it said."""
 
     index: int
+    prefix: Prefix
     tokens: list[int]
     said: list[int] = field(default_factory=list)
+
+    @property
+    def read(self) -> list[int]:
+        """Return the tokens that have been read while it says more: the last one that was said has not been."""
+        return self.tokens + self.said[:-1]
 
 
 @dataclass
 class Batch:
-    """Dialogues under way. `mask` is (rows, 1, 1, own tokens): 0 where there is a token, minus infinity in gaps."""
+    """Dialogues under way, lane by lane; `positions` is (rows, 1), where the next token of each stands."""
 
-    prefix: int
     rows: list[Row]
+    lanes: "list[Lane]"
     cache: Any
-    mask: Any
     positions: Any
-    length: int
+
+    def states(self, place: int, count: int) -> Any:
+        """Return the first states of a row behind its prefix, (layers, 2, heads, tokens, size)."""
+        return next(lane for lane in self.lanes if place < lane.rows.stop).row(place, count)
+
+    def choose(self, places: list[int]) -> None:
+        """Drop all rows but those at these places."""
+        import torch
+
+        kept: list[Lane] = []
+        for lane in self.lanes:
+            if found := lane.choose(places, kept[-1].rows.stop if kept else 0):
+                kept.append(found)
+        self.lanes[:] = kept
+        self.rows = [self.rows[place] for place in places]
+        self.positions = self.positions[torch.tensor(places, dtype=torch.long)]
 
 
 class Decoder:
-    """Reads dialogues and goes on with them, with one model; not safe for two threads at once."""
+    """Reads dialogues and goes on with them; not safe for two threads at once.
 
-    def __init__(self, model: Any, ends: set[int]) -> None:
+    `adapted` says which rows the adapter is applied to; where it is given, dialogues of the model name `adapter` may
+    stand in one batch with others.
+    """
+
+    def __init__(
+        self, model: Any, ends: set[int], *, adapter: str = "", adapted: "AdaptedRows | None" = None, most: int = 64
+    ) -> None:
         self.model, self.ends = model, ends
+        self.adapter, self.adapted, self.most = adapter, adapted, most
         self.kept = Kept()
 
-    def steps(
-        self, name: str, prompts: list[list[int]], sampling: Sampling
-    ) -> Generator[list[tuple[int, int]], None, None]:
-        """Yield, step by step, pairs of a prompt's index and its next token, the end-of-turn token included."""
-        batch, logits = self.read(name, prompts, [[]] * len(prompts), sampling.max_tokens)
+    def steps(self, asks: Iterable[Ask], sampling: Sampling) -> Generator[list[tuple[int, int]], None, None]:
+        """Yield, step by step, pairs of an index and its next token, the end-of-turn token included.
+
+        What is added to a deque of asks while it runs is answered too: the next turn of a dialogue, put in front.
+        """
+        waiting = asks if isinstance(asks, deque) else deque(asks)
+        prefixes = self._prefixes(waiting)
         choose = Choice(self.model.generation_config, sampling)
-        while True:
-            tokens = choose(batch, logits[:, -1]).tolist()
-            alive = [i for i, row in enumerate(batch.rows) if self._goes_on(row, sampling)]
-            new = [(batch.rows[i].index, tokens[i]) for i in alive]
-            for i in alive:
-                batch.rows[i].said.append(tokens[i])
-            yield new
-            alive = [i for i in alive if self._goes_on(batch.rows[i], sampling)]
-            if not alive:
-                self._keep(name, batch, batch.rows)
-                return
+        batch, new = self._filled(None, [], waiting, prefixes, sampling.max_tokens)
+        while batch.rows:
+            tokens = choose(batch, self._forward(batch, new)[:, -1]).tolist()
+            said = [pair for pair in zip(batch.rows, tokens, strict=True) if self.goes_on(pair[0].said, sampling)]
+            for row, token in said:
+                row.said.append(token)
+            yield [(row.index, token) for row, token in said]
+            alive = [i for i, row in enumerate(batch.rows) if self.goes_on(row.said, sampling)]
             if len(batch.rows) - len(alive) >= max(1, len(batch.rows) // FEWEST_LEAVE):
-                tokens = [tokens[i] for i in alive]
-                self._leave(name, batch, alive)
-            logits = self._forward(batch, [[token] for token in tokens])
+                self._keep(batch, alive)
+                if waiting:
+                    batch, new = self._filled(batch, alive, waiting, prefixes, sampling.max_tokens)
+                    continue
+                batch.choose(alive)
+            new = [row.said[-1:] for row in batch.rows]
+
+    def goes_on(self, said: Sequence[int], sampling: Sampling) -> bool:
+        """Say whether a reply of these tokens has not ended."""
+        return len(said) < sampling.max_tokens and not (said and said[-1] in self.ends)
 
     def read(
         self, name: str, prompts: list[list[int]], ends: Sequence[list[int]], room: int, logits: int = 1
@@ -77,32 +139,65 @@ class Decoder:
 
         Returns the batch and the scores behind its last tokens, (prompts, logits, vocabulary).
         """
-        prefix, states = self._prefix(name, prompts)
-        known = [self.kept.row(name, ids, prefix, len(ids) - 1) for ids in prompts]
-        groups = alike([len(ids) - prefix - _count(row) for ids, row in zip(prompts, known, strict=True)])
-        for group in groups if len(groups) > 1 else ():
-            self._read_ahead(prefix, states, prompts, known, group)
-        sizes = [prefix + _count(row) for row in known]
-        rest = [ids[size:] + end for ids, size, end in zip(prompts, sizes, ends, strict=True)]
-        batch = self._batch(prefix, states, known, [Row(i, ids) for i, ids in enumerate(prompts)], rest, room)
+        prefix = self._prefix(name, prompts)
+        rows = [Row(i, prefix, ids) for i, ids in enumerate(prompts)]
+        known = self._known(rows)
+        self._read_ahead(rows, known, least=2)
+        rest = [row.tokens[len(prefix) + _count(known[row]) :] + end for row, end in zip(rows, ends, strict=True)]
+        batch = self._batch(rows, known, rest, room)
         return batch, self._forward(batch, rest, logits)
 
-    def _read_ahead(
-        self, prefix: int, states: Any, prompts: list[list[int]], known: list[Any], group: list[int]
-    ) -> None:
-        """Read all but the last token of some rows, and put what was computed into `known`."""
-        rest = {i: prompts[i][prefix + _count(known[i]) : -1] for i in group}
-        group = [i for i in group if rest[i]]
-        if not group:
-            return
-        rows = [Row(i, prompts[i]) for i in group]
-        batch = self._batch(prefix, states, [known[i] for i in group], rows, [rest[i] for i in group], 0)
-        self._forward(batch, [rest[i] for i in group])
-        for place, i in enumerate(group):
-            known[i] = self._states(batch, place, len(prompts[i]) - prefix - 1)
+    def _filled(
+        self, batch: Batch | None, alive: list[int], waiting: deque[Ask], prefixes: dict[Any, Prefix], room: int
+    ) -> tuple[Batch, list[list[int]]]:
+        """Return a batch of the rows that are alive and of those that waited, and what each of them reads next."""
+        known = {batch.rows[i]: self._states(batch, i) for i in alive} if batch else {}
+        come = [self._row(waiting.popleft(), prefixes) for _ in range(min(len(waiting), self.most - len(known)))]
+        known |= self._known(come)
+        self._read_ahead(come, known, least=1 if alive else 2)
+        rows = self._in_order(known, known)
+        rest = [[*row.tokens, *row.said][len(row.prefix) + _count(known[row]) :] for row in rows]
+        return self._batch(rows, known, rest, room), rest
 
-    def _prefix(self, name: str, prompts: list[list[int]]) -> tuple[int, Any]:
-        """Return the length of the common prefix and its states; it is computed where it is not kept."""
+    def _row(self, ask: Ask, prefixes: dict[Any, Prefix]) -> Row:
+        prefix = prefixes.get((ask.model, ask.group))
+        if prefix is None or len(prefix) >= len(ask.tokens) or ask.tokens[: len(prefix)] != prefix.tokens:
+            prefix = prefixes.setdefault((ask.model, None), Prefix(ask.model, [], None, len(prefixes)))
+        return Row(ask.place, prefix, ask.tokens)
+
+    def _in_order(self, rows: Iterable[Row], known: dict[Row, Any]) -> list[Row]:
+        """Return rows of the adapter first, those of one prefix together, and there the short ones first."""
+        return sorted(rows, key=lambda r: (r.prefix.model != self.adapter, r.prefix.number, _count(known.get(r))))
+
+    def _known(self, rows: Iterable[Row]) -> dict[Row, Any]:
+        """Return what is kept of each row behind its prefix, but for its last token."""
+        return {row: self.kept.row(row.prefix.model, row.tokens, len(row.prefix), len(row.tokens) - 1) for row in rows}
+
+    def _read_ahead(self, rows: Sequence[Row], known: dict[Row, Any], *, least: int) -> None:
+        """Read all but the last token of rows, those of about one length together, and put what comes into `known`.
+
+        Nothing is read where there are fewer such groups than `least`: the batch itself then reads them.
+        """
+        sizes = [len(row.tokens) - len(row.prefix) - _count(known[row]) for row in rows]
+        groups = alike(sizes)
+        for group in groups if len(groups) >= least else ():
+            chosen = [rows[i] for i in group if sizes[i] > 1]
+            chosen = self._in_order(chosen, known)
+            if chosen:
+                rest = [row.tokens[len(row.prefix) + _count(known[row]) : -1] for row in chosen]
+                batch = self._batch(chosen, known, rest, 0)
+                self._forward(batch, rest)
+                known |= {row: self._states(batch, i, len(row.tokens) - 1) for i, row in enumerate(chosen)}
+
+    def _prefixes(self, asks: Iterable[Ask]) -> dict[Any, Prefix]:
+        """Return the prefix of each model's groups."""
+        begun: dict[Any, list[list[int]]] = {}
+        for ask in asks:
+            begun.setdefault((ask.model, ask.group), []).append(ask.tokens)
+        return {key: self._prefix(key[0], prompts, number) for number, (key, prompts) in enumerate(begun.items())}
+
+    def _prefix(self, name: str, prompts: list[list[int]], number: int = 0) -> Prefix:
+        """Return the common prefix with its states; they are computed where they are not kept."""
         shared = shared_prefix(prompts)
         length, known = self.kept.prefix(name, shared)
         is_near = length >= SHORTEST_PREFIX and len(shared) - length <= SLACK
@@ -110,37 +205,34 @@ class Decoder:
             known = self._computed(name, shared, length, known)
             length = len(shared)
         if known is None or length < SHORTEST_PREFIX:
-            return 0, None
+            return Prefix(name, [], None, number)
         self.kept.add(known)
-        return length, known.states[..., :length, :]
+        return Prefix(name, shared[:length], known.states[..., :length, :], number)
 
     def _computed(self, name: str, tokens: list[int], length: int, known: Known | None) -> Known:
         import torch
 
-        states = known.states[..., :length, :] if known else None
-        rest = tokens[length:]
-        batch = self._batch(length, states, [None], [Row(0, tokens)], [rest], 0)
+        start = Prefix(name, tokens[:length] if known else [], known.states[..., :length, :] if known else None)
+        row, rest = Row(0, start, tokens), tokens[len(start) :]
+        batch = self._batch([row], {}, [rest], 0)
         self._forward(batch, [rest])
-        new = self._states(batch, 0, len(rest))
-        return Known(name, tokens, 0, new if states is None else torch.cat([states, new], dim=3))
+        new = self._states(batch, 0, len(tokens))
+        return Known(name, tokens, 0, new if start.states is None else torch.cat([start.states, new], dim=3))
 
-    def _batch(
-        self, prefix: int, states: Any, known: list[Any], rows: list[Row], rest: list[list[int]], room: int
-    ) -> Batch:
+    def _batch(self, rows: list[Row], known: dict[Row, Any], rest: list[list[int]], room: int) -> Batch:
         import torch
 
-        from tuning_room.engines.prefix import batch_cache
+        from tuning_room.engines.lanes import Lane, lanes_cache
 
-        width = max(len(ids) for ids in rest)
-        cache = batch_cache(states, known, self.model.config, width + room)
-        sizes = [row.shape[3] if row is not None else 0 for row in known]
-        before = max(sizes)
-        mask = torch.zeros(len(rows), 1, 1, before + width + room)
-        positions = torch.zeros(len(rows), 1, dtype=torch.long)
-        for i, (size, ids) in enumerate(zip(sizes, rest, strict=True)):
-            mask[i, ..., : before - size] = mask[i, ..., before : before + width - len(ids)] = float("-inf")
-            positions[i] = prefix + size
-        return Batch(prefix, rows, cache, mask, positions, before)
+        room += max(map(len, rest), default=0)
+        states = [known.get(row) for row in rows]
+        sizes = [_count(row) for row in states]
+        lanes = [
+            Lane(start, rows[start].prefix.states, states[start:stop], self.model.config, room)
+            for start, stop in cut([id(row.prefix) for row in rows], [size + room for size in sizes])
+        ]
+        positions = torch.tensor([[len(row.prefix) + size] for row, size in zip(rows, sizes, strict=True)])
+        return Batch(rows, lanes, lanes_cache(lanes, self.model.config), positions)
 
     def _forward(self, batch: Batch, new: list[list[int]], logits: int = 1) -> Any:
         """Return the scores behind the last tokens after giving each row its new ones, shorter ones filled up left."""
@@ -149,56 +241,61 @@ class Decoder:
         width = max(len(ids) for ids in new)
         gaps = torch.tensor([[width - len(ids)] for ids in new])
         ids = torch.tensor([[0] * (width - len(ids)) + ids for ids in new])
-        places = torch.arange(width)[None] - gaps
-        mask = batch.mask[..., : batch.length + width]
-        if width > 1:
-            later = torch.full((width, width), float("-inf")).triu(1)
-            mask = mask.repeat(1, 1, width, 1)
-            mask[..., batch.length :] += later
-            mask = mask.repeat(1, 1, self._queries_a_group(), 1)
-        found = self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(batch.positions + places).clamp(min=0),
-            past_key_values=batch.cache,
-            use_cache=True,
-            logits_to_keep=logits,
-        )
-        batch.length += width
+        for lane in batch.lanes:
+            lane.show(gaps, width, self._queries_a_group())
+        with self._adapting(batch):
+            found = self.model(
+                input_ids=ids,
+                attention_mask=torch.zeros(
+                    1, 1, 1, 1
+                ),  # of four dimensions: it is let through, and the lanes have theirs
+                position_ids=(batch.positions + torch.arange(width)[None] - gaps).clamp(min=0),
+                past_key_values=batch.cache,
+                use_cache=True,
+                logits_to_keep=logits,
+            )
+        for lane in batch.lanes:
+            lane.length += width
         batch.positions += width - gaps
         return found.logits
+
+    @contextmanager
+    def _adapting(self, batch: Batch) -> Iterator[None]:
+        """Apply the adapter to its own rows, which stand first."""
+        if self.adapted is None:
+            yield
+            return
+        self.adapted.count = sum(row.prefix.model == self.adapter for row in batch.rows)
+        try:
+            yield
+        finally:
+            self.adapted.count = None
 
     def _queries_a_group(self) -> int:
         return int(self.model.config.num_attention_heads // self.model.config.num_key_value_heads)
 
-    def _goes_on(self, row: Row, sampling: Sampling) -> bool:
-        return len(row.said) < sampling.max_tokens and not (row.said and row.said[-1] in self.ends)
+    def _keep(self, batch: Batch, alive: list[int]) -> None:
+        """Keep what was computed of the rows that have ended."""
+        for i in sorted({*range(len(batch.rows))} - {*alive}):
+            row = batch.rows[i]
+            self.kept.add(Known(row.prefix.model, row.read, len(row.prefix), self._states(batch, i)))
 
-    def _leave(self, name: str, batch: Batch, alive: list[int]) -> None:
-        """Let go of the rows whose replies have ended; what was computed of them is kept."""
-        import torch
+    def _states(self, batch: Batch, place: int, count: int | None = None) -> Any:
+        """Return the states of a row's own tokens up to the `count`th, by default of all that it has read.
 
-        stay = {*alive}
-        self._keep(name, batch, [row for i, row in enumerate(batch.rows) if i not in stay])
-        chosen = torch.tensor(alive)
-        for layer in batch.cache.layers:
-            layer.choose(chosen)
-        batch.rows = [batch.rows[i] for i in alive]
-        batch.mask, batch.positions = batch.mask[chosen], batch.positions[chosen]
+        A row that has ended may have read more than it said.
+        """
+        row = batch.rows[place]
+        return batch.states(place, (len(row.read) if count is None else count) - len(row.prefix))
 
-    def _keep(self, name: str, batch: Batch, rows: list[Row]) -> None:
-        for row in rows:
-            # The last token that was said has not been read.
-            tokens = row.tokens + row.said[:-1]
-            states = self._states(batch, batch.rows.index(row), len(tokens) - batch.prefix)
-            self.kept.add(Known(name, tokens, batch.prefix, states))
 
-    def _states(self, batch: Batch, row: int, count: int) -> Any:
-        """Return the states of a row's own first tokens; a row that has ended may have read more than it said."""
-        from tuning_room.engines.prefix import states
-
-        columns = (batch.mask[row, 0, 0, : batch.length] == 0).nonzero()[:count, 0]
-        return states(batch.cache, row, columns)
+def cut(prefixes: Sequence[int], widths: Sequence[int]) -> list[tuple[int, int]]:
+    """Return where lanes start and stop: rows of one prefix, none more than twice as wide as the lane's first."""
+    starts = [0]
+    for i in range(1, len(widths)):
+        if prefixes[i] != prefixes[i - 1] or widths[i] > WIDER * widths[starts[-1]]:
+            starts.append(i)
+    return list(zip(starts, [*starts[1:], len(widths)], strict=True)) if widths else []
 
 
 def alike(lengths: Sequence[int]) -> list[list[int]]:

@@ -1,6 +1,7 @@
 """The in-process engine: a model, with and without its adapter, that computes nothing twice (decoding.py)."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
@@ -8,13 +9,14 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.engines import Engine, OnReply, Reply, Sampling
+from tuning_room.engines import Engine, OnReply, Reply, Sampling, Talk
 from tuning_room.errors import EngineError
 from tuning_room.models import limit_threads, load_adapter, load_model, load_tokenizer
 from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids
 
 if TYPE_CHECKING:
+    from tuning_room.engines.decoding import Ask
     from tuning_room.engines.scoring import Divergence, Score
 
 
@@ -41,14 +43,17 @@ class LocalEngine(Engine):
 
     def _opened(self, adapter: Path | None) -> Any:
         from tuning_room.engines.decoding import Decoder
+        from tuning_room.engines.lanes import install
         from tuning_room.engines.lora import hasten
-        from tuning_room.engines.prefix import install
+        from tuning_room.engines.packed import pack
 
         install(self.model)
+        adapted = None
         if adapter:
             self.model = load_adapter(self.model, adapter)
-            hasten(self.model)
-        return Decoder(self.model, self._end_tokens())
+            adapted = hasten(self.model)
+        pack(self.model)
+        return Decoder(self.model, self._end_tokens(), adapter=self.adapter_name, adapted=adapted, most=self.batch_size)
 
     def models(self) -> list[str]:
         """Return the base model's name and, where there is one, the adapter's."""
@@ -61,28 +66,61 @@ class LocalEngine(Engine):
         sampling: Sampling,
         on_reply: OnReply | None = None,
     ) -> list[Reply]:
-        """Answer in batches of prompts of similar length; what two of them or two calls share is computed once."""
-        prompts = [prompt_ids(self.tokenizer, dialogue) for dialogue in dialogues]
-        replies: dict[int, Reply] = {}
-        for chosen in even_batches([len(ids) for ids in prompts], self.batch_size):
+        """Answer in one batch, filled up as replies end; what two of them or two calls share is computed once."""
+        return [replies[0] for replies in self.converse([Talk(model, said) for said in dialogues], sampling, on_reply)]
+
+    def converse(self, talks: Sequence[Talk], sampling: Sampling, on_reply: OnReply | None = None) -> list[list[Reply]]:
+        """Go on with all dialogues at once, those with the adapter beside those without it; none waits for another."""
+        replies: list[list[Reply]] = [[] for _ in talks]
+        for model, chosen in self._apart(talks):
+            waiting = deque(self._ask(index, talks[index], []) for index in chosen)
+            sizes = {ask.place: len(ask.tokens) for ask in waiting}
             said: dict[int, list[int]] = {index: [] for index in chosen}
-            for step in self._steps(model, [prompts[i] for i in chosen], sampling):
-                for place, token in step:
-                    said[chosen[place]].append(token)
-            for index, tokens in said.items():
-                replies[index] = self._reply(tokens, len(prompts[index]))
-                if on_reply:
-                    on_reply(index, replies[index])
-        return [replies[i] for i in range(len(prompts))]
+            # Closed by name: the model must be free again even if what hears of the replies fails.
+            with closing(self._steps(model, waiting, sampling)) as steps:
+                for index, token in (pair for step in steps for pair in step):
+                    said[index].append(token)
+                    if self._decoder.goes_on(said[index], sampling):
+                        continue
+                    reply, said[index] = self._reply(said[index], sizes[index]), []
+                    replies[index].append(reply)
+                    if on_reply:
+                        on_reply(index, reply)
+                    if len(replies[index]) <= len(talks[index].turns):
+                        ask = self._ask(index, talks[index], replies[index])
+                        sizes[index] = len(ask.tokens)
+                        waiting.appendleft(ask)
+        return replies
+
+    def _apart(self, talks: Sequence[Talk]) -> list[tuple[str, list[int]]]:
+        """Return the indices of the dialogues that can be in one batch, in the order in which they are begun.
+
+        Long dialogues first, then by length, so that those who are read together are of about one length.
+        """
+        lengths = [sum(len(message.content) for message in talk.messages) for talk in talks]
+        order = sorted(range(len(talks)), key=lambda n: (-len(talks[n].turns), lengths[n]))
+        names = list(dict.fromkeys(talk.model for talk in talks))
+        for name in names:
+            self._check(name)
+        if len(names) > 1 and self._decoder.adapted:
+            return [("", order)]
+        return [(name, [n for n in order if talks[n].model == name]) for name in names]
+
+    def _ask(self, index: int, talk: Talk, replies: list[Reply]) -> "Ask":
+        from tuning_room.engines.decoding import Ask
+
+        system = next((message.content for message in talk.messages if message.role == "system"), "")
+        return Ask(index, talk.model, prompt_ids(self.tokenizer, talk.after(replies)), system)
 
     def steps(
         self, model: str, dialogues: Sequence[Sequence[Message]], sampling: Sampling
     ) -> Iterator[list[tuple[int, int]]]:
-        """Yield each step of one batch as it is made: pairs of a dialogue's index and its next token.
+        """Yield each step as it is made: pairs of a dialogue's index and its next token.
 
         The engine is the reader's until the last step, or until the iterator is closed.
         """
-        yield from self._steps(model, [prompt_ids(self.tokenizer, dialogue) for dialogue in dialogues], sampling)
+        asks = [self._ask(index, Talk(model, dialogue), []) for index, dialogue in enumerate(dialogues)]
+        yield from self._steps(model, asks, sampling)
 
     def forget(self) -> None:
         """Forget what was kept of earlier calls; nothing but the time of the next call depends on it."""
@@ -137,10 +175,12 @@ class LocalEngine(Engine):
     ) -> None:
         import torch
 
+        from tuning_room.engines.decoding import Ask
+
         said: list[int] = []
         try:
             # Closed by name: the model must be free again as soon as the reader is gone.
-            with closing(self._steps(model, [ids], sampling)) as steps:
+            with closing(self._steps(model, [Ask(0, model, ids)], sampling)) as steps:
                 for ((_, token),) in steps:
                     said.append(token)
                     streamer.put(torch.tensor([token]))
@@ -167,23 +207,30 @@ class LocalEngine(Engine):
         return {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id}
 
     def _steps(
-        self, model: str, prompts: list[list[int]], sampling: Sampling
+        self, model: str, asks: "Iterable[Ask]", sampling: Sampling
     ) -> Generator[list[tuple[int, int]], None, None]:
         with self._ready(model):
-            yield from self._decoder.steps(model, prompts, sampling)
+            yield from self._decoder.steps(asks, sampling)
 
     @contextmanager
     def _ready(self, model: str) -> Iterator[None]:
-        """Hold the model for one thread, with or without its adapter; nothing is recorded for a backward pass."""
+        """Hold the model for one thread, with or without its adapter; with it for '' (each row has a name then).
+
+        Nothing is recorded for a backward pass.
+        """
         import torch
 
         # Not inference_mode: what is kept goes on to other threads and calls.
         with self._lock, torch.no_grad(), self._as(model):
             yield
 
-    def _as(self, model: str) -> AbstractContextManager[Any]:
+    def _check(self, model: str) -> None:
         if model not in self.models():
             raise EngineError(f"model '{model}' is not served here", hint=f"name one of {', '.join(self.models())}")
+
+    def _as(self, model: str) -> AbstractContextManager[Any]:
+        if model:
+            self._check(model)
         has_adapter = bool(self.adapter_name)
         return self.model.disable_adapter() if has_adapter and model == self.base else nullcontext()
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
 from tuning_room.evaluate.economics import ALL_REPEATS, TOKENS, Way, measure
 from tuning_room.evaluate.harness import EngineModel
 from tuning_room.evaluate.metrics import Context
+from tuning_room.evaluate.reply_log import ReplyLog
 from tuning_room.evaluate.results import Measured, check_metrics
 from tuning_room.evaluate.retention import TEXTS, check_applied, divergence, kept
 from tuning_room.evaluate.samples import Asked, Sample, collect, sample_key, stored
@@ -26,6 +28,7 @@ from tuning_room.records import Item, Message, read_json
 from tuning_room.rendering import render_text, system_tokens, with_system
 from tuning_room.workspace import Workspace
 
+Pair = tuple[ArmSetup, str]  # an arm on a suite
 WEIGHTS = "adapter_model.safetensors"
 QUESTION = Message(role="user", content="?")
 
@@ -49,18 +52,44 @@ class Runner:
         self._engine: LocalEngine | None = None
 
     def samples(self) -> list[Sample]:
-        """Return the samples of all arms and suites, arm by arm."""
+        """Return the samples of all arms and suites, arm by arm; the arms of one engine are asked together."""
         tasks = self.workspace.evaluation / "tasks"
         metrics = {suite: self.config.measured(suite) for suite in self.items}
         write_tasks(tasks, self.items, metrics, self.config.max_tokens, self.context)
-        samples: list[Sample] = []
-        self._knock()
+        found = {pair: stored(*self._place(*pair)) for pair in self._pairs()}
+        self._knock({arm for (arm, _), samples in found.items() if arm.endpoint and not samples})
+        log = ReplyLog(self.workspace.evaluation / "replies.jsonl")
         with ProgressBar("evaluate", self._total()) as bar:
-            for arm in self.arms:
-                bar.describe(arm.name)
-                found = self._of(arm, [suite for asked, suite in self._pairs() if asked == arm], tasks, bar)
-                samples += [sample for suite in self.items for sample in found.get(suite, [])]
-        return samples
+            bar.advance(sum(map(len, found.values())))
+            for arms in self._together():
+                missing = [pair for pair, samples in found.items() if pair[0] in arms and not samples]
+                found |= self._asked(missing, tasks, log, bar.advance)
+        log.remove()
+        return [sample for samples in found.values() for sample in samples]
+
+    def _together(self) -> list[list[ArmSetup]]:
+        """Return the arms by engine: all those in this process at once, each of those at a server."""
+        here = [arm for arm in self.arms if not arm.endpoint]
+        return [here, *([arm] for arm in self.arms if arm.endpoint)]
+
+    def _asked(
+        self, pairs: Sequence[Pair], tasks: Path, log: ReplyLog, on_reply: Callable[[], None]
+    ) -> dict[Pair, list[Sample]]:
+        """Return the samples of an engine's arms on suites."""
+        if not pairs:
+            return {}
+        asked = {pair: self._question(*pair) for pair in pairs}
+        places = {self._place(*pair)[0]: pair for pair in pairs}
+        parts = {one.name: one.part for one in asked.values()}
+        model = EngineModel(self._open(pairs[0][0]), "", self.sampling, on_reply, parts=parts, log=log)
+        samples = collect({path: asked[pair] for path, pair in places.items()}, model, tasks, self.context)
+        return {places[path]: rows for path, rows in samples.items()}
+
+    def _question(self, arm: ArmSetup, suite: str) -> Asked:
+        return Asked(
+            key=self._key(arm, suite), arm=arm.name, suite=suite, model=arm.model, system=arm.system,
+            metrics=self.config.measured(suite),
+        )  # fmt: skip
 
     def also(self) -> Measured:
         """Return what else is measured of the arms in this process; what was measured before is read from disk."""
@@ -117,25 +146,8 @@ class Runner:
         tokens = system_tokens(tokenizer, arm.system)
         return Identity(self.base_digest, adapter, sha256(arm.system), tokens, sha256(rendered))
 
-    def _of(self, arm: ArmSetup, suites: list[str], tasks: Path, bar: ProgressBar) -> dict[str, list[Sample]]:
-        """Return an arm's samples by suite; what is not on disk is asked for at once."""
-        found, missing = {}, {}
-        for suite in suites:
-            path, key = self._place(arm, suite)
-            if done := stored(path, key):
-                bar.advance(len(done))
-                found[suite] = done
-                continue
-            metrics = self.config.measured(suite)
-            missing[path] = Asked(key=key, arm=arm.name, suite=suite, system=arm.system, metrics=metrics)
-        if missing:
-            model = EngineModel(self._open(arm), arm.model, self.sampling, bar.advance)
-            found |= collect(missing, model, tasks, self.context)
-        return found
-
-    def _knock(self) -> None:
+    def _knock(self, waiting: set[ArmSetup]) -> None:
         # A server that is gone, or does not know its model, is said before minutes are spent on the other arms.
-        waiting = {arm for arm, suite in self._pairs() if arm.endpoint and not stored(*self._place(arm, suite))}
         for arm in sorted(waiting, key=lambda arm: arm.name):
             self._open(arm).complete(arm.model, [[QUESTION]], Sampling(max_tokens=1))
 
@@ -173,7 +185,7 @@ class Runner:
             self._engine = engine
         return self._engine
 
-    def _pairs(self) -> list[tuple[ArmSetup, str]]:
+    def _pairs(self) -> list[Pair]:
         wanted = {name: suite.arms or self.config.arms for name, suite in self.config.suites.items()}
         return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in wanted[suite]]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from tuning_room.engines import Reply, Sampling
 from tuning_room.errors import DataError
-from tuning_room.evaluate.harness import EngineModel, run_tasks
+from tuning_room.evaluate.harness import EngineModel, Part, run_tasks
 from tuning_room.evaluate.metrics import Context, measured
-from tuning_room.evaluate.tasks import item_of, task_name
+from tuning_room.evaluate.tasks import item_of
 from tuning_room.records import Item, Message, Record, read_jsonl, write_jsonl
 
 
@@ -43,8 +43,19 @@ class Asked(Record):
     key: str
     arm: str
     suite: str
+    model: str
     system: str
     metrics: list[str]
+
+    @property
+    def name(self) -> str:
+        """Return the name of its task in a run of several arms."""
+        return f"{self.arm}.{self.suite}"
+
+    @property
+    def part(self) -> Part:
+        """Return how the engine is asked."""
+        return Part(self.model, self.system, self.key)
 
 
 def sample_key(parts: dict[str, Any], sampling: Sampling) -> str:
@@ -63,20 +74,19 @@ def stored(path: Path, key: str) -> list[Sample]:
     return samples if samples and all(sample.key == key for sample in samples) else []
 
 
-def collect(asked: Mapping[Path, Asked], model: EngineModel, tasks: Path, context: Context) -> dict[str, list[Sample]]:
-    """Have the harness run suites on an arm, all at once, and write the samples of each to its file."""
-    system = next(iter(asked.values())).system
-    rows = run_tasks(model, tasks, [one.suite for one in asked.values()], system)
+def collect(asked: Mapping[Path, Asked], model: EngineModel, tasks: Path, context: Context) -> dict[Path, list[Sample]]:
+    """Have the harness run suites on their arms, all at once, and write the samples of each to its file."""
+    rows = run_tasks(model, tasks, {one.name: one.suite for one in asked.values()})
     found = {}
     for path, one in asked.items():
-        found[one.suite] = [sample for row in rows[one.suite] for sample in _samples(row, one, model, context)]
-        write_jsonl(path, found[one.suite])
+        found[path] = [sample for row in rows[one.name] for sample in _samples(row, one, model, context)]
+        write_jsonl(path, found[path])
     return found
 
 
 def _samples(row: dict[str, Any], asked: Asked, model: EngineModel, context: Context) -> list[Sample]:
     item = item_of(row["doc"])
-    replies = model.replies.get((task_name(asked.suite), item.id))
+    replies = model.replies.get((asked.name, item.id))
     if replies is None:
         right = {name: float(row[name]) for name in asked.metrics}
         return [_sample(item, asked, Reply("", "weighed", 0, 0), 1, item.prompt, right)]

@@ -4,6 +4,7 @@ Real here: torch and transformers. Not real: what the model says means nothing; 
 position, mask or row changes the reply.
 """
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.engines import Sampling
-from tuning_room.engines.decoding import SHORTEST_PREFIX, WASTE, Decoder, alike
+from tuning_room.engines.decoding import SHORTEST_PREFIX, WASTE, WIDER, Ask, Decoder, alike, cut
 from tuning_room.engines.kept import Kept, Known
-from tuning_room.engines.prefix import install
+from tuning_room.engines.lanes import install
 from tuning_room.errors import EngineError
 from tuning_room.models import load_model
 
@@ -37,7 +38,7 @@ def decoder(tiny_model: Path) -> Decoder:
 def said(decoder: Decoder, prompts: list[list[int]], most: int = LONGEST) -> list[list[int]]:
     replies: list[list[int]] = [[] for _ in prompts]
     with torch.no_grad():
-        for step in decoder.steps("tiny", prompts, Sampling(most)):
+        for step in decoder.steps([Ask(i, "tiny", ids) for i, ids in enumerate(prompts)], Sampling(most)):
             for index, token in step:
                 replies[index].append(token)
     return replies
@@ -107,6 +108,40 @@ def tokens_read(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(decoder, "_forward", counted)
     return widths
+
+
+def test_who_waits_takes_the_place_of_who_has_ended(
+    decoder: Decoder, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = {"a": drawn(3, 40, 9), "b": drawn(4, 60, 7), "c": drawn(5, 0, 8)}
+    prompts = [ids for group in groups.values() for ids in group]
+    monkeypatch.setattr(decoder, "ends", {*range(0, 300, 8)})
+    monkeypatch.setattr(decoder, "most", 8)
+    decoder.kept.clear()
+    sizes = rows_read(decoder, monkeypatch)
+    named = [(name, ids) for name, group in groups.items() for ids in group]
+    waiting = deque(Ask(place, "tiny", ids, name) for place, (name, ids) in enumerate(named))
+    replies: dict[int, list[int]] = {place: [] for place in range(len(prompts))}
+    follow = {0: [*range(20, 30)], 1: [*range(30, 60)]}  # what is asked in addition when these have ended
+    with torch.no_grad():
+        for step in decoder.steps(waiting, Sampling(LONGEST)):
+            for place, token in step:
+                replies.setdefault(place, []).append(token)
+                if place in follow and not decoder.goes_on(replies[place], Sampling(LONGEST)):
+                    more = [*prompts[place], *replies[place], *follow.pop(place)]
+                    prompts.append(more)
+                    waiting.appendleft(Ask(len(prompts) - 1, "tiny", more, "a"))
+    assert len(prompts) == 26 and max(sizes) == 8
+    assert replies == {i: generated(plain, prompt, decoder.ends) for i, prompt in enumerate(prompts)}
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 99)), max_size=30).map(sorted))
+def test_lanes_hold_rows_of_one_prefix_and_about_one_width(rows: list[tuple[int, int]]) -> None:
+    prefixes, widths = [prefix for prefix, _ in rows], [width for _, width in rows]
+    lanes = cut(prefixes, widths)
+    assert [i for start, stop in lanes for i in range(start, stop)] == list(range(len(rows)))
+    for start, stop in lanes:
+        assert len({*prefixes[start:stop]}) == 1 and max(widths[start:stop]) <= WIDER * widths[start]
 
 
 @pytest.mark.parametrize(("shared", "count"), [(0, 1), (0, 4), (40, 1), (40, 4)])
@@ -202,8 +237,8 @@ def test_short_beginnings_are_computed_for_each(decoder: Decoder) -> None:
     decoder.kept.clear()
     with torch.no_grad():
         batch, _ = decoder.read("tiny", drawn(1, SHORTEST_PREFIX - 1, 3), [[]] * 3, 0)
-        assert batch.prefix in (0, SHORTEST_PREFIX)
-        assert decoder.read("tiny", drawn(1, 30, 3), [[]] * 3, 0)[0].prefix >= 30
+        assert len(batch.rows[0].prefix) in (0, SHORTEST_PREFIX)
+        assert len(decoder.read("tiny", drawn(1, 30, 3), [[]] * 3, 0)[0].rows[0].prefix) >= 30
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=60))

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning_room.engines import Reply, Sampling
+from tuning_room.engines import Engine, Reply, Sampling, Talk
 from tuning_room.engines.decoding import SHORTEST_PREFIX
 from tuning_room.engines.local import LocalEngine, even_batches
 from tuning_room.errors import EngineError
@@ -67,6 +67,36 @@ def test_the_adapter_is_on_under_its_own_name_only(engine: LocalEngine, tiny_mod
     for _ in range(2):
         assert engine.complete("tiny", dialogues, GREEDY) == expected
         assert engine.complete("tutor", dialogues, GREEDY) != expected
+
+
+def test_with_and_without_the_adapter_in_one_batch(engine: LocalEngine) -> None:
+    talks = [
+        Talk(model, asked(question, system), turns)
+        for model in ("tiny", "tutor")
+        for system in (SYSTEM, "")
+        for question, turns in zip(QUESTIONS, [["And?", "So?"], [], ["Why not?"], [], [], []], strict=True)
+    ]
+    heard: list[int] = []
+    found = engine.converse(talks, GREEDY, lambda place, _: heard.append(place))
+    assert found == Engine.converse(engine, talks, GREEDY)  # turn by turn and model by model
+    assert found == [engine.converse([talk], GREEDY)[0] for talk in talks]
+    assert [len(replies) for replies in found] == [1 + len(talk.turns) for talk in talks]
+    assert sorted(heard) == sorted(place for place, replies in enumerate(found) for _ in replies)
+    assert found[: len(QUESTIONS)] != found[2 * len(QUESTIONS) : 3 * len(QUESTIONS)]
+    with pytest.raises(EngineError, match="'other' is not served here"):
+        engine.converse([*talks, Talk("other", asked("Hi"))], GREEDY)
+
+
+def test_an_adapter_of_another_kind_is_not_mixed_with_the_base(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talks = [Talk(model, asked(question)) for question in QUESTIONS for model in ("tiny", "tutor")]
+    expected = engine.converse(talks, GREEDY)
+    monkeypatch.setattr(engine._decoder, "adapted", None)
+    ready: list[str] = []
+    hold = engine._ready
+    monkeypatch.setattr(engine, "_ready", lambda model: (ready.append(model), hold(model))[1])
+    assert engine.converse(talks, GREEDY) == expected and ready == ["tiny", "tutor"]
 
 
 def test_an_unknown_name_is_refused(engine: LocalEngine) -> None:

@@ -15,11 +15,12 @@ import yaml
 
 from tuning_room import evaluate
 from tuning_room.checks import METRICS, Case
-from tuning_room.engines import Engine, OnReply, Reply, Sampling
+from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import SILENCE, EngineModel, run_tasks
+from tuning_room.evaluate.harness import EngineModel, run_tasks
 from tuning_room.evaluate.metrics import Context
+from tuning_room.evaluate.reply_log import ReplyLog
 from tuning_room.evaluate.runner import Runner
 from tuning_room.evaluate.samples import Asked, Sample, collect
 from tuning_room.evaluate.tasks import item_of, load_items, task_name, write_tasks
@@ -130,9 +131,10 @@ def collected(
 ) -> list[Sample]:
     write_tasks(tmp_path / "tasks", {"easy": items}, {"easy": list(metrics)}, 64, context)
     heard: list[None] = []
-    model = EngineModel(engine, "base", Sampling(64), lambda: heard.append(None))
-    asked = Asked(key="k", arm="prompted", suite="easy", system=system, metrics=list(metrics))
-    samples = collect({tmp_path / "s.jsonl": asked}, model, tmp_path / "tasks", context)["easy"]
+    asked = Asked(key="k", arm="prompted", suite="easy", model="base", system=system, metrics=list(metrics))
+    parts = {asked.name: asked.part}
+    model = EngineModel(engine, "", Sampling(64), lambda: heard.append(None), parts=parts)
+    (samples,) = collect({tmp_path / "s.jsonl": asked}, model, tmp_path / "tasks", context).values()
     assert len(heard) == len(samples)
     return samples
 
@@ -180,21 +182,55 @@ def test_a_dialogue_goes_on_from_the_models_own_replies(tmp_path: Path, engine: 
     assert [turn.content for turn in last][1::2] == ["It is 12.", "3 turns?"]
 
 
-def test_single_replies_are_asked_along_with_the_turns_of_dialogues(tmp_path: Path) -> None:
-    class Counting(TableEngine):
-        """Keeps how many are asked at once."""
+def test_several_arms_are_asked_in_one_run(tmp_path: Path, engine: TableEngine) -> None:
+    write_tasks(tmp_path / "tasks", {"easy": ITEMS}, {"easy": ["asks"]}, 64, Context())
+    named = {"bare": ("base", ""), "full": ("adapter", FULL)}
+    asked = {
+        tmp_path / arm: Asked(key=arm, arm=arm, suite="easy", model=model, system=system, metrics=["asks"])
+        for arm, (model, system) in named.items()
+    }
+    parts = {one.name: one.part for one in asked.values()}
+    model = EngineModel(engine, "", Sampling(), lambda: None, parts=parts)
+    found = collect(asked, model, tmp_path / "tasks", Context())
+    assert {path.name: {sample.arm for sample in rows} for path, rows in found.items()} == {
+        "bare": {"bare"},
+        "full": {"full"},
+    }
+    seen = {(name, said[0].content if said[0].role == "system" else "") for name, said, _ in engine.asked}
+    assert seen == {*named.values()} and len(engine.asked) == 2 * len(ITEMS)
 
-        rounds: list[int] = []
 
-        def complete(self, model: str, dialogues: Any, *more: Any) -> list[Reply]:
-            self.rounds.append(len(dialogues))
-            return super().complete(model, dialogues, *more)
+def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> None:
+    given = [Item(id=f"d{n}", prompt=f"Number {n}?", turns=["Go on."]) for n in range(3)]
+    write_tasks(tmp_path / "tasks", {"easy": given}, {"easy": ["asks"]}, 64, Context())
+    asked = Asked(key="k", arm="baked", suite="easy", model="base", system="", metrics=["asks"])
 
-    engine = Counting()
-    long = Item(id="long", prompt="What is 3 x 4?", turns=["Is it 11?", "Then tell me."])
-    given = [long, *(Item(id=f"{n}", prompt=f"{n}?") for n in range(5))]
-    samples = collected(tmp_path, given, engine, "", ["asks"])
-    assert engine.rounds == [3, 3, 2] and len(samples) == 8
+    def run(engine: TableEngine, key: str = "k") -> list[Sample]:
+        one = asked.model_copy(update={"key": key})
+        model = EngineModel(
+            engine, "", Sampling(), lambda: None, parts={one.name: one.part}, log=ReplyLog(tmp_path / "log.jsonl")
+        )
+        return collect({tmp_path / "s": one}, model, tmp_path / "tasks", Context())[tmp_path / "s"]
+
+    class OneByOne(TableEngine):
+        """Ends each dialogue before it begins the next, as an engine may."""
+
+        def converse(self, talks: Any, sampling: Sampling, on_reply: Any = None) -> list[list[Reply]]:
+            found: list[list[Reply]] = []
+            for place, talk in enumerate(talks):
+                if len(self.asked) >= 4:
+                    raise KeyboardInterrupt
+                heard = lambda _, reply, place=place: on_reply(place, reply)  # noqa: E731
+                found += Engine.converse(self, [talk], sampling, heard)
+            return found
+
+    killed, again, other = OneByOne(), TableEngine(), TableEngine()
+    with pytest.raises(KeyboardInterrupt):
+        run(killed)
+    assert len(killed.asked) == 4 and [s.reply for s in run(again)] == ["1 turns?", "3 turns?"] * 3
+    assert {said[0].content for _, said, _ in again.asked} == {"Number 2?"}
+    run(other, "of another adapter")
+    assert len(other.asked) == 6
 
 
 def test_an_empty_reply_does_not_end_a_dialogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +286,7 @@ def test_a_model_that_cannot_answer_turn_by_turn_is_told_so(tmp_path: Path, tiny
     item = Item(id="long", prompt="What is 3 x 4?", turns=["Is it 11?"])
     write_tasks(tmp_path / "tasks", {"easy": [item]}, {"easy": ["asks"]}, 8, Context())
     with pytest.raises(StageError, match="turn by turn"):
-        run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", ["easy"], "")
+        run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", {"easy": "easy"})
 
 
 def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Path) -> None:
@@ -258,7 +294,9 @@ def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Pat
 
     choice = Item(id="choice", prompt="Which?", choices=["one", "two"], gold="one")
     write_tasks(tmp_path / "tasks", {"easy": [ITEMS[0], choice]}, {"easy": ["asks", "correct"]}, 8, Context())
-    rows = run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", ["easy"], SHORT)["easy"]
+    rows = run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", {"easy": "easy"}, SHORT)[
+        "easy"
+    ]
     assert [item_of(row["doc"]).id for row in rows] == ["plain", "choice"]
     assert all(row["correct"] in (0.0, 1.0) for row in rows)
     assert SHORT in rows[0]["arguments"][0][0], "the model's own template renders the system turn"

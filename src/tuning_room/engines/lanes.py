@@ -1,0 +1,197 @@
+"""Dialogues of a batch in lanes: of one prefix and about one length each, so that none is filled up to the longest.
+
+transformers' cache holds a prefix once a dialogue and is copied at every token, which for 24 dialogues under an
+800-token prompt is about a gigabyte a token. Here the queries of all dialogues attend to their prefix together, each
+lane to what is its own apart, and the two are joined by their softmax denominators (Hydragen, arXiv 2402.05099). What
+follows the prefix is written into room that was reserved. The other layers see one batch of all lanes.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, DynamicCache
+from transformers.cache_utils import DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from tuning_room.errors import EngineError
+
+NAME = "lanes"
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+class Lane:
+    """Dialogues of one prefix from `start` on in a batch, and the keys and values of what is their own.
+
+    `known` holds what is known of each dialogue behind its prefix, (layers, 2, heads, tokens, size), keys before
+    values, or None; it stands to the right. `like` is the model's configuration, `room` the tokens that may still come.
+    """
+
+    def __init__(
+        self, start: int, prefix: torch.Tensor | None, known: Sequence[torch.Tensor | None], like: Any, room: int
+    ) -> None:
+        self.start, self.prefix = start, prefix
+        sizes = [0 if states is None else states.shape[3] for states in known]
+        self.length = max(sizes)
+        each = getattr(like, "head_dim", None) or like.hidden_size // like.num_attention_heads
+        shape = (like.num_hidden_layers, 2, len(known), like.num_key_value_heads, self.length + room, each)
+        self.states = torch.empty(shape)
+        self.mask = torch.zeros(len(known), 1, 1, self.length + room)
+        self.shown = self.mask
+        for row, (size, states) in enumerate(zip(sizes, known, strict=True)):
+            self.mask[row, ..., : self.length - size] = float("-inf")
+            # What is masked must still be a number, since its weight of nought is multiplied with it.
+            self.states[:, :, row, :, : self.length - size] = 0
+            if states is not None:
+                self.states[:, :, row, :, self.length - size : self.length] = states
+
+    @property
+    def rows(self) -> slice:
+        """Return which dialogues of the batch are in this lane."""
+        return slice(self.start, self.start + len(self.mask))
+
+    def show(self, gaps: torch.Tensor, width: int, queries: int) -> None:
+        """Make ready for `width` new tokens, of which each dialogue's first `gaps` are none.
+
+        A mask is (dialogues, 1, 1 or new tokens times the queries of a group, own tokens): 0 where a token is seen.
+        """
+        for row, gap in enumerate(gaps[self.rows, 0].tolist()):
+            self.mask[row, ..., self.length : self.length + gap] = float("-inf")
+        self.shown = self.mask[..., : self.length + width]
+        if width > 1:
+            later = torch.full((width, width), float("-inf")).triu(1)
+            self.shown = self.shown.repeat(1, 1, width, 1)
+            self.shown[..., self.length :] += later
+            self.shown = self.shown.repeat(1, 1, queries, 1)
+
+    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Write a layer's new states behind the old ones."""
+        end = self.length + keys.shape[2]
+        for kind, new in enumerate((keys, values)):
+            self.states[layer, kind, :, :, self.length : end] = new[self.rows]
+
+    def own(self, layer: int, width: int) -> Pair:
+        """Return a layer's keys and values up to the last of the new tokens."""
+        keys, values = self.states[layer, :, :, :, : self.length + width]
+        return keys, values
+
+    def row(self, place: int, count: int) -> torch.Tensor:
+        """Return the first states of the dialogue at a place in the batch, (layers, 2, heads, tokens, size)."""
+        row = place - self.start
+        columns = (self.mask[row, 0, 0, : self.length] == 0).nonzero()[:count, 0]
+        return self.states[:, :, row].index_select(3, columns)
+
+    def choose(self, rows: list[int], start: int) -> "Lane | None":
+        """Keep only these dialogues of the batch, and stand at `start`; None if none of them is here."""
+        mine = [row - self.start for row in rows if self.rows.start <= row < self.rows.stop]
+        if not mine:
+            return None
+        if len(mine) < len(self.mask):
+            chosen = torch.tensor(mine)
+            smaller = self.states.new_empty((*self.states.shape[:2], len(mine), *self.states.shape[3:]))
+            known = self.states[:, :, :, :, : self.length]
+            torch.index_select(known, 2, chosen, out=smaller[:, :, :, :, : self.length])
+            self.states, self.mask = smaller, self.mask[chosen]
+        self.start = start
+        return self
+
+
+class LanesLayer(DynamicLayer):
+    """One layer's view of the lanes, as transformers' cache has it."""
+
+    def __init__(self, number: int, lanes: list[Lane]) -> None:
+        super().__init__()
+        self.number, self.lanes = number, lanes
+        nothing = torch.empty(0)
+        self.lazy_initialization(nothing, nothing)
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Pair:
+        """Write the new states into the lanes; the keys that are returned know where to find them."""
+        for lane in self.lanes:
+            lane.write(self.number, key_states, value_states)
+        keys: Any = key_states
+        keys.layer = self
+        return keys, value_states
+
+    def get_seq_length(self) -> int:
+        """Return nought: positions and masks come with every call."""
+        return 0
+
+
+def lanes_cache(lanes: list[Lane], like: Any) -> DynamicCache:
+    """Return a cache over lanes, for a model of this configuration."""
+    cache = DynamicCache()
+    cache.layers = [LanesLayer(number, lanes) for number in range(like.num_hidden_layers)]
+    return cache
+
+
+def attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attend to the prefixes and to what follows them; without a cache of this module it is the library's SDPA.
+
+    The query is (dialogues, heads, new tokens, size); the result is (dialogues, new tokens, heads, size).
+    """
+    if not hasattr(key, "layer"):
+        plain: Any = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        return plain[0], None
+    batch, heads, new, size = query.shape
+    layer: LanesLayer = key.layer
+    groups = key.shape[1]
+    grouped = query.reshape(batch, groups, heads // groups * new, size)
+    parts = [_flash(grouped[lane.rows], *lane.own(layer.number, new), scaling, lane.shown) for lane in layer.lanes]
+    # Padding sees nothing of its own: its weight is not a number there, and all it gets is from the prefix.
+    result = torch.cat([own for own, _ in parts]).nan_to_num_()
+    weights = torch.cat([weight for _, weight in parts]).nan_to_num_(nan=float("-inf"))
+    for _, run in groupby(layer.lanes, key=lambda lane: id(lane.prefix)):
+        first, *_, last = [*run] * 2
+        if first.prefix is not None:
+            rows = slice(first.rows.start, last.rows.stop)
+            keys, values = first.prefix[layer.number][:, None]
+            shared, shared_weight = _over_prefix(grouped[rows], (keys, values), scaling)
+            result[rows] = result[rows].lerp(shared, (shared_weight - weights[rows]).sigmoid()[..., None])
+    return result.reshape(batch, heads, new, size).transpose(1, 2), None
+
+
+def _over_prefix(grouped: torch.Tensor, prefix: Pair, scaling: float | None) -> Pair:
+    """Attend with every dialogue's queries, (dialogues, groups, queries, size), to the one prefix at once."""
+    batch, groups, count, size = grouped.shape
+    together = grouped.transpose(0, 1).reshape(1, groups, batch * count, size)
+    result, weight = _flash(together, *prefix, scaling)
+    back = result.view(groups, batch, count, size).transpose(0, 1)
+    return back, weight.view(groups, batch, count).transpose(0, 1)
+
+
+def _flash(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    mask: torch.Tensor | None = None,
+) -> Pair:
+    """Return attention and the logarithm of its softmax's denominator, by which two results are joined."""
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    result: Pair = flash(query, key, value, attn_mask=mask, scale=scaling)
+    return result
+
+
+def install(model: Any) -> None:
+    """Have a model attend through this module; EngineError for one whose layers do not all attend to everything."""
+    layers = DynamicCache(config=model.config).layers
+    softcap = getattr(model.config, "attn_logit_softcapping", None)
+    if softcap or any(type(layer) is not DynamicLayer for layer in layers):
+        raise EngineError(
+            f"models of type '{model.config.model_type}' do not attend to all tokens in all layers",
+            hint="serve it with vLLM; the in-process engine cannot",
+        )
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    model.set_attn_implementation(NAME)
