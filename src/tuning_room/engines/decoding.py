@@ -9,85 +9,20 @@ scheduling, OSDI 2022). And rows with the adapter and without it stand in one ba
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tuning_room.engines import Sampling
+from tuning_room.engines.batch import Ask, Batch, Prefix, Row, alike, cut
+from tuning_room.engines.choice import Choice
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.rendering import shared_prefix
 
 if TYPE_CHECKING:
-    from tuning_room.engines.lanes import Lane
     from tuning_room.engines.lora import AdaptedRows
 
 SHORTEST_PREFIX = 16  # fewer shared tokens than this are computed for each dialogue
 SLACK = 32  # so many shared tokens beyond a kept prefix are computed for each dialogue, and the prefix stays as it is
-WASTE = 1.25  # so many times the tokens that are read may be computed, for rows of different length side by side
-WIDER = 2.0  # a lane's longest row by its shortest, with the room for what they will say
 FEWEST_LEAVE = 8  # rows leave once one in so many has ended; each leaving copies the others' states
-
-
-class Ask(NamedTuple):
-    """A dialogue to be gone on with, in tokens; those of one model and group begin alike."""
-
-    place: int
-    model: str
-    tokens: list[int]
-    group: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Prefix:
-    """What some dialogues of a model begin with, and its states, (layers, 2, heads, tokens, size); None for nothing."""
-
-    model: str
-    tokens: list[int]
-    states: Any
-    number: int = 0
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-
-@dataclass(eq=False)
-class Row:
-    """One dialogue of a batch: whose it is, what it begins with, the tokens it was given and those it said."""
-
-    index: int
-    prefix: Prefix
-    tokens: list[int]
-    said: list[int] = field(default_factory=list)
-
-    @property
-    def read(self) -> list[int]:
-        """Return the tokens that have been read while it says more: the last one that was said has not been."""
-        return self.tokens + self.said[:-1]
-
-
-@dataclass
-class Batch:
-    """Dialogues under way, lane by lane; `positions` is (rows, 1), where the next token of each stands."""
-
-    rows: list[Row]
-    lanes: "list[Lane]"
-    cache: Any
-    positions: Any
-
-    def states(self, place: int, count: int) -> Any:
-        """Return the first states of a row behind its prefix, (layers, 2, heads, tokens, size)."""
-        return next(lane for lane in self.lanes if place < lane.rows.stop).row(place, count)
-
-    def choose(self, places: list[int]) -> None:
-        """Drop all rows but those at these places."""
-        import torch
-
-        kept: list[Lane] = []
-        for lane in self.lanes:
-            if found := lane.choose(places, kept[-1].rows.stop if kept else 0):
-                kept.append(found)
-        self.lanes[:] = kept
-        self.rows = [self.rows[place] for place in places]
-        self.positions = self.positions[torch.tensor(places, dtype=torch.long)]
 
 
 class Decoder:
@@ -289,65 +224,5 @@ class Decoder:
         return batch.states(place, (len(row.read) if count is None else count) - len(row.prefix))
 
 
-def cut(prefixes: Sequence[int], widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Return where lanes start and stop: rows of one prefix, none more than twice as wide as the lane's first."""
-    starts = [0]
-    for i in range(1, len(widths)):
-        if prefixes[i] != prefixes[i - 1] or widths[i] > WIDER * widths[starts[-1]]:
-            starts.append(i)
-    return list(zip(starts, [*starts[1:], len(widths)], strict=True)) if widths else []
-
-
-def alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the indices of rows in groups, shortest first, in which filling up costs at most a quarter of the work."""
-    groups: list[list[int]] = []
-    total = 0
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        total += lengths[i]
-        if not groups or lengths[i] * (len(groups[-1]) + 1) > WASTE * total:
-            groups.append([])
-            total = lengths[i]
-        groups[-1].append(i)
-    return groups
-
-
 def _count(states: Any) -> int:
     return 0 if states is None else int(states.shape[3])
-
-
-class Choice:
-    """Chooses each row's next token as transformers' `generate` does under the model's own generation settings."""
-
-    def __init__(self, settings: Any, sampling: Sampling) -> None:
-        import torch
-        from transformers import (
-            LogitsProcessorList,
-            RepetitionPenaltyLogitsProcessor,
-            TemperatureLogitsWarper,
-            TopKLogitsWarper,
-            TopPLogitsWarper,
-        )
-
-        self.is_greedy = sampling.temperature == 0
-        self.penalty = LogitsProcessorList()
-        if (settings.repetition_penalty or 1.0) != 1.0:
-            self.penalty.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
-        self.warpers = LogitsProcessorList()
-        if not self.is_greedy:
-            torch.manual_seed(sampling.seed)
-            self.warpers.append(TemperatureLogitsWarper(sampling.temperature))
-            self.warpers.append(TopKLogitsWarper(50 if settings.top_k is None else settings.top_k))
-            if (settings.top_p or 1.0) < 1.0:
-                self.warpers.append(TopPLogitsWarper(settings.top_p))
-
-    def __call__(self, batch: Batch, scores: Any) -> Any:
-        """Return the chosen tokens, (rows,), of scores (rows, vocabulary)."""
-        import torch
-
-        if self.penalty:
-            pairs = zip(batch.rows, scores.split(1), strict=True)
-            scores = torch.cat([self.penalty(torch.tensor([row.tokens + row.said]), one) for row, one in pairs])
-        if self.is_greedy:
-            return scores.argmax(-1)
-        weights = self.warpers(torch.empty(0), scores.float()).softmax(-1)
-        return weights.multinomial(1)[:, 0]

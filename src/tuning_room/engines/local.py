@@ -16,7 +16,7 @@ from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids
 
 if TYPE_CHECKING:
-    from tuning_room.engines.decoding import Ask
+    from tuning_room.engines.batch import Ask
     from tuning_room.engines.scoring import Divergence, Score
 
 
@@ -107,7 +107,7 @@ class LocalEngine(Engine):
         return [(name, [n for n in order if talks[n].model == name]) for name in names]
 
     def _ask(self, index: int, talk: Talk, replies: list[Reply]) -> "Ask":
-        from tuning_room.engines.decoding import Ask
+        from tuning_room.engines.batch import Ask
 
         system = next((message.content for message in talk.messages if message.role == "system"), "")
         return Ask(index, talk.model, prompt_ids(self.tokenizer, talk.after(replies)), system)
@@ -175,7 +175,7 @@ class LocalEngine(Engine):
     ) -> None:
         import torch
 
-        from tuning_room.engines.decoding import Ask
+        from tuning_room.engines.batch import Ask
 
         said: list[int] = []
         try:

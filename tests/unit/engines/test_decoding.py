@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.engines import Sampling
-from tuning_room.engines.decoding import SHORTEST_PREFIX, WASTE, WIDER, Ask, Decoder, alike, cut
+from tuning_room.engines.batch import WASTE, WIDER, Ask, alike, cut
+from tuning_room.engines.decoding import SHORTEST_PREFIX, Decoder
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.engines.lanes import install
 from tuning_room.errors import EngineError
