@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tuning_room.dataset.embeddings import PACKAGED, embedding_folder
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.files import digest
 from tuning_room.models import load_model, load_tokenizer, resolve
+from tuning_room.models.embeddings import PACKAGED, embedding_folder
 from tuning_room.rendering import template_digest
 
 EMBEDDED = "embedded:smollm2-135m"

@@ -71,8 +71,8 @@ class Selection:
                 yield number, judged.candidate
 
     def _compare_meanings(self, threshold: float) -> None:
-        from tuning_room.dataset.embeddings import Embedder, embedding_folder
         from tuning_room.dataset.semantic import near_in_meaning
+        from tuning_room.models.embeddings import Embedder, embedding_folder
 
         embedder = Embedder(embedding_folder(self._config.embedding_model))
         # All are found before any is dropped: the rows are read twice and must be the same ones.
@@ -145,7 +145,7 @@ class _Late:
 def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
     """Judge candidates, which wait in `folder` meanwhile, and return them all; DataError if two have the same id."""
     if config.semantic_duplicate:
-        from tuning_room.dataset.embeddings import embedding_folder
+        from tuning_room.models.embeddings import embedding_folder
 
         # A model that is not there is said before all rows are judged.
         embedding_folder(config.embedding_model)

@@ -12,7 +12,7 @@ Side = Literal["behaviour", "retention"]
 # A suite with one of these words in its name asks whether something was lost; any other, whether the prompt was learnt.
 RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
 # Metrics of which less is better, unless a gate says otherwise.
-UNWANTED = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap", "over_refuses", "kl"}
+UNWANTED = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap", "resembles", "over_refuses", "kl"}
 # Metrics that are no shares, and are not written as a percentage.
 PLAIN = {"kl"}
 

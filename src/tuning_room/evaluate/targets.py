@@ -21,7 +21,7 @@ from tuning_room.workspace import Workspace
 PROBES = ("probes.dan.Dan_11_0", "probes.dan.DUDE", "probes.dan.DanInTheWild", "probes.promptinject")
 PROMPTS_A_PROBE = 16  # garak asks up to 256 of each probe by default: hours on a CPU
 TELLING = {"leaks", "tells"}
-EXTRACTING = {"extracts", "overlap"}
+EXTRACTING = {"extracts", "overlap", "resembles"}
 SHORTEST = 8  # words of a sentence of the full prompt that no reply has by chance
 
 GARAK_NOTES = """\

