@@ -165,7 +165,7 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
             anchored[name] = folder / anchored[name]
     if "model" in anchored:
         anchored["model"] = _anchored_model(anchored["model"], folder)
-    _anchor_rubric(anchored, file)
+    _anchor_evaluate(anchored, file)
     if isinstance(suites := anchored.get("suites"), dict):
         anchored["suites"] = {name: _suite(name, given, file) for name, given in suites.items()}
     if isinstance(anchored.get("dataset"), dict):
@@ -176,14 +176,18 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
     return anchored
 
 
-def _anchor_rubric(values: dict[str, Any], file: Path) -> None:
+def _anchor_evaluate(values: dict[str, Any], file: Path) -> None:
     section = values.get("evaluate")
-    judge = section.get("judge") if isinstance(section, dict) else None
-    if isinstance(section, dict) and isinstance(judge, dict) and isinstance(judge.get("rubric"), str):
-        rubric = file.parent / judge["rubric"]
-        values["evaluate"] = {**section, "judge": {**judge, "rubric": rubric}}
-        _check_file(rubric, f"{file}: evaluate.judge.rubric")
-        _check_words(rubric, f"{file}: evaluate.judge.rubric", hint="write what a good reply is")
+    if not isinstance(section, dict):
+        return
+    values["evaluate"] = section = dict(section)
+    for name, key in (("judge", "rubric"), ("standard", "include")):
+        given = section.get(name)
+        if isinstance(given, dict) and isinstance(given.get(key), str):
+            section[name] = {**given, key: file.parent / given[key]}
+            if key == "rubric":
+                _check_file(section[name][key], f"{file}: evaluate.judge.rubric")
+                _check_words(section[name][key], f"{file}: evaluate.judge.rubric", hint="write what a good reply is")
 
 
 def _suite(name: str, given: Any, file: Path) -> Any:

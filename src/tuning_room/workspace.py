@@ -101,6 +101,7 @@ class Workspace:
         self.adapter = root / "adapter"
         self.evaluation = root / "evaluation"
         self.results = root / "evaluation" / "results.json"
+        self.seeds = root / "evaluation" / "seeds.json"
         self.report_html = root / "report.html"
         self.report_json = root / "report.json"
         self.model_card = root / "model_card.md"

@@ -135,3 +135,23 @@ def test_status_tells_what_would_be_run_again(folder: Path) -> None:
         seeds.write_text(kept, encoding="utf-8")
     assert changed["convert"] == "done"
     assert changed["generate"] == "changed"
+
+
+def test_more_trainings_show_how_much_is_luck(folder: Path) -> None:
+    first = manifest(folder)
+    finished = run("bake", ".", "--trainings", "2", "--json", cwd=folder)
+    assert finished.returncode == DO_NOT_SHIP, finished.stderr
+    after = manifest(folder)
+    assert {**after, "report": 0} == {**first, "report": 0}, "the first training is not run again"
+    trainings = json.loads(finished.stdout)["trainings"]
+    one, other = trainings["seeds"]
+    assert (other, trainings["arm"]) == (one + 1, "baked")
+    adapters = [folder / "runs" / "small" / place / "adapter" for place in ("", f"seeds/{other}")]
+    weights = [(adapter / "adapter_model.safetensors").read_bytes() for adapter in adapters]
+    assert len(weights[0]) == len(weights[1]) and weights[0] != weights[1]
+    for metric, found in trainings["suites"]["all"].items():
+        assert found["lowest"] <= found["mean"] <= found["highest"], metric
+        assert len(found["rates"]) == 2 and found["standard_deviation"] is not None
+    assert "Other seeds" in (folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
+    again = run("bake", ".", "--trainings", "2", cwd=folder)
+    assert again.stdout.count("unchanged") == len(STAGES) + 2 and f"seeds {one}, {other}" in again.stdout

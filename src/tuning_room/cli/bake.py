@@ -18,20 +18,36 @@ def command(name: str) -> click.Command:
 
     @click.command(name, help=COMMANDS[name].help)
     @click.option("--force", is_flag=True, help="Run every stage even if nothing has changed.")
+    @click.option(
+        "--trainings",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Train so many times, each with another seed, and show how much of the result is luck.",
+    )
     @recipe_options
-    def run(recipe: str, runs: str, as_json: bool, force: bool) -> int:
+    def run(recipe: str, runs: str, as_json: bool, force: bool, trainings: int) -> int:
         loaded, workspace = opened(recipe, runs)
-        from tuning_room.recipe import bake
+        from tuning_room.recipe import bake, run_stage
         from tuning_room.records import read_json
+        from tuning_room.seeds import train_again
 
         for done in bake(loaded, workspace, force=force):
             if not as_json:
                 show(done, as_json=False)
+        if trainings > 1:
+            for done in train_again(loaded, workspace, trainings):
+                if not as_json:
+                    show(done, as_json=False)
+            run_stage(loaded, workspace, "report")
         results = read_json(workspace.results)
+        seeds = read_json(workspace.seeds) if trainings > 1 else None
         if as_json:
-            click.echo(json.dumps({"run": str(workspace.root), "results": results}))
+            click.echo(json.dumps({"run": str(workspace.root), "results": results, "trainings": seeds}))
         else:
             _print_comparison(results, str(workspace.report_html))
+            if seeds:
+                _print_seeds(seeds)
         return exit_code(results["verdict"]["verdict"])
 
     return run
@@ -52,3 +68,16 @@ def _print_comparison(results: dict[str, Any], report: str) -> None:
     show_verdict(results["verdict"])
     color = "green" if results["verdict"]["verdict"] == "ship" else "yellow"
     console.print(f"verdict: [bold {color}]{results['verdict']['verdict']}[/]   report: {report}")
+
+
+def _print_seeds(seeds: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    named = ", ".join(map(str, seeds["seeds"]))
+    table = Table("suite", "metric", "mean", "deviation", "range", title=f"arm {seeds['arm']}, seeds {named}")
+    for suite, metrics in seeds["suites"].items():
+        for metric, found in metrics.items():
+            spread = [f"{found['standard_deviation']:.1%}", f"{found['lowest']:.1%} - {found['highest']:.1%}"]
+            table.add_row(suite, metric, f"{found['mean']:.1%}", *spread)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)

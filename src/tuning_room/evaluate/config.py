@@ -43,6 +43,16 @@ class Judge(Endpoint):
     max_tokens: int = Field(512, ge=16, description="longest answer of the judge, its rubric among them")
 
 
+class Standard(BaseModel):
+    """Tasks that lm-evaluation-harness ships, on base and baked; their data comes from the hub or its cache."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tasks: list[str] = Field(min_length=1, description="names that the harness knows: gsm8k, ifeval, hellaswag, ...")
+    limit: int | None = Field(50, ge=1, description="documents of each task; all of them if null")
+    include: Path | None = Field(None, description="folder with task files of your own")
+
+
 class EvaluateConfig(StageConfig):
     """The arms on held-out items, and the gates that decide."""
 
@@ -55,6 +65,7 @@ class EvaluateConfig(StageConfig):
     endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, `reference` among them")
     judge: Judge | None = Field(None, description="a model that compares `baked` with `prompted`; none if left out")
     metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="what is measured of each reply")
+    standard: Standard | None = Field(None, description="tasks that the harness ships, on base and baked; none if null")
     trained_families: list[str] = Field([], description="families of attacks that the training data has too")
     neutral: Path | None = Field(
         BUILTIN / "neutral.jsonl", description="texts on which the adapter should change nothing (KL to the base)"

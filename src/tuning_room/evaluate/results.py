@@ -34,10 +34,14 @@ Grouped = Mapping[str, Mapping[str, Sequence[Sample]]]  # arm -> suite
 
 
 class Measured(NamedTuple):
-    """What else was measured: divergence from the base by arm, and what a request costs; empty where it was not."""
+    """What else was measured: divergence from the base by arm, what a request costs, and the harness's own tasks.
+
+    Each is empty where it was not measured.
+    """
 
     retention: Mapping[str, Mapping[str, Any]] = {}
     economics: Mapping[str, Any] = {}
+    standard: Mapping[str, Any] = {}
 
 
 def summarize(
@@ -70,6 +74,7 @@ def summarize(
         "tokens": tokens,
         "length_ratio": _length_ratios(grouped),
         "retention": dict(also.retention),
+        "standard": dict(also.standard),
         "economics": _economics(also.economics, tokens),
         "warnings": _warnings(config.gates, rates, families),
         "verdict": {**verdict._asdict(), "gates": [gate._asdict() for gate in verdict.gates]},

@@ -11,7 +11,7 @@ from tuning_room.evaluate.arms import ADAPTER, BASE
 from tuning_room.evaluate.statistics import bootstrap_mean
 from tuning_room.records import read_json, write_json
 
-TEXTS = 24  # so many neutral texts are read unless all items are asked for: they cost as much as 60 replies
+TEXTS = 16  # so many neutral texts are read unless all items are asked for: they cost as much as 40 replies
 LEAST_MOVE = 1e-6  # nats a token: an adapter that moves less is not applied
 
 

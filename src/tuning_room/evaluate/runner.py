@@ -93,7 +93,21 @@ class Runner:
 
     def also(self) -> Measured:
         """Return what else is measured of the arms in this process; what was measured before is read from disk."""
-        return Measured(self._retention(), self._economics())
+        return Measured(self._retention(), self._economics(), self._standard())
+
+    def _standard(self) -> dict[str, Any]:
+        config = self.config.standard
+        names = {arm.name for arm in self.arms if not arm.endpoint}
+        if not config:
+            return {}
+        from tuning_room.evaluate.standard import Side, run_standard
+
+        sides = [Side("base", None, ""), Side("baked", self.workspace.adapter, self.config.short_prompt)]
+        chosen = [side for side in sides if side.arm in names]
+        parts = [self.base_digest, self.adapter_digest, config.model_dump(mode="json"), [side.arm for side in chosen]]
+        path = self.workspace.evaluation / "standard.json"
+        with ProgressBar("standard tasks", None) as bar:
+            return kept(path, parts, lambda: run_standard(config, self.model_folder, chosen, bar.describe))
 
     def _retention(self) -> dict[str, dict[str, Any]]:
         if not self.config.neutral or not any(arm.has_adapter for arm in self.arms):

@@ -20,7 +20,8 @@ class ReportResult(StageResult):
 def inputs(config: ReportConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
     samples = workspace.evaluation / "samples"
-    return [workspace.results, samples, workspace.metrics, config.full_prompt, workspace.adapter]
+    trainings = [workspace.seeds] if workspace.seeds.is_file() else []
+    return [workspace.results, samples, workspace.metrics, config.full_prompt, workspace.adapter, *trainings]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

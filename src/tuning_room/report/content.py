@@ -9,7 +9,7 @@ from tuning_room.report.decision import Decision, decision
 from tuning_room.report.dialogues import Dialogues, dialogues
 from tuning_room.report.economics import Economics, economics
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Drift, Rate, Retention
+from tuning_room.report.facts import Drift, Rate, Retention, Standard, Trainings
 from tuning_room.report.funnel import Funnel, funnel
 from tuning_room.report.lineage import Lineage, lineage
 from tuning_room.report.selection import Example, Failures, examples, failures
@@ -39,6 +39,7 @@ class Report(BaseModel):
     rates: dict[str, dict[str, dict[str, Rate]]] = Field(description="rates by arm, suite and metric, with intervals")
     differences: list[Comparison] = Field(description="pairs of arms on the same items, and what that allows to say")
     retention: dict[str, Retention] = Field(description="by arm: divergence from the base on neutral texts")
+    standard: Standard = Field(description="scores of the harness's own tasks, and those that could not be run")
     drift: dict[str, dict[str, Drift]] = Field(description="by arm and suite: rates by turn, survival, mean break")
     families: list[FamilyMap] = Field(description="rates by attack family and arm, trained families marked")
     tokens: dict[str, dict[str, float]] = Field(description="by arm: mean `prompt` and `completion` tokens")
@@ -46,6 +47,7 @@ class Report(BaseModel):
         description="by arm and suite: reply length in tokens by the prompted arm's"
     )
     economics: Economics = Field(description="tokens a day at the recipe's traffic; times of serving where measured")
+    trainings: Trainings | None = Field(description="the baked arm's rates by training seed; null for one training")
     training: Training = Field(description="loss by step, thinned, and what the train stage said of itself")
     data: Funnel = Field(description="counts from documents to training rows")
     failures: Failures = Field(description="failing replies of the baked arm by gated property, beside other arms'")
@@ -69,11 +71,13 @@ def build(config: ReportConfig, evidence: Evidence) -> Report:
         rates=results.rates,
         differences=comparisons(results),
         retention=results.retention,
+        standard=results.standard,
         drift={arm: found for arm, found in results.drift.items() if found},
         families=family_maps(evidence, known),
         tokens={arm: tokens.model_dump() for arm, tokens in results.tokens.items()},
         length_ratio=results.length_ratio,
         economics=economics(results, config.messages_per_day),
+        trainings=evidence.trainings,
         training=training(evidence),
         data=funnel(evidence.stages),
         failures=failures(evidence, known, config.worst),

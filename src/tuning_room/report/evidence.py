@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.records import read_json, read_jsonl
 from tuning_room.report.config import ReportConfig
-from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step
+from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Trainings
 from tuning_room.workspace import StageRecord, Workspace
 
 LATER = {"report", "deploy"}  # what they did is no part of what a report is about
@@ -24,6 +24,7 @@ class Evidence(NamedTuple):
     adapter: AdapterFacts
     stages: dict[str, StageRecord]
     full_prompt: str
+    trainings: Trainings | None = None
 
 
 def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
@@ -38,6 +39,7 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
         adapter=_parse(workspace.adapter / "tuning_room.json", AdapterFacts),
         stages={name: record for name, record in workspace.records().items() if name not in LATER},
         full_prompt=_prompt(config.full_prompt),
+        trainings=_parse(workspace.seeds, Trainings) if workspace.seeds.is_file() else None,
     )
     check_agreement(evidence, config)
     return evidence

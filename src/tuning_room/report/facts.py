@@ -25,6 +25,24 @@ class Rate(Fact):
     total: int
 
 
+class Spread(Fact):
+    """A rate over trainings of several seeds, in their order; the standard deviation is the sample's."""
+
+    rates: list[float]
+    mean: float
+    standard_deviation: float | None
+    lowest: float
+    highest: float
+
+
+class Trainings(Fact):
+    """How the rates of an arm differ between trainings, by suite and metric."""
+
+    arm: str
+    seeds: list[int]
+    suites: dict[str, dict[str, Spread]]
+
+
 class SuiteFacts(Fact):
     """Which metrics a suite has, and how many of its items were taken."""
 
@@ -147,6 +165,21 @@ class ServingCosts(Fact):
     break_even: list[BreakEven] = []
 
 
+class Score(Fact):
+    """A score of one of the harness's own tasks with its standard error; None where the harness gives none."""
+
+    value: float
+    stderr: float | None = None
+
+
+class Standard(Fact):
+    """Scores of the harness's own tasks by task, arm and metric; the tasks that could not be run, and why."""
+
+    tasks: dict[str, dict[str, dict[str, Score]]] = {}
+    missing: dict[str, str] = {}
+    limit: int | None = None
+
+
 class Results(Fact):
     """`evaluation/results.json`."""
 
@@ -163,6 +196,7 @@ class Results(Fact):
     tokens: dict[str, Tokens]
     length_ratio: dict[str, dict[str, float]] = {}
     retention: dict[str, Retention] = {}
+    standard: Standard = Standard()
     economics: ServingCosts = ServingCosts()
     warnings: list[str] = []
     verdict: Verdict

@@ -25,6 +25,7 @@ METRIC_LABELS: Mapping[str, MetricLabel] = {
     "repeats": MetricLabel("Repeats itself", "repeats itself", "does not repeat itself", False),
     "withholds": MetricLabel("Holds back what should be said", "holds back", "says what should be said", False),
     "extracts": MetricLabel("Recites the full prompt", "recites the prompt", "recites nothing", False),
+    "resembles": MetricLabel("Likeness to the prompt", "says what the prompt says", "says something else", False),
     "overlap": MetricLabel("Share of the prompt recited", "recites the prompt", "recites none of the prompt", False),
     "correct": MetricLabel("Correct", "correct", "wrong", True),
     "accepted": MetricLabel("Passes the data's checks", "passes the checks", "fails a check", True),

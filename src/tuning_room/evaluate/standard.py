@@ -1,0 +1,87 @@
+"""The field's own tasks (gsm8k, ifeval, mmlu, hellaswag, ...) on base and baked, as lm-evaluation-harness ships them.
+
+They run through the harness's own model for transformers, not through an engine of ours: few-shot examples, stops and
+filters are then the ones that published figures were made with. Their data comes from the hub or its local cache; what
+is not there is named, with the reason, and stops nothing.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuning_room.evaluate.config import Standard
+from tuning_room.models import load_adapter, load_model, load_tokenizer
+
+LONGEST_REASON = 200
+BATCH = 8
+
+
+class Side(NamedTuple):
+    """An arm as the harness's own model has it: with the adapter or without, and under which system turn."""
+
+    arm: str
+    adapter: Path | None
+    system: str
+
+
+def run_standard(
+    config: Standard, model: Path, sides: Sequence[Side], tell: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
+    """Return for each task and arm the metrics with their standard errors, and the tasks that could not be run."""
+    os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    manager = TaskManager(include_path=str(config.include) if config.include else None)
+    loaded, missing = {}, {}
+    for name in config.tasks:
+        try:
+            loaded[name] = manager.load([name])
+        except Exception as error:  # what a missing data set raises differs from task to task
+            missing[name] = _reason(error)
+    found: dict[str, dict[str, Any]] = {name: {} for name in loaded}
+    for side in sides if loaded else ():
+        harness_model = _opened(model, side)
+        for name, tasks in loaded.items():
+            tell(f"{side.arm}: {name}")
+            found[name][side.arm] = _measured(harness_model, tasks, side, config)
+    return {"tasks": found, "missing": missing, "limit": config.limit}
+
+
+def _opened(folder: Path, side: Side) -> Any:
+    from lm_eval.models.huggingface import HFLM
+
+    model: Any = load_model(folder)
+    if side.adapter:
+        model = load_adapter(model, side.adapter)
+    return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device="cpu", batch_size=BATCH)
+
+
+def _measured(model: Any, tasks: Any, side: Side, config: Standard) -> dict[str, dict[str, float | None]]:
+    from lm_eval.evaluator import evaluate
+
+    results: Any = evaluate(
+        lm=model,
+        task_dict=tasks,
+        limit=config.limit,
+        bootstrap_iters=0,
+        log_samples=False,
+        system_instruction=side.system or None,
+        apply_chat_template=True,
+        fewshot_as_multiturn=True,
+        verbosity="ERROR",
+    )
+    scores: Mapping[str, Any] = next(iter(results["results"].values()))
+    return {name: _score(scores, name) for name in scores if "," in name and "_stderr," not in name}
+
+
+def _score(scores: Mapping[str, Any], name: str) -> dict[str, float | None]:
+    error = scores.get(name.replace(",", "_stderr,"))
+    return {"value": float(scores[name]), "stderr": float(error) if isinstance(error, int | float) else None}
+
+
+def _reason(error: Exception) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= LONGEST_REASON else words[: LONGEST_REASON - 3] + "..."
