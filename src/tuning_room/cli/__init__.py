@@ -27,6 +27,7 @@ COMMANDS: dict[str, Entry] = {
     "report": Entry("stage", "One HTML page that shows it all."),
     "chat": Entry("chat", "Talk to an arm in the terminal."),
     "serve": Entry("serve", "An OpenAI-compatible server with base and adapter."),
+    "merge": Entry("merge", "The adapter merged into its base model, and proof that it is the same model."),
     "deploy": Entry("deploy", "Manifests for KServe and Argo CD."),
     "status": Entry("status", "What is done in a run folder, and what is not."),
 }

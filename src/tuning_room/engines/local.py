@@ -1,6 +1,6 @@
 """The in-process engine: a model, with and without its adapter, that computes nothing twice (decoding.py)."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -73,24 +73,29 @@ class LocalEngine(Engine):
         """Go on with all dialogues at once, those with the adapter beside those without it; none waits for another."""
         replies: list[list[Reply]] = [[] for _ in talks]
         for model, chosen in self._apart(talks):
-            waiting = deque(self._ask(index, talks[index], []) for index in chosen)
-            sizes = {ask.place: len(ask.tokens) for ask in waiting}
-            said: dict[int, list[int]] = {index: [] for index in chosen}
+            asks = {index: self._ask(index, talks[index], []) for index in chosen}
+            waiting = deque(asks.values())
             # Closed by name: the model must be free again even if what hears of the replies fails.
-            with closing(self._steps(model, waiting, sampling)) as steps:
-                for index, token in (pair for step in steps for pair in step):
-                    said[index].append(token)
-                    if self._decoder.goes_on(said[index], sampling):
-                        continue
-                    reply, said[index] = self._reply(said[index], sizes[index]), []
-                    replies[index].append(reply)
+            with closing(self._ended(model, waiting, sampling)) as ended:
+                for index, tokens in ended:
+                    replies[index].append(self._reply(tokens, len(asks[index].tokens)))
                     if on_reply:
-                        on_reply(index, reply)
+                        on_reply(index, replies[index][-1])
                     if len(replies[index]) <= len(talks[index].turns):
-                        ask = self._ask(index, talks[index], replies[index])
-                        sizes[index] = len(ask.tokens)
-                        waiting.appendleft(ask)
+                        asks[index] = self._ask(index, talks[index], replies[index])
+                        waiting.appendleft(asks[index])
         return replies
+
+    def _ended(
+        self, model: str, waiting: "deque[Ask]", sampling: Sampling
+    ) -> Generator[tuple[int, list[int]], None, None]:
+        """Yield each reply's tokens with its dialogue's index when it has ended; more may be put to those that wait."""
+        said: dict[int, list[int]] = defaultdict(list)
+        with closing(self._steps(model, waiting, sampling)) as steps:
+            for index, token in (pair for step in steps for pair in step):
+                said[index].append(token)
+                if not self._decoder.goes_on(said[index], sampling):
+                    yield index, said.pop(index)
 
     def _apart(self, talks: Sequence[Talk]) -> list[tuple[str, list[int]]]:
         """Return the indices of the dialogues that can be in one batch, in the order in which they are begun.

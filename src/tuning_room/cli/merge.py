@@ -1,0 +1,42 @@
+"""`merge`: the adapter merged into its base model, for servers that take no adapters."""
+
+import json
+from pathlib import Path
+
+import click
+
+from tuning_room.cli import COMMANDS
+from tuning_room.cli.options import opened, recipe_options
+
+
+def command(name: str) -> click.Command:
+    """Return the command."""
+
+    @click.command(name, help=COMMANDS[name].help)
+    @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder; `merged` in the run folder.")
+    @click.option("--bound", type=float, help="Largest difference of a logit that is allowed.")
+    @recipe_options
+    def run(recipe: str, runs: str, as_json: bool, to: Path | None, bound: float | None) -> int:
+        loaded, workspace = opened(recipe, runs)
+        from tuning_room.errors import MissingInputError
+        from tuning_room.models import resolve
+        from tuning_room.models.merging import BOUND, merge
+
+        if not (workspace.adapter / "adapter_model.safetensors").is_file():
+            raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
+        found = merge(
+            resolve(loaded.model), workspace.adapter, to or workspace.root / "merged",
+            system=loaded.short_prompt, bound=BOUND if bound is None else bound,
+        )  # fmt: skip
+        if as_json:
+            click.echo(json.dumps({**found._asdict(), "folder": str(found.folder)}))
+            return 0
+        click.echo(f"merged into {found.folder}")
+        click.echo(
+            f"read back and compared over {found.tokens} tokens: a logit differs by {found.largest_difference:.2g} at "
+            f"most, where the adapter moves it by up to {found.adapter_moves:.3g}; {found.same_choices:.1%} of the "
+            "greedy choices are the same"
+        )
+        return 0
+
+    return run
