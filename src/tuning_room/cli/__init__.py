@@ -22,7 +22,7 @@ COMMANDS: dict[str, Entry] = {
     "convert": Entry("stage", "Documents into markdown and chunks (Docling)."),
     "generate": Entry("generate", "Candidate dialogues from rules or a teacher (SDG Hub)."),
     "dataset": Entry("stage", "Checked, deduplicated, split training data."),
-    "train": Entry("stage", "A LoRA adapter (Training Hub)."),
+    "train": Entry("train", "A LoRA adapter (Training Hub)."),
     "evaluate": Entry("evaluate", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),
     "report": Entry("stage", "One HTML page that shows it all."),
     "chat": Entry("chat", "Talk to an arm in the terminal."),

@@ -54,30 +54,54 @@ def _lora_sft(config: TrainConfig, workspace: Workspace, model_folder: Path, row
     from tuning_room.train.backend import register
 
     register()
-    valid = workspace.valid_rows
-    steps = -(-rows // config.batch_size) * config.epochs
     trained: dict[str, Any] = lora_sft(
-        model_path=str(model_folder),
-        data_path=str(workspace.train_rows),
-        eval_data_path=str(valid) if valid.is_file() and valid.stat().st_size else None,
-        ckpt_output_dir=str(workspace.training),
-        backend=config.backend,
-        lora_r=config.rank,
-        lora_alpha=config.alpha,
-        target_modules=config.target_modules,
-        skip_layers=config.skip_layers,
-        num_epochs=config.epochs,
-        effective_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=max(1, round(steps * config.warmup_fraction)),
-        max_seq_len=config.max_length,
-        save_steps=config.save_every,
-        eval_steps=config.validate_every,
-        max_steps=config.max_steps,
-        seed=config.seed,
-        on_step=_StepBar(bar).show,
+        backend=config.backend, on_step=_StepBar(bar).show, **_settings(config, workspace, model_folder, rows)
     )
     return trained
+
+
+def _settings(config: TrainConfig, workspace: Workspace, model_folder: Path, rows: int) -> dict[str, Any]:
+    """Return the training in Training Hub's names."""
+    valid = workspace.valid_rows
+    steps = -(-rows // config.batch_size) * config.epochs
+    return {
+        "model_path": str(model_folder),
+        "data_path": str(workspace.train_rows),
+        "eval_data_path": str(valid) if valid.is_file() and valid.stat().st_size else None,
+        "ckpt_output_dir": str(workspace.training),
+        "lora_r": config.rank,
+        "lora_alpha": config.alpha,
+        "target_modules": config.target_modules,
+        "skip_layers": config.skip_layers,
+        "num_epochs": config.epochs,
+        "effective_batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "warmup_steps": max(1, round(steps * config.warmup_fraction)),
+        "max_seq_len": config.max_length,
+        "save_steps": config.save_every,
+        "eval_steps": config.validate_every,
+        "max_steps": config.max_steps,
+        "seed": config.seed,
+    }
+
+
+def plan(config: TrainConfig, workspace: Workspace) -> Any:
+    """Return what training will take (planning.Plan), by trying some steps; nothing is written.
+
+    Raises MissingInputError, DataError, ModelNotFoundError, and TrainingError where the memory is not there.
+    """
+    from tempfile import TemporaryDirectory
+
+    from tuning_room.models import limit_threads, resolve
+    from tuning_room.records import Dialogue, read_jsonl
+    from tuning_room.train.loop import LoopConfig
+    from tuning_room.train.planning import plan as planned
+
+    limit_threads()
+    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
+    settings = _settings(config, workspace, resolve(config.model), count)
+    with TemporaryDirectory() as place:
+        return planned(LoopConfig(**{**settings, "ckpt_output_dir": place}))
 
 
 class _StepBar:

@@ -75,6 +75,7 @@ def test_every_stage_has_a_command() -> None:
         "deploy",
         "evaluate",
         "generate",
+        "train",
     }
 
 

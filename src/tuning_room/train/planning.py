@@ -1,0 +1,121 @@
+"""What a training will take, before it starts: steps, tokens, minutes and memory, by trying a few of its own steps.
+
+A formula knows neither the machine nor the libraries; two steps of different size do. A step's seconds are a line in
+its tokens, and so is what it holds in memory. No weight is changed.
+"""
+
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tuning_room.errors import TrainingError
+from tuning_room.train.batches import collate, shared_length
+from tuning_room.train.loop import LoopConfig, LoraTrainer
+
+PROBES = (0.0, 0.5, 0.9)  # which of the steps by size are tried: the smallest, one in the middle, a large one
+STATES = 2  # of the optimizer, a number a trained weight each
+KEPT_FREE = 0.05  # of the memory at hand that a plan leaves to others
+
+
+class Plan(NamedTuple):
+    """Tokens are those that are computed, over all steps and in the largest; seconds by the clock, memory in bytes."""
+
+    rows: int
+    steps: int
+    tokens: int
+    largest_step: int
+    seconds: float
+    peak_bytes: int
+    available_bytes: int
+
+
+class Probe(NamedTuple):
+    """A step that was tried."""
+
+    tokens: int
+    seconds: float
+    peak_bytes: int
+
+
+def plan(config: LoopConfig) -> Plan:
+    """Return what a training takes; TrainingError, with the setting that would fit, if its memory is not there."""
+    trainer = LoraTrainer(config)
+    sizes = [_tokens(trainer, rows) for rows in trainer.plan]
+    probes = _probes(trainer, sizes)
+    states = STATES * 4 * sum(weights.numel() for weights in trainer.parameters.values())
+    peak = int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))) + states
+    peak = max(peak, probes[-1].peak_bytes + states)
+    found = Plan(
+        rows=len(trainer.rows),
+        steps=len(trainer.plan),
+        tokens=sum(sizes),
+        largest_step=max(sizes),
+        seconds=sum(_line([(p.tokens, p.seconds) for p in probes], size) for size in sizes) + _validations(trainer),
+        peak_bytes=peak,
+        available_bytes=available_memory() + probes[-1].peak_bytes,
+    )
+    check_fits(found, config, probes)
+    return found
+
+
+def check_fits(found: Plan, config: LoopConfig, probes: Sequence[Probe]) -> None:
+    """Raise TrainingError if a plan needs more memory than there is, and name the rows a step that would fit."""
+    room = (1 - KEPT_FREE) * found.available_bytes
+    if found.peak_bytes <= room:
+        return
+    points = [(probe.tokens, float(probe.peak_bytes)) for probe in probes]
+    fewer = range(config.effective_batch_size - 1, 0, -1)
+    share = {count: found.largest_step * count / config.effective_batch_size for count in fewer}
+    extra = found.peak_bytes - _line(points, found.largest_step)
+    fits = next((count for count, tokens in share.items() if _line(points, tokens) + extra <= room), None)
+    hint = f"set train.batch_size to {fits}" if fits else "name a smaller base model"
+    raise TrainingError(
+        f"training needs about {found.peak_bytes / 1e9:.1f} GB, and {room / 1e9:.1f} GB can be had", hint=hint
+    )
+
+
+def available_memory(file: Path = Path("/proc/meminfo")) -> int:
+    """Return how many bytes a process can still get; what the machine says, or as much as anybody could want."""
+    if not file.is_file():
+        return 1 << 60
+    values = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines() if ":" in line)
+    return int(values["MemAvailable"].split()[0]) * 1024
+
+
+def _tokens(trainer: LoraTrainer, places: Sequence[int]) -> int:
+    rows = [trainer.rows[place] for place in places]
+    return sum(len(row.input_ids) for row in rows) - (len(rows) - 1) * shared_length(rows)
+
+
+def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:
+    order = sorted(range(len(sizes)), key=lambda step: sizes[step])
+    chosen = [order[round(share * (len(order) - 1))] for share in PROBES]
+    _tried(trainer, chosen[0], sizes)  # the first step of all also pays for what is set up once
+    return [_tried(trainer, step, sizes) for step in chosen]
+
+
+def _tried(trainer: LoraTrainer, step: int, sizes: Sequence[int]) -> Probe:
+    started = time.perf_counter()
+    trainer._loss(collate([trainer.rows[place] for place in trainer.plan[step]])).backward()
+    seconds = time.perf_counter() - started
+    trainer.optimizer.zero_grad(set_to_none=True)
+    return Probe(sizes[step], seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _validations(trainer: LoraTrainer) -> float:
+    if not trainer.valid:
+        return 0.0
+    started = time.perf_counter()
+    trainer._validate()
+    times = sum(trainer._validates_after(step) for step in range(1, len(trainer.plan) + 1))
+    return times * (time.perf_counter() - started)
+
+
+def _line(points: Sequence[tuple[float, float]], place: float) -> float:
+    """Return the value at a place of the line that fits some points best, and never less than nothing."""
+    mean_x, mean_y = (sum(point[axis] for point in points) / len(points) for axis in (0, 1))
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+    return max(0.0, mean_y + max(0.0, slope) * (place - mean_x))
