@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tuning_room.evaluate.arms import ADAPTER, BASE
 
-TOKENS = 12  # of a reply that is timed: more only repeat the rate
+TOKENS = 8  # of a reply that is timed: more only repeat the rate
 ALL_REPEATS = 3
 
 

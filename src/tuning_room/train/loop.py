@@ -16,7 +16,7 @@ from tuning_room.train import checkpoint
 from tuning_room.train.batches import IGNORED, Batch, collate, epoch_order, load_rows
 from tuning_room.train.metrics import Metric, MetricsFile
 
-VALIDATION_ROWS = 32  # more rows would cost more time than they add certainty
+VALIDATION_ROWS = 16  # more rows would cost more time than they add certainty
 VALIDATION_BATCH = 16  # rows at once: nothing is kept for a backward pass
 
 
