@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room import dataset
-from tuning_room.dataset import embeddings, semantic
+from tuning_room.dataset import semantic
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.semantic import near_in_meaning, numbers_key
 from tuning_room.errors import MissingPrerequisiteError, ModelError, ModelNotFoundError, TuningRoomError
+from tuning_room.models import embeddings
 from tuning_room.models.embeddings import WINDOW, Embedder
 from tuning_room.records import Candidate, Dialogue, Message, Rejection, read_jsonl, write_jsonl
 from tuning_room.workspace import Workspace
