@@ -156,7 +156,6 @@ def test_a_folder_that_holds_no_such_model_is_named(tmp_path: Path, content: str
 
 def test_without_a_threshold_torch_is_not_loaded() -> None:
     # The stage takes seconds; loading torch alone takes as long.
-    code = (
-        "import sys; from tuning_room.dataset import embeddings, selection, semantic; sys.exit('torch' in sys.modules)"
-    )
+    modules = "tuning_room.dataset.selection, tuning_room.dataset.semantic, tuning_room.models.embeddings"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
