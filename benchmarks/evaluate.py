@@ -29,7 +29,7 @@ from tuning_room.evaluate.runner import Runner
 from tuning_room.evaluate.samples import Sample
 from tuning_room.models import load_tokenizer, resolve
 from tuning_room.recipe import load_recipe
-from tuning_room.records import Message, write_jsonl
+from tuning_room.records import Message
 from tuning_room.rendering import render_text, with_system
 from tuning_room.workspace import Workspace
 
@@ -97,7 +97,8 @@ def peer(folder: Path, samples: list[Sample], adapter: Path, batch: int) -> floa
     total = 0.0
     for arm in given.arms:
         rows = folder / f"{arm}.jsonl"
-        write_jsonl(rows, prompts(samples, arm, given, tokenizer))
+        shown = prompts(samples, arm, given, tokenizer)
+        rows.write_text("".join(json.dumps(row) + "\n" for row in shown), encoding="utf-8")
         task = TASK.format(arm=arm, rows=rows, stop=tokenizer.eos_token, most=given.max_tokens)
         (folder / f"{arm}.yaml").write_text(task, encoding="utf-8")
         spent = lm_eval(folder, arm, f",peft={adapter}" if arm.startswith("baked") else "", batch)
