@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,26 @@ def embedding_model() -> Path:
     except MissingPrerequisiteError as error:
         prerequisite_is_missing(str(error))
         raise
+
+
+@pytest.fixture(scope="session")
+def onednn() -> None:
+    """Ask for a build of torch with oneDNN."""
+    import torch
+
+    if not torch.backends.mkldnn.is_available():
+        prerequisite_is_missing("this build of torch has no oneDNN")
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: more threads than free cores make small steps many times slower."""
+    import torch
+
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def aligned_grid(frame: Box, words: Iterable[Word]) -> Grid | None:
         return None
     cuts = _cuts(rows)
     columns = [frame.left, *cuts, frame.right]
-    tops = [frame.top, *((_bottom(a) + _top(b)) / 2 for a, b in pairwise(rows)), frame.bottom]
+    tops = [frame.top, *((bottom(a) + _top(b)) / 2 for a, b in pairwise(rows)), frame.bottom]
     if not cuts or not _is_tabular(rows, columns):
         return None
     cells = [_row_cells(index, row, columns, tops) for index, row in enumerate(rows)]
@@ -59,7 +59,7 @@ def rows_of(words: Sequence[Word]) -> list[list[Word]]:
     """Return words as rows from top to bottom, each from left to right."""
     rows: list[list[Word]] = []
     for word in sorted(words, key=lambda word: word[0].bottom):
-        if rows and min(_bottom(rows[-1]), word[0].bottom) - max(_top(rows[-1]), word[0].top) > 0.4 * _height(word[0]):
+        if rows and min(bottom(rows[-1]), word[0].bottom) - max(_top(rows[-1]), word[0].top) > 0.4 * _height(word[0]):
             rows[-1].append(word)
         else:
             rows.append([word])
@@ -125,5 +125,6 @@ def _top(row: Sequence[Word]) -> float:
     return min(box.top for box, _ in row)
 
 
-def _bottom(row: Sequence[Word]) -> float:
+def bottom(row: Sequence[Word]) -> float:
+    """Return where a row ends, in points."""
     return max(box.bottom for box, _ in row)

@@ -62,13 +62,7 @@ class Block:
     @property
     def box(self) -> Box:
         """Return the smallest rectangle around the lines, in points."""
-        boxes = [line.box for line in self.lines]
-        return Box(
-            min(box.left for box in boxes),
-            min(box.top for box in boxes),
-            max(box.right for box in boxes),
-            max(box.bottom for box in boxes),
-        )
+        return Box.around(line.box for line in self.lines)
 
     @property
     def cells(self) -> list[int]:

@@ -22,6 +22,12 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
+    @classmethod
+    def around(cls, boxes: Iterable["Box"]) -> "Box":
+        """Return the smallest box around others, of which there is one at least."""
+        lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+        return cls(min(lefts), min(tops), max(rights), max(bottoms))
+
     def holds(self, other: "Box") -> bool:
         """Say whether the middle of another box lies in this one."""
         x, y = (other.left + other.right) / 2, (other.top + other.bottom) / 2

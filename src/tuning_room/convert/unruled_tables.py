@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
-from tuning_room.convert.aligned_tables import LEAST_ROWS, Word, aligned_grid, is_one_piece, rows_of
+from tuning_room.convert.aligned_tables import LEAST_ROWS, Word, aligned_grid, bottom, is_one_piece, rows_of
+from tuning_room.convert.rule_layout import LEADERS
 from tuning_room.convert.rule_tables import Box, Grid
 
 # Rows of a table are nearer than this, over the height of their words, and their steps differ by less than this ratio.
@@ -27,7 +28,6 @@ TWO_COLUMN_ROWS = 4
 NUMBER = re.compile(r"^[^\w\s]{0,2}\d[\d.,:/\s]*\W{0,2}$")
 # What numbers a line: '3.', '(4.2)', 'a)', or a bullet.
 MARKER = re.compile(r"^(\W|\(?(\d{1,3}(\.\d+)*|[a-zA-Z])[.)]|\[\d+\])$")
-LEADERS = re.compile(r"(\. ?){4}")
 
 Edge = Callable[[Box], float]
 EDGES: list[Edge] = [lambda box: box.left, lambda box: box.right, lambda box: (box.left + box.right) / 2]
@@ -63,7 +63,7 @@ def _runs(rows: Sequence[Row]) -> list[list[Row]]:
 def _goes_on(run: Sequence[Row], row: Row) -> bool:
     if not run:
         return True
-    steps = [_base(b) - _base(a) for a, b in pairwise([*run, row])]
+    steps = [bottom(b) - bottom(a) for a, b in pairwise([*run, row])]
     height = row[0][0].bottom - row[0][0].top
     return steps[-1] <= FARTHEST_STEP * height and max(steps[-2:]) <= EVEN * min(steps[-2:])
 
@@ -121,17 +121,7 @@ def _are_contents(entries: Sequence[Sequence[str]]) -> bool:
 
 
 def _around(words: Sequence[Word]) -> Box:
-    boxes = [box for box, _ in words]
-    return Box(
-        min(box.left for box in boxes),
-        min(box.top for box in boxes),
-        max(box.right for box in boxes),
-        max(box.bottom for box in boxes),
-    )
-
-
-def _base(row: Row) -> float:
-    return max(box.bottom for box, _ in row)
+    return Box.around(box for box, _ in words)
 
 
 def _text(words: Sequence[Word]) -> str:

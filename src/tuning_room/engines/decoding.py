@@ -181,9 +181,8 @@ class Decoder:
         with self._adapting(batch):
             found = self.model(
                 input_ids=ids,
-                attention_mask=torch.zeros(
-                    1, 1, 1, 1
-                ),  # of four dimensions: it is let through, and the lanes have theirs
+                # Of four dimensions, it is let through unread: the lanes have masks of their own.
+                attention_mask=torch.zeros(1, 1, 1, 1),
                 position_ids=(batch.positions + torch.arange(width)[None] - gaps).clamp(min=0),
                 past_key_values=batch.cache,
                 use_cache=True,

@@ -11,12 +11,11 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, DynamicCache
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from tuning_room.errors import EngineError
+from tuning_room.models.attending import attend_by
 
 NAME = "lanes"
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -58,7 +57,8 @@ class Lane:
         A mask is (dialogues, 1, 1 or new tokens times the queries of a group, own tokens): 0 where a token is seen.
         """
         for row, gap in enumerate(gaps[self.rows, 0].tolist()):
-            self.mask[row, ..., self.length : self.length + gap] = float("-inf")
+            if gap:
+                self.mask[row, ..., self.length : self.length + gap] = float("-inf")
         self.shown = self.mask[..., : self.length + width]
         if width > 1:
             later = torch.full((width, width), float("-inf")).triu(1)
@@ -127,22 +127,21 @@ def lanes_cache(lanes: list[Lane], like: Any) -> DynamicCache:
     return cache
 
 
-def attention(
+def attend(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    mask: torch.Tensor | None,
     scaling: float | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attend to the prefixes and to what follows them; without a cache of this module it is the library's SDPA.
+    **more: Any,
+) -> torch.Tensor | None:
+    """Attend to the prefixes and to what follows them, without a cache of this module not at all.
 
     The query is (dialogues, heads, new tokens, size); the result is (dialogues, new tokens, heads, size).
     """
     if not hasattr(key, "layer"):
-        plain: Any = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
-        return plain[0], None
+        return None
     batch, heads, new, size = query.shape
     layer: LanesLayer = key.layer
     groups = key.shape[1]
@@ -158,7 +157,7 @@ def attention(
             keys, values = first.prefix[layer.number][:, None]
             shared, shared_weight = _over_prefix(grouped[rows], (keys, values), scaling)
             result[rows] = result[rows].lerp(shared, (shared_weight - weights[rows]).sigmoid()[..., None])
-    return result.reshape(batch, heads, new, size).transpose(1, 2), None
+    return result.reshape(batch, heads, new, size).transpose(1, 2)
 
 
 def _over_prefix(grouped: torch.Tensor, prefix: Pair, scaling: float | None) -> Pair:
@@ -192,6 +191,4 @@ def install(model: Any) -> None:
             f"models of type '{model.config.model_type}' do not attend to all tokens in all layers",
             hint="serve it with vLLM; the in-process engine cannot",
         )
-    AttentionInterface.register(NAME, attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    model.set_attn_implementation(NAME)
+    attend_by(model, NAME, attend)

@@ -8,9 +8,9 @@ the shared beginning is thereby the sum over the rows, as it must be.
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from tuning_room.models.attending import attend_by
 
 NAME = "packed_rows"
 
@@ -26,26 +26,25 @@ class Packing(NamedTuple):
     back: torch.Tensor
 
 
-def attention(
+def attend(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    mask: torch.Tensor | None,
     packing: Packing | None = None,
-    **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attend within each packed row; without a packing this is the library's SDPA.
+    **more: Any,
+) -> torch.Tensor | None:
+    """Attend within each packed row, without a packing not at all.
 
     The query is (1, heads, n, size); the result is (1, n, heads, size).
     """
     if packing is None:
-        plain: Any = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-        return plain[0], None
+        return None
     # No mask: under causal attention no token sees the padding behind its row.
     rows = [_by_row(states, packing.places) for states in (query, key, value)]
-    result: Any = sdpa_attention_forward(module, *rows, None, **kwargs)
-    return result[0].flatten(0, 1).index_select(0, packing.back)[None], None
+    result: Any = sdpa_attention_forward(module, *rows, None, **more)
+    return result[0].flatten(0, 1).index_select(0, packing.back)[None]
 
 
 def _by_row(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -57,6 +56,4 @@ def _by_row(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
 
 def install(model: Any) -> None:
     """Have a model attend through this module."""
-    AttentionInterface.register(NAME, attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    model.set_attn_implementation(NAME)
+    attend_by(model, NAME, attend)

@@ -1,6 +1,5 @@
 """What the tests of the in-process engine share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """More threads than free cores make small steps many times slower."""
-    import torch
-
-    count = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(count)
+def all_on_one_thread(one_thread: None) -> None:
+    """Have every module of this folder compute on one thread."""
 
 
 @pytest.fixture(scope="package")

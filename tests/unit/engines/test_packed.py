@@ -6,7 +6,7 @@ import torch
 from tuning_room.engines.packed import LEAST_WEIGHTS, pack
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
+@pytest.mark.usefixtures("onednn")
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [1, 7, 64, 130])
 def test_the_product_is_that_of_plain_weights(rows: int, bias: bool) -> None:
