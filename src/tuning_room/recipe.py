@@ -185,6 +185,8 @@ def _anchor_evaluate(values: dict[str, Any], file: Path) -> None:
         given = section.get(name)
         if isinstance(given, dict) and isinstance(given.get(key), str):
             section[name] = {**given, key: file.parent / given[key]}
+            if key == "include" and not section[name][key].is_dir():
+                raise RecipeError(f"{file}: evaluate.standard.include: no such folder", hint="correct its name")
             if key == "rubric":
                 _check_file(section[name][key], f"{file}: evaluate.judge.rubric")
                 _check_words(section[name][key], f"{file}: evaluate.judge.rubric", hint="write what a good reply is")

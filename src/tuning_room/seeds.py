@@ -7,7 +7,9 @@ other first weights. Each further seed is a run folder of its own below the firs
 from collections.abc import Iterator
 from pathlib import Path
 
+from tuning_room.errors import RecipeError
 from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.files import digest
 from tuning_room.recipe import Done, Recipe, run_stage
 from tuning_room.records import read_json, write_json
 from tuning_room.workspace import Workspace
@@ -23,6 +25,8 @@ def train_again(recipe: Recipe, workspace: Workspace, trainings: int) -> Iterato
     """
     from tuning_room.evaluate.seeds import spread
 
+    if ARM not in recipe.evaluate.arms:
+        raise RecipeError(f"evaluate.arms: no '{ARM}', so nothing depends on the training", hint="add it")
     found = {recipe.train.seed: read_json(workspace.results)}
     for seed in range(recipe.train.seed + 1, recipe.train.seed + trainings):
         folder = _folder(workspace, seed)
@@ -30,7 +34,8 @@ def train_again(recipe: Recipe, workspace: Workspace, trainings: int) -> Iterato
         yield run_stage(variant, folder, "train")
         yield run_stage(variant, folder, "evaluate")
         found[seed] = read_json(folder.results)
-    write_json(workspace.seeds, spread(found, ARM))
+    # Of which results the first seed's are: once they are others, this says nothing of them.
+    write_json(workspace.seeds, {**spread(found, ARM), "results": digest(workspace.results)})
 
 
 def _folder(workspace: Workspace, seed: int) -> Workspace:
@@ -55,5 +60,5 @@ def _baked_alone(config: EvaluateConfig) -> EvaluateConfig:
         for name, suite in config.suites.items()
         if suite.arms is None or ARM in suite.arms
     }
-    without = {"arms": [ARM], "gates": [], "judge": None, "economics": False}
+    without = {"arms": [ARM], "gates": [], "judge": None, "economics": False, "standard": None}
     return config.model_copy(update={"suites": suites, **without})

@@ -155,3 +155,12 @@ def test_more_trainings_show_how_much_is_luck(folder: Path) -> None:
     assert "Other seeds" in (folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
     again = run("bake", ".", "--trainings", "2", cwd=folder)
     assert again.stdout.count("unchanged") == len(STAGES) + 2 and f"seeds {one}, {other}" in again.stdout
+
+
+def test_other_seeds_of_results_that_are_no_more_are_not_shown(folder: Path) -> None:
+    run_folder = folder / "runs" / "small"
+    seeds = json.loads((run_folder / "evaluation" / "seeds.json").read_text(encoding="utf-8"))
+    (run_folder / "evaluation" / "seeds.json").write_text(json.dumps({**seeds, "results": "of others"}))
+    assert run("report", ".", cwd=folder).returncode == 0
+    assert "Other seeds" not in (run_folder / "report.html").read_text(encoding="utf-8")
+    assert json.loads((run_folder / "report.json").read_text(encoding="utf-8"))["trainings"] is None

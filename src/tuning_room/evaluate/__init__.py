@@ -20,7 +20,8 @@ def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
     from tuning_room.checks import files
 
-    optional = [config.neutral, config.judge.rubric if config.judge else None]
+    rubric = config.judge.rubric if config.judge else None
+    optional = [config.neutral, rubric, config.standard.include if config.standard else None]
     items = [*(suite.items for suite in config.suites.values()), *filter(None, optional)]
     return [workspace.adapter, config.full_prompt, *items, *files(config.checks)]
 

@@ -16,11 +16,11 @@ from tuning_room.errors import StageError, TuningRoomError
 from tuning_room.evaluate.arms import ADAPTER, BASE
 from tuning_room.evaluate.gates import Arm
 from tuning_room.evaluate.harness import EngineModel
+from tuning_room.models import LINEAGE
 from tuning_room.records import read_json
 
 NAME = "tuning-room"
 TARGET = "tuning_room.evaluate.plugin:TuningRoomLM"
-LINEAGE = "tuning_room.json"  # what an adapter's folder says of itself, its short prompt among it
 ADAPTED = ("baked", "baked_prompted")
 PROMPTED = ("prompted", "baked_prompted", "reference")
 UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature"}

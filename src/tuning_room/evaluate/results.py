@@ -25,6 +25,7 @@ from tuning_room.evaluate.statistics import (
     paired,
 )
 from tuning_room.evaluate.verdict import Failing, Verdict, judge, pairs
+from tuning_room.models.embeddings import PACKAGED, embedding_folder
 
 SCHEMA_VERSION = 2
 ALL = "all"
@@ -88,6 +89,8 @@ def check_metrics(config: EvaluateConfig) -> None:
     for place, names in places.items():
         if unknown := [name for name in names if name not in METRICS]:
             raise RecipeError(f"{place}: no such metric: {', '.join(unknown)}", hint=f"use {', '.join(METRICS)}")
+        if "resembles" in names:
+            embedding_folder(PACKAGED)  # said before minutes are spent on replies that could not be measured
 
 
 def _grouped(samples: list[Sample], config: EvaluateConfig) -> dict[str, dict[str, list[Sample]]]:

@@ -22,14 +22,13 @@ from tuning_room.evaluate.samples import Asked, Sample, collect, sample_key, sto
 from tuning_room.evaluate.suites import chosen, read_items, spread
 from tuning_room.evaluate.tasks import write_tasks
 from tuning_room.files import digest
-from tuning_room.models import load_tokenizer, resolve
+from tuning_room.models import WEIGHTS, load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Item, Message, read_json
 from tuning_room.rendering import render_text, system_tokens, with_system
 from tuning_room.workspace import Workspace
 
 Pair = tuple[ArmSetup, str]  # an arm on a suite
-WEIGHTS = "adapter_model.safetensors"
 QUESTION = Message(role="user", content="?")
 
 
@@ -104,10 +103,15 @@ class Runner:
 
         sides = [Side("base", None, ""), Side("baked", self.workspace.adapter, self.config.short_prompt)]
         chosen = [side for side in sides if side.arm in names]
-        parts = [self.base_digest, self.adapter_digest, config.model_dump(mode="json"), [side.arm for side in chosen]]
+        own = digest(config.include) if config.include else ""
+        arms = [side.arm for side in chosen]
+        parts = [self.base_digest, self.adapter_digest, config.model_dump(mode="json"), own, arms]
         path = self.workspace.evaluation / "standard.json"
         with ProgressBar("standard tasks", None) as bar:
-            return kept(path, parts, lambda: run_standard(config, self.model_folder, chosen, bar.describe))
+            found = kept(path, parts, lambda: run_standard(config, self.model_folder, chosen, bar.describe))
+        if found["missing"]:
+            path.unlink()  # what is not at hand today may be tomorrow
+        return found
 
     def _retention(self) -> dict[str, dict[str, Any]]:
         if not self.config.neutral or not any(arm.has_adapter for arm in self.arms):

@@ -46,7 +46,7 @@ def run_standard(
         harness_model = _opened(model, side)
         for name, tasks in loaded.items():
             tell(f"{side.arm}: {name}")
-            found[name][side.arm] = _measured(harness_model, tasks, side, config)
+            found[name][side.arm] = _measured(harness_model, name, tasks, side, config)
     return {"tasks": found, "missing": missing, "limit": config.limit}
 
 
@@ -59,7 +59,7 @@ def _opened(folder: Path, side: Side) -> Any:
     return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device="cpu", batch_size=BATCH)
 
 
-def _measured(model: Any, tasks: Any, side: Side, config: Standard) -> dict[str, dict[str, float | None]]:
+def _measured(model: Any, name: str, tasks: Any, side: Side, config: Standard) -> dict[str, dict[str, float | None]]:
     from lm_eval.evaluator import evaluate
 
     results: Any = evaluate(
@@ -73,13 +73,13 @@ def _measured(model: Any, tasks: Any, side: Side, config: Standard) -> dict[str,
         fewshot_as_multiturn=True,
         verbosity="ERROR",
     )
-    scores: Mapping[str, Any] = next(iter(results["results"].values()))
-    return {name: _score(scores, name) for name in scores if "," in name and "_stderr," not in name}
+    scores: Mapping[str, Any] = results["results"][name]  # of a group, its own line beside those of its tasks
+    return {metric: _score(scores, metric) for metric in scores if "," in metric and "_stderr," not in metric}
 
 
-def _score(scores: Mapping[str, Any], name: str) -> dict[str, float | None]:
-    error = scores.get(name.replace(",", "_stderr,"))
-    return {"value": float(scores[name]), "stderr": float(error) if isinstance(error, int | float) else None}
+def _score(scores: Mapping[str, Any], metric: str) -> dict[str, float | None]:
+    error = scores.get(metric.replace(",", "_stderr,"))
+    return {"value": float(scores[metric]), "stderr": float(error) if isinstance(error, int | float) else None}
 
 
 def _reason(error: Exception) -> str:

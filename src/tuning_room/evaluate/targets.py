@@ -14,6 +14,7 @@ from tuning_room.evaluate.arms import ArmSetup, setup
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.suites import chosen
 from tuning_room.files import atomic_writer, digest
+from tuning_room.models import WEIGHTS
 from tuning_room.records import Item, write_json
 from tuning_room.workspace import Workspace
 
@@ -73,7 +74,7 @@ def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Works
         return Target(arm.name, arm.model, arm.endpoint.address, arm.system, arm.endpoint.key_variable)
     if not arm.has_adapter:
         return Target(arm.name, base_name(config.model), address, arm.system, "")
-    weights = digest(workspace.adapter / "adapter_model.safetensors")
+    weights = digest(workspace.adapter / WEIGHTS)
     if not weights:
         raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
     return Target(arm.name, adapter_name(recipe, weights), address, arm.system, "")

@@ -7,6 +7,8 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
+from tuning_room.files import digest
+from tuning_room.models import LINEAGE
 from tuning_room.records import read_json, read_jsonl
 from tuning_room.report.config import ReportConfig
 from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Trainings
@@ -36,13 +38,19 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
         results=results,
         samples=_samples(results, workspace.evaluation / "samples"),
         steps=list(read_jsonl(workspace.metrics, Step)),
-        adapter=_parse(workspace.adapter / "tuning_room.json", AdapterFacts),
+        adapter=_parse(workspace.adapter / LINEAGE, AdapterFacts),
         stages={name: record for name, record in workspace.records().items() if name not in LATER},
         full_prompt=_prompt(config.full_prompt),
-        trainings=_parse(workspace.seeds, Trainings) if workspace.seeds.is_file() else None,
+        trainings=_trainings(workspace),
     )
     check_agreement(evidence, config)
     return evidence
+
+
+def _trainings(workspace: Workspace) -> Trainings | None:
+    """Return what other seeds came to, unless the first one has been evaluated anew since."""
+    found = _parse(workspace.seeds, Trainings) if workspace.seeds.is_file() else None
+    return found if found and found.results == digest(workspace.results) else None
 
 
 def text_digest(text: str) -> str:

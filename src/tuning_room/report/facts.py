@@ -36,11 +36,12 @@ class Spread(Fact):
 
 
 class Trainings(Fact):
-    """How the rates of an arm differ between trainings, by suite and metric."""
+    """How the rates of an arm differ between trainings, by suite and metric; `results` is the first one's digest."""
 
     arm: str
     seeds: list[int]
     suites: dict[str, dict[str, Spread]]
+    results: str
 
 
 class SuiteFacts(Fact):

@@ -24,12 +24,19 @@ metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
 """
 
 
+GROUP = """group: geography
+task: [capitals]
+aggregate_metric_list: [{metric: acc, weight_by_size: true}]
+"""
+
+
 @pytest.fixture
 def tasks(tmp_path: Path) -> Path:
     rows = [{"question": f"Number {n}?", "choices": ["yes", "no"], "right": n % 2} for n in range(6)]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     (tmp_path / "capitals.yaml").write_text(TASK.format(rows=file), encoding="utf-8")
+    (tmp_path / "geography.yaml").write_text(GROUP, encoding="utf-8")
     return tmp_path
 
 
@@ -39,10 +46,12 @@ def test_base_and_baked_are_scored_and_what_is_missing_is_named(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     told: list[str] = []
     sides = [Side("base", None, ""), Side("baked", drawn_adapter, "You are a tutor.")]
-    config = Standard(tasks=["capitals", "gsm8k", "no-such-task"], limit=4, include=tasks)
+    config = Standard(tasks=["capitals", "geography", "gsm8k", "no-such-task"], limit=4, include=tasks)
     found = run_standard(config, tiny_model, sides, told.append)
-    assert told == ["base: capitals", "baked: capitals"] and found["limit"] == 4
+    assert told == [f"{arm}: {task}" for arm in ("base", "baked") for task in ("capitals", "geography")]
+    assert found["limit"] == 4
     for arm in ("base", "baked"):
         score = found["tasks"]["capitals"][arm]["acc,none"]
         assert score["value"] in (0.0, 0.25, 0.5, 0.75, 1.0)
+        assert found["tasks"]["geography"][arm]["acc,none"]["value"] == score["value"]
     assert found["missing"].keys() == {"gsm8k", "no-such-task"} and all(found["missing"].values())
