@@ -19,10 +19,10 @@ def command(name: str) -> click.Command:
     def run(recipe: str, runs: str, as_json: bool, to: Path | None, bound: float | None) -> int:
         loaded, workspace = opened(recipe, runs)
         from tuning_room.errors import MissingInputError
-        from tuning_room.models import resolve
+        from tuning_room.models import WEIGHTS, resolve
         from tuning_room.models.merging import BOUND, merge
 
-        if not (workspace.adapter / "adapter_model.safetensors").is_file():
+        if not (workspace.adapter / WEIGHTS).is_file():
             raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
         found = merge(
             resolve(loaded.model), workspace.adapter, to or workspace.root / "merged",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, ModelError, RecipeError
 from tuning_room.files import digest
+from tuning_room.models import LINEAGE, WEIGHTS
 from tuning_room.records import read_json
 
 # RFC 1035 with two characters or more: KServe wants a letter first, and YAML reads a lone 'y' as true.
@@ -36,9 +37,9 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
     base model, ModelError for one that vLLM cannot serve, MissingInputError and DataError for its files.
     """
     check_names(config)
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise MissingInputError(f"{folder}: no adapter_model.safetensors", hint="run 'tuning-room train' first")
-    lineage = _mapping(folder / "tuning_room.json")
+    if not (folder / WEIGHTS).is_file():
+        raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
+    lineage = _mapping(folder / LINEAGE)
     _check_base(config, folder, str(lineage.get("base_model", "")))
     sha256 = _digest(folder, lineage)
     name = release_name(config.recipe, sha256)

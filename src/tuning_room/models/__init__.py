@@ -9,6 +9,9 @@ from tuning_room.errors import ModelNotFoundError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+# What an adapter's folder holds: the weights, and what the adapter says of itself (its lineage, its short prompt).
+WEIGHTS = "adapter_model.safetensors"
+LINEAGE = "tuning_room.json"
 EMBEDDED = ("embedded:smollm2-135m",)
 
 

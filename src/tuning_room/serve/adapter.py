@@ -8,14 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tuning_room.engines.naming import adapter_name
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError
 from tuning_room.files import digest
+from tuning_room.models import LINEAGE, WEIGHTS
 from tuning_room.records import read_json
 from tuning_room.rendering import template_digest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LINEAGE = "tuning_room.json"
-WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"
 SHA256 = r"^[0-9a-f]{64}$"
 

@@ -3,12 +3,11 @@
 from typing import Any
 
 from tuning_room.files import atomic_folder, digest
+from tuning_room.models import LINEAGE, WEIGHTS
 from tuning_room.records import write_json
 from tuning_room.rendering import template_digest
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Workspace, installed_versions
-
-WEIGHTS = "adapter_model.safetensors"
 
 
 def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Workspace) -> str:
@@ -20,7 +19,7 @@ def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Works
         # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         weights = digest(folder / WEIGHTS)
-        write_json(folder / "tuning_room.json", _lineage(trained, config, workspace, weights))
+        write_json(folder / LINEAGE, _lineage(trained, config, workspace, weights))
         (folder / "README.md").write_text(_card(config, weights), encoding="utf-8")
     return weights
 

@@ -94,7 +94,7 @@ class LoraTrainer:
         started = time.monotonic()
         rate = learning_rate(step, len(self.plan), self.config.warmup_steps, self.config.learning_rate)
         rows = self.plan[step - 1]
-        loss, tokens = self._update(collate([self.rows[i] for i in rows]), rate)
+        loss, tokens = self.update(collate([self.rows[i] for i in rows]), rate)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"step {step}: the loss is {loss}", hint="lower train.learning_rate; the last checkpoint is kept"
@@ -103,7 +103,7 @@ class LoraTrainer:
         self.done = step
         valid = None
         try:
-            valid = self._validate() if self._validates_after(step) else None
+            valid = self.validate() if self.validates_after(step) else None
         finally:
             seconds = time.monotonic() - started
             metric = Metric(step, loss, valid, rate, len(rows), tokens, round(seconds, 3))
@@ -111,7 +111,8 @@ class LoraTrainer:
         if self.config.on_step:
             self.config.on_step(metric, len(self.plan))
 
-    def _update(self, batch: Batch, rate: float) -> tuple[float, int]:
+    def update(self, batch: Batch, rate: float) -> tuple[float, int]:
+        """Take an optimizer step at a learning rate, and return the loss in nats a token and the tokens computed."""
         import torch
 
         for group in self.optimizer.param_groups:
@@ -138,7 +139,8 @@ class LoraTrainer:
         logits = base.get_output_embeddings()(seen.last_hidden_state[learned])
         return torch.nn.functional.cross_entropy(logits.float(), batch.labels[learned])
 
-    def _validate(self) -> float:
+    def validate(self) -> float:
+        """Return the loss on the validation rows, in nats a token; the mean over rows."""
         import torch
 
         total, size = 0.0, VALIDATION_BATCH
@@ -150,7 +152,8 @@ class LoraTrainer:
         self.model.train()
         return total / len(self.valid)
 
-    def _validates_after(self, step: int) -> bool:
+    def validates_after(self, step: int) -> bool:
+        """Say whether a step, counted from 1, is followed by a validation."""
         return bool(self.valid) and (step % self.config.eval_steps == 0 or step in (1, len(self.plan)))
 
     def _valid_rows(self) -> list[Any]:

@@ -1,7 +1,7 @@
 """What a training will take, before it starts: steps, tokens, minutes and memory, by trying a few of its own steps.
 
-A formula knows neither the machine nor the libraries; two steps of different size do. A step's seconds are a line in
-its tokens, and so is what it holds in memory. No weight is changed.
+A formula knows neither the machine nor the libraries; a few steps of different size do. A step's seconds are a line in
+its tokens, and so is what it holds in memory. The steps are whole ones, at a learning rate of nought.
 """
 
 import resource
@@ -15,7 +15,6 @@ from tuning_room.train.batches import collate, shared_length
 from tuning_room.train.loop import LoopConfig, LoraTrainer
 
 PROBES = (0.0, 0.5, 0.9)  # which of the steps by size are tried: the smallest, one in the middle, a large one
-STATES = 2  # of the optimizer, a number a trained weight each
 KEPT_FREE = 0.05  # of the memory at hand that a plan leaves to others
 
 
@@ -44,9 +43,7 @@ def plan(config: LoopConfig) -> Plan:
     trainer = LoraTrainer(config)
     sizes = [_tokens(trainer, rows) for rows in trainer.plan]
     probes = _probes(trainer, sizes)
-    states = STATES * 4 * sum(weights.numel() for weights in trainer.parameters.values())
-    peak = int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))) + states
-    peak = max(peak, probes[-1].peak_bytes + states)
+    peak = max(int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))), probes[-1].peak_bytes)
     found = Plan(
         rows=len(trainer.rows),
         steps=len(trainer.plan),
@@ -98,9 +95,8 @@ def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:
 
 def _tried(trainer: LoraTrainer, step: int, sizes: Sequence[int]) -> Probe:
     started = time.perf_counter()
-    trainer._loss(collate([trainer.rows[place] for place in trainer.plan[step]])).backward()
+    trainer.update(collate([trainer.rows[place] for place in trainer.plan[step]]), rate=0.0)
     seconds = time.perf_counter() - started
-    trainer.optimizer.zero_grad(set_to_none=True)
     return Probe(sizes[step], seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
@@ -108,8 +104,8 @@ def _validations(trainer: LoraTrainer) -> float:
     if not trainer.valid:
         return 0.0
     started = time.perf_counter()
-    trainer._validate()
-    times = sum(trainer._validates_after(step) for step in range(1, len(trainer.plan) + 1))
+    trainer.validate()
+    times = sum(trainer.validates_after(step) for step in range(1, len(trainer.plan) + 1))
     return times * (time.perf_counter() - started)
 
 
