@@ -227,13 +227,13 @@ def _is_one_row(one: Line, other: Line, cuts: Sequence[float]) -> bool:
 def _join(one: Line, other: Line) -> Line:
     left, right = sorted((one, other), key=lambda line: line.box.left)
     longer = max((left, right), key=lambda line: len(line.text))
-    box = Box(
-        left.box.left,
-        min(left.box.top, right.box.top),
-        max(left.box.right, right.box.right),
-        max(left.box.bottom, right.box.bottom),
+    return Line(
+        Box.around((left.box, right.box)),
+        f"{left.text} {right.text}",
+        longer.size,
+        longer.bold,
+        left.cells + right.cells,
     )
-    return Line(box, f"{left.text} {right.text}", longer.size, longer.bold, left.cells + right.cells)
 
 
 def _begins_item(line: Line, home: Block | None, lines: Sequence[Line]) -> bool:
