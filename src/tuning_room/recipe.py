@@ -37,7 +37,7 @@ SHARED: dict[str, dict[str, str]] = {
     "convert": {"documents": "documents"},
     "generate": {name: name for name in ("model", "full_prompt", "seeds", "rules", "columns", "flows")},
     "dataset": {"recipe": "name", "short_prompt": "short_prompt", "model": "model", "review": "review"},
-    "train": {"recipe": "name", "model": "model", "short_prompt": "short_prompt"},
+    "train": {"recipe": "name", **{name: name for name in ("model", "full_prompt", "short_prompt")}},
     "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},
     "report": {
         "recipe": "name",
@@ -168,6 +168,11 @@ def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
     _anchor_evaluate(anchored, file)
     if isinstance(suites := anchored.get("suites"), dict):
         anchored["suites"] = {name: _suite(name, given, file) for name, given in suites.items()}
+    if isinstance(training := anchored.get("train"), dict):
+        places = {
+            name: training[name] for name in ("start", "retention_prompts") if isinstance(training.get(name), str)
+        }
+        anchored["train"] = {**training, **{name: folder / place for name, place in places.items()}}
     if isinstance(anchored.get("dataset"), dict):
         anchored["dataset"] = _anchored_dataset(anchored["dataset"], file)
     if isinstance(prompt := anchored.get("full_prompt"), Path):

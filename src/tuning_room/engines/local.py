@@ -1,7 +1,7 @@
 """The in-process engine: a model, with and without its adapter, that computes nothing twice (decoding.py)."""
 
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
@@ -17,7 +17,10 @@ from tuning_room.rendering import prompt_ids
 
 if TYPE_CHECKING:
     from tuning_room.engines.batch import Ask
-    from tuning_room.engines.scoring import Divergence, Score
+    from tuning_room.engines.scoring import Divergence, Score, TopTokens
+    from tuning_room.rendering import Rendered
+
+READ_AT_ONCE = 16  # dialogues of which the scores of every place are held, a vocabulary each
 
 
 class LocalEngine(Engine):
@@ -148,6 +151,28 @@ class LocalEngine(Engine):
                 found = log_likelihoods(self._decoder, model, [pairs[i] for i in chosen])
             scores |= zip(chosen, found, strict=True)
         return [scores[i] for i in range(len(pairs))]
+
+    def top_tokens(
+        self,
+        model: str,
+        rows: "Sequence[Rendered]",
+        count: int,
+        on_done: Callable[[int], None] | None = None,
+    ) -> "list[TopTokens]":
+        """Return what is likeliest at each place whose token is learned, the `count` likeliest tokens of each.
+
+        `on_done` hears how many rows have been read. Raises EngineError for an unknown model.
+        """
+        from tuning_room.engines.scoring import top_tokens
+
+        found: dict[int, TopTokens] = {}
+        for chosen in even_batches([len(row.input_ids) for row in rows], min(READ_AT_ONCE, self.batch_size)):
+            with self._ready(model):
+                tops = top_tokens(self._decoder, model, [rows[i] for i in chosen], count)
+            found |= zip(chosen, tops, strict=True)
+            if on_done:
+                on_done(len(found))
+        return [found[i] for i in range(len(rows))]
 
     def divergence(self, texts: Sequence[str], first: str, second: str) -> "Divergence":
         """Return KL(first || second), two model names, over the whole vocabulary on plain texts, in nats a token."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import RenderingError
 from tuning_room.records import Message
-from tuning_room.rendering import prompt_ids, render_text
+from tuning_room.rendering import Rendered, prompt_ids, render_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,6 +21,13 @@ class Score(NamedTuple):
     total: float
     tokens: int
     is_greedy: bool
+
+
+class TopTokens(NamedTuple):
+    """What a model would say next at n places: the k likeliest tokens and their log-probabilities, (n, k) each."""
+
+    ids: Any
+    scores: Any
 
 
 class Divergence(NamedTuple):
@@ -55,6 +62,25 @@ def log_likelihoods(decoder: "Decoder", name: str, pairs: Sequence[tuple[list[in
     ends = [answer[:-1] for _, answer in pairs]
     _, logits = decoder.read(name, [prompt for prompt, _ in pairs], ends, 0, longest)
     return [_score(rows[-len(answer) :], answer) for rows, (_, answer) in zip(logits, pairs, strict=True)]
+
+
+def top_tokens(decoder: "Decoder", name: str, rows: Sequence[Rendered], count: int) -> list[TopTokens]:
+    """Return the `count` likeliest tokens at each place whose token is learned; common beginnings are computed once."""
+    begins = [row.learned.index(True) for row in rows]
+    # Nothing is asked for behind the last token that is learned, and not at that token itself.
+    ends = [len(row.learned) - 1 - row.learned[::-1].index(True) for row in rows]
+    said = [row.input_ids[begin:end] for row, begin, end in zip(rows, begins, ends, strict=True)]
+    prompts = [row.input_ids[:begin] for row, begin in zip(rows, begins, strict=True)]
+    _, logits = decoder.read(name, prompts, said, 0, 1 + max(map(len, said)))
+    places = [row.learned[begin : end + 1] for row, begin, end in zip(rows, begins, ends, strict=True)]
+    return [_top(scores[-len(place) :], place, count) for scores, place in zip(logits, places, strict=True)]
+
+
+def _top(logits: Any, places: list[bool], count: int) -> TopTokens:
+    import torch
+
+    found = logits[torch.tensor(places)].float().log_softmax(-1).topk(count)
+    return TopTokens(found.indices.int(), found.values)
 
 
 def _score(logits: Any, answer: list[int]) -> Score:

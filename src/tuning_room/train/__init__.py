@@ -6,12 +6,22 @@ from typing import Any
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
 
+STOCK = {
+    "sft_weight": 1.0,
+    "distill_weight": 0.0,
+    "retention_weight": 0.0,
+    "on_policy_steps": 0,
+    "leave_out_too_long": False,
+}
+
 
 class TrainResult(StageResult):
     """What came of training: losses in nats a token, seconds of this process."""
 
     rows: int
+    left_out: int = 0
     steps: int
+    best_step: int | None = None
     final_loss: float
     first_valid_loss: float | None
     valid_loss: float | None
@@ -21,7 +31,15 @@ class TrainResult(StageResult):
 
 def inputs(config: TrainConfig, workspace: Workspace) -> list[Path]:
     """Return what training reads."""
-    return [workspace.train_rows, workspace.valid_rows]
+    teacher = [config.full_prompt] if config.full_prompt and needs_teacher(config) else []
+    neutral = [config.retention_prompts] if config.retention else []
+    start = [config.start] if config.start else []
+    return [workspace.train_rows, workspace.valid_rows, *teacher, *neutral, *start]
+
+
+def needs_teacher(config: TrainConfig) -> bool:
+    """Say whether the base model under the full prompt is asked for its predictions."""
+    return bool(config.distill or config.on_policy_steps)
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -54,8 +72,12 @@ def _lora_sft(config: TrainConfig, workspace: Workspace, model_folder: Path, row
     from tuning_room.train.backend import register
 
     register()
+    shown = _StepBar(bar)
     trained: dict[str, Any] = lora_sft(
-        backend=config.backend, on_step=_StepBar(bar).show, **_settings(config, workspace, model_folder, rows)
+        backend=config.backend,
+        on_step=shown.show,
+        on_prepare=shown.prepare,
+        **_settings(config, workspace, model_folder, rows),
     )
     return trained
 
@@ -82,7 +104,34 @@ def _settings(config: TrainConfig, workspace: Workspace, model_folder: Path, row
         "eval_steps": config.validate_every,
         "max_steps": config.max_steps,
         "seed": config.seed,
+        **_objectives(config),
     }
+
+
+def _objectives(config: TrainConfig) -> dict[str, Any]:
+    """Return what is learned, for our own backend; what is at its default is left out, so that others need not know."""
+    full_prompt = config.full_prompt.read_text(encoding="utf-8").strip() if config.full_prompt else ""
+    under = config.short_prompt if config.retention_under == "short_prompt" else ""
+    values = {
+        "start_adapter": str(config.start) if config.start else None,
+        "leave_out_too_long": config.too_long == "leave_out",
+        "patience": config.patience,
+        "sft_weight": config.sft,
+        "distill_weight": config.distill,
+        "retention_weight": config.retention,
+        "on_policy_steps": config.on_policy_steps,
+    }
+    if config.retention:
+        values |= {
+            "retention_prompts": str(config.retention_prompts),
+            "retention_rows": config.retention_rows,
+            "retention_under": under,
+        }
+    if config.on_policy_steps:
+        values |= {f"on_policy_{name}": getattr(config, f"on_policy_{name}") for name in ("tokens", "clip", "rate")}
+    if needs_teacher(config):
+        values["full_prompt"] = full_prompt
+    return {name: value for name, value in values.items() if value != STOCK.get(name)}
 
 
 def plan(config: TrainConfig, workspace: Workspace) -> Any:
@@ -94,7 +143,7 @@ def plan(config: TrainConfig, workspace: Workspace) -> Any:
 
     from tuning_room.models import limit_threads, resolve
     from tuning_room.records import Dialogue, read_jsonl
-    from tuning_room.train.loop import LoopConfig
+    from tuning_room.train.loop_config import LoopConfig
     from tuning_room.train.planning import plan as planned
 
     limit_threads()
@@ -111,6 +160,10 @@ class _StepBar:
         self.bar = bar
         self.valid = ""
 
+    def prepare(self, name: str, done: int, total: int) -> None:
+        """Say what the base model is asked for before the first step."""
+        self.bar.describe(f"asking the base model ({name})", done=done, total=total)
+
     def show(self, metric: Any, steps: int) -> None:
         if metric.valid_loss is not None:
             self.valid = f", valid {metric.valid_loss:.3f}"
@@ -121,11 +174,13 @@ def _result(trained: dict[str, Any], rows: int, digest: str) -> TrainResult:
     metrics = trained["metrics"]
     valid = [m.valid_loss for m in metrics if m.valid_loss is not None]
     return TrainResult(
-        rows=rows,
+        rows=rows - trained.get("left_out", 0),
+        left_out=trained.get("left_out", 0),
         steps=metrics[-1].step,
+        best_step=trained.get("best_step"),
         final_loss=sum(m.loss for m in metrics[-10:]) / len(metrics[-10:]),
         first_valid_loss=valid[0] if valid else None,
-        valid_loss=valid[-1] if valid else None,
+        valid_loss=min(valid) if valid else None,
         trainable_parameters=sum(p.numel() for p in trained["model"].parameters() if p.requires_grad),
         adapter_digest=digest,
     )

@@ -6,7 +6,8 @@ from typing import Any
 from training_hub import AlgorithmRegistry, Backend
 
 from tuning_room.errors import TrainingError
-from tuning_room.train.loop import LoopConfig, LoraTrainer
+from tuning_room.train.loop import LoraTrainer
+from tuning_room.train.loop_config import LoopConfig
 
 NAME = "tuning-room-cpu"
 # What Training Hub adds by itself, or what means nothing on a CPU: a value other than these is refused.
@@ -29,7 +30,7 @@ class CpuLoraBackend(Backend):
     """LoRA fine-tuning in fp32, with the loss on the assistant's tokens only and a resume after a kill."""
 
     def execute_training(self, algorithm_params: dict[str, Any]) -> dict[str, Any]:
-        """Train and return `{"model": PEFT model, "tokenizer": ..., "metrics": [...]}`.
+        """Train and return the PEFT model, `tokenizer`, `metrics`, the rows `left_out` and the `best_step`.
 
         Raises TrainingError for a parameter of Training Hub that this backend does not have.
         """
@@ -41,7 +42,13 @@ class CpuLoraBackend(Backend):
             )
         trainer = LoraTrainer(LoopConfig(**given))
         model = trainer.train()
-        return {"model": model, "tokenizer": trainer.tokenizer, "metrics": trainer.metrics.read()}
+        return {
+            "model": model,
+            "tokenizer": trainer.tokenizer,
+            "metrics": trainer.metrics.read(),
+            "left_out": trainer.lessons.left_out,
+            "best_step": trainer.best.found.step if trainer.best.found else None,
+        }
 
 
 def register() -> None:

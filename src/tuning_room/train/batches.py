@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import DataError
-from tuning_room.records import Dialogue, read_jsonl
+from tuning_room.records import Dialogue, Message, read_jsonl
 from tuning_room.rendering import Rendered, render_dialogue, shared_prefix
 
 if TYPE_CHECKING:
@@ -30,20 +31,43 @@ class Batch(NamedTuple):
     packing: "Packing"
 
 
-def load_rows(path: Path, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Rendered]:
-    """Return a file's dialogues as tokens; DataError names the row that is longer than max_length tokens."""
-    rows = []
-    for dialogue in read_jsonl(path, Dialogue):
+class Rows(NamedTuple):
+    """Dialogues and their tokens, and how many were left out as too long."""
+
+    dialogues: list[list[Message]]
+    rendered: list[Rendered]
+    left_out: int = 0
+
+
+def load_rows(
+    path: Path,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    *,
+    leave_out: bool = False,
+    most: int | None = None,
+) -> Rows:
+    """Return a file's dialogues as tokens, at most so many.
+
+    One longer than `max_length` tokens is left out and counted where the recipe says so; else DataError names it.
+    """
+    rows, left_out = Rows([], []), 0
+    for dialogue in islice(read_jsonl(path, Dialogue), most):
         rendered = render_dialogue(tokenizer, dialogue.messages)
-        if len(rendered.input_ids) > max_length:
+        if len(rendered.input_ids) <= max_length:
+            rows.dialogues.append(dialogue.messages)
+            rows.rendered.append(rendered)
+        elif leave_out:
+            left_out += 1
+        else:
             raise DataError(
                 f"{path}: row '{dialogue.id}' has {len(rendered.input_ids)} tokens, more than {max_length}",
-                hint="raise train.max_length, or drop the row: nothing is cut off silently",
+                hint="raise train.max_length, or set train.too_long to leave_out: nothing is cut off silently",
             )
-        rows.append(rendered)
-    if not rows:
-        raise DataError(f"{path}: no rows", hint="run 'tuning-room dataset' and look at dataset/rejected.jsonl")
-    return rows
+    if not rows.rendered:
+        reason = f"no rows of at most {max_length} tokens" if left_out else "no rows"
+        raise DataError(f"{path}: {reason}", hint="run 'tuning-room dataset' and look at dataset/rejected.jsonl")
+    return rows._replace(left_out=left_out)
 
 
 def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -63,12 +87,13 @@ def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) 
 def collate(rows: Sequence[Rendered]) -> Batch:
     """Return rows as one batch without padding, their shared beginning once.
 
-    The result and its gradient are those of the rows one by one. The shared system turn is a fifth of a baked row.
+    The result and its gradient are those of the rows one by one. The shared system turn is a fifth of a baked row; the
+    end of its last turn, behind which nothing is learned, another fortieth.
     """
     import torch
 
     shared = shared_length(rows)
-    parts = [(rows[0], range(shared)), *((row, range(shared, len(row.input_ids))) for row in rows)]
+    parts = [(rows[0], range(shared)), *((row, range(shared, read_length(row))) for row in rows)]
     ids = [row.input_ids[place] for row, part in parts for place in part]
     labels = [_label(row, place) for row, part in parts for place in part]
     positions = [place for _, part in parts for place in part]
@@ -80,17 +105,28 @@ def _packing(rows: Sequence[Rendered], shared: int) -> "Packing":
 
     from tuning_room.train.packing import Packing
 
-    width = max(len(row.input_ids) for row in rows)
+    width = max(map(read_length, rows))
     places = torch.zeros(len(rows), width, dtype=torch.long)
     back = list(range(shared))
     packed = shared
     for number, row in enumerate(rows):
-        own = len(row.input_ids) - shared
+        own = read_length(row) - shared
         places[number, :shared] = torch.arange(shared)
         places[number, shared : shared + own] = torch.arange(packed, packed + own)
         back += range(number * width + shared, number * width + shared + own)
         packed += own
     return Packing(places, torch.tensor(back))
+
+
+def read_length(row: Rendered) -> int:
+    """Return how many tokens of a row have to be read: those before the last one that is learned."""
+    count = len(row.input_ids)
+    return max(1, count - 1 - row.learned[::-1].index(True)) if any(row.learned) else count
+
+
+def computed_length(rows: Sequence[Rendered]) -> int:
+    """Return how many tokens a batch of rows computes."""
+    return sum(map(read_length, rows)) - (len(rows) - 1) * shared_length(rows)
 
 
 def shared_length(rows: Sequence[Rendered]) -> int:

@@ -1,27 +1,50 @@
 """What the train stage is told to do."""
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 
 from tuning_room.workspace import StageConfig
 
+NEUTRAL_PROMPTS = Path(__file__).parent / "neutral_prompts.txt"
+
 
 class TrainConfig(StageConfig):
-    """LoRA fine-tuning on the accepted dialogues."""
+    """LoRA fine-tuning on the accepted dialogues; docs/training.md says which objective to choose when."""
 
     model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
     recipe: str = Field(description="the recipe's name, written into the adapter's lineage")
+    full_prompt: Path | None = Field(None, description="the long prompt, under which the base model is the teacher")
     short_prompt: str = Field(description="the system turn that remains, written into the adapter's lineage")
     backend: str = Field("tuning-room-cpu", description="Training Hub backend: tuning-room-cpu, or unsloth on a GPU")
     rank: int = Field(16, ge=1, le=256, description="LoRA rank")
     alpha: int = Field(32, ge=1, description="LoRA alpha: the update is scaled by alpha / rank")
     target_modules: str | list[str] = Field("all-linear", description="modules that get an adapter in each layer")
     skip_layers: int = Field(0, ge=0, description="lowest layers left without an adapter: their backward pass is saved")
+    start: Path | None = Field(None, description="folder of an adapter of the same shape to go on from")
+    sft: float = Field(1.0, ge=0, description="weight of the rows' own tokens (cross entropy)")
+    distill: float = Field(
+        0.0, ge=0, description="weight of what the base model predicts under the full prompt (forward KL)"
+    )
+    retention: float = Field(0.0, ge=0, description="weight of the way from the base model on neutral prompts (KL)")
+    retention_prompts: Path = Field(NEUTRAL_PROMPTS, description="text file of neutral prompts, one a line")
+    retention_rows: int = Field(1, ge=1, description="neutral rows per optimizer step")
+    retention_under: Literal["nothing", "short_prompt"] = Field(
+        "nothing", description="the trained model's system turn above neutral prompts"
+    )
+    on_policy_steps: int = Field(0, ge=0, description="last steps, on the model's own replies (reverse KL)")
+    on_policy_tokens: int = Field(48, ge=1, description="longest reply of its own")
+    on_policy_clip: float = Field(4.0, gt=0, description="nats that a token of its own replies counts at most")
+    on_policy_rate: float = Field(0.1, gt=0, description="learning rate of the last phase, as a share of the peak")
     epochs: int = Field(1, ge=1, description="passes over the training rows")
     batch_size: int = Field(8, ge=1, description="rows per optimizer step")
     learning_rate: float = Field(5e-4, gt=0, description="peak learning rate")
     warmup_fraction: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the rate rises")
-    max_length: int = Field(1024, ge=16, description="longest row in tokens; a longer one is an error, not cut")
+    max_length: int = Field(1024, ge=16, description="longest row in tokens; a longer one is never cut")
+    too_long: Literal["error", "leave_out"] = Field("error", description="what a longer row is: leave_out counts it")
     save_every: int = Field(20, ge=1, description="optimizer steps between checkpoints")
     validate_every: int = Field(100, ge=1, description="optimizer steps between validations")
-    max_steps: int | None = Field(None, ge=1, description="stop after so many steps (for a trial)")
+    patience: int | None = Field(None, ge=1, description="stop after so many validations without a lower loss")
+    max_steps: int | None = Field(None, ge=1, description="stop after so many steps on the rows (for a trial)")
     seed: int = Field(7, description="order of the rows and the adapter's first weights")

@@ -1,54 +1,26 @@
 """The training loop: LoRA in fp32 on a CPU, loss on the assistant's tokens only."""
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuning_room.errors import TrainingError
-from tuning_room.files import digest
 from tuning_room.models import limit_threads, load_model, load_tokenizer
+from tuning_room.rendering import Rendered
 from tuning_room.train import checkpoint
-from tuning_room.train.batches import IGNORED, Batch, collate, epoch_order, load_rows
+from tuning_room.train.adapter import with_adapter
+from tuning_room.train.batches import IGNORED, Batch, collate, epoch_order
+from tuning_room.train.best import BestAdapter
+from tuning_room.train.faults import LossWatch, explained, stopped_by_signals
+from tuning_room.train.lessons import Lessons
+from tuning_room.train.loop_config import LoopConfig
 from tuning_room.train.metrics import Metric, MetricsFile
+from tuning_room.train.neutral import NeutralRows
+from tuning_room.train.team import Team
 
-VALIDATION_ROWS = 16  # more rows would cost more time than they add certainty
 VALIDATION_BATCH = 16  # rows at once: nothing is kept for a backward pass
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """What the loop needs, in Training Hub's names; lengths in tokens, steps in optimizer steps."""
-
-    model_path: str
-    data_path: str
-    ckpt_output_dir: str
-    eval_data_path: str | None = None
-    lora_r: int = 16
-    lora_alpha: int = 32
-    target_modules: str | list[str] = "all-linear"
-    skip_layers: int = 0
-    num_epochs: int = 1
-    effective_batch_size: int = 8
-    learning_rate: float = 5e-4
-    warmup_steps: int = 10
-    max_seq_len: int = 1024
-    save_steps: int = 20
-    eval_steps: int = 25
-    max_steps: int | None = None
-    seed: int = 7
-    on_step: Callable[[Metric, int], None] | None = field(default=None, compare=False)
-
-    def fingerprint(self) -> str:
-        """Return a digest of all that a step depends on: a checkpoint of another run is not resumed."""
-        places = ("model_path", "ckpt_output_dir", "data_path", "eval_data_path", "on_step")
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in places}
-        values |= {"model": digest(Path(self.model_path)), "data": digest(Path(self.data_path))}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+ON_POLICY_EPOCH = 1 << 20  # an order of the rows that no epoch has
 
 
 class LoraTrainer:
@@ -59,75 +31,136 @@ class LoraTrainer:
 
         limit_threads()
         torch.manual_seed(config.seed)
-        self.config = config
+        self.config, self.team = config, Team()
+        self.folder = Path(config.ckpt_output_dir)
         self.tokenizer = load_tokenizer(Path(config.model_path))
-        self.rows = load_rows(Path(config.data_path), self.tokenizer, config.max_seq_len)
-        self.valid = self._valid_rows()
-        self.model = self._with_adapter(load_model(Path(config.model_path)))
+        self.lessons = Lessons(config, self.tokenizer)
+        self.rows, self.valid = self.lessons.rows, self.lessons.valid
+        self.model = with_adapter(load_model(Path(config.model_path)), config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         learned = self.parameters.values()
         self.optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0, fused=True)
         self.plan = self._plan()
         self.done = 0
-        self.folder = Path(config.ckpt_output_dir)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self.watch = LossWatch()
+        self.best = BestAdapter(self.folder / "best", config.fingerprint(), config.patience)
 
     def train(self) -> Any:
-        """Train from the last checkpoint to the end and return the PEFT model.
+        """Train from the last checkpoint to the end and return the PEFT model, with its best weights.
 
-        Raises TrainingError if the loss is no longer a number. Ctrl-C saves a checkpoint first.
+        Raises TrainingError if the loss is no number or explodes, and where memory or the disk is full; what was best
+        is kept then. Ctrl-C and SIGTERM save a checkpoint first.
         """
         fingerprint = self.config.fingerprint()
         self.done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
-        self.metrics.keep_until(self.done)
+        if self.team.leads:
+            self.metrics.keep_until(self.done)
+        losses = self.best.begin(self.metrics.read())
         try:
-            for step in range(self.done + 1, len(self.plan) + 1):
-                self._one_step(step)
-                if step % self.config.save_steps == 0 or step == len(self.plan):
-                    self._save(fingerprint)
+            with explained(self.best, self.folder), stopped_by_signals():
+                for step in range(self.done + 1, len(self.plan) + 1):
+                    if self.best.is_patience_over(losses):
+                        break
+                    losses += self._one_step(step)
+                    if step % self.config.save_steps == 0 or step == len(self.plan):
+                        self._save(fingerprint)
         except KeyboardInterrupt:
             self._save(fingerprint)
             raise
-        return self.model
+        return self.best.restore(self.model)
 
-    def _one_step(self, step: int) -> None:
+    def _one_step(self, step: int) -> list[float]:
+        """Take a step and return the validation loss that followed, if one did."""
         started = time.monotonic()
-        rate = learning_rate(step, len(self.plan), self.config.warmup_steps, self.config.learning_rate)
+        rate = self._rate(step)
         rows = self.plan[step - 1]
-        loss, tokens = self.update(collate([self.rows[i] for i in rows]), rate)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"step {step}: the loss is {loss}", hint="lower train.learning_rate; the last checkpoint is kept"
-            )
+        loss, tokens = self.update(rows, rate, on_policy=step > self.offline_steps)
+        self.watch.check(step, loss)
         # The weights are now those of this step: an interrupted validation does not undo it.
         self.done = step
         valid = None
         try:
             valid = self.validate() if self.validates_after(step) else None
         finally:
-            seconds = time.monotonic() - started
-            metric = Metric(step, loss, valid, rate, len(rows), tokens, round(seconds, 3))
-            self.metrics.append(metric)
-        if self.config.on_step:
-            self.config.on_step(metric, len(self.plan))
+            metric = Metric(step, loss, valid, rate, len(rows), tokens, round(time.monotonic() - started, 3))
+            self._tell(metric)
+        if valid is not None and self.team.leads:
+            self.best.offer(self.model, step, valid)
+        return [] if valid is None else [valid]
 
-    def update(self, batch: Batch, rate: float) -> tuple[float, int]:
-        """Take an optimizer step at a learning rate, and return the loss in nats a token and the tokens computed."""
+    def _tell(self, metric: Metric) -> None:
+        if self.team.leads:
+            self.metrics.append(metric)
+            if self.config.on_step:
+                self.config.on_step(metric, len(self.plan))
+
+    def _rate(self, step: int) -> float:
+        config, offline = self.config, self.offline_steps
+        if step > offline:
+            return config.learning_rate * config.on_policy_rate
+        return learning_rate(step, offline, config.warmup_steps, config.learning_rate)
+
+    def update(self, places: Sequence[int], rate: float, *, on_policy: bool = False) -> tuple[float, int]:
+        """Take an optimizer step on rows at a learning rate.
+
+        Returns the loss in nats a token and the tokens computed.
+        """
         import torch
 
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(batch)
-        loss.backward()
+        share = self.team.share(places)
+        loss, tokens = self._judged(share) if on_policy else self._taught(share)
+        if self.lessons.neutral:
+            tokens += self._kept_neutral(self.lessons.neutral)
+        self.team.sum_gradients(self.parameters.values())
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
+        return self.team.total(loss), round(self.team.total(tokens))
+
+    def _taught(self, places: Sequence[int]) -> tuple[float, int]:
+        tops = [self.lessons.tops[i] for i in places] if self.lessons.tops else []
+        return self._backward([self.rows[i] for i in places], lambda batch: self._loss(batch, tops))
+
+    def _judged(self, places: Sequence[int]) -> tuple[float, int]:
+        """Learn from the model's own replies to some rows."""
+        from tuning_room.train.objectives import reverse_divergence
+
+        assert self.lessons.on_policy
+        said = self.lessons.on_policy.said(self.model, places, self.config.seed + 1000 * self.done + self.team.rank)
+
+        def judged(batch: Batch) -> Any:
+            return reverse_divergence(self._scores(batch)[0], joined(said.tops), self.config.on_policy_clip)
+
+        return self._backward(said.rows, judged)
+
+    def _kept_neutral(self, neutral: NeutralRows) -> int:
+        """Add the gradient of what must not change, and return the tokens computed."""
+        from tuning_room.train.objectives import forward_divergence
+
+        chosen = self.team.share(neutral.chosen(self.done + 1, self.config.retention_rows, self.config.seed))
+        tops = [neutral.tops[i] for i in chosen]
+
+        def moved(batch: Batch) -> Any:
+            return self.config.retention_weight * forward_divergence(self._scores(batch)[0], joined(tops))
+
+        return self._backward([neutral.rendered[i] for i in chosen], moved)[1]
+
+    def _backward(self, rows: Sequence[Rendered], loss_of: Any) -> tuple[float, int]:
+        """Add the gradient of a mean loss over the learned tokens of rows, all processes' together."""
+        learned = sum(sum(row.learned) for row in rows)
+        share = learned / self.team.total(learned)
+        if not rows:
+            return 0.0, 0
+        batch = collate(rows)
+        loss = loss_of(batch) * share
+        loss.backward()
         return float(loss.detach()), int(batch.input_ids.numel())
 
-    def _loss(self, batch: Batch) -> Any:
-        """Return the mean cross entropy over the learned tokens; logits are made for those alone."""
-        import torch
-
+    def _scores(self, batch: Batch) -> tuple[Any, Any]:
+        """Return the scores at the learned tokens, made for those alone, and the tokens."""
         base = self.model.get_base_model()
         seen = base.get_decoder()(
             input_ids=batch.input_ids,
@@ -136,8 +169,19 @@ class LoraTrainer:
             use_cache=False,
         )
         learned = batch.labels != IGNORED
-        logits = base.get_output_embeddings()(seen.last_hidden_state[learned])
-        return torch.nn.functional.cross_entropy(logits.float(), batch.labels[learned])
+        return base.get_output_embeddings()(seen.last_hidden_state[learned]), batch.labels[learned]
+
+    def _loss(self, batch: Batch, tops: Sequence[Any] = ()) -> Any:
+        """Return the mean loss over the learned tokens: cross entropy, and where a teacher is given the way to it."""
+        from tuning_room.train.objectives import cross_entropy, forward_divergence
+
+        scores, tokens = self._scores(batch)
+        parts = []
+        if self.config.sft_weight:
+            parts.append(self.config.sft_weight * cross_entropy(scores, tokens))
+        if tops:
+            parts.append(self.config.distill_weight * forward_divergence(scores, joined(tops)))
+        return sum(parts)
 
     def validate(self) -> float:
         """Return the loss on the validation rows, in nats a token; the mean over rows."""
@@ -148,7 +192,7 @@ class LoraTrainer:
         with torch.inference_mode():
             for start in range(0, len(self.valid), size):
                 rows = self.valid[start : start + size]
-                total += float(self._loss(collate(rows))) * len(rows)
+                total += float(self._loss(collate(rows), self.lessons.valid_tops[start : start + size])) * len(rows)
         self.model.train()
         return total / len(self.valid)
 
@@ -156,56 +200,28 @@ class LoraTrainer:
         """Say whether a step, counted from 1, is followed by a validation."""
         return bool(self.valid) and (step % self.config.eval_steps == 0 or step in (1, len(self.plan)))
 
-    def _valid_rows(self) -> list[Any]:
-        if not self.config.eval_data_path:
-            return []
-        rows = load_rows(Path(self.config.eval_data_path), self.tokenizer, self.config.max_seq_len)
-        return sorted(rows[:VALIDATION_ROWS], key=lambda row: len(row.input_ids))
-
-    def _with_adapter(self, model: Any) -> Any:
-        from peft import LoraConfig, get_peft_model
-
-        from tuning_room.train.packing import install
-
-        install(model)
-        config = LoraConfig(
-            r=self.config.lora_r,
-            lora_alpha=self.config.lora_alpha,
-            task_type="CAUSAL_LM",
-            **self._targets(model),
-        )
-        return get_peft_model(model, config).train()
-
-    def _targets(self, model: Any) -> dict[str, Any]:
-        """Return PEFT's arguments that say which modules of which layers get an adapter."""
-        modules, skipped, count = self.config.target_modules, self.config.skip_layers, model.config.num_hidden_layers
-        if not skipped:
-            return {"target_modules": modules}
-        if skipped >= count:
-            raise TrainingError(f"train.skip_layers is {skipped}, but the model has {count} layers")
-        if modules == "all-linear":
-            modules = linear_modules(model)
-        return {"target_modules": modules, "layers_to_transform": list(range(skipped, count))}
-
     def _plan(self) -> list[list[int]]:
         lengths = [len(row.input_ids) for row in self.rows]
         size, seed = self.config.effective_batch_size, self.config.seed
-        steps = [b for epoch in range(self.config.num_epochs) for b in epoch_order(lengths, size, seed, epoch)]
-        return steps[: self.config.max_steps]
+        # Without a weight on the rows nothing is learned of them but on the model's own replies.
+        epochs = range(self.config.num_epochs if self.config.sft_weight or self.config.distill_weight else 0)
+        steps = [b for epoch in epochs for b in epoch_order(lengths, size, seed, epoch)]
+        steps = steps[: self.config.max_steps]
+        self.offline_steps = len(steps)
+        return steps + epoch_order(lengths, size, seed, ON_POLICY_EPOCH)[: self.config.on_policy_steps]
 
     def _save(self, fingerprint: str) -> None:
-        if self.done > 0:
+        if self.done > 0 and self.team.leads:
             progress = checkpoint.Progress(self.done, fingerprint)
             checkpoint.save(self.folder / "checkpoint", self.parameters, self.optimizer, progress)
 
 
-def linear_modules(model: Any) -> list[str]:
-    """Return the names of a model's linear modules, the output layer left out."""
-    from torch.nn import Linear
+def joined(tops: Sequence[Any]) -> Any:
+    """Return the predictions for some rows as those for a batch: the learned places of a batch stand row after row."""
+    import torch
 
-    output = model.get_output_embeddings()
-    found = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, Linear) and m is not output}
-    return sorted(found)
+    kind = type(tops[0])
+    return kind(*(torch.cat([getattr(top, name) for top in tops]) for name in kind._fields))
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:

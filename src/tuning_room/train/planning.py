@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuning_room.errors import TrainingError
-from tuning_room.train.batches import collate, shared_length
-from tuning_room.train.loop import LoopConfig, LoraTrainer
+from tuning_room.train.batches import computed_length
+from tuning_room.train.loop import LoraTrainer
+from tuning_room.train.loop_config import LoopConfig
 
 PROBES = (0.0, 0.5, 0.9)  # which of the steps by size are tried: the smallest, one in the middle, a large one
 KEPT_FREE = 0.05  # of the memory at hand that a plan leaves to others
@@ -41,7 +42,7 @@ class Probe(NamedTuple):
 def plan(config: LoopConfig) -> Plan:
     """Return what a training takes; TrainingError, with the setting that would fit, if its memory is not there."""
     trainer = LoraTrainer(config)
-    sizes = [_tokens(trainer, rows) for rows in trainer.plan]
+    sizes = [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
     probes = _probes(trainer, sizes)
     peak = max(int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))), probes[-1].peak_bytes)
     found = Plan(
@@ -81,11 +82,6 @@ def available_memory(file: Path = Path("/proc/meminfo")) -> int:
     return int(values["MemAvailable"].split()[0]) * 1024
 
 
-def _tokens(trainer: LoraTrainer, places: Sequence[int]) -> int:
-    rows = [trainer.rows[place] for place in places]
-    return sum(len(row.input_ids) for row in rows) - (len(rows) - 1) * shared_length(rows)
-
-
 def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:
     order = sorted(range(len(sizes)), key=lambda step: sizes[step])
     chosen = [order[round(share * (len(order) - 1))] for share in PROBES]
@@ -95,7 +91,7 @@ def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:
 
 def _tried(trainer: LoraTrainer, step: int, sizes: Sequence[int]) -> Probe:
     started = time.perf_counter()
-    trainer.update(collate([trainer.rows[place] for place in trainer.plan[step]]), rate=0.0)
+    trainer.update(trainer.plan[step], rate=0.0, on_policy=step >= trainer.offline_steps)
     seconds = time.perf_counter() - started
     return Probe(sizes[step], seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 

@@ -5,7 +5,6 @@ Not real: the model knows nothing. A falling loss shows that learning works, not
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,70 +12,35 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from training_rows import STEPS, Configure, dialogue
 
 from tuning_room import train
 from tuning_room.errors import DataError, MissingInputError, ModelNotFoundError, TrainingError
 from tuning_room.files import digest
 from tuning_room.models import load_adapter, load_model, load_tokenizer
-from tuning_room.records import Dialogue, Message, write_jsonl
+from tuning_room.records import write_jsonl
 from tuning_room.rendering import Rendered
 from tuning_room.train import checkpoint, planning
 from tuning_room.train.backend import NAME, CpuLoraBackend, register
-from tuning_room.train.batches import IGNORED, POOL, collate, epoch_order, load_rows, shared_length
+from tuning_room.train.batches import (
+    IGNORED,
+    POOL,
+    collate,
+    computed_length,
+    epoch_order,
+    load_rows,
+    read_length,
+    shared_length,
+)
 from tuning_room.train.config import TrainConfig
-from tuning_room.train.loop import LoopConfig, LoraTrainer, learning_rate
+from tuning_room.train.loop import LoraTrainer, learning_rate
+from tuning_room.train.loop_config import LoopConfig
 from tuning_room.train.metrics import Metric, MetricsFile
 from tuning_room.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 PAD = 258
-STEPS = 7  # 14 rows in batches of 4, two epochs: 8 steps, of which max_steps leaves 7
-
-
-def dialogue(number: int) -> Dialogue:
-    said = [
-        ("user", f"What is {number} + {number % 7}?"),
-        ("assistant", f"What is {number} + 1, {'and so on ' * (number % 3)}?"),
-    ]
-    more = [("user", "Why?"), ("assistant", "Why not?")] if number % 4 == 0 else []
-    turns = [("system", "Ask."), *said, *more]
-    messages = [Message(role=role, content=text) for role, text in turns]  # type: ignore[arg-type]
-    return Dialogue(id=f"r{number}", source="test", group=f"g{number}", messages=messages)
-
-
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("rows")
-    write_jsonl(folder / "train.jsonl", [dialogue(n) for n in range(14)])
-    write_jsonl(folder / "valid.jsonl", [dialogue(n) for n in range(20, 25)])
-    return folder / "train.jsonl", folder / "valid.jsonl"
-
-
-Configure = Callable[..., LoopConfig]
-
-
-@pytest.fixture
-def configure(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> Configure:
-    def configured(folder: str = "out", **changes: Any) -> LoopConfig:
-        given: dict[str, Any] = {
-            "model_path": str(tiny_model),
-            "data_path": str(rows[0]),
-            "eval_data_path": str(rows[1]),
-            "ckpt_output_dir": str(tmp_path / folder),
-            "lora_r": 4,
-            "lora_alpha": 8,
-            "num_epochs": 2,
-            "effective_batch_size": 4,
-            "learning_rate": 5e-3,
-            "warmup_steps": 2,
-            "save_steps": 3,
-            "eval_steps": 4,
-            "max_steps": STEPS,
-        }
-        return LoopConfig(**{**given, **changes})
-
-    return configured
 
 
 def weights(trainer: LoraTrainer) -> dict[str, torch.Tensor]:
@@ -110,22 +74,24 @@ def batches(draw: st.DrawFn) -> list[Rendered]:
 
 @settings(max_examples=200, deadline=None)
 @given(batches())
-def test_packed_rows_hold_every_token_and_label_of_theirs(batch_rows: list[Rendered]) -> None:
+def test_packed_rows_hold_every_token_that_is_read_and_every_label(batch_rows: list[Rendered]) -> None:
     batch = collate(batch_rows)
     for number, row in enumerate(batch_rows):
-        own = batch.packing.places[number, : len(row.input_ids)]
-        assert batch.input_ids[0, own].tolist() == row.input_ids
+        own = batch.packing.places[number, : read_length(row)]
+        assert batch.input_ids[0, own].tolist() == row.input_ids[: len(own)]
         assert batch.position_ids[0, own].tolist() == list(range(len(own)))
         expected = [t if learn else IGNORED for t, learn in zip(row.input_ids, row.learned, strict=True)]
-        assert batch.labels[0, own].tolist() == [*expected[1:], IGNORED]
+        assert batch.labels[0, own].tolist() == [*expected[1:], IGNORED][: len(own)]
+        assert not any(row.learned[len(own) + 1 :])  # nothing is learned of what is not read
 
 
 @settings(max_examples=200, deadline=None)
 @given(batches())
 def test_the_shared_beginning_is_packed_once(batch_rows: list[Rendered]) -> None:
     batch, shared = collate(batch_rows), shared_length(batch_rows)
-    count = shared + sum(len(row.input_ids) - shared for row in batch_rows)
-    width = max(len(row.input_ids) for row in batch_rows)
+    count = shared + sum(read_length(row) - shared for row in batch_rows)
+    assert count == computed_length(batch_rows)
+    width = max(map(read_length, batch_rows))
     assert batch.input_ids.shape == batch.labels.shape == batch.position_ids.shape == (1, count)
     assert batch.packing.places.shape == (len(batch_rows), width)
     # Scattering the rows and gathering them again ends at every packed place.
@@ -138,7 +104,7 @@ def test_rows_that_begin_alike_share_that_but_for_one_token() -> None:
     rows = [Rendered([7, 8, 9, n], [False, False, False, True]) for n in (1, 2)]
     assert shared_length(rows) == 2
     assert shared_length(rows[:1]) == 0
-    assert collate(rows).input_ids.tolist() == [[7, 8, 9, 1, 9, 2]]
+    assert collate(rows).input_ids.tolist() == [[7, 8, 9, 9]]  # of what is learned the last token need not be read
 
 
 @settings(max_examples=100, deadline=None)
@@ -162,8 +128,8 @@ def test_epochs_differ_and_rows_of_similar_length_stand_together() -> None:
 
 def test_rows_that_cannot_be_trained_on_are_named(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tiny_model)
-    longest = max(len(row.input_ids) for row in load_rows(rows[0], tokenizer, 500))
-    assert len(load_rows(rows[0], tokenizer, longest)) == 14
+    longest = max(len(row.input_ids) for row in load_rows(rows[0], tokenizer, 500).rendered)
+    assert len(load_rows(rows[0], tokenizer, longest).rendered) == 14
     with pytest.raises(DataError, match=rf"row 'r\d+' has {longest} tokens, more than {longest - 1}"):
         load_rows(rows[0], tokenizer, longest - 1)
     (tmp_path / "none.jsonl").write_text("\n", encoding="utf-8")
@@ -421,8 +387,8 @@ def test_a_loss_that_is_no_number_stops_training_and_keeps_the_checkpoint(config
     trainer = LoraTrainer(configure())
     plain = trainer._loss
 
-    def broken(batch: Any) -> Any:
-        loss = plain(batch)
+    def broken(*given: Any) -> Any:
+        loss = plain(*given)
         return loss * math.nan if trainer.model.training and len(trainer.metrics.read()) == 4 else loss
 
     trainer._loss = broken  # type: ignore[method-assign]

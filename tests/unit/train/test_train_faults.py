@@ -1,0 +1,203 @@
+"""What a training does when something goes wrong: every fault here is real but the full disk and the missing memory."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from training_rows import STEPS, Configure
+
+from tuning_room.errors import DataError, TrainingError
+from tuning_room.models import load_adapter, load_model
+from tuning_room.records import write_jsonl
+from tuning_room.train import checkpoint
+from tuning_room.train.best import BestAdapter
+from tuning_room.train.faults import CALM, LossWatch
+from tuning_room.train.loop import LoraTrainer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def valid_losses(trainer: LoraTrainer) -> dict[int, float]:
+    return {m.step: m.valid_loss for m in trainer.metrics.read() if m.valid_loss is not None}
+
+
+# --- the best adapter
+
+
+def validating(trainer: LoraTrainer, losses: list[float]) -> list[dict[str, torch.Tensor]]:
+    """Let the validations give these losses, and return the weights at each of them."""
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def validate() -> float:
+        seen.append({name: parameter.detach().clone() for name, parameter in trainer.parameters.items()})
+        return losses[len(seen) - 1]
+
+    trainer.validate = validate  # type: ignore[method-assign]
+    return seen
+
+
+def test_training_returns_the_adapter_of_the_lowest_validation_loss(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(eval_steps=2))
+    seen = validating(trainer, [4.0, 3.0, 2.0, 2.5, 2.2])
+    trainer.train()
+    assert trainer.best.found and trainer.best.found.step == 4
+    kept = load_adapter(load_model(Path(trainer.config.model_path)), trainer.folder / "best")
+    for name, parameter in trainer.parameters.items():
+        assert torch.equal(parameter, seen[2][name]) and not torch.equal(parameter, seen[4][name])
+        assert torch.equal(parameter, kept.get_parameter(name))
+
+
+def test_training_stops_when_patience_is_over_and_stays_stopped(configure: Configure) -> None:
+    config = configure(num_epochs=20, max_steps=40, eval_steps=2, patience=3, save_steps=1)
+    trainer = LoraTrainer(config)
+    validating(trainer, [4.0, 3.0, 3.5, 3.0, 3.2, 1.0])
+    trainer.train()
+    assert [metric.step for metric in trainer.metrics.read()][-1] == 8
+    again = LoraTrainer(config)
+    validating(again, [])
+    again.train()
+    assert len(again.metrics.read()) == 8 and again.best.found == trainer.best.found
+
+
+@given(st.lists(st.floats(0, 9), max_size=12), st.integers(1, 4))
+def test_patience_is_over_once_nothing_better_came_for_so_long(losses: list[float], patience: int) -> None:
+    over = BestAdapter(Path("nowhere"), "", patience).is_patience_over(losses)
+    since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    assert over == (since >= patience)
+    assert not BestAdapter(Path("nowhere"), "", None).is_patience_over(losses)
+
+
+def test_the_best_of_another_run_is_not_taken(configure: Configure) -> None:
+    LoraTrainer(configure()).train()
+    other = LoraTrainer(configure(seed=8, max_steps=1))
+    other.train()
+    assert other.best.found and other.best.found.step == 1
+
+
+# --- losses
+
+
+def test_a_loss_that_explodes_stops_training_and_says_what_is_kept(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(num_epochs=40, max_steps=100, learning_rate=40.0, warmup_steps=30))
+    said = r"the loss (explodes, from|is nan).*lower train.learning_rate; the adapter of step \d+"
+    with pytest.raises(TrainingError, match=said):
+        trainer.train()
+    assert len(trainer.metrics.read()) < 100
+    load_adapter(load_model(Path(trainer.config.model_path)), trainer.folder / "best")
+
+
+@given(st.floats(0.01, 5), st.lists(st.floats(0, 20), min_size=1, max_size=60))
+def test_only_losses_that_stay_high_are_an_explosion(first: float, losses: list[float]) -> None:
+    watch, given_so_far = LossWatch(), [first]
+    watch.check(1, first)
+    for step, loss in enumerate(losses, start=2):
+        given_so_far.append(loss)
+        last = given_so_far[-CALM:]
+        if len(last) == CALM and sum(last) / CALM > 3 * max(first, 1.0):
+            with pytest.raises(TrainingError, match=f"step {step}: the loss explodes"):
+                watch.check(step, loss)
+            return
+        watch.check(step, loss)
+
+
+# --- the machine
+
+
+def test_a_full_disk_is_said_and_the_checkpoint_before_stays(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, plain = LoraTrainer(configure()), checkpoint.save
+
+    def full(folder: Path, parameters: Any, optimizer: Any, progress: Any) -> None:
+        if progress.step > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        plain(folder, parameters, optimizer, progress)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(TrainingError, match="no room is left on the disk; make room and run the same command again"):
+        trainer.train()
+    monkeypatch.undo()
+    whole = LoraTrainer(configure("whole"))
+    whole.train()
+    resumed = LoraTrainer(configure())
+    resumed.train()
+    for name, parameter in resumed.parameters.items():
+        assert torch.equal(parameter, whole.parameters[name])
+
+
+def test_missing_memory_is_said_with_the_setting_that_helps(configure: Configure) -> None:
+    trainer = LoraTrainer(configure())
+
+    def greedy(*given: Any) -> Any:
+        return torch.empty(1 << 46)  # what torch says of memory that is not there
+
+    trainer._loss = greedy  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"the memory does not suffice for a step; lower train.batch_size"):
+        trainer.train()
+
+
+def test_sigterm_saves_a_checkpoint_as_ctrl_c_does(configure: Configure) -> None:
+    def stop(metric: Any, steps: int) -> None:
+        if metric.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    trainer = LoraTrainer(configure(on_step=stop))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    resumed = LoraTrainer(configure())
+    resumed.train()
+    assert [metric.step for metric in resumed.metrics.read()] == list(range(1, STEPS + 1))
+    assert resumed.metrics.read()[:2] == trainer.metrics.read()[:2]
+
+
+# --- rows
+
+
+def test_rows_that_are_too_long_are_left_out_and_counted_where_the_recipe_says_so(
+    configure: Configure, rows: tuple[Path, Path]
+) -> None:
+    lengths = sorted(len(row.input_ids) for row in LoraTrainer(configure()).rows)
+    most = lengths[9]
+    with pytest.raises(DataError, match=r"set train.too_long to leave_out"):
+        LoraTrainer(configure(max_seq_len=most))
+    trainer = LoraTrainer(configure(max_seq_len=most, leave_out_too_long=True, eval_data_path=None))
+    kept = [length for length in lengths if length <= most]
+    assert sorted(len(row.input_ids) for row in trainer.rows) == kept
+    assert trainer.lessons.left_out == len(lengths) - len(kept) > 0
+
+
+def test_where_all_rows_are_too_long_that_is_said(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no rows of at most 16 tokens"):
+        LoraTrainer(configure(max_seq_len=16, leave_out_too_long=True))
+    write_jsonl(tmp_path / "none.jsonl", [])
+    with pytest.raises(DataError, match=r"none.jsonl: no rows;"):
+        LoraTrainer(configure(data_path=str(tmp_path / "none.jsonl")))
+
+
+# --- going on from an adapter
+
+
+def test_a_training_goes_on_from_an_adapter(configure: Configure, rows: tuple[Path, Path]) -> None:
+    first = LoraTrainer(configure())
+    first.train().save_pretrained(first.folder / "adapter", save_embedding_layers=False)
+    start = first.validate()
+    second = LoraTrainer(configure("second", start_adapter=str(first.folder / "adapter"), seed=9))
+    assert second.validate() == pytest.approx(start, abs=1e-6)
+    second.train()
+    assert min(valid_losses(second).values()) <= start
+
+
+def test_an_adapter_of_another_shape_is_refused(configure: Configure, tmp_path: Path) -> None:
+    first = LoraTrainer(configure(max_steps=1))
+    first.train().save_pretrained(first.folder / "adapter", save_embedding_layers=False)
+    with pytest.raises(TrainingError, match=r"lora_A.weight is \(4, \d+\) there and \(2, \d+\) here"):
+        LoraTrainer(configure("second", lora_r=2, start_adapter=str(first.folder / "adapter")))
+    with pytest.raises(TrainingError, match="no adapter can be read"):
+        LoraTrainer(configure("second", start_adapter=str(tmp_path)))
