@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RECIPE ?= recipes/socratic-tutor
+TESTERS ?= 2
 
-.PHONY: help demo test slow check install install-dev vllm docs clean
+.PHONY: help demo test slow check install install-dev vllm unsloth docs clean
 
 help:  ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,8 +14,8 @@ demo: install  ## Bake the shipped recipe: documents and prompt into a proven ad
 	$(BIN)/tuning-room advise $(RECIPE)
 	$(BIN)/tuning-room bake $(RECIPE)
 
-test: install-dev  ## Run the tests (minutes).
-	$(BIN)/python -m pytest
+test: install-dev  ## Run the tests (minutes), in two processes of one thread each.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 slow: install-dev  ## Run the slow tests as well: the full bake, vLLM.
 	$(BIN)/python -m pytest -m slow
@@ -27,6 +28,9 @@ check: install-dev  ## ruff, mypy and the import rules.
 
 vllm:  ## Install vLLM's CPU build into .venv-vllm.
 	bash scripts/install_vllm.sh
+
+unsloth:  ## Install Unsloth's CPU path into .venv-unsloth, for its slow test and benchmark.
+	bash scripts/install_unsloth.sh
 
 docs: install-dev  ## Write the generated parts of the docs again.
 	$(BIN)/python scripts/write_docs.py

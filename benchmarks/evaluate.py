@@ -1,6 +1,6 @@
 """How long an evaluation takes, and the same replies by plain `lm_eval --model hf`, in one run.
 
-    .venv/bin/python benchmarks/evaluate.py [--json] [--adapter FOLDER] [--share 4] [--batch 16] [--without-peer]
+    .venv/bin/python benchmarks/evaluate.py [--json] [--adapter FOLDER] [--share 4] [--without-peer | --without-whole]
 
 The shipped recipe's items and prompts, its four arms on all of five suites: 100 problems, 60 attacks, 8 dialogues of 8
 turns, 20 to be confirmed, 20 attempts on the prompt; greedy, 48 new tokens at most. `minutes` is the wall time of our
@@ -111,7 +111,7 @@ def same_replies(folder: Path, samples: list[Sample]) -> float:
     """Return the share of replies that the peer gave word for word; ties and rounding make some differ."""
     found = []
     for arm in {sample.arm for sample in samples}:
-        (path,) = folder.glob(f"out/**/samples_{arm}_*.jsonl")
+        (path,) = folder.glob(f"out/**/samples_{arm}_[0-9]*.jsonl")
         rows = sorted(map(json.loads, path.read_text(encoding="utf-8").splitlines()), key=lambda row: row["doc_id"])
         said = [sample.reply for sample in samples if sample.arm == arm]
         found += [row["resps"][0][0].strip() == reply.strip() for row, reply in zip(rows, said, strict=True)]
@@ -120,14 +120,12 @@ def same_replies(folder: Path, samples: list[Sample]) -> float:
 
 def compare(given: argparse.Namespace, place: Path, adapter: Path) -> dict[str, Any]:
     """Time the whole evaluation, then both sides on a share of it."""
-    seconds, samples = ours(place / "whole", adapter, SIZES)
-    tell(f"ours: {seconds / 60:.2f} minutes for {len(samples)} replies")
-    found: dict[str, Any] = {
-        "ours": {"seconds": round(seconds, 1), "replies": len(samples)},
-        "minutes": round(seconds / 60, 2),
-        "peers": {},
-        "ratios": {},
-    }
+    found: dict[str, Any] = {"ours": {}, "minutes": None, "peers": {}, "ratios": {}}
+    if not given.without_whole:
+        seconds, samples = ours(place / "whole", adapter, SIZES)
+        tell(f"ours: {seconds / 60:.2f} minutes for {len(samples)} replies")
+        found["ours"] = {"seconds": round(seconds, 1), "replies": len(samples)}
+        found["minutes"] = round(seconds / 60, 2)
     if given.without_peer:
         return found
     fewer = {name: max(1, size // given.share) for name, size in SIZES.items()}
@@ -149,6 +147,7 @@ def main() -> None:
     parser.add_argument("--adapter", type=Path, help="folder of a trained adapter")
     parser.add_argument("--share", type=int, default=4, help="both sides are compared on one item in so many")
     parser.add_argument("--batch", type=int, default=16, help="batch size of lm_eval")
+    parser.add_argument("--without-whole", action="store_true", help="compare on the share only; no `minutes` then")
     parser.add_argument("--without-peer", action="store_true", help="time ours only")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

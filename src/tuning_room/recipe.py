@@ -52,6 +52,7 @@ SHARED: dict[str, dict[str, str]] = {
 # Worked out from what stands at the top.
 DERIVED = {
     "generate": ("checks",),
+    "train": ("checks",),
     "dataset": ("items",),
     "evaluate": ("checks",),
     "report": ("messages_per_day",),
@@ -101,7 +102,9 @@ class Recipe(BaseModel):
             filled[section] = {**given, **handed}
         suites = filled.get("suites")
         filled["dataset"]["items"] = [s.get("items") for s in suites.values()] if _is_sound(suites) else []
-        filled["generate"]["checks"] = filled["evaluate"]["checks"] = _checks(filled["dataset"].get("checks"))
+        checks = _checks(filled["dataset"].get("checks"))
+        for section in ("generate", "train", "evaluate"):
+            filled[section]["checks"] = checks
         filled["report"]["messages_per_day"] = _messages_per_day(filled.get("traffic"))
         return filled
 

@@ -101,6 +101,7 @@ class Workspace:
         self.adapter = root / "adapter"
         self.evaluation = root / "evaluation"
         self.results = root / "evaluation" / "results.json"
+        self.sweep = root / "training" / "sweep.json"
         self.seeds = root / "evaluation" / "seeds.json"
         self.report_html = root / "report.html"
         self.report_json = root / "report.json"

@@ -5,6 +5,8 @@ says how good an adapter becomes; that is shown by `make demo` and recorded in d
 """
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bakery import COMMAND, leftovers, manifest, run, small_recipe
 
 STAGES = ["convert", "generate", "dataset", "train", "evaluate", "report"]
@@ -164,3 +167,59 @@ def test_other_seeds_of_results_that_are_no_more_are_not_shown(folder: Path) -> 
     assert run("report", ".", cwd=folder).returncode == 0
     assert "Other seeds" not in (run_folder / "report.html").read_text(encoding="utf-8")
     assert json.loads((run_folder / "report.json").read_text(encoding="utf-8"))["trainings"] is None
+
+
+def with_section(folder: Path, **train: Any) -> None:
+    """Add keys to the recipe's train section."""
+    path = folder / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    recipe["train"] |= train
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+
+
+def test_a_sweep_is_ranked_reported_and_no_part_of_the_training(folder: Path) -> None:
+    with_section(folder, sweep={"learning_rate": [1e-3, 2e-3], "steps": 2, "prompts": 2})
+    swept = run("train", ".", "--sweep", "--json", cwd=folder)
+    assert swept.returncode == 0, swept.stderr
+    found = json.loads(swept.stdout)
+    assert {one["learning_rate"] for one in found["tried"]} == {1e-3, 2e-3} and found["best"] == found["tried"][0]
+    assert all(one["steps"] == 2 and one["replies"] == 2 for one in found["tried"])
+    assert json.loads(run("status", ".", "--json", cwd=folder).stdout)["stages"]["train"] == "done"
+    assert run("report", ".", cwd=folder).returncode == 0
+    assert "What else was tried" in (folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_train_job_is_written_once_the_recipe_says_where(folder: Path) -> None:
+    without = run("train", ".", "--on", "kubeflow", cwd=folder)
+    assert without.returncode == 2 and "write train.kubeflow with image and claim" in without.stderr
+    with_section(folder, kubeflow={"image": "registry.example.com/room@sha256:" + "0" * 64, "claim": "tuning"})
+    written = run("train", ".", "--on", "kubeflow", "--json", cwd=folder)
+    assert written.returncode == 0, written.stderr
+    job = yaml.safe_load((folder / json.loads(written.stdout)["path"]).read_text(encoding="utf-8"))
+    assert job["kind"] == "TrainJob" and job["metadata"]["name"].startswith("small-")
+    assert json.loads(run("status", ".", "--json", cwd=folder).stdout)["stages"]["train"] == "done"
+
+
+def test_the_command_of_the_train_job_gives_the_same_adapter_in_two_processes(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+    from torch import allclose
+
+    runs = tmp_path / "runs"
+    (runs / "small").mkdir(parents=True)
+    shutil.copytree(folder / "runs" / "small" / "dataset", runs / "small" / "dataset")
+    torchrun = [str(Path(COMMAND[0]).with_name("torchrun")), "--standalone", "--nproc-per-node", "2", "--no-python"]
+    finished = subprocess.run(
+        [*torchrun, *COMMAND, "train", ".", "--runs", str(runs)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    alone, together = (
+        load_file(place / "small" / "adapter" / "adapter_model.safetensors") for place in (folder / "runs", runs)
+    )
+    assert alone.keys() == together.keys()
+    assert all(allclose(alone[name], together[name], atol=1e-4) for name in alone)
+    assert leftovers(tmp_path) == []

@@ -1,13 +1,17 @@
-"""What the unit tests share: a recipe of a few lines, to be changed or spoilt by a test."""
+"""What the unit tests share: a recipe of a few lines, to be changed or spoilt by a test, and strict schemas."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from crd_schemas import missing, read_schema
 from hypothesis import settings
+
+PROJECT = Path(__file__).parents[2]
 
 # A machine that does something else meanwhile is no failure.
 settings.register_profile("unhurried", deadline=None, max_examples=50)
@@ -40,3 +44,27 @@ def write_recipe(tmp_path: Path) -> WriteRecipe:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def crds() -> Path:
+    folder = Path(os.environ.get("TUNING_ROOM_CRDS") or PROJECT.parent / "shared" / "crds")
+    if not folder.is_dir():
+        missing(f"no custom resource definitions at {folder}; set TUNING_ROOM_CRDS")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def schema_errors(crds: Path) -> Callable[[dict[str, Any]], list[str]]:
+    """Return a function that names what a document's own CRD refuses; unknown fields are refused."""
+    from jsonschema import Draft202012Validator
+
+    validators: dict[tuple[str, str], Draft202012Validator] = {}
+
+    def errors(document: dict[str, Any]) -> list[str]:
+        key = (document["apiVersion"], document["kind"])
+        if key not in validators:
+            validators[key] = Draft202012Validator(read_schema(crds, *key))
+        return [f"{error.json_path}: {error.message}" for error in validators[key].iter_errors(document)]
+
+    return errors

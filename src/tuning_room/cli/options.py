@@ -59,6 +59,8 @@ def show(done: "Done", *, as_json: bool, more: Mapping[str, Any] | None = None) 
     if stopped := _plain(done).get("stopped"):
         advice = "what was answered is kept; raise the bound under generate.teacher and run the same command again"
         click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
+    if problem := _plain(done).get("mlflow_error"):
+        click.echo(f"{click.style('not tracked:', fg='yellow')} {problem}", err=True)
     if as_json:
         click.echo(
             json.dumps({"stage": done.stage, "ran": done.ran, "seconds": done.seconds, **_plain(done), **(more or {})})

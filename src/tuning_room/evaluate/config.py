@@ -72,7 +72,7 @@ class EvaluateConfig(StageConfig):
     )
     economics: bool = Field(True, description="measure what a request takes, prompted and baked, cold and warm")
     max_tokens: int = Field(64, ge=1, description="longest reply in tokens; a reply is greedy")
-    batch_size: int = Field(64, ge=1, description="replies made at once")
+    batch_size: int = Field(128, ge=1, description="replies made at once")
     limit: int | None = Field(None, ge=1, description="only the first so many items of each suite (for a trial)")
     all_items: bool = Field(False, description="take every item of every suite, whatever its size")
     margin: float = Field(0.05, ge=0, lt=1, description="a difference from the prompted arm that does not matter")

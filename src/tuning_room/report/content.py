@@ -9,7 +9,7 @@ from tuning_room.report.decision import Decision, decision
 from tuning_room.report.dialogues import Dialogues, dialogues
 from tuning_room.report.economics import Economics, economics
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Drift, Rate, Retention, Standard, Trainings
+from tuning_room.report.facts import Drift, Rate, Retention, Standard, Trainings, Tried
 from tuning_room.report.funnel import Funnel, funnel
 from tuning_room.report.lineage import Lineage, lineage
 from tuning_room.report.selection import Example, Failures, examples, failures
@@ -48,6 +48,7 @@ class Report(BaseModel):
     )
     economics: Economics = Field(description="tokens a day at the recipe's traffic; times of serving where measured")
     trainings: Trainings | None = Field(description="the baked arm's rates by training seed; null for one training")
+    sweep: list[Tried] = Field(description="what `train --sweep` tried, best first; empty where nothing was")
     training: Training = Field(description="loss by step, thinned, and what the train stage said of itself")
     data: Funnel = Field(description="counts from documents to training rows")
     failures: Failures = Field(description="failing replies of the baked arm by gated property, beside other arms'")
@@ -78,6 +79,7 @@ def build(config: ReportConfig, evidence: Evidence) -> Report:
         length_ratio=results.length_ratio,
         economics=economics(results, config.messages_per_day),
         trainings=evidence.trainings,
+        sweep=list(evidence.sweep),
         training=training(evidence),
         data=funnel(evidence.stages),
         failures=failures(evidence, known, config.worst),

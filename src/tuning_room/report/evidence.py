@@ -1,6 +1,7 @@
 """What a report is made from, read from the run folder as plain data."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -11,7 +12,7 @@ from tuning_room.files import digest
 from tuning_room.models import LINEAGE
 from tuning_room.records import read_json, read_jsonl
 from tuning_room.report.config import ReportConfig
-from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Trainings
+from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Trainings, Tried
 from tuning_room.workspace import StageRecord, Workspace
 
 LATER = {"report", "deploy"}  # what they did is no part of what a report is about
@@ -27,6 +28,7 @@ class Evidence(NamedTuple):
     stages: dict[str, StageRecord]
     full_prompt: str
     trainings: Trainings | None = None
+    sweep: Sequence[Tried] = ()
 
 
 def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
@@ -42,6 +44,7 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
         stages={name: record for name, record in workspace.records().items() if name not in LATER},
         full_prompt=_prompt(config.full_prompt),
         trainings=_trainings(workspace),
+        sweep=_sweep(workspace.sweep),
     )
     check_agreement(evidence, config)
     return evidence
@@ -51,6 +54,16 @@ def _trainings(workspace: Workspace) -> Trainings | None:
     """Return what other seeds came to, unless the first one has been evaluated anew since."""
     found = _parse(workspace.seeds, Trainings) if workspace.seeds.is_file() else None
     return found if found and found.results == digest(workspace.results) else None
+
+
+def _sweep(path: Path) -> list[Tried]:
+    """Return what a sweep tried, best first; nothing where there was none."""
+    if not path.is_file():
+        return []
+    try:
+        return [Tried.model_validate(entry) for entry in read_json(path)]
+    except (ValidationError, TypeError) as error:
+        raise DataError(f"{path}: {' '.join(str(error).split())[:200]}", hint="run 'train --sweep' again") from None
 
 
 def text_digest(text: str) -> str:

@@ -35,6 +35,20 @@ class Spread(Fact):
     highest: float
 
 
+class Tried(Fact):
+    """A choice of a sweep: the loss on validation rows in nats a token, the share of replies that checks accept."""
+
+    learning_rate: float
+    rank: int
+    epochs: int
+    steps: int
+    valid_loss: float | None
+    accepted: float | None
+    replies: int
+    seconds: float
+    failed: str = ""
+
+
 class Trainings(Fact):
     """How the rates of an arm differ between trainings, by suite and metric; `results` is the first one's digest."""
 

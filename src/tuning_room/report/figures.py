@@ -1,11 +1,12 @@
 """Where things lie in the figures, in percent of their plot, so that they stretch with the page and stay sharp."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import ceil, floor, log10
 from typing import NamedTuple
 
 from tuning_room.report.content import Report
+from tuning_room.report.facts import Tried
 from tuning_room.report.funnel import Funnel
 from tuning_room.report.labels import reason_title
 from tuning_room.report.training import Training
@@ -73,6 +74,35 @@ def loss_figure(training: Training) -> Plot:
         x_ticks=[Tick(dot(step, 0).x, f"{step:,}") for step in _steps(last)],
         y_ticks=[Tick(dot(1, value).y, f"{value:g}") for value in y_values],
     )
+
+
+def sweep_figure(tried: Sequence[Tried]) -> Plot:
+    """Return a line for each choice over five axes, each from its lowest value below to its highest; the best first."""
+    shown = [one for one in tried if not one.failed]
+    axes: list[tuple[str, list[float | None]]] = [
+        ("learning rate", [log10(one.learning_rate) for one in shown]),
+        ("rank", [one.rank for one in shown]),
+        ("passes", [one.epochs for one in shown]),
+        ("validation loss", [one.valid_loss for one in shown]),
+        ("accepted", [one.accepted for one in shown]),
+    ]
+    heights = [_between(values) for _, values in axes]
+    places = [round(100 * place / (len(axes) - 1), 2) for place in range(len(axes))]
+
+    def curve(number: int) -> Curve:
+        dots = [Dot(x, values[number]) for x, values in zip(places, heights, strict=True) if values[number] is not None]  # type: ignore[arg-type]
+        return Curve(0 if number == 0 else 2, "best" if number == 0 else "others", dots, dots if number == 0 else [])
+
+    return Plot(
+        [curve(n) for n in range(len(shown))], [Tick(x, name) for x, (name, _) in zip(places, axes, strict=True)], []
+    )
+
+
+def _between(values: Sequence[float | None]) -> list[float | None]:
+    """Return heights in percent from above, 0 for the highest value; the middle where all are the same."""
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    return [None if v is None else 50.0 if high == low else round(100 * (high - v) / (high - low), 2) for v in values]
 
 
 def survival_figure(report: Report, suite: str) -> Plot:

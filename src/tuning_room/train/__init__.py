@@ -1,5 +1,6 @@
 """Train: accepted dialogues into a LoRA adapter, through Training Hub."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,9 @@ from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
 
 STOCK = {
+    "load_in_4bit": False,
+    "start_adapter": None,
+    "patience": None,
     "sft_weight": 1.0,
     "distill_weight": 0.0,
     "retention_weight": 0.0,
@@ -27,6 +31,8 @@ class TrainResult(StageResult):
     valid_loss: float | None
     trainable_parameters: int
     adapter_digest: str
+    mlflow_run: str | None = None
+    mlflow_error: str | None = None
 
 
 def inputs(config: TrainConfig, workspace: Workspace) -> list[Path]:
@@ -63,7 +69,20 @@ def run(config: TrainConfig, workspace: Workspace) -> TrainResult:
     with ProgressBar("train", None) as bar:
         trained = _lora_sft(config, workspace, model_folder, count, bar)
     digest = write_adapter(trained, config, workspace)
-    return _result(trained, count, digest)
+    return _result(trained, count, digest).model_copy(update=_tracked(config, workspace))
+
+
+def _tracked(config: TrainConfig, workspace: Workspace) -> dict[str, str]:
+    """Write the training to MLflow if the recipe says so; a server that is not there costs no training."""
+    from tuning_room.errors import TuningRoomError
+    from tuning_room.train.tracking import track
+
+    if not config.mlflow:
+        return {}
+    try:
+        return {"mlflow_run": track(config, workspace)}
+    except TuningRoomError as error:
+        return {"mlflow_error": str(error)}
 
 
 def _lora_sft(config: TrainConfig, workspace: Workspace, model_folder: Path, rows: int, bar: Any) -> dict[str, Any]:
@@ -112,7 +131,8 @@ def _objectives(config: TrainConfig) -> dict[str, Any]:
     """Return what is learned, for our own backend; what is at its default is left out, so that others need not know."""
     full_prompt = config.full_prompt.read_text(encoding="utf-8").strip() if config.full_prompt else ""
     under = config.short_prompt if config.retention_under == "short_prompt" else ""
-    values = {
+    values: dict[str, Any] = {
+        "load_in_4bit": config.quantize == "4bit",
         "start_adapter": str(config.start) if config.start else None,
         "leave_out_too_long": config.too_long == "leave_out",
         "patience": config.patience,
@@ -132,6 +152,42 @@ def _objectives(config: TrainConfig) -> dict[str, Any]:
     if needs_teacher(config):
         values["full_prompt"] = full_prompt
     return {name: value for name, value in values.items() if value != STOCK.get(name)}
+
+
+def assist(config: TrainConfig, workspace: Workspace) -> None:
+    """Train beside a process that leads, and write nothing: what run does in every other process of a team."""
+    from tuning_room.models import limit_threads, resolve
+    from tuning_room.progress import ProgressBar
+    from tuning_room.records import Dialogue, read_jsonl
+
+    limit_threads()
+    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
+    with ProgressBar("train", None) as bar:
+        _lora_sft(config, workspace, resolve(config.model), count, bar)
+
+
+def sweep(config: TrainConfig, workspace: Workspace) -> Iterator[Any]:
+    """Try what the recipe's sweep names, and yield each choice (sweep.Tried); write them, best first, in the end.
+
+    Raises MissingInputError, DataError, ModelNotFoundError, and TrainingError where nothing can be trained.
+    """
+    from tuning_room.models import limit_threads, resolve
+    from tuning_room.records import Dialogue, read_jsonl, write_json
+    from tuning_room.train.config import SweepConfig
+    from tuning_room.train.loop_config import LoopConfig
+    from tuning_room.train.sweep import judge_by, ranked
+    from tuning_room.train.sweep import sweep as swept
+
+    limit_threads()
+    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
+    model = resolve(config.model)
+    loop = LoopConfig(**_settings(config, workspace, model, count))
+    judge = judge_by(config.checks, model, workspace.valid_rows, (config.sweep or SweepConfig()).prompts)
+    found = []
+    for tried in swept(config, loop, workspace.training / "sweep", judge):
+        found.append(tried)
+        yield tried
+    write_json(workspace.sweep, [tried._asdict() for tried in ranked(found)])
 
 
 def plan(config: TrainConfig, workspace: Workspace) -> Any:

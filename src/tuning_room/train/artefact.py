@@ -1,5 +1,6 @@
 """The artefact of training: what PEFT and vLLM read, with a card and a lineage beside it."""
 
+from pathlib import Path
 from typing import Any
 
 from tuning_room.files import atomic_folder, digest
@@ -32,9 +33,15 @@ def _lineage(trained: dict[str, Any], config: TrainConfig, workspace: Workspace,
         "adapter_digest": weights,
         "template_digest": template_digest(trained["tokenizer"]),
         "train_digest": digest(workspace.train_rows),
-        "config": config.model_dump(mode="json"),
+        "config": told(config),
         "versions": installed_versions(),
     }
+
+
+def told(config: TrainConfig) -> dict[str, Any]:
+    """Return a configuration without the places of this machine and of a cluster."""
+    values = config.model_dump(mode="json", exclude={"kubeflow", "sweep", "checks", "mlflow"})
+    return {name: value for name, value in values.items() if not isinstance(getattr(config, name), Path)}
 
 
 def _card(config: TrainConfig, weights: str) -> str:

@@ -47,10 +47,13 @@ class CpuLoraBackend(Backend):
             "tokenizer": trainer.tokenizer,
             "metrics": trainer.metrics.read(),
             "left_out": trainer.lessons.left_out,
-            "best_step": trainer.best.found.step if trainer.best.found else None,
+            "best_step": trainer.best.found.step if trainer.best.found and not trainer.lessons.on_policy else None,
         }
 
 
 def register() -> None:
-    """Make the backend known to Training Hub; doing it twice is harmless."""
+    """Make our backend known to Training Hub and mend its own for GPUs; doing it twice is harmless."""
+    from tuning_room.train import unsloth
+
     AlgorithmRegistry.register_backend("lora_sft", NAME, CpuLoraBackend)
+    AlgorithmRegistry.register_backend("lora_sft", unsloth.NAME, unsloth.UnslothBackend)

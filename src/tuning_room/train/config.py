@@ -1,13 +1,49 @@
 """What the train stage is told to do."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from tuning_room.workspace import StageConfig
 
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$"
 NEUTRAL_PROMPTS = Path(__file__).parent / "neutral_prompts.txt"
+
+
+class KubeflowConfig(StageConfig):
+    """Where and on what a TrainJob runs; recipe and run folder lie on a volume that every node can write to."""
+
+    image: str = Field(description="container image with tuning-room installed, by digest")
+    claim: str = Field(description="persistent volume claim with the recipe and the run folder (ReadWriteMany)")
+    namespace: str = Field("default", description="namespace of job and claim")
+    runtime: str = Field("torch-distributed", description="the cluster's training runtime")
+    recipe_path: str = Field("", description="the recipe's folder on the volume; recipes/<name> if empty")
+    runs_path: str = Field("runs", description="the folder of runs on the volume")
+    nodes: int = Field(1, ge=1, description="pods that train together")
+    processes: int = Field(1, ge=1, description="processes in a pod: one a GPU, or one on CPUs")
+    cpu: str = Field("4", pattern=QUANTITY, description="CPU of a pod, a Kubernetes quantity")
+    memory: str = Field("8Gi", pattern=QUANTITY, description="memory of a pod, a Kubernetes quantity")
+    gpu: int = Field(0, ge=0, description="GPUs of a pod")
+
+
+class MlflowConfig(StageConfig):
+    """Where a finished training is written to; credentials come from MLflow's own variables."""
+
+    tracking_uri: str = Field(
+        "", description="server or sqlite:///file; MLFLOW_TRACKING_URI or runs/mlflow.db if empty"
+    )
+    experiment: str = Field("", description="MLflow's experiment; the recipe's name if empty")
+
+
+class SweepConfig(StageConfig):
+    """What `train --sweep` tries; every combination gets the same number of steps."""
+
+    learning_rate: list[float] = Field([], description="learning rates; half, once and twice the recipe's if empty")
+    rank: list[int] = Field([], description="LoRA ranks, alpha in proportion; the recipe's if empty")
+    epochs: list[int] = Field([], description="passes over as many rows as the steps then allow; the recipe's if empty")
+    steps: int = Field(60, ge=1, description="optimizer steps of each combination")
+    prompts: int = Field(16, ge=1, description="validation prompts that each of them answers")
 
 
 class TrainConfig(StageConfig):
@@ -18,6 +54,7 @@ class TrainConfig(StageConfig):
     full_prompt: Path | None = Field(None, description="the long prompt, under which the base model is the teacher")
     short_prompt: str = Field(description="the system turn that remains, written into the adapter's lineage")
     backend: str = Field("tuning-room-cpu", description="Training Hub backend: tuning-room-cpu, or unsloth on a GPU")
+    quantize: Literal["none", "4bit"] = Field("none", description="4bit: QLoRA, with unsloth on a GPU only")
     rank: int = Field(16, ge=1, le=256, description="LoRA rank")
     alpha: int = Field(32, ge=1, description="LoRA alpha: the update is scaled by alpha / rank")
     target_modules: str | list[str] = Field("all-linear", description="modules that get an adapter in each layer")
@@ -47,4 +84,13 @@ class TrainConfig(StageConfig):
     validate_every: int = Field(100, ge=1, description="optimizer steps between validations")
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a lower loss")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps on the rows (for a trial)")
+    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, by which a sweep is ranked")
+    sweep: SweepConfig | None = Field(None, description="what `train --sweep` tries (docs/training.md)")
+    mlflow: MlflowConfig | None = Field(None, description="write trainings to MLflow (docs/training.md)")
+    kubeflow: KubeflowConfig | None = Field(None, description="where `train --on kubeflow` runs (docs/training.md)")
     seed: int = Field(7, description="order of the rows and the adapter's first weights")
+
+    def digest(self) -> str:
+        """Return the digest of what is trained: where it runs, and what else was tried, make no difference."""
+        same: dict[str, Any] = {"kubeflow": None, "mlflow": None, "sweep": None, "checks": {}}
+        return super(TrainConfig, self.model_copy(update=same)).digest()

@@ -49,6 +49,8 @@ class LoraTrainer:
     def train(self) -> Any:
         """Train from the last checkpoint to the end and return the PEFT model, with its best weights.
 
+        After a last phase on its own replies these are the last ones.
+
         Raises TrainingError if the loss is no number or explodes, and where memory or the disk is full; what was best
         is kept then. Ctrl-C and SIGTERM save a checkpoint first.
         """
@@ -56,6 +58,7 @@ class LoraTrainer:
         self.done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
         if self.team.leads:
             self.metrics.keep_until(self.done)
+        self.team.meet()
         losses = self.best.begin(self.metrics.read())
         try:
             with explained(self.best, self.folder), stopped_by_signals():
@@ -68,7 +71,8 @@ class LoraTrainer:
         except KeyboardInterrupt:
             self._save(fingerprint)
             raise
-        return self.best.restore(self.model)
+        # The last phase has another aim than the validation loss: what was best before it would undo it.
+        return self.model if self.lessons.on_policy else self.best.restore(self.model)
 
     def _one_step(self, step: int) -> list[float]:
         """Take a step and return the validation loss that followed, if one did."""
@@ -85,7 +89,7 @@ class LoraTrainer:
         finally:
             metric = Metric(step, loss, valid, rate, len(rows), tokens, round(time.monotonic() - started, 3))
             self._tell(metric)
-        if valid is not None and self.team.leads:
+        if valid is not None and self.team.leads and step <= self.offline_steps:
             self.best.offer(self.model, step, valid)
         return [] if valid is None else [valid]
 

@@ -1,6 +1,7 @@
 """The metrics of a training run, one JSON object a step."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +34,12 @@ class MetricsFile:
 
     def keep_until(self, step: int) -> None:
         """Drop the steps after `step`, which are about to be done again, and a line cut off by a kill."""
-        kept = [metric for metric in self.read() if metric.step <= step]
+        self.replace([metric for metric in self.read() if metric.step <= step])
+
+    def replace(self, metrics: Sequence[Metric]) -> None:
+        """Put these metrics in the place of what is there."""
         with atomic_writer(self.path) as out:
-            out.writelines(json.dumps(metric._asdict()) + "\n" for metric in kept)
+            out.writelines(json.dumps(metric._asdict()) + "\n" for metric in metrics)
 
     def read(self) -> list[Metric]:
         """Return the whole lines."""

@@ -15,7 +15,13 @@ from tuning_room.train.batches import computed_length
 from tuning_room.train.loop import LoraTrainer
 from tuning_room.train.loop_config import LoopConfig
 
-PROBES = (0.0, 0.5, 0.9)  # which of the steps by size are tried: the smallest, one in the middle, a large one
+PROBES = (
+    0.05,
+    0.3,
+    0.5,
+    0.7,
+    0.95,
+)  # which of the steps by size are tried: one alone is off by a tenth on a busy machine
 KEPT_FREE = 0.05  # of the memory at hand that a plan leaves to others
 
 
@@ -43,14 +49,14 @@ def plan(config: LoopConfig) -> Plan:
     """Return what a training takes; TrainingError, with the setting that would fit, if its memory is not there."""
     trainer = LoraTrainer(config)
     sizes = [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
-    probes = _probes(trainer, sizes)
+    probes = _probes(trainer, sizes[: trainer.offline_steps] or sizes[:1])
     peak = max(int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))), probes[-1].peak_bytes)
     found = Plan(
         rows=len(trainer.rows),
         steps=len(trainer.plan),
         tokens=sum(sizes),
         largest_step=max(sizes),
-        seconds=sum(_line([(p.tokens, p.seconds) for p in probes], size) for size in sizes) + _validations(trainer),
+        seconds=_seconds(trainer, sizes, probes),
         peak_bytes=peak,
         available_bytes=available_memory() + probes[-1].peak_bytes,
     )
@@ -80,6 +86,14 @@ def available_memory(file: Path = Path("/proc/meminfo")) -> int:
         return 1 << 60
     values = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(values["MemAvailable"].split()[0]) * 1024
+
+
+def _seconds(trainer: LoraTrainer, sizes: Sequence[int], probes: Sequence[Probe]) -> float:
+    """Return the seconds of all steps and validations; a step on the model's own replies is tried by itself."""
+    offline = trainer.offline_steps
+    known = sum(_line([(probe.tokens, probe.seconds) for probe in probes], size) for size in sizes[:offline])
+    last = (len(sizes) - offline) * _tried(trainer, offline, sizes).seconds if len(sizes) > offline else 0.0
+    return known + last + _validations(trainer)
 
 
 def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:

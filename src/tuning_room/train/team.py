@@ -32,6 +32,10 @@ class Team:
         """Return this process's part of a step's rows, which stand by length: every `size`th."""
         return list(rows[self.rank :: self.size])
 
+    def meet(self) -> None:
+        """Wait until all processes are here."""
+        self.total(0.0)
+
     def total(self, value: float) -> float:
         """Return the sum of a number over all processes."""
         if self.size == 1:

@@ -1,11 +1,9 @@
 """What the deploy tests are made of: a fabricated adapter folder, a config, and a way to name what is missing."""
 
 import json
-import os
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import pytest
 import yaml
 
 from tuning_room.deploy import DeployConfig
@@ -13,13 +11,6 @@ from tuning_room.deploy import DeployConfig
 DIGEST = "3f2a9c0d" * 8
 RELEASE = "socratic-tutor-3f2a9c0d"
 REPOSITORY = "https://git.example.com/team/gitops.git"
-
-
-def missing(what: str) -> NoReturn:
-    """Fail under CI, skip elsewhere: a test whose prerequisite is not there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def write_adapter(folder: Path, config: dict[str, Any] | None = None, **lineage: Any) -> None:

@@ -7,7 +7,7 @@ interpreter: its sandbox has fewer libraries, and the rule uses only `ipairs` an
 from typing import Any
 
 import pytest
-from deploy_samples import missing
+from crd_schemas import missing
 
 from tuning_room.deploy.health import HEALTH_RULE
 

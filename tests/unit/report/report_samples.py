@@ -108,6 +108,14 @@ def report_config(folder: Path, **changes: Any) -> ReportConfig:
     return ReportConfig.model_validate(values)
 
 
+RAN: dict[str, Any] = {"replies": 16, "seconds": 40.0}
+SWEEP: list[dict[str, Any]] = [
+    {"learning_rate": rate, "rank": 16, "epochs": 1, "steps": 60, "valid_loss": loss, "accepted": accepted, **RAN}
+    for rate, loss, accepted in ((1e-3, 1.1, 0.875), (2e-3, 1.2, 0.75))
+]
+SWEEP.append({**SWEEP[0], "learning_rate": 9e9, "valid_loss": None, "accepted": None, "failed": "the loss is nan"})
+
+
 def write_run(
     root: Path,
     *,
@@ -132,6 +140,7 @@ def write_run(
     )
     write_json(workspace.results, summary)
     write_training(workspace)
+    write_json(workspace.sweep, SWEEP)
     write_manifest(workspace)
     return workspace
 

@@ -14,8 +14,8 @@ from report_samples import ARMS, TURNS
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.content import Report
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import AdapterFacts, Difference, Rate, Results, Step, Verdict
-from tuning_room.report.figures import funnel_bars, loss_figure, survival_figure, ticks, turn_figure
+from tuning_room.report.facts import AdapterFacts, Difference, Rate, Results, Step, Tried, Verdict
+from tuning_room.report.figures import funnel_bars, loss_figure, survival_figure, sweep_figure, ticks, turn_figure
 from tuning_room.report.forest import compared as compared_pairs
 from tuning_room.report.forest import effect_plot
 from tuning_room.report.funnel import Funnel
@@ -136,3 +136,25 @@ def test_funnel_bars_are_in_proportion_to_the_candidates() -> None:
     assert bars["rejected: the same as another, or nearly"] == 50
     assert funnel_bars(Funnel()) == []
     assert funnel_bars(Funnel(candidates=0)) == []
+
+
+def tried(**changes: Any) -> Tried:
+    values = {"learning_rate": 1e-3, "rank": 8, "epochs": 1, "steps": 9, "replies": 4, "seconds": 1.0}
+    return Tried.model_validate({**values, "valid_loss": 1.0, "accepted": 0.5, **changes})
+
+
+@given(st.lists(st.tuples(st.floats(1e-5, 1), st.integers(1, 64), st.none() | losses), min_size=1, max_size=9))
+def test_every_choice_of_a_sweep_is_a_line_over_its_axes(choices: list[tuple[float, int, float | None]]) -> None:
+    found = [tried(learning_rate=rate, rank=rank, valid_loss=loss) for rate, rank, loss in choices]
+    plot = sweep_figure([*found, tried(failed="the loss is nan", valid_loss=None)])
+    assert len(plot.curves) == len(choices) and plot.x_ticks[0].label == "learning rate"
+    for curve, (_, _, loss) in zip(plot.curves, choices, strict=True):
+        assert [dot.x for dot in curve.dots] == [0, 25, 50, *([75] if loss is not None else []), 100]
+        assert all(0 <= dot.y <= 100 for dot in curve.dots)
+    assert plot.curves[0].marks and not any(curve.marks for curve in plot.curves[1:])
+
+
+def test_a_higher_value_stands_higher() -> None:
+    low, high = sweep_figure([tried(rank=4), tried(rank=16)]).curves
+    assert (low.dots[1].y, high.dots[1].y) == (100, 0)
+    assert low.dots[0].y == high.dots[0].y == 50

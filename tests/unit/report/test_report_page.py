@@ -277,3 +277,16 @@ def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tup
     assert "were not both measured" in section(page, "difference")
     assert ("No suite has dialogues" in section(page, "drift")) == (suites != ("drift",))
     assert "No suite has items of several families" in section(page, "attacks")
+
+
+def test_what_a_sweep_tried_is_drawn_and_told(parsed: Page) -> None:
+    words = " ".join(text for _, text in parsed.text)
+    assert "What else was tried" in words and "3 choices, 60 optimizer steps each" in words
+    assert "0.001" in words and "the loss is nan" in words
+    assert "Choices of the sweep over five axes; the table below has the same numbers" in parsed.values("aria-label")
+
+
+def test_without_a_sweep_nothing_is_said_of_one(workspace: Workspace, config: ReportConfig) -> None:
+    workspace.sweep.unlink()
+    run(config, workspace)
+    assert "What else was tried" not in workspace.report_html.read_text(encoding="utf-8")

@@ -25,7 +25,8 @@ def test_report_performed_by_runner_writes_page_and_data(workspace: Workspace, c
     assert result == ReportResult(page="report.html", data="report.json", card="model_card.md", verdict="more_data")
     assert set(workspace.record("report").outputs) == {"report.html", "report.json", "model_card.md"}
     assert set(workspace.record("report").inputs) == {
-        "evaluation/results.json", "evaluation/samples", "training/metrics.jsonl", "prompt.md", "adapter",
+        "evaluation/results.json", "evaluation/samples", "training/metrics.jsonl",
+        "training/sweep.json", "prompt.md", "adapter",
     }  # fmt: skip
 
 

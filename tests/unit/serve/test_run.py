@@ -28,6 +28,14 @@ from tuning_room.workspace import Workspace
 CONFIG = ServeConfig(model="embedded:tiny", recipe="tutor", engine="vllm")
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Take SIGINT for Ctrl-C also where the tests run in a shell's background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class SleepingServer(VllmServer):
     """A server that is ready at once and answers nothing."""
 

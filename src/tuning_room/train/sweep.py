@@ -1,0 +1,152 @@
+"""Which learning rate, rank and number of passes suit a dataset: each choice is trained for the same number of steps.
+
+Ranked by behaviour first: the share of replies to validation prompts that the dataset's own checks accept, then by the
+validation loss. A choice that was tried is not tried again; what is cut off goes on.
+"""
+
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuning_room.errors import TrainingError
+from tuning_room.files import atomic_writer, digest
+from tuning_room.records import Dialogue, read_json, read_jsonl, write_json
+from tuning_room.train.config import SweepConfig, TrainConfig
+from tuning_room.train.loop_config import LoopConfig
+
+RATES = (0.5, 1.0, 2.0)  # times the recipe's own learning rate, where the recipe names none
+REPLY_TOKENS = 48
+RESULT = "tried.json"
+
+
+class Choice(NamedTuple):
+    """What one training of a sweep is done with."""
+
+    learning_rate: float
+    rank: int
+    epochs: int
+
+
+class Tried(NamedTuple):
+    """A choice and what came of it: losses in nats a token, the share of replies that the checks accept, seconds."""
+
+    learning_rate: float
+    rank: int
+    epochs: int
+    steps: int
+    valid_loss: float | None
+    accepted: float | None
+    replies: int
+    seconds: float
+    failed: str = ""
+
+
+Judge = Callable[[Path], tuple[float | None, int]]  # an adapter's folder to the share accepted and the replies
+
+
+def choices(config: TrainConfig) -> list[Choice]:
+    """Return all combinations that a recipe asks for."""
+    sweep = config.sweep or SweepConfig()
+    rates = sweep.learning_rate or [round(config.learning_rate * share, 10) for share in RATES]
+    return [Choice(*each) for each in product(rates, sweep.rank or [config.rank], sweep.epochs or [config.epochs])]
+
+
+def sweep(config: TrainConfig, loop: LoopConfig, folder: Path, judge: Judge) -> Iterator[Tried]:
+    """Train and judge each choice, yielding it as it is done; what was tried before is yielded from disk.
+
+    A choice whose training fails is kept with the reason: another one may do. Raises TrainingError if all fail.
+    """
+    budget = (config.sweep or SweepConfig()).steps
+    tried = []
+    for choice in choices(config):
+        variant = _variant(config, loop, choice, budget)
+        place = folder / _key(variant, budget)
+        if not (place / RESULT).is_file():
+            write_json(place / RESULT, _try(choice, variant, place, budget, judge)._asdict())
+        tried.append(Tried(**read_json(place / RESULT)))
+        yield tried[-1]
+    if all(one.failed for one in tried):
+        raise TrainingError(f"no choice could be trained: {tried[0].failed}", hint="lower train.sweep.learning_rate")
+
+
+def ranked(tried: Sequence[Tried]) -> list[Tried]:
+    """Return what was tried, best first; failures last."""
+
+    def order(one: Tried) -> tuple[bool, float, float]:
+        return bool(one.failed), -(one.accepted or 0.0), one.valid_loss if one.valid_loss is not None else 0.0
+
+    return sorted(tried, key=order)
+
+
+def judge_by(checks: Mapping[str, Mapping[str, Any]], model: Path, rows: Path, count: int) -> Judge:
+    """Return a judge that lets an adapter answer the prompts of rows and holds the replies against checks."""
+
+    def judge(adapter: Path) -> tuple[float | None, int]:
+        from tuning_room.checks import Exchange, rejected_by
+        from tuning_room.engines import Sampling
+        from tuning_room.engines.local import LocalEngine
+
+        dialogues = [dialogue.messages[:-1] for dialogue in list(read_jsonl(rows, Dialogue))[:count]]
+        if not checks or not dialogues:
+            return None, 0
+        engine = LocalEngine(model, adapter=adapter, adapter_name="tried")
+        replies = engine.complete("tried", dialogues, Sampling(max_tokens=REPLY_TOKENS))
+        said = ["\n".join(turn.content for turn in turns if turn.role == "user") for turns in dialogues]
+        exchanges = [Exchange(reply.text, words) for reply, words in zip(replies, said, strict=True)]
+        return sum(not rejected_by(checks, exchange)[0] for exchange in exchanges) / len(exchanges), len(exchanges)
+
+    return judge
+
+
+def _try(choice: Choice, loop: LoopConfig, place: Path, budget: int, judge: Judge) -> Tried:
+    from tuning_room.train.loop import LoraTrainer
+
+    started = time.monotonic()
+    rows = place / "train.jsonl"
+    _write_share(Path(loop.data_path), rows, max(1, budget * loop.effective_batch_size // choice.epochs), loop.seed)
+    try:
+        trainer = LoraTrainer(_placed(loop, place, rows))
+        model = trainer.train()
+    except TrainingError as error:
+        return Tried(*choice, 0, None, None, 0, round(time.monotonic() - started, 1), str(error))
+    model.save_pretrained(place / "adapter", save_embedding_layers=False)
+    accepted, replies = judge(place / "adapter")
+    best = trainer.best.found.valid_loss if trainer.best.found else None
+    return Tried(*choice, trainer.done, best, accepted, replies, round(time.monotonic() - started, 1))
+
+
+def _variant(config: TrainConfig, loop: LoopConfig, choice: Choice, budget: int) -> LoopConfig:
+    # Alpha goes with the rank: the update's scale stays what it is, and rank alone is tried.
+    values = {
+        "learning_rate": choice.learning_rate,
+        "lora_r": choice.rank,
+        "lora_alpha": max(1, round(config.alpha * choice.rank / config.rank)),
+        "num_epochs": choice.epochs,
+        "max_steps": budget,
+        "warmup_steps": max(1, round(budget * config.warmup_fraction)),
+        "on_policy_steps": 0,
+    }
+    return LoopConfig(**{**vars(loop), **values})
+
+
+def _placed(loop: LoopConfig, place: Path, rows: Path) -> LoopConfig:
+    return LoopConfig(**{**vars(loop), "data_path": str(rows), "ckpt_output_dir": str(place / "training")})
+
+
+def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
+    """Write so many of a file's rows, drawn: a pass over fewer rows takes fewer steps."""
+    lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+    order = list(range(len(lines)))
+    random.Random(f"{seed}/sweep").shuffle(order)
+    with atomic_writer(target) as out:
+        out.writelines(lines[place] + "\n" for place in sorted(order[:count]))
+
+
+def _key(loop: LoopConfig, budget: int) -> str:
+    valid = digest(Path(loop.eval_data_path)) if loop.eval_data_path else ""
+    return hashlib.sha256(json.dumps([loop.fingerprint(), budget, valid]).encode()).hexdigest()[:12]

@@ -1,0 +1,95 @@
+"""A training in MLflow. Real here: MLflow's client, its SQLite store, its artifacts. Not shown: a team's server."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuning_room.errors import TrainingError
+from tuning_room.records import write_json
+from tuning_room.train import _tracked
+from tuning_room.train.config import MlflowConfig, TrainConfig
+from tuning_room.train.metrics import Metric, MetricsFile
+from tuning_room.train.tracking import track, tracking_uri, without_secret
+from tuning_room.workspace import Workspace
+
+DIGEST = "3f2a9c0d" * 8
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    workspace = Workspace(tmp_path / "runs" / "cook")
+    workspace.adapter.mkdir(parents=True)
+    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    write_json(workspace.adapter / "tuning_room.json", {"recipe": "cook", "adapter_digest": DIGEST, "base_model": "b"})
+    metrics = MetricsFile(workspace.metrics)
+    for step in range(1, 601):
+        metrics.append(Metric(step, 2 / step, 1.5 if step % 100 == 0 else None, 1e-3, 4, 100, 0.5))
+    return workspace
+
+
+def config(**changes: Any) -> TrainConfig:
+    given: dict[str, Any] = {"model": "m", "recipe": "cook", "short_prompt": "Cook.", "mlflow": MlflowConfig()}
+    return TrainConfig(**{**given, **changes})
+
+
+def test_parameters_curves_lineage_and_adapter_are_written(workspace: Workspace, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    run_id = track(config(rank=8), workspace)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED" and run.info.run_name == "cook-3f2a9c0d"
+    assert run.data.params["rank"] == "8" and run.data.params["short_prompt"] == "Cook."
+    assert run.data.tags["adapter_digest"] == DIGEST
+    losses = client.get_metric_history(run_id, "loss")
+    assert [(point.step, point.value) for point in losses] == [(step, 2 / step) for step in range(1, 601)]
+    assert len(client.get_metric_history(run_id, "valid_loss")) == 6
+    place = client.download_artifacts(run_id, "adapter", str(tmp_path))
+    assert (Path(place) / "adapter_model.safetensors").read_bytes() == b"weights"
+    assert (tmp_path / "runs" / "mlartifacts").is_dir() and not (tmp_path / "mlruns").exists()
+
+
+def test_an_adapter_is_written_once(workspace: Workspace) -> None:
+    assert track(config(), workspace) == track(config(), workspace)
+
+
+def test_no_path_and_no_secret_is_written(workspace: Workspace, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    run_id = track(config(start=tmp_path / "adapter", full_prompt=tmp_path / "prompt.md"), workspace)
+    run = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db").get_run(run_id)
+    assert not any(str(tmp_path) in value for value in run.data.params.values())
+    assert not {"mlflow", "start", "full_prompt", "kubeflow"} & set(run.data.params)
+
+
+def test_a_server_that_is_not_there_costs_no_training(workspace: Workspace) -> None:
+    unreachable = config(mlflow=MlflowConfig(tracking_uri="http://name:secret@127.0.0.1:9"))
+    with pytest.raises(TrainingError, match=r"MLflow at http://127.0.0.1:9: ") as failed:
+        track(unreachable, workspace)
+    assert "secret" not in str(failed.value)
+    assert _tracked(unreachable, workspace)["mlflow_error"].startswith("MLflow at http://127.0.0.1:9")
+    assert _tracked(config(mlflow=None), workspace) == {}
+
+
+def test_where_it_is_written(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking_uri(config(), workspace) == f"sqlite:///{workspace.root.parent.resolve()}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://one")
+    assert tracking_uri(config(), workspace) == "http://one"
+    assert tracking_uri(config(mlflow=MlflowConfig(tracking_uri="http://two")), workspace) == "http://two"
+    assert os.environ["MLFLOW_TRACKING_URI"] == "http://one"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://user:pass@host:5000/path", "https://host:5000/path"),
+        ("https://host/path", "https://host/path"),
+        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_secret(address: str, shown: str) -> None:
+    assert without_secret(address) == shown

@@ -1,0 +1,219 @@
+"""Training Hub's Unsloth backend, mended: each mend against the fault.
+
+Real here: Training Hub's backend, TRL's trainer, its masks, checkpoints and resume, PEFT. Not real: a GPU, and Unsloth,
+whose place two functions of PEFT take; tests/functional/test_unsloth.py runs the real one on a CPU (marker slow).
+"""
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from training_rows import dialogue
+
+from tuning_room.errors import DataError, MissingPrerequisiteError, TrainingError
+from tuning_room.models import load_model, load_tokenizer
+from tuning_room.records import write_jsonl
+from tuning_room.train.batches import load_rows
+from tuning_room.train.metrics import Metric
+from tuning_room.train.unsloth import UnslothBackend, arguments, forget_other_run, logged, masked
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class FastLanguageModel:
+    """Loads a model as Unsloth would, without its patches."""
+
+    @staticmethod
+    def from_pretrained(model_name: str, **more: Any) -> tuple[Any, Any]:
+        return load_model(Path(model_name)), load_tokenizer(Path(model_name))
+
+
+class FastModel(FastLanguageModel):
+    """Makes an adapter as Unsloth would."""
+
+    given: dict[str, Any] = {}
+
+    @staticmethod
+    def get_peft_model(model: Any, r: int, lora_alpha: int, target_modules: Any, **more: Any) -> Any:
+        from peft import LoraConfig, get_peft_model
+
+        FastModel.given = more
+        layers = more.get("layers_to_transform")
+        return get_peft_model(
+            model,
+            LoraConfig(
+                r=r,
+                lora_alpha=lora_alpha,
+                target_modules=target_modules,
+                layers_to_transform=layers,
+                task_type="CAUSAL_LM",
+            ),
+        )
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("unsloth")
+    module.FastLanguageModel, module.FastModel = FastLanguageModel, FastModel
+    monkeypatch.setitem(sys.modules, "unsloth", module)
+
+
+@pytest.fixture
+def given(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> dict[str, Any]:
+    """What the stage tells Training Hub."""
+    return {
+        "model_path": str(tiny_model),
+        "data_path": str(rows[0]),
+        "eval_data_path": str(rows[1]),
+        "ckpt_output_dir": str(tmp_path / "training"),
+        "lora_r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj", "down_proj"],
+        "num_epochs": 2,
+        "effective_batch_size": 4,
+        "learning_rate": 5e-2,
+        "warmup_steps": 1,
+        "max_seq_len": 500,
+        "save_steps": 2,
+        "eval_steps": 4,
+        "seed": 1,
+    }
+
+
+def test_stock_training_hub_passes_what_transformers_refuse(given: dict[str, Any]) -> None:
+    # If this fails, Training Hub is mended, and the mend here can go.
+    from training_hub.algorithms.lora import UnslothLoRABackend
+
+    with pytest.raises(TypeError, match="logging_dir"):
+        UnslothLoRABackend()._build_training_args({**given, "bf16": False})
+
+
+@pytest.mark.parametrize(
+    ("whole", "micro", "devices", "expected"),
+    [
+        (8, 2, 1, (2, 4)),
+        (8, None, 1, (4, 2)),
+        (8, 2, 2, (2, 2)),
+        (2, 8, 1, (2, 1)),
+        (4, 4, 8, (1, 1)),
+        (None, None, 1, (4, 1)),
+    ],
+)
+def test_rows_a_pass_and_passes_a_step_make_the_step(
+    monkeypatch: pytest.MonkeyPatch, whole: int | None, micro: int | None, devices: int, expected: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(devices))
+    found = arguments({"effective_batch_size": whole, "micro_batch_size": micro}, None)
+    assert (found["per_device_train_batch_size"], found["gradient_accumulation_steps"]) == expected
+
+
+def test_only_the_assistants_tokens_are_learned(
+    given: dict[str, Any], tiny_model: Path, rows: tuple[Path, Path]
+) -> None:
+    from datasets import Dataset
+    from trl import SFTTrainer
+
+    backend = UnslothBackend()
+    backend.own = {"max_steps": None}
+    settings = backend._build_training_args({**given, "bf16": False})
+    tokenizer = load_tokenizer(tiny_model)
+    loaded = load_rows(rows[0], tokenizer, 500)
+    trainer = SFTTrainer(
+        model=load_model(tiny_model),
+        args=settings,
+        train_dataset=Dataset.from_dict(masked(loaded)),
+        processing_class=tokenizer,
+    )
+    expected = {
+        tuple(row.input_ids): [t if learn else -100 for t, learn in zip(row.input_ids, row.learned, strict=True)]
+        for row in loaded.rendered
+    }
+    seen = 0
+    for batch in trainer.get_train_dataloader():
+        for ids, labels, mask in zip(batch["input_ids"], batch["labels"], batch["attention_mask"], strict=True):
+            kept = mask.bool()
+            assert labels[kept].tolist() == expected[tuple(ids[kept].tolist())]
+            assert (labels[~kept] == -100).all()
+            seen += 1
+    assert seen == 14
+
+
+def train(given: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return UnslothBackend().execute_training({**given, **more})
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_it_trains_and_tells_each_step(given: dict[str, Any]) -> None:
+    heard: list[tuple[Metric, int]] = []
+    found = train(given, skip_layers=1, on_step=lambda metric, steps: heard.append((metric, steps)))
+    assert [metric.step for metric in found["metrics"]] == list(range(1, 9))
+    assert [metric.step for metric, _ in heard] == list(range(1, 9)) and {steps for _, steps in heard} == {8}
+    first, last = (found["metrics"][step - 1].valid_loss for step in (4, 8))
+    assert first is not None and last is not None and last < first
+    assert found["left_out"] == 0
+    assert FastModel.given["layers_to_transform"] == [1]
+    names = [name for name, p in found["model"].named_parameters() if p.requires_grad]
+    assert names and all(".layers.1." in name for name in names)
+    lines = (Path(given["ckpt_output_dir"]) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_run_that_was_cut_off_goes_on_and_another_one_begins_anew(given: dict[str, Any]) -> None:
+    train(given, max_steps=4)
+    # As a run of eight steps leaves it when it is killed after four.
+    folder = Path(given["ckpt_output_dir"])
+    whole = {**given}
+    from tuning_room.train.unsloth import FINGERPRINT, fingerprint
+
+    (folder / FINGERPRINT).write_text(fingerprint(whole), encoding="utf-8")
+    resumed = train(whole)
+    assert resumed["trainer"].state.global_step == 8
+    first_logged = json.loads((folder / "checkpoint-8" / "trainer_state.json").read_text(encoding="utf-8"))
+    assert len(first_logged["log_history"]) >= 8
+    other = train({**whole, "learning_rate": 1e-3}, max_steps=2)
+    assert other["trainer"].state.global_step == 2
+
+
+def test_checkpoints_of_the_same_run_stay_and_those_of_another_go(tmp_path: Path) -> None:
+    forget_other_run(tmp_path, "a")
+    (tmp_path / "checkpoint-5").mkdir()
+    forget_other_run(tmp_path, "a")
+    assert (tmp_path / "checkpoint-5").is_dir()
+    forget_other_run(tmp_path, "b")
+    assert not (tmp_path / "checkpoint-5").exists()
+
+
+def test_rows_that_are_too_long_are_never_cut(given: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
+    backend = UnslothBackend()
+    backend.own, backend.rows = {"leave_out_too_long": False}, None
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, [dialogue(n) for n in range(4)])
+    tokenizer = load_tokenizer(tiny_model)
+    with pytest.raises(DataError, match="more than 40"):
+        backend._prepare_dataset({"data_path": str(path), "max_seq_len": 40}, tokenizer)
+
+
+def test_what_only_our_own_loop_can_do_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match="cannot do distill_weight, patience"):
+        train(given, distill_weight=1.0, patience=3)
+
+
+def test_without_unsloth_that_is_said(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "unsloth", None)
+    with pytest.raises(MissingPrerequisiteError, match="Unsloth is not available"):
+        train(given)
+
+
+def test_a_validation_belongs_to_the_step_before_it() -> None:
+    history = [
+        {"step": 1, "loss": 2.0, "learning_rate": 1e-3},
+        {"step": 1, "eval_loss": 1.5},
+        {"step": 2, "loss": 1.0, "learning_rate": 2e-3},
+        {"step": 2, "train_runtime": 3.0},
+    ]
+    found = logged(history)
+    assert [(m.step, m.loss, m.valid_loss) for m in found] == [(1, 2.0, 1.5), (2, 1.0, None)]
