@@ -15,6 +15,7 @@ TuningRoomError
  │    ├── MissingInputError      the stage before it has not run
  │    ├── WorkspaceBusyError     another process works in the same run folder
  │    └── TrainingError
+ │         └── DivergedError     the loss is no number, or explodes
  └── MissingPrerequisiteError    something that has to be installed first
 
 Each says what happened and where; `hint` says what to do about it.
@@ -89,6 +90,10 @@ class WorkspaceBusyError(StageError):
 
 class TrainingError(StageError):
     """Training that stopped before its end."""
+
+
+class DivergedError(TrainingError):
+    """A training whose loss is no number any more, or goes up and up: its settings are at fault."""
 
 
 class MissingPrerequisiteError(TuningRoomError, ImportError):

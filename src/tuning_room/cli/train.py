@@ -27,6 +27,10 @@ def command(name: str) -> click.Command:
         recipe: str, runs: str, as_json: bool, force: bool, is_plan: bool, is_sweep: bool, place: str, submit: bool
     ) -> int:
         loaded, workspace = opened(recipe, runs)
+        if submit and place == "here":
+            raise click.UsageError("--submit goes with --on kubeflow")
+        if (is_plan or is_sweep) and loaded.train.backend != "tuning-room-cpu":
+            raise click.UsageError(f"--plan and --sweep try our own loop, not the backend {loaded.train.backend}")
         if is_plan:
             return _plan(loaded, workspace, as_json)
         if is_sweep:
@@ -74,13 +78,15 @@ def _sweep(loaded: "Recipe", workspace: "Workspace", as_json: bool) -> int:
     for tried in sweep(loaded.train, workspace):
         if not as_json:
             click.echo(_told(tried._asdict()))
-    found = read_json(workspace.sweep)
+    found = read_json(workspace.sweep)["tried"]
     if as_json:
         click.echo(json.dumps({"best": found[0], "tried": found}))
         return 0
     best = found[0]
-    rates = ", ".join(f"{name}: {best[name]:g}" for name in ("learning_rate", "rank", "epochs"))
-    click.echo(f"best, for the recipe's train section: {rates}")
+    click.echo("best, for the recipe's train section:")
+    alpha = max(1, round(loaded.train.alpha * best["rank"] / loaded.train.rank))
+    for name, value in {**{name: best[name] for name in ("learning_rate", "rank", "epochs")}, "alpha": alpha}.items():
+        click.echo(f"  {name}: {value:g}")
     return 0
 
 

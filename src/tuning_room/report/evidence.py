@@ -12,7 +12,7 @@ from tuning_room.files import digest
 from tuning_room.models import LINEAGE
 from tuning_room.records import read_json, read_jsonl
 from tuning_room.report.config import ReportConfig
-from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Trainings, Tried
+from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Sweep, Trainings, Tried
 from tuning_room.workspace import StageRecord, Workspace
 
 LATER = {"report", "deploy"}  # what they did is no part of what a report is about
@@ -44,7 +44,7 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
         stages={name: record for name, record in workspace.records().items() if name not in LATER},
         full_prompt=_prompt(config.full_prompt),
         trainings=_trainings(workspace),
-        sweep=_sweep(workspace.sweep),
+        sweep=_sweep(workspace),
     )
     check_agreement(evidence, config)
     return evidence
@@ -56,14 +56,10 @@ def _trainings(workspace: Workspace) -> Trainings | None:
     return found if found and found.results == digest(workspace.results) else None
 
 
-def _sweep(path: Path) -> list[Tried]:
-    """Return what a sweep tried, best first; nothing where there was none."""
-    if not path.is_file():
-        return []
-    try:
-        return [Tried.model_validate(entry) for entry in read_json(path)]
-    except (ValidationError, TypeError) as error:
-        raise DataError(f"{path}: {' '.join(str(error).split())[:200]}", hint="run 'train --sweep' again") from None
+def _sweep(workspace: Workspace) -> list[Tried]:
+    """Return what a sweep over these rows tried, best first; nothing where there was none."""
+    found = _parse(workspace.sweep, Sweep) if workspace.sweep.is_file() else None
+    return found.tried if found and found.rows == digest(workspace.train_rows) else []
 
 
 def text_digest(text: str) -> str:

@@ -49,6 +49,13 @@ class Tried(Fact):
     failed: str = ""
 
 
+class Sweep(Fact):
+    """What was tried, best first, and the digest of the rows that it was tried on."""
+
+    rows: str
+    tried: list[Tried]
+
+
 class Trainings(Fact):
     """How the rates of an arm differ between trainings, by suite and metric; `results` is the first one's digest."""
 

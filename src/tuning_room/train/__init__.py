@@ -1,5 +1,6 @@
 """Train: accepted dialogues into a LoRA adapter, through Training Hub."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def _lora_sft(config: TrainConfig, workspace: Workspace, model_folder: Path, row
 def _settings(config: TrainConfig, workspace: Workspace, model_folder: Path, rows: int) -> dict[str, Any]:
     """Return the training in Training Hub's names."""
     valid = workspace.valid_rows
-    steps = -(-rows // config.batch_size) * config.epochs
+    whole = -(-rows // config.batch_size) * config.epochs
+    steps = min(whole, config.max_steps or whole)
     return {
         "model_path": str(model_folder),
         "data_path": str(workspace.train_rows),
@@ -123,11 +125,11 @@ def _settings(config: TrainConfig, workspace: Workspace, model_folder: Path, row
         "eval_steps": config.validate_every,
         "max_steps": config.max_steps,
         "seed": config.seed,
-        **_objectives(config),
+        **_objectives(config, workspace),
     }
 
 
-def _objectives(config: TrainConfig) -> dict[str, Any]:
+def _objectives(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
     """Return what is learned, for our own backend; what is at its default is left out, so that others need not know."""
     full_prompt = config.full_prompt.read_text(encoding="utf-8").strip() if config.full_prompt else ""
     under = config.short_prompt if config.retention_under == "short_prompt" else ""
@@ -151,6 +153,9 @@ def _objectives(config: TrainConfig) -> dict[str, Any]:
         values |= {f"on_policy_{name}": getattr(config, f"on_policy_{name}") for name in ("tokens", "clip", "rate")}
     if needs_teacher(config):
         values["full_prompt"] = full_prompt
+    if needs_teacher(config) or config.retention:
+        # A plan and a sweep ask the base model at the same place, and training need not ask again.
+        values["targets_dir"] = str(workspace.training / "targets")
     return {name: value for name, value in values.items() if value != STOCK.get(name)}
 
 
@@ -171,12 +176,13 @@ def sweep(config: TrainConfig, workspace: Workspace) -> Iterator[Any]:
 
     Raises MissingInputError, DataError, ModelNotFoundError, and TrainingError where nothing can be trained.
     """
+    from tuning_room.files import digest
     from tuning_room.models import limit_threads, resolve
     from tuning_room.records import Dialogue, read_jsonl, write_json
     from tuning_room.train.config import SweepConfig
     from tuning_room.train.loop_config import LoopConfig
-    from tuning_room.train.sweep import judge_by, ranked
-    from tuning_room.train.sweep import sweep as swept
+    from tuning_room.train.sweeping import judge_by, ranked
+    from tuning_room.train.sweeping import sweep as swept
 
     limit_threads()
     count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
@@ -187,7 +193,9 @@ def sweep(config: TrainConfig, workspace: Workspace) -> Iterator[Any]:
     for tried in swept(config, loop, workspace.training / "sweep", judge):
         found.append(tried)
         yield tried
-    write_json(workspace.sweep, [tried._asdict() for tried in ranked(found)])
+    # Of which rows this speaks: once they are others, a report says nothing of it.
+    rows = digest(workspace.train_rows)
+    write_json(workspace.sweep, {"rows": rows, "tried": [tried._asdict() for tried in ranked(found)]})
 
 
 def plan(config: TrainConfig, workspace: Workspace) -> Any:
@@ -195,7 +203,10 @@ def plan(config: TrainConfig, workspace: Workspace) -> Any:
 
     Raises MissingInputError, DataError, ModelNotFoundError, and TrainingError where the memory is not there.
     """
+    started = time.perf_counter()
     from tempfile import TemporaryDirectory
+
+    import training_hub  # noqa: F401  its import is a part of what training takes
 
     from tuning_room.models import limit_threads, resolve
     from tuning_room.records import Dialogue, read_jsonl
@@ -206,7 +217,7 @@ def plan(config: TrainConfig, workspace: Workspace) -> Any:
     count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
     settings = _settings(config, workspace, resolve(config.model), count)
     with TemporaryDirectory() as place:
-        return planned(LoopConfig(**{**settings, "ckpt_output_dir": place}))
+        return planned(LoopConfig(**{**settings, "ckpt_output_dir": place}), started)
 
 
 class _StepBar:
@@ -236,7 +247,7 @@ def _result(trained: dict[str, Any], rows: int, digest: str) -> TrainResult:
         best_step=trained.get("best_step"),
         final_loss=sum(m.loss for m in metrics[-10:]) / len(metrics[-10:]),
         first_valid_loss=valid[0] if valid else None,
-        valid_loss=min(valid) if valid else None,
+        valid_loss=(min(valid) if trained.get("best_step") else valid[-1]) if valid else None,
         trainable_parameters=sum(p.numel() for p in trained["model"].parameters() if p.requires_grad),
         adapter_digest=digest,
     )

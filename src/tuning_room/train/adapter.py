@@ -19,7 +19,11 @@ def with_adapter(model: Any, config: LoopConfig) -> Any:
 
     install(model)
     shape = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, task_type="CAUSAL_LM", **_targets(model, config))
-    adapted = get_peft_model(model, shape).train()
+    try:
+        adapted = get_peft_model(model, shape).train()
+    except ValueError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise TrainingError(f"train.target_modules: {reason}", hint="name linear modules, or all-linear") from None
     if config.start_adapter:
         load_weights(adapted, Path(config.start_adapter))
     return adapted
@@ -53,8 +57,8 @@ def _targets(model: Any, config: LoopConfig) -> dict[str, Any]:
         return {"target_modules": modules}
     if skipped >= count:
         raise TrainingError(f"train.skip_layers is {skipped}, but the model has {count} layers")
-    if modules == "all-linear":
-        modules = linear_modules(model)
+    if isinstance(modules, str):
+        modules = linear_modules(model) if modules == "all-linear" else [modules]
     return {"target_modules": modules, "layers_to_transform": list(range(skipped, count))}
 
 

@@ -1,11 +1,13 @@
 """The backend `tuning-room-cpu`, registered with Training Hub for its verb `lora_sft`."""
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from training_hub import AlgorithmRegistry, Backend
 
 from tuning_room.errors import TrainingError
+from tuning_room.train.faults import explained
 from tuning_room.train.loop import LoraTrainer
 from tuning_room.train.loop_config import LoopConfig
 
@@ -40,14 +42,16 @@ class CpuLoraBackend(Backend):
             raise TrainingError(
                 f"backend {NAME}: no such parameter: {', '.join(unknown)}", hint=f"it knows {', '.join(sorted(known))}"
             )
-        trainer = LoraTrainer(LoopConfig(**given))
+        config = LoopConfig(**given)
+        with explained(Path(config.ckpt_output_dir), lambda: ""):
+            trainer = LoraTrainer(config)
         model = trainer.train()
         return {
             "model": model,
             "tokenizer": trainer.tokenizer,
             "metrics": trainer.metrics.read(),
             "left_out": trainer.lessons.left_out,
-            "best_step": trainer.best.found.step if trainer.best.found and not trainer.lessons.on_policy else None,
+            "best_step": trainer.best_step,
         }
 
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,8 +51,14 @@ def load_rows(
     One longer than `max_length` tokens is left out and counted where the recipe says so; else DataError names it.
     """
     rows, left_out = Rows([], []), 0
-    for dialogue in islice(read_jsonl(path, Dialogue), most):
+    for dialogue in read_jsonl(path, Dialogue):
+        if len(rows.rendered) == most:
+            break
         rendered = render_dialogue(tokenizer, dialogue.messages)
+        if not any(rendered.learned):
+            raise DataError(
+                f"{path}: row '{dialogue.id}' has no assistant turn", hint="run 'tuning-room dataset' again"
+            )
         if len(rendered.input_ids) <= max_length:
             rows.dialogues.append(dialogue.messages)
             rows.rendered.append(rendered)

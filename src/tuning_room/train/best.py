@@ -41,7 +41,7 @@ class BestAdapter:
 
     def offer(self, model: Any, step: int, valid_loss: float) -> None:
         """Keep a model's adapter if it is better than what is kept."""
-        if self.found and not valid_loss < self.found.valid_loss:
+        if not math.isfinite(valid_loss) or (self.found and not valid_loss < self.found.valid_loss):
             return
         best = Best(step, valid_loss, self.fingerprint)
         with atomic_folder(self.folder) as folder:

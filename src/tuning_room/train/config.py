@@ -1,9 +1,9 @@
 """What the train stage is told to do."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tuning_room.workspace import StageConfig
 
@@ -39,9 +39,15 @@ class MlflowConfig(StageConfig):
 class SweepConfig(StageConfig):
     """What `train --sweep` tries; every combination gets the same number of steps."""
 
-    learning_rate: list[float] = Field([], description="learning rates; half, once and twice the recipe's if empty")
-    rank: list[int] = Field([], description="LoRA ranks, alpha in proportion; the recipe's if empty")
-    epochs: list[int] = Field([], description="passes over as many rows as the steps then allow; the recipe's if empty")
+    learning_rate: list[Annotated[float, Field(gt=0)]] = Field(
+        [], description="learning rates; half, once and twice the recipe's if empty"
+    )
+    rank: list[Annotated[int, Field(ge=1, le=256)]] = Field(
+        [], description="LoRA ranks, alpha in proportion; the recipe's if empty"
+    )
+    epochs: list[Annotated[int, Field(ge=1)]] = Field(
+        [], description="passes over as many rows as the steps then allow; the recipe's if empty"
+    )
     steps: int = Field(60, ge=1, description="optimizer steps of each combination")
     prompts: int = Field(16, ge=1, description="validation prompts that each of them answers")
 
@@ -53,7 +59,9 @@ class TrainConfig(StageConfig):
     recipe: str = Field(description="the recipe's name, written into the adapter's lineage")
     full_prompt: Path | None = Field(None, description="the long prompt, under which the base model is the teacher")
     short_prompt: str = Field(description="the system turn that remains, written into the adapter's lineage")
-    backend: str = Field("tuning-room-cpu", description="Training Hub backend: tuning-room-cpu, or unsloth on a GPU")
+    backend: Literal["tuning-room-cpu", "unsloth"] = Field(
+        "tuning-room-cpu", description="Training Hub backend: tuning-room-cpu, or unsloth on a GPU"
+    )
     quantize: Literal["none", "4bit"] = Field("none", description="4bit: QLoRA, with unsloth on a GPU only")
     rank: int = Field(16, ge=1, le=256, description="LoRA rank")
     alpha: int = Field(32, ge=1, description="LoRA alpha: the update is scaled by alpha / rank")
@@ -89,6 +97,16 @@ class TrainConfig(StageConfig):
     mlflow: MlflowConfig | None = Field(None, description="write trainings to MLflow (docs/training.md)")
     kubeflow: KubeflowConfig | None = Field(None, description="where `train --on kubeflow` runs (docs/training.md)")
     seed: int = Field(7, description="order of the rows and the adapter's first weights")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not (self.sft or self.distill or self.on_policy_steps):
+            raise ValueError("nothing would be learned: let sft, distill or on_policy_steps be above 0")
+        if (self.distill or self.on_policy_steps) and not self.full_prompt:
+            raise ValueError("distill and on_policy_steps need full_prompt, under which the base model is the teacher")
+        if self.quantize == "4bit" and self.backend != "unsloth":
+            raise ValueError("quantize: 4bit needs backend: unsloth")
+        return self
 
     def digest(self) -> str:
         """Return the digest of what is trained: where it runs, and what else was tried, make no difference."""

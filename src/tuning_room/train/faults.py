@@ -2,15 +2,15 @@
 
 import errno
 import math
+import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from tuning_room.errors import TrainingError
-from tuning_room.train.best import BestAdapter
+from tuning_room.errors import DivergedError, TrainingError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXPLODED = 3.0  # a loss so many times that of the untrained model
@@ -24,49 +24,88 @@ class LossWatch:
         self.first: float | None = None
         self.last: list[float] = []
 
+    def recall(self, losses: Iterable[float]) -> None:
+        """Take up the losses of steps that were taken before."""
+        for loss in losses:
+            self._add(loss)
+
     def check(self, step: int, loss: float) -> None:
-        """Raise TrainingError if a loss is no number, or if the last ones explode."""
+        """Raise DivergedError if a loss is no number, or if the last ones explode."""
         lower = "lower train.learning_rate"
         if not math.isfinite(loss):
-            raise TrainingError(f"step {step}: the loss is {loss}", hint=lower)
+            raise DivergedError(f"step {step}: the loss is {loss}", hint=lower)
+        first = self._add(loss)
+        mean = sum(self.last) / len(self.last)
+        if len(self.last) == CALM and mean > EXPLODED * max(first, 1.0):
+            raise DivergedError(f"step {step}: the loss explodes, from {first:.2f} to {mean:.2f}", hint=lower)
+
+    def _add(self, loss: float) -> float:
         self.first = loss if self.first is None else self.first
         self.last = [*self.last, loss][-CALM:]
-        mean = sum(self.last) / len(self.last)
-        if len(self.last) == CALM and mean > EXPLODED * max(self.first, 1.0):
-            raise TrainingError(f"step {step}: the loss explodes, from {self.first:.2f} to {mean:.2f}", hint=lower)
+        return self.first
 
 
 @contextmanager
-def explained(best: BestAdapter, folder: Path) -> Iterator[None]:
-    """Say of an error within what happened and what is kept of the training."""
+def explained(folder: Path, kept: Callable[[], str]) -> Iterator[None]:
+    """Say of an error within what happened, and by `kept` what is left of the training."""
     try:
         yield
     except TrainingError as error:
-        raise TrainingError(error.args[0], hint="; ".join(filter(None, [error.hint, best.told()]))) from None
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+        raise type(error)(error.args[0], hint="; ".join(filter(None, [error.hint, kept()]))) from None
+    except Exception as error:
+        reason, hint = _machine_fault(error, folder)
+        if not reason:
             raise
-        hint = f"make room and run the same command again: it goes on from the last checkpoint; {best.told()}"
-        raise TrainingError(f"{folder}: no room is left on the disk", hint=hint) from None
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or "allocate" in str(error)):
-            raise
-        hint = f"lower train.batch_size or train.max_length (train --plan tries what fits); {best.told()}"
-        raise TrainingError("the memory does not suffice for a step", hint=hint) from None
+        raise TrainingError(reason, hint="; ".join(filter(None, [hint, kept()]))) from None
+
+
+def _machine_fault(error: Exception, folder: Path) -> tuple[str, str]:
+    """Return what a machine's fault is in words, and what to do; two empty strings for any other error.
+
+    Safetensors say of a full disk only by text, and torch of missing memory and of lost processes too.
+    """
+    text = str(error)
+    number = error.errno if isinstance(error, OSError) else None
+    said = re.search(r"os error (\d+)", text)
+    if number in NO_ROOM or (said and int(said.group(1)) in NO_ROOM):
+        again = "make room and run the same command again: it goes on from the last checkpoint"
+        return f"{folder}: no room is left on the disk", again
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in text):
+        fewer = "lower train.batch_size or train.max_length (train --plan tries what fits)"
+        return "the memory does not suffice for a step", fewer
+    if isinstance(error, RuntimeError) and "Connection" in text:
+        return "another process of this training is gone", "run the same command again in all of them"
+    return "", ""
+
+
+class Stop:
+    """Whether somebody has asked to stop; a second time raises KeyboardInterrupt at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal for the wish to stop."""
+        if self.is_asked:
+            raise KeyboardInterrupt
+        self.is_asked = True
+
+    def between_steps(self) -> None:
+        """Raise KeyboardInterrupt where it harms nothing, if somebody has asked."""
+        if self.is_asked:
+            raise KeyboardInterrupt
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Take SIGTERM, with which a cluster ends a job, for Ctrl-C: a checkpoint is saved before the end."""
+def stopped_by_signals() -> Iterator[Stop]:
+    """Yield what hears Ctrl-C and SIGTERM, with which a cluster ends a job: a step is never left half taken."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop.hear) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -84,7 +84,9 @@ def write_job(config: TrainConfig, workspace: Workspace) -> tuple[Path, str]:
     """
     if not workspace.train_rows.is_file():
         raise MissingInputError(f"{workspace.train_rows} is missing", hint="run 'tuning-room dataset' first")
-    key = hashlib.sha256(f"{config.digest()} {digest(workspace.train_rows)}".encode()).hexdigest()
+    read = [workspace.train_rows, workspace.valid_rows, config.full_prompt, config.retention_prompts, config.start]
+    depends = [config.digest(), str(config.kubeflow), *(digest(path) for path in read if path)]
+    key = hashlib.sha256(" ".join(depends).encode()).hexdigest()
     job = train_job(config, key)
     path = workspace.training / "trainjob.yaml"
     with atomic_writer(path) as out:

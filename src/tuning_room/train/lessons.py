@@ -8,6 +8,7 @@ from tuning_room.train.loop_config import LoopConfig
 from tuning_room.train.neutral import NeutralRows, neutral_rows
 from tuning_room.train.on_policy import OnPolicy
 from tuning_room.train.targets import Targets
+from tuning_room.train.team import Team
 
 VALIDATION_ROWS = 16  # more rows would cost more time than they add certainty
 
@@ -19,7 +20,7 @@ class Lessons:
     None where they are not asked for. The base model is asked for what is not kept from before.
     """
 
-    def __init__(self, config: LoopConfig, tokenizer: Any) -> None:
+    def __init__(self, config: LoopConfig, tokenizer: Any, team: Team) -> None:
         self.config, self.tokenizer = config, tokenizer
         given = self._load(config.data_path)
         held_out = self._load(config.eval_data_path, VALIDATION_ROWS) if config.eval_data_path else Rows([], [])
@@ -27,9 +28,8 @@ class Lessons:
         held_out = Rows([held_out.dialogues[i] for i in order], [held_out.rendered[i] for i in order])
         self.dialogues, self.rows, self.left_out = given
         self.valid = held_out.rendered
-        targets = Targets(
-            Path(config.ckpt_output_dir) / "targets", Path(config.model_path), tokenizer, config.on_prepare
-        )
+        place = Path(config.targets_dir or Path(config.ckpt_output_dir) / "targets")
+        targets = Targets(place, Path(config.model_path), tokenizer, team, config.on_prepare)
         self.tops, self.valid_tops = ([*self._taught(targets, rows)] for rows in (given, held_out))
         self.neutral = self._neutral(targets)
         self.on_policy = self._on_policy(targets, given)

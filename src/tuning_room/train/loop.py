@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class LoraTrainer:
         self.config, self.team = config, Team()
         self.folder = Path(config.ckpt_output_dir)
         self.tokenizer = load_tokenizer(Path(config.model_path))
-        self.lessons = Lessons(config, self.tokenizer)
+        self.lessons = Lessons(config, self.tokenizer, self.team)
         self.rows, self.valid = self.lessons.rows, self.lessons.valid
         self.model = with_adapter(load_model(Path(config.model_path)), config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -44,6 +44,7 @@ class LoraTrainer:
         self.done = 0
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.watch = LossWatch()
+        self.losses: list[float] = []
         self.best = BestAdapter(self.folder / "best", config.fingerprint(), config.patience)
 
     def train(self) -> Any:
@@ -59,23 +60,45 @@ class LoraTrainer:
         if self.team.leads:
             self.metrics.keep_until(self.done)
         self.team.meet()
-        losses = self.best.begin(self.metrics.read())
         try:
-            with explained(self.best, self.folder), stopped_by_signals():
-                for step in range(self.done + 1, len(self.plan) + 1):
-                    if self.best.is_patience_over(losses):
-                        break
-                    losses += self._one_step(step)
+            with explained(self.folder, self.best.told), stopped_by_signals() as stop:
+                self._take_up()
+                for step in self._steps():
+                    self._one_step(step)
                     if step % self.config.save_steps == 0 or step == len(self.plan):
                         self._save(fingerprint)
+                    stop.between_steps()
         except KeyboardInterrupt:
             self._save(fingerprint)
             raise
-        # The last phase has another aim than the validation loss: what was best before it would undo it.
-        return self.model if self.lessons.on_policy else self.best.restore(self.model)
+        return self.best.restore(self.model) if self.best_step and self.team.leads else self.model
 
-    def _one_step(self, step: int) -> list[float]:
-        """Take a step and return the validation loss that followed, if one did."""
+    @property
+    def best_step(self) -> int | None:
+        """The step whose weights training returns; None where these are the last ones.
+
+        The last phase has another aim than the validation loss: what was best before it would undo it.
+        """
+        return self.best.found.step if self.best.found and self.done <= self.offline_steps else None
+
+    def _take_up(self) -> None:
+        """Take up what is kept of the steps that were taken before; a validation that was cut off is made up for."""
+        metrics = self.metrics.read()
+        self.losses = self.best.begin(metrics)
+        self.watch.recall(metric.loss for metric in metrics)
+        if metrics and metrics[-1].valid_loss is None and self.validates_after(self.done):
+            valid = self._validated(self.done)
+            if self.team.leads:
+                self.metrics.replace([*metrics[:-1], metrics[-1]._replace(valid_loss=valid)])
+
+    def _steps(self) -> Iterator[int]:
+        """Yield the steps that are still to be taken; patience ends those on the rows, not the last phase."""
+        for step in range(self.done + 1, len(self.plan) + 1):
+            if step > self.offline_steps or not self.best.is_patience_over(self.losses):
+                yield step
+
+    def _one_step(self, step: int) -> None:
+        """Take a step, validate if it is time, and tell of it."""
         started = time.monotonic()
         rate = self._rate(step)
         rows = self.plan[step - 1]
@@ -85,13 +108,19 @@ class LoraTrainer:
         self.done = step
         valid = None
         try:
-            valid = self.validate() if self.validates_after(step) else None
+            valid = self._validated(step) if self.validates_after(step) else None
         finally:
             metric = Metric(step, loss, valid, rate, len(rows), tokens, round(time.monotonic() - started, 3))
             self._tell(metric)
-        if valid is not None and self.team.leads and step <= self.offline_steps:
-            self.best.offer(self.model, step, valid)
-        return [] if valid is None else [valid]
+
+    def _validated(self, step: int) -> float:
+        """Return the validation loss after a step, and keep the adapter if it is the best one so far."""
+        valid = self.validate()
+        if step <= self.offline_steps:
+            self.losses.append(valid)
+            if self.team.leads:
+                self.best.offer(self.model, step, valid)
+        return valid
 
     def _tell(self, metric: Metric) -> None:
         if self.team.leads:
@@ -133,6 +162,8 @@ class LoraTrainer:
         from tuning_room.train.objectives import reverse_divergence
 
         assert self.lessons.on_policy
+        if not places:
+            return self._backward([], None)
         said = self.lessons.on_policy.said(self.model, places, self.config.seed + 1000 * self.done + self.team.rank)
 
         def judged(batch: Batch) -> Any:
@@ -188,7 +219,7 @@ class LoraTrainer:
         return sum(parts)
 
     def validate(self) -> float:
-        """Return the loss on the validation rows, in nats a token; the mean over rows."""
+        """Return the loss on the validation rows, in nats a token."""
         import torch
 
         total, size = 0.0, VALIDATION_BATCH
@@ -212,7 +243,10 @@ class LoraTrainer:
         steps = [b for epoch in epochs for b in epoch_order(lengths, size, seed, epoch)]
         steps = steps[: self.config.max_steps]
         self.offline_steps = len(steps)
-        return steps + epoch_order(lengths, size, seed, ON_POLICY_EPOCH)[: self.config.on_policy_steps]
+        wanted, more = self.config.on_policy_steps, list[list[int]]()
+        while len(more) < wanted:
+            more += epoch_order(lengths, size, seed, ON_POLICY_EPOCH + len(more))
+        return steps + more[:wanted]
 
     def _save(self, fingerprint: str) -> None:
         if self.done > 0 and self.team.leads:

@@ -9,7 +9,8 @@ from typing import Any
 
 from tuning_room.files import digest
 
-PLACES = ("model_path", "ckpt_output_dir", "data_path", "eval_data_path", "start_adapter", "retention_prompts")
+OUTPUTS = ("ckpt_output_dir", "targets_dir")
+PLACES = ("model_path", "data_path", "eval_data_path", "start_adapter", "retention_prompts")
 NOT_LEARNED = ("on_step", "on_prepare", "save_steps")
 
 
@@ -20,6 +21,7 @@ class LoopConfig:
     model_path: str
     data_path: str
     ckpt_output_dir: str
+    targets_dir: str = ""
     eval_data_path: str | None = None
     lora_r: int = 16
     lora_alpha: int = 32
@@ -53,7 +55,7 @@ class LoopConfig:
 
     def fingerprint(self) -> str:
         """Return a digest of all that a step depends on: a checkpoint of another run is not resumed."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLACES + NOT_LEARNED}
-        read = {name: getattr(self, name) for name in PLACES if name != "ckpt_output_dir"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in PLACES + OUTPUTS + NOT_LEARNED}
+        read = {name: getattr(self, name) for name in PLACES}
         values |= {name: digest(Path(place)) if place else "" for name, place in read.items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -58,6 +58,7 @@ class OnPolicy:
                 temperature=1.0,
                 top_k=0,
                 top_p=1.0,
+                repetition_penalty=1.0,
                 pad_token_id=tokenizer.pad_token_id,
                 eos_token_id=tokenizer.eos_token_id,
             )

@@ -45,9 +45,14 @@ class Probe(NamedTuple):
     peak_bytes: int
 
 
-def plan(config: LoopConfig) -> Plan:
-    """Return what a training takes; TrainingError, with the setting that would fit, if its memory is not there."""
+def plan(config: LoopConfig, started: float) -> Plan:
+    """Return what a training takes, from a start on the performance counter on.
+
+    What passes before the first step is as long for the training itself. Raises TrainingError, with the setting that
+    would fit, where the memory is not there.
+    """
     trainer = LoraTrainer(config)
+    ready = time.perf_counter() - started
     sizes = [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
     probes = _probes(trainer, sizes[: trainer.offline_steps] or sizes[:1])
     peak = max(int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))), probes[-1].peak_bytes)
@@ -56,7 +61,7 @@ def plan(config: LoopConfig) -> Plan:
         steps=len(trainer.plan),
         tokens=sum(sizes),
         largest_step=max(sizes),
-        seconds=_seconds(trainer, sizes, probes),
+        seconds=ready + _seconds(trainer, sizes, probes),
         peak_bytes=peak,
         available_bytes=available_memory() + probes[-1].peak_bytes,
     )

@@ -6,8 +6,9 @@ to change. Both are read by the in-process engine, which computes a shared promp
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tuning_room.files import atomic_writer, digest
 from tuning_room.records import Message, read_json
 from tuning_room.rendering import Rendered, render_dialogue, with_system
 from tuning_room.train.objectives import TOP
+from tuning_room.train.team import Team
 
 PART = 64  # rows a file: after a kill no more than this is read again
 REPLY_TOKENS = 48  # longest reply of the base model to a neutral prompt
@@ -29,8 +31,8 @@ OnPart = Callable[[str, int, int], None]  # what is being prepared, how many row
 class Targets:
     """The base model's predictions for rows, kept in a folder under what they depend on."""
 
-    def __init__(self, folder: Path, model: Path, tokenizer: Any, on_part: OnPart | None = None) -> None:
-        self.folder, self.model, self.tokenizer = folder, model, tokenizer
+    def __init__(self, folder: Path, model: Path, tokenizer: Any, team: Team, on_part: OnPart | None = None) -> None:
+        self.folder, self.model, self.tokenizer, self.team = folder, model, tokenizer, team
         self.on_part = on_part or (lambda name, done, total: None)
 
     @cached_property
@@ -53,22 +55,24 @@ class Targets:
         return self.predicted("teacher", under)
 
     def predicted(self, name: str, rows: Sequence[Rendered]) -> list[TopTokens]:
-        """Return what the base model predicts at each learned place of rows, part by part."""
+        """Return what the base model predicts at each learned place of rows, part by part; the leader asks it."""
         from safetensors.torch import load_file
 
-        found: list[TopTokens] = []
-        for start in range(0, len(rows), PART):
-            part = rows[start : start + PART]
-            path = self.folder / f"{name}-{self._key(part)}.safetensors"
-            if not path.is_file():
-                self._compute(path, part, lambda done, start=start: self.on_part(name, start + done, len(rows)))  # type: ignore[misc]
-            found += _split(load_file(path), part)
-        return found
+        parts = {start: rows[start : start + PART] for start in range(0, len(rows), PART)}
+        paths = {start: self.folder / f"{name}-{self._key(part)}.safetensors" for start, part in parts.items()}
+        for start, part in parts.items() if self.team.leads else ():
+            if not paths[start].is_file():
+                self._compute(paths[start], part, partial(self._tell, name, start, len(rows)))
+        self.team.meet()
+        return [top for start, part in parts.items() for top in _split(load_file(paths[start]), part)]
+
+    def _tell(self, name: str, start: int, total: int, done: int) -> None:
+        self.on_part(name, start + done, total)
 
     def replies(self, prompts: Sequence[str]) -> list[str]:
         """Return the base model's own replies to prompts, without a system turn of ours."""
         path = self.folder / f"replies-{self._key(list(prompts))}.json"
-        if not path.is_file():
+        if self.team.leads and not path.is_file():
             dialogues = [[Message(role="user", content=prompt)] for prompt in prompts]
             done: list[int] = []
 
@@ -79,6 +83,7 @@ class Targets:
             said = self.engine.complete(BASE, dialogues, Sampling(max_tokens=REPLY_TOKENS), told)
             with atomic_writer(path) as out:
                 json.dump([reply.text for reply in said], out)
+        self.team.meet()
         texts: list[str] = read_json(path)
         return texts
 
@@ -88,12 +93,16 @@ class Targets:
 
         tops = self.engine.top_tokens(BASE, rows, TOP, on_done)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         save_file({name: torch.cat([getattr(top, name) for top in tops]) for name in TopTokens._fields}, temporary)
         temporary.replace(path)
 
+    @cached_property
+    def _model_digest(self) -> str:
+        return digest(self.model)
+
     def _key(self, parts: Sequence[Any]) -> str:
-        depends = [digest(self.model), TOP, REPLY_TOKENS, list(parts)]
+        depends = [self._model_digest, TOP, REPLY_TOKENS, list(parts)]
         return hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
 
 

@@ -29,7 +29,6 @@ def track(config: TrainConfig, workspace: Workspace) -> str:
     """
     try:
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
     except ImportError:
         raise MissingPrerequisiteError("MLflow is not installed", hint="pip install 'tuning-room[mlflow]'") from None
     # Of a server that is not there MLflow would say so only after minutes.
@@ -38,7 +37,8 @@ def track(config: TrainConfig, workspace: Workspace) -> str:
     address = tracking_uri(config, workspace)
     try:
         return _written(MlflowClient(tracking_uri=address), config, workspace)
-    except (MlflowException, OSError) as error:
+    except Exception as error:
+        # Whatever a store or its driver raises: the training must not be lost by it.
         # MLflow repeats the address with all that stands in it.
         reason = str(error).replace(address, without_secret(address)).strip().splitlines()[0][:200]
         raise TrainingError(f"MLflow at {without_secret(address)}: {reason}", hint="the adapter is kept") from None
@@ -59,7 +59,8 @@ def without_secret(address: str) -> str:
 def _written(client: Any, config: TrainConfig, workspace: Workspace) -> str:
     lineage = read_json(workspace.adapter / LINEAGE)
     experiment = _experiment(client, (config.mlflow.experiment if config.mlflow else "") or config.recipe, workspace)
-    known = client.search_runs([experiment], f"tags.adapter_digest = '{lineage['adapter_digest']}'", max_results=1)
+    wanted = f"tags.adapter_digest = '{lineage['adapter_digest']}' and attributes.status = 'FINISHED'"
+    known = client.search_runs([experiment], wanted, max_results=1)
     for run in known:
         return str(run.info.run_id)
     tags = {name: str(lineage[name]) for name in DIGESTS if name in lineage}

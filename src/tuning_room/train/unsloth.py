@@ -136,11 +136,13 @@ def arguments(params: dict[str, Any], max_steps: int | None) -> dict[str, Any]:
     """Return what of TRL's arguments has to be otherwise than Training Hub's."""
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     whole = params.get("effective_batch_size") or MICRO_BATCH
-    micro = min(params.get("micro_batch_size") or MICRO_BATCH, max(1, whole // devices))
+    share = max(1, whole // devices)
+    most = min(params.get("micro_batch_size") or MICRO_BATCH, share)
+    micro = next(size for size in range(most, 0, -1) if share % size == 0)
     return {
         "per_device_train_batch_size": micro,
         "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": max(1, whole // (micro * devices)),
+        "gradient_accumulation_steps": share // micro,
         "completion_only_loss": True,
         "packing": False,
         "max_steps": max_steps or -1,
@@ -155,7 +157,8 @@ def arguments(params: dict[str, Any], max_steps: int | None) -> dict[str, Any]:
 def fingerprint(params: dict[str, Any]) -> str:
     """Return a digest of all that a step depends on, as our own loop takes it."""
     known = {name: value for name, value in params.items() if name in LoopConfig.__dataclass_fields__}
-    return LoopConfig(**{**known, "on_step": None, "on_prepare": None}).fingerprint()
+    plain = LoopConfig(**{**known, "on_step": None, "on_prepare": None}).fingerprint()
+    return f"{plain} {params.get('load_in_4bit', False)}"
 
 
 def forget_other_run(folder: Path, key: str) -> None:

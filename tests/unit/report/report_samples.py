@@ -16,6 +16,7 @@ from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.gates import Gate
 from tuning_room.evaluate.results import Measured, summarize
 from tuning_room.evaluate.samples import Sample
+from tuning_room.files import digest
 from tuning_room.records import write_json, write_jsonl
 from tuning_room.report import ReportConfig
 from tuning_room.workspace import StageRecord, Workspace
@@ -140,7 +141,7 @@ def write_run(
     )
     write_json(workspace.results, summary)
     write_training(workspace)
-    write_json(workspace.sweep, SWEEP)
+    write_json(workspace.sweep, {"rows": digest(workspace.train_rows), "tried": SWEEP})
     write_manifest(workspace)
     return workspace
 

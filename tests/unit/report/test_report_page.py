@@ -281,12 +281,17 @@ def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tup
 
 def test_what_a_sweep_tried_is_drawn_and_told(parsed: Page) -> None:
     words = " ".join(text for _, text in parsed.text)
-    assert "What else was tried" in words and "3 choices, 60 optimizer steps each" in words
+    assert "What else was tried" in words and "3 choices, 60 optimizer steps each at most" in words
     assert "0.001" in words and "the loss is nan" in words
     assert "Choices of the sweep over five axes; the table below has the same numbers" in parsed.values("aria-label")
 
 
-def test_without_a_sweep_nothing_is_said_of_one(workspace: Workspace, config: ReportConfig) -> None:
+@pytest.mark.parametrize("is_there", [False, True], ids=["none", "of other rows"])
+def test_without_a_sweep_of_these_rows_nothing_is_said_of_one(
+    workspace: Workspace, config: ReportConfig, is_there: bool
+) -> None:
     workspace.sweep.unlink()
+    if is_there:
+        write_json(workspace.sweep, {"rows": "of others", "tried": []})
     run(config, workspace)
     assert "What else was tried" not in workspace.report_html.read_text(encoding="utf-8")

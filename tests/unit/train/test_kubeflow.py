@@ -90,7 +90,8 @@ def test_the_file_is_written_and_its_name_follows_rows_and_configuration(tmp_pat
     workspace.train_rows.write_text("{}\n", encoding="utf-8")
     path, name = write_job(config(), workspace)
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["metadata"]["name"] == name
-    assert write_job(config(kubeflow=WHERE.model_copy(update={"nodes": 3})), workspace)[1] == name
+    assert write_job(config(), workspace)[1] == name
+    assert write_job(config(kubeflow=WHERE.model_copy(update={"nodes": 3})), workspace)[1] != name
     assert write_job(config(rank=8), workspace)[1] != name
     workspace.train_rows.write_text("{} \n", encoding="utf-8")
     assert write_job(config(), workspace)[1] != name

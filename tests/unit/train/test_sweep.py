@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from training_rows import Configure
 
 from tuning_room.errors import TrainingError
 from tuning_room.records import read_json
 from tuning_room.train import sweep as sweep_stage
 from tuning_room.train.config import SweepConfig, TrainConfig
-from tuning_room.train.sweep import Choice, Tried, choices, judge_by, ranked, sweep
+from tuning_room.train.sweeping import Choice, Tried, choices, judge_by, ranked, sweep
 from tuning_room.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -73,6 +74,21 @@ def test_a_choice_that_fails_is_kept_with_its_reason(configure: Configure, tmp_p
         list(sweep(hopeless, configure(), tmp_path / "other", lambda adapter: (1.0, 1)))
 
 
+def test_other_checks_or_prompts_are_another_sweep(configure: Configure, tmp_path: Path) -> None:
+    def tried(judged: float, checks: dict[str, Any], prompts: int = 4) -> float | None:
+        wanted = config(sweep=SweepConfig(learning_rate=[5e-3], steps=2, prompts=prompts), checks=checks)
+        return next(sweep(wanted, configure(), tmp_path / "sweep", lambda adapter: (judged, prompts))).accepted
+
+    assert tried(0.1, {}) == 0.1 and tried(0.2, {}) == 0.1
+    assert tried(0.3, {"length": {"at_least": 9}}) == 0.3 and tried(0.4, {}, prompts=5) == 0.4
+
+
+@pytest.mark.parametrize("wrong", [{"learning_rate": [0]}, {"rank": [0]}, {"epochs": [0]}, {"steps": 0}], ids=str)
+def test_choices_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SweepConfig(**wrong)
+
+
 tried = st.builds(
     Tried,
     st.floats(1e-5, 1),
@@ -121,7 +137,7 @@ def test_the_stage_writes_what_was_tried_best_first(tiny_model: Path, rows: tupl
     found = list(
         sweep_stage(config(model=str(tiny_model), sweep=wanted, checks={"length": {"at_least": 0}}), workspace)
     )
-    written = read_json(workspace.sweep)
+    written = read_json(workspace.sweep)["tried"]
     assert [entry["learning_rate"] for entry in written] == [one.learning_rate for one in ranked(found)]
     assert not workspace.adapter.exists()
 

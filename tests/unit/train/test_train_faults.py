@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from training_rows import STEPS, Configure
+from pydantic import ValidationError
+from training_rows import STEPS, Configure, dialogue
 
 from tuning_room.errors import DataError, TrainingError
 from tuning_room.models import load_adapter, load_model
 from tuning_room.records import write_jsonl
 from tuning_room.train import checkpoint
 from tuning_room.train.best import BestAdapter
+from tuning_room.train.config import TrainConfig
 from tuning_room.train.faults import CALM, LossWatch
 from tuning_room.train.loop import LoraTrainer
 
@@ -71,6 +74,35 @@ def test_patience_is_over_once_nothing_better_came_for_so_long(losses: list[floa
     since = len(losses) - 1 - losses.index(min(losses)) if losses else 0
     assert over == (since >= patience)
     assert not BestAdapter(Path("nowhere"), "", None).is_patience_over(losses)
+
+
+def test_patience_ends_the_rows_and_not_the_last_phase(configure: Configure) -> None:
+    last = {"on_policy_steps": 2, "on_policy_tokens": 3, "full_prompt": "Ask, and say nothing else."}
+    trainer = LoraTrainer(configure(num_epochs=20, max_steps=40, eval_steps=2, patience=2, **last))
+    validating(trainer, [4.0, 3.0, 3.5, 3.6, 9.0, 9.0])
+    trainer.train()
+    assert [metric.step for metric in trainer.metrics.read()] == [1, 2, 3, 4, 5, 6, 41, 42]
+    assert trainer.best.found and trainer.best.found.step == 2
+
+
+def test_a_validation_that_was_cut_off_is_made_up_for(configure: Configure) -> None:
+    whole = LoraTrainer(configure("whole"))
+    whole.train()
+    trainer = LoraTrainer(configure())
+    plain, calls = trainer.validate, [0]
+
+    def cut_off() -> float:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise KeyboardInterrupt
+        return plain()
+
+    trainer.validate = cut_off  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    resumed = LoraTrainer(configure())
+    resumed.train()
+    assert valid_losses(resumed) == valid_losses(whole) and resumed.best.found == whole.best.found
 
 
 def test_the_best_of_another_run_is_not_taken(configure: Configure) -> None:
@@ -131,6 +163,41 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_stays(
         assert torch.equal(parameter, whole.parameters[name])
 
 
+def test_a_disk_that_is_really_full_is_said(configure: Configure) -> None:
+    trainer = LoraTrainer(configure())
+    room = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, room[1]))
+        with pytest.raises(TrainingError, match="no room is left on the disk"):
+            trainer.train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, room)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_signal_never_leaves_a_step_half_taken(configure: Configure) -> None:
+    trainer = LoraTrainer(configure())
+    plain, taken = trainer.optimizer.step, [0]
+
+    def stepped(*given: Any) -> Any:
+        found = plain(*given)
+        taken[0] += 1
+        if taken[0] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return found
+
+    trainer.optimizer.step = stepped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.done == 4
+    resumed, whole = LoraTrainer(configure()), LoraTrainer(configure("whole"))
+    resumed.train()
+    whole.train()
+    for name, parameter in resumed.parameters.items():
+        assert torch.equal(parameter, whole.parameters[name])
+
+
 def test_missing_memory_is_said_with_the_setting_that_helps(configure: Configure) -> None:
     trainer = LoraTrainer(configure())
 
@@ -179,6 +246,36 @@ def test_where_all_rows_are_too_long_that_is_said(configure: Configure, tmp_path
     write_jsonl(tmp_path / "none.jsonl", [])
     with pytest.raises(DataError, match=r"none.jsonl: no rows;"):
         LoraTrainer(configure(data_path=str(tmp_path / "none.jsonl")))
+
+
+def test_a_row_without_an_assistant_is_named(configure: Configure, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    asked = dialogue(3).model_copy(update={"messages": dialogue(3).messages[:2]})
+    write_jsonl(path, [dialogue(1), asked])
+    with pytest.raises(DataError, match="row 'r3' has no assistant turn"):
+        LoraTrainer(configure(data_path=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sft": 0}, "nothing would be learned"),
+        ({"distill": 1}, "need full_prompt"),
+        ({"sft": 0, "on_policy_steps": 3}, "need full_prompt"),
+        ({"quantize": "4bit"}, "needs backend: unsloth"),
+        ({"backend": "foo"}, "backend"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        TrainConfig(model="m", recipe="r", short_prompt="Ask.", **changes)
+
+
+def test_modules_that_are_not_there_are_named(configure: Configure) -> None:
+    with pytest.raises(TrainingError, match=r"train.target_modules: .*nope"):
+        LoraTrainer(configure(target_modules=["nope"]))
+    LoraTrainer(configure(target_modules="q_proj", skip_layers=1))
 
 
 # --- going on from an adapter

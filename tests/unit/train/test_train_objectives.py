@@ -168,7 +168,7 @@ def test_the_last_phase_learns_from_the_models_own_replies(configure: Configure)
         on_policy_clip=50,
     )
     trainer = LoraTrainer(config)
-    assert trainer.offline_steps == 0 and len(trainer.plan) == 4  # a pass over the rows is all there is
+    assert trainer.offline_steps == 0 and len(trainer.plan) == 12  # three passes over the rows
     trainer.train()
     assert [metric.rows for metric in trainer.metrics.read()] == [len(rows) for rows in trainer.plan]
     assert all(loss > 0 for loss in losses(trainer))

@@ -99,6 +99,9 @@ def test_stock_training_hub_passes_what_transformers_refuse(given: dict[str, Any
         (8, 2, 2, (2, 2)),
         (2, 8, 1, (2, 1)),
         (4, 4, 8, (1, 1)),
+        (6, None, 1, (3, 2)),
+        (7, None, 1, (1, 7)),
+        (10, None, 1, (2, 5)),
         (None, None, 1, (4, 1)),
     ],
 )

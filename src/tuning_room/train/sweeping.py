@@ -1,9 +1,11 @@
 """Which learning rate, rank and number of passes suit a dataset: each choice is trained for the same number of steps.
 
-Ranked by behaviour first: the share of replies to validation prompts that the dataset's own checks accept, then by the
-validation loss. A choice that was tried is not tried again; what is cut off goes on.
+Where the rows do not suffice for that, a choice takes fewer. Ranked by behaviour first: the share of replies to
+validation prompts that the dataset's own checks accept, then by the validation loss. A choice that was tried is not
+tried again; what is cut off goes on.
 """
 
+import gc
 import hashlib
 import json
 import random
@@ -13,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tuning_room.errors import TrainingError
+from tuning_room.errors import DivergedError, TrainingError
 from tuning_room.files import atomic_writer, digest
 from tuning_room.records import Dialogue, read_json, read_jsonl, write_json
 from tuning_room.train.config import SweepConfig, TrainConfig
@@ -59,13 +61,14 @@ def choices(config: TrainConfig) -> list[Choice]:
 def sweep(config: TrainConfig, loop: LoopConfig, folder: Path, judge: Judge) -> Iterator[Tried]:
     """Train and judge each choice, yielding it as it is done; what was tried before is yielded from disk.
 
-    A choice whose training fails is kept with the reason: another one may do. Raises TrainingError if all fail.
+    A choice whose loss diverges is kept with the reason: another one may do. Raises TrainingError if all do so, and
+    for what is no choice's fault.
     """
-    budget = (config.sweep or SweepConfig()).steps
-    tried = []
+    wanted = config.sweep or SweepConfig()
+    budget, tried = wanted.steps, []
     for choice in choices(config):
         variant = _variant(config, loop, choice, budget)
-        place = folder / _key(variant, budget)
+        place = folder / _key(variant, wanted, config.checks)
         if not (place / RESULT).is_file():
             write_json(place / RESULT, _try(choice, variant, place, budget, judge)._asdict())
         tried.append(Tried(**read_json(place / RESULT)))
@@ -111,13 +114,15 @@ def _try(choice: Choice, loop: LoopConfig, place: Path, budget: int, judge: Judg
     _write_share(Path(loop.data_path), rows, max(1, budget * loop.effective_batch_size // choice.epochs), loop.seed)
     try:
         trainer = LoraTrainer(_placed(loop, place, rows))
-        model = trainer.train()
-    except TrainingError as error:
+        trainer.train().save_pretrained(place / "adapter", save_embedding_layers=False)
+    except DivergedError as error:
         return Tried(*choice, 0, None, None, 0, round(time.monotonic() - started, 1), str(error))
-    model.save_pretrained(place / "adapter", save_embedding_layers=False)
+    steps, best = trainer.done, trainer.best.found.valid_loss if trainer.best.found else None
+    # The judge loads a model of its own: two at once are one too many.
+    del trainer
+    gc.collect()
     accepted, replies = judge(place / "adapter")
-    best = trainer.best.found.valid_loss if trainer.best.found else None
-    return Tried(*choice, trainer.done, best, accepted, replies, round(time.monotonic() - started, 1))
+    return Tried(*choice, steps, best, accepted, replies, round(time.monotonic() - started, 1))
 
 
 def _variant(config: TrainConfig, loop: LoopConfig, choice: Choice, budget: int) -> LoopConfig:
@@ -147,6 +152,8 @@ def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
         out.writelines(lines[place] + "\n" for place in sorted(order[:count]))
 
 
-def _key(loop: LoopConfig, budget: int) -> str:
-    valid = digest(Path(loop.eval_data_path)) if loop.eval_data_path else ""
-    return hashlib.sha256(json.dumps([loop.fingerprint(), budget, valid]).encode()).hexdigest()[:12]
+def _key(loop: LoopConfig, wanted: SweepConfig, checks: Mapping[str, Any]) -> str:
+    from tuning_room.checks import files
+
+    depends = [loop.fingerprint(), wanted.steps, wanted.prompts, checks, [digest(path) for path in files(checks)]]
+    return hashlib.sha256(json.dumps(depends, default=str).encode()).hexdigest()[:12]
