@@ -90,9 +90,10 @@ def _lora_sft(config: TrainConfig, workspace: Workspace, model_folder: Path, row
     from training_hub import lora_sft
 
     from tuning_room.train.backend import register
+    from tuning_room.train.live import LiveCurve
 
     register()
-    shown = _StepBar(bar)
+    shown = LiveCurve(bar)
     trained: dict[str, Any] = lora_sft(
         backend=config.backend,
         on_step=shown.show,
@@ -218,23 +219,6 @@ def plan(config: TrainConfig, workspace: Workspace) -> Any:
     settings = _settings(config, workspace, resolve(config.model), count)
     with TemporaryDirectory() as place:
         return planned(LoopConfig(**{**settings, "ckpt_output_dir": place}), started)
-
-
-class _StepBar:
-    """Shows the losses of a step beside the bar; the last validation loss stays."""
-
-    def __init__(self, bar: Any) -> None:
-        self.bar = bar
-        self.valid = ""
-
-    def prepare(self, name: str, done: int, total: int) -> None:
-        """Say what the base model is asked for before the first step."""
-        self.bar.describe(f"asking the base model ({name})", done=done, total=total)
-
-    def show(self, metric: Any, steps: int) -> None:
-        if metric.valid_loss is not None:
-            self.valid = f", valid {metric.valid_loss:.3f}"
-        self.bar.describe(f"loss {metric.loss:.3f}{self.valid}", done=metric.step, total=steps)
 
 
 def _result(trained: dict[str, Any], rows: int, digest: str) -> TrainResult:
