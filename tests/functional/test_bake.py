@@ -202,7 +202,6 @@ def test_a_train_job_is_written_once_the_recipe_says_where(folder: Path) -> None
 
 def test_the_command_of_the_train_job_gives_the_same_adapter_in_two_processes(folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
-    from torch import allclose
 
     runs = tmp_path / "runs"
     (runs / "small").mkdir(parents=True)
@@ -221,5 +220,13 @@ def test_the_command_of_the_train_job_gives_the_same_adapter_in_two_processes(fo
         load_file(place / "small" / "adapter" / "adapter_model.safetensors") for place in (folder / "runs", runs)
     )
     assert alone.keys() == together.keys()
-    assert all(allclose(alone[name], together[name], atol=1e-4) for name in alone)
+    # Not each number: where a gradient is nought but for rounding, Adam's first steps make a whole step of its sign.
+    apart = sum(float((alone[name] - together[name]).norm()) for name in alone)
+    assert apart < 1e-3 * sum(float(weights.norm()) for weights in alone.values())
+    told = [
+        (place / "small" / "training" / "metrics.jsonl").read_text(encoding="utf-8")
+        for place in (folder / "runs", runs)
+    ]
+    losses = [[json.loads(line)["loss"] for line in text.splitlines()] for text in told]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
     assert leftovers(tmp_path) == []
