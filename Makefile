@@ -15,7 +15,7 @@ demo: install  ## Bake the shipped recipe: documents and prompt into a proven ad
 	$(BIN)/tuning-room bake $(RECIPE)
 
 test: install-dev  ## Run the tests (minutes), in two processes of one thread each.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 slow: install-dev  ## Run the slow tests as well: the full bake, vLLM.
 	$(BIN)/python -m pytest -m slow
