@@ -1,13 +1,13 @@
 """What several test modules share: the real embedded model, and a small real adapter for it."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from prerequisites import missing
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.files import digest
 from tuning_room.models import load_model, load_tokenizer, resolve
@@ -17,21 +17,13 @@ from tuning_room.rendering import template_digest
 EMBEDDED = "embedded:smollm2-135m"
 
 
-def prerequisite_is_missing(reason: str) -> None:
-    """Fail where CI is set, since everything is installed there; skip with the reason elsewhere."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def embedded_model() -> Path:
     """The folder of the embedded model, converted into the user's cache on first use."""
     try:
         return resolve(EMBEDDED)
     except MissingPrerequisiteError as error:
-        prerequisite_is_missing(str(error))
-        raise
+        missing(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +32,7 @@ def embedding_model() -> Path:
     try:
         return embedding_folder(PACKAGED)
     except MissingPrerequisiteError as error:
-        prerequisite_is_missing(str(error))
-        raise
+        missing(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +41,7 @@ def onednn() -> None:
     import torch
 
     if not torch.backends.mkldnn.is_available():
-        prerequisite_is_missing("this build of torch has no oneDNN")
+        missing("this build of torch has no oneDNN")
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,23 @@ class Item(Record):
         return "\n".join([*(turn.content for turn in self.before if turn.role == "user"), self.prompt])
 
 
+class Tried(Record):
+    """A choice of a sweep: the loss on validation rows in nats a token, the share of replies that checks accept.
+
+    `steps` and `seconds` are what the training took; `failed` is the reason why there is nothing to say of it.
+    """
+
+    learning_rate: float
+    rank: int
+    epochs: int
+    steps: int
+    valid_loss: float | None
+    accepted: float | None
+    replies: int
+    seconds: float
+    failed: str = ""
+
+
 def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:
     """Yield the records of a JSONL file.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prerequisites import missing_for_slow
 from tuning_room.models import load_adapter, load_model
 from tuning_room.records import Dialogue, Message, write_jsonl
 
@@ -37,12 +38,8 @@ print(json.dumps({"metrics": [m._asdict() for m in found["metrics"]], "learned":
 @pytest.fixture(scope="module", autouse=True)
 def installed(request: pytest.FixtureRequest) -> None:
     """Skip without Unsloth's environment, or fail where the slow tests were asked for in CI."""
-    if PYTHON.is_file():
-        return
-    reason = f"{PYTHON.relative_to(ROOT)} is missing: run make unsloth"
-    chosen = str(request.config.getoption("markexpr")).replace("not slow", "")
-    is_demanded = os.environ.get("CI") == "true" and "slow" in chosen
-    pytest.fail(reason) if is_demanded else pytest.skip(reason)
+    if not PYTHON.is_file():
+        missing_for_slow(f"{PYTHON.relative_to(ROOT)} is missing: run make unsloth", request.config)
 
 
 def train(given: dict[str, Any], adapter: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Real here: everything but the adapter's training; its weights are drawn. The rig
 PEFT alone.
 """
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from prerequisites import missing_for_slow
 from tuning_room.engines import Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.vllm import Settings, VllmServer
@@ -27,18 +27,11 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 
 
-def is_demanded(config: pytest.Config) -> bool:
-    """Whether this run asked for the slow tests, in CI: then nothing may be missing."""
-    chosen = str(config.getoption("markexpr")).replace("not slow", "")
-    return os.environ.get("CI") == "true" and "slow" in chosen
-
-
 @pytest.fixture(scope="module", autouse=True)
 def installed(request: pytest.FixtureRequest) -> None:
     """Skip these tests without vLLM's environment, or fail where they were asked for."""
     if not PYTHON.is_file():
-        reason = f"{PYTHON.relative_to(ROOT)} is missing: run make vllm"
-        pytest.fail(reason) if is_demanded(request.config) else pytest.skip(reason)
+        missing_for_slow(f"{PYTHON.relative_to(ROOT)} is missing: run make vllm", request.config)
 
 
 @pytest.fixture(scope="module")

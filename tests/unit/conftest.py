@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from crd_schemas import missing, read_schema
+from crd_schemas import read_schema
 from hypothesis import settings
+
+from prerequisites import missing
 
 PROJECT = Path(__file__).parents[2]
 

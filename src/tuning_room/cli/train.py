@@ -77,7 +77,7 @@ def _sweep(loaded: "Recipe", workspace: "Workspace", as_json: bool) -> int:
 
     for tried in sweep(loaded.train, workspace):
         if not as_json:
-            click.echo(_told(tried._asdict()))
+            click.echo(_told(tried.model_dump()))
     found = read_json(workspace.sweep)["tried"]
     if as_json:
         click.echo(json.dumps({"best": found[0], "tried": found}))

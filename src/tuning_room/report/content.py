@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from tuning_room.records import Tried
 from tuning_room.report.attacks import FamilyMap, family_maps
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.config import ReportConfig
@@ -9,7 +10,7 @@ from tuning_room.report.decision import Decision, decision
 from tuning_room.report.dialogues import Dialogues, dialogues
 from tuning_room.report.economics import Economics, economics
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Drift, Rate, Retention, Standard, Trainings, Tried
+from tuning_room.report.facts import Drift, Rate, Retention, Standard, Trainings
 from tuning_room.report.funnel import Funnel, funnel
 from tuning_room.report.lineage import Lineage, lineage
 from tuning_room.report.selection import Example, Failures, examples, failures

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.files import digest
 from tuning_room.models import LINEAGE
-from tuning_room.records import read_json, read_jsonl
+from tuning_room.records import Tried, read_json, read_jsonl
 from tuning_room.report.config import ReportConfig
-from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Sweep, Trainings, Tried
+from tuning_room.report.facts import ALL, AdapterFacts, Results, Sample, Step, Sweep, Trainings
 from tuning_room.workspace import StageRecord, Workspace
 
 LATER = {"report", "deploy"}  # what they did is no part of what a report is about

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
-from tuning_room.records import Message, Record
+from tuning_room.records import Message, Record, Tried
 
 ALL = "all"  # the suite that pools the single-turn suites with the default metrics
 
@@ -33,20 +33,6 @@ class Spread(Fact):
     standard_deviation: float | None
     lowest: float
     highest: float
-
-
-class Tried(Fact):
-    """A choice of a sweep: the loss on validation rows in nats a token, the share of replies that checks accept."""
-
-    learning_rate: float
-    rank: int
-    epochs: int
-    steps: int
-    valid_loss: float | None
-    accepted: float | None
-    replies: int
-    seconds: float
-    failed: str = ""
 
 
 class Sweep(Fact):

@@ -5,8 +5,8 @@ from itertools import pairwise
 from math import ceil, floor, log10
 from typing import NamedTuple
 
+from tuning_room.records import Tried
 from tuning_room.report.content import Report
-from tuning_room.report.facts import Tried
 from tuning_room.report.funnel import Funnel
 from tuning_room.report.labels import reason_title
 from tuning_room.report.training import Training

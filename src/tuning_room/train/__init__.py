@@ -59,18 +59,12 @@ def run(config: TrainConfig, workspace: Workspace) -> TrainResult:
 
     Raises MissingInputError, DataError, ModelNotFoundError and TrainingError.
     """
-    from tuning_room.models import limit_threads, resolve
-    from tuning_room.progress import ProgressBar
-    from tuning_room.records import Dialogue, read_jsonl
     from tuning_room.train.artefact import write_adapter
 
-    limit_threads()
-    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
-    model_folder = resolve(config.model)
-    with ProgressBar("train", None) as bar:
-        trained = _lora_sft(config, workspace, model_folder, count, bar)
+    settings, rows = _settings(config, workspace)
+    trained = _lora_sft(config, settings)
     digest = write_adapter(trained, config, workspace)
-    return _result(trained, count, digest).model_copy(update=_tracked(config, workspace))
+    return _result(trained, rows, digest).model_copy(update=_tracked(config, workspace))
 
 
 def _tracked(config: TrainConfig, workspace: Workspace) -> dict[str, str]:
@@ -86,30 +80,34 @@ def _tracked(config: TrainConfig, workspace: Workspace) -> dict[str, str]:
         return {"mlflow_error": str(error)}
 
 
-def _lora_sft(config: TrainConfig, workspace: Workspace, model_folder: Path, rows: int, bar: Any) -> dict[str, Any]:
+def _lora_sft(config: TrainConfig, settings: dict[str, Any]) -> dict[str, Any]:
     from training_hub import lora_sft
 
+    from tuning_room.progress import ProgressBar
     from tuning_room.train.backend import register
     from tuning_room.train.live import LiveCurve
 
     register()
-    shown = LiveCurve(bar)
-    trained: dict[str, Any] = lora_sft(
-        backend=config.backend,
-        on_step=shown.show,
-        on_prepare=shown.prepare,
-        **_settings(config, workspace, model_folder, rows),
-    )
+    with ProgressBar("train", None) as bar:
+        shown = LiveCurve(bar)
+        trained: dict[str, Any] = lora_sft(
+            backend=config.backend, on_step=shown.show, on_prepare=shown.prepare, **settings
+        )
     return trained
 
 
-def _settings(config: TrainConfig, workspace: Workspace, model_folder: Path, rows: int) -> dict[str, Any]:
-    """Return the training in Training Hub's names."""
+def _settings(config: TrainConfig, workspace: Workspace) -> tuple[dict[str, Any], int]:
+    """Return the training in Training Hub's names, and how many rows there are; the model is fetched if need be."""
+    from tuning_room.models import limit_threads, resolve
+    from tuning_room.records import Dialogue, read_jsonl
+
+    limit_threads()
+    rows = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
     valid = workspace.valid_rows
     whole = -(-rows // config.batch_size) * config.epochs
     steps = min(whole, config.max_steps or whole)
-    return {
-        "model_path": str(model_folder),
+    settings = {
+        "model_path": str(resolve(config.model)),
         "data_path": str(workspace.train_rows),
         "eval_data_path": str(valid) if valid.is_file() and valid.stat().st_size else None,
         "ckpt_output_dir": str(workspace.training),
@@ -128,6 +126,7 @@ def _settings(config: TrainConfig, workspace: Workspace, model_folder: Path, row
         "seed": config.seed,
         **_objectives(config, workspace),
     }
+    return settings, rows
 
 
 def _objectives(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
@@ -162,41 +161,32 @@ def _objectives(config: TrainConfig, workspace: Workspace) -> dict[str, Any]:
 
 def assist(config: TrainConfig, workspace: Workspace) -> None:
     """Train beside a process that leads, and write nothing: what run does in every other process of a team."""
-    from tuning_room.models import limit_threads, resolve
-    from tuning_room.progress import ProgressBar
-    from tuning_room.records import Dialogue, read_jsonl
-
-    limit_threads()
-    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
-    with ProgressBar("train", None) as bar:
-        _lora_sft(config, workspace, resolve(config.model), count, bar)
+    _lora_sft(config, _settings(config, workspace)[0])
 
 
 def sweep(config: TrainConfig, workspace: Workspace) -> Iterator[Any]:
-    """Try what the recipe's sweep names, and yield each choice (sweep.Tried); write them, best first, in the end.
+    """Try what the recipe's sweep names, and yield each choice (records.Tried); write them, best first, in the end.
 
     Raises MissingInputError, DataError, ModelNotFoundError, and TrainingError where nothing can be trained.
     """
     from tuning_room.files import digest
-    from tuning_room.models import limit_threads, resolve
-    from tuning_room.records import Dialogue, read_jsonl, write_json
+    from tuning_room.records import write_json
     from tuning_room.train.config import SweepConfig
     from tuning_room.train.loop_config import LoopConfig
     from tuning_room.train.sweeping import judge_by, ranked
     from tuning_room.train.sweeping import sweep as swept
 
-    limit_threads()
-    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
-    model = resolve(config.model)
-    loop = LoopConfig(**_settings(config, workspace, model, count))
-    judge = judge_by(config.checks, model, workspace.valid_rows, (config.sweep or SweepConfig()).prompts)
+    loop = LoopConfig(**_settings(config, workspace)[0])
+    judge = judge_by(
+        config.checks, Path(loop.model_path), workspace.valid_rows, (config.sweep or SweepConfig()).prompts
+    )
     found = []
     for tried in swept(config, loop, workspace.training / "sweep", judge):
         found.append(tried)
         yield tried
     # Of which rows this speaks: once they are others, a report says nothing of it.
     rows = digest(workspace.train_rows)
-    write_json(workspace.sweep, {"rows": rows, "tried": [tried._asdict() for tried in ranked(found)]})
+    write_json(workspace.sweep, {"rows": rows, "tried": [tried.model_dump() for tried in ranked(found)]})
 
 
 def plan(config: TrainConfig, workspace: Workspace) -> Any:
@@ -209,14 +199,10 @@ def plan(config: TrainConfig, workspace: Workspace) -> Any:
 
     import training_hub  # noqa: F401  its import is a part of what training takes
 
-    from tuning_room.models import limit_threads, resolve
-    from tuning_room.records import Dialogue, read_jsonl
     from tuning_room.train.loop_config import LoopConfig
     from tuning_room.train.planning import plan as planned
 
-    limit_threads()
-    count = sum(1 for _ in read_jsonl(workspace.train_rows, Dialogue))
-    settings = _settings(config, workspace, resolve(config.model), count)
+    settings, _ = _settings(config, workspace)
     with TemporaryDirectory() as place:
         return planned(LoopConfig(**{**settings, "ckpt_output_dir": place}), started)
 

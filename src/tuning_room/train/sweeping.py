@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from tuning_room.errors import DivergedError, TrainingError
 from tuning_room.files import atomic_writer, digest
-from tuning_room.records import Dialogue, read_json, read_jsonl, write_json
+from tuning_room.records import Dialogue, Tried, read_json, read_jsonl, write_json
 from tuning_room.train.config import SweepConfig, TrainConfig
 from tuning_room.train.loop_config import LoopConfig
 
@@ -32,20 +32,6 @@ class Choice(NamedTuple):
     learning_rate: float
     rank: int
     epochs: int
-
-
-class Tried(NamedTuple):
-    """A choice and what came of it: losses in nats a token, the share of replies that the checks accept, seconds."""
-
-    learning_rate: float
-    rank: int
-    epochs: int
-    steps: int
-    valid_loss: float | None
-    accepted: float | None
-    replies: int
-    seconds: float
-    failed: str = ""
 
 
 Judge = Callable[[Path], tuple[float | None, int]]  # an adapter's folder to the share accepted and the replies
@@ -70,8 +56,8 @@ def sweep(config: TrainConfig, loop: LoopConfig, folder: Path, judge: Judge) -> 
         variant = _variant(config, loop, choice, budget)
         place = folder / _key(variant, wanted, config.checks)
         if not (place / RESULT).is_file():
-            write_json(place / RESULT, _try(choice, variant, place, budget, judge)._asdict())
-        tried.append(Tried(**read_json(place / RESULT)))
+            write_json(place / RESULT, _try(choice, variant, place, budget, judge).model_dump())
+        tried.append(Tried.model_validate(read_json(place / RESULT)))
         yield tried[-1]
     if all(one.failed for one in tried):
         raise TrainingError(f"no choice could be trained: {tried[0].failed}", hint="lower train.sweep.learning_rate")
@@ -116,13 +102,19 @@ def _try(choice: Choice, loop: LoopConfig, place: Path, budget: int, judge: Judg
         trainer = LoraTrainer(_placed(loop, place, rows))
         trainer.train().save_pretrained(place / "adapter", save_embedding_layers=False)
     except DivergedError as error:
-        return Tried(*choice, 0, None, None, 0, round(time.monotonic() - started, 1), str(error))
+        return _tried(choice, started, failed=str(error))
     steps, best = trainer.done, trainer.best.found.valid_loss if trainer.best.found else None
     # The judge loads a model of its own: two at once are one too many.
     del trainer
     gc.collect()
     accepted, replies = judge(place / "adapter")
-    return Tried(*choice, steps, best, accepted, replies, round(time.monotonic() - started, 1))
+    return _tried(choice, started, steps=steps, valid_loss=best, accepted=accepted, replies=replies)
+
+
+def _tried(choice: Choice, started: float, **found: Any) -> Tried:
+    nothing = {"steps": 0, "valid_loss": None, "accepted": None, "replies": 0}
+    seconds = round(time.monotonic() - started, 1)
+    return Tried.model_validate({**choice._asdict(), **nothing, **found, "seconds": seconds})
 
 
 def _variant(config: TrainConfig, loop: LoopConfig, choice: Choice, budget: int) -> LoopConfig:

@@ -9,9 +9,9 @@ import pytest
 # Under every import mode of pytest: the tests import deploy_samples by its name.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from crd_schemas import missing
 from deploy_samples import write_adapter
 
+from prerequisites import missing
 from tuning_room.workspace import Workspace
 
 

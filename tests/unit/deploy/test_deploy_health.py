@@ -7,8 +7,8 @@ interpreter: its sandbox has fewer libraries, and the rule uses only `ipairs` an
 from typing import Any
 
 import pytest
-from crd_schemas import missing
 
+from prerequisites import missing
 from tuning_room.deploy.health import HEALTH_RULE
 
 

@@ -3,13 +3,10 @@
 import hashlib
 import json
 import math
-import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pytest
+from typing import Any
 
 from tuning_room.evaluate.arms import Identity
 from tuning_room.evaluate.config import EvaluateConfig
@@ -84,13 +81,6 @@ ECONOMICS: dict[str, Any] = {
         {"against": "prompted, warm prefix cache", "seconds_saved_per_request": -0.029, "requests": None},
     ],
 }  # fmt: skip
-
-
-def missing(what: str) -> NoReturn:
-    """Fail under CI, skip elsewhere: a test whose prerequisite is not there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 def report_config(folder: Path, **changes: Any) -> ReportConfig:

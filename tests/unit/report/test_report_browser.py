@@ -10,8 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report_samples import missing
 
+from prerequisites import missing
 from tuning_room.workspace import Workspace
 
 FLAGS = [

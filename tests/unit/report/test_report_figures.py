@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import ARMS, TURNS
 
+from tuning_room.records import Tried
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.content import Report
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import AdapterFacts, Difference, Rate, Results, Step, Tried, Verdict
+from tuning_room.report.facts import AdapterFacts, Difference, Rate, Results, Step, Verdict
 from tuning_room.report.figures import funnel_bars, loss_figure, survival_figure, sweep_figure, ticks, turn_figure
 from tuning_room.report.forest import compared as compared_pairs
 from tuning_room.report.forest import effect_plot

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from training_rows import Configure
 
 from tuning_room.errors import TrainingError
-from tuning_room.records import read_json
+from tuning_room.records import Tried, read_json
 from tuning_room.train import sweep as sweep_stage
 from tuning_room.train.config import SweepConfig, TrainConfig
-from tuning_room.train.sweeping import Choice, Tried, choices, judge_by, ranked, sweep
+from tuning_room.train.sweeping import Choice, choices, judge_by, ranked, sweep
 from tuning_room.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -91,15 +91,15 @@ def test_choices_that_are_none_are_refused(wrong: dict[str, Any]) -> None:
 
 tried = st.builds(
     Tried,
-    st.floats(1e-5, 1),
-    st.integers(1, 64),
-    st.integers(1, 4),
-    st.just(10),
-    st.floats(0, 5),
-    st.one_of(st.none(), st.floats(0, 1)),
-    st.just(8),
-    st.just(1.0),
-    st.sampled_from(["", "", "the loss is nan"]),
+    learning_rate=st.floats(1e-5, 1),
+    rank=st.integers(1, 64),
+    epochs=st.integers(1, 4),
+    steps=st.just(10),
+    valid_loss=st.floats(0, 5),
+    accepted=st.one_of(st.none(), st.floats(0, 1)),
+    replies=st.just(8),
+    seconds=st.just(1.0),
+    failed=st.sampled_from(["", "", "the loss is nan"]),
 )
 
 
