@@ -18,12 +18,16 @@ def with_adapter(model: Any, config: LoopConfig) -> Any:
     from tuning_room.train.packing import install
 
     install(model)
-    shape = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, task_type="CAUSAL_LM", **_targets(model, config))
+    shape = LoraConfig(
+        r=config.lora_r,
+        lora_alpha=config.lora_alpha,
+        task_type="CAUSAL_LM",
+        **targets(model, config.target_modules, config.skip_layers),
+    )
     try:
         adapted = get_peft_model(model, shape).train()
     except ValueError as error:
-        reason = str(error).splitlines()[0][:200]
-        raise TrainingError(f"train.target_modules: {reason}", hint="name linear modules, or all-linear") from None
+        raise refused_targets(error) from None
     if config.start_adapter:
         load_weights(adapted, Path(config.start_adapter))
     return adapted
@@ -50,9 +54,18 @@ def load_weights(model: Any, folder: Path) -> None:
     set_peft_model_state_dict(model, weights)
 
 
-def _targets(model: Any, config: LoopConfig) -> dict[str, Any]:
-    """Return PEFT's arguments that say which modules of which layers get an adapter."""
-    modules, skipped, count = config.target_modules, config.skip_layers, model.config.num_hidden_layers
+def refused_targets(error: ValueError) -> TrainingError:
+    """Return PEFT's refusal of the modules that shall get an adapter, in the recipe's words."""
+    reason = str(error).splitlines()[0][:200]
+    return TrainingError(f"train.target_modules: {reason}", hint="name linear modules, or all-linear")
+
+
+def targets(model: Any, modules: str | list[str], skipped: int) -> dict[str, Any]:
+    """Return PEFT's arguments that say which modules get an adapter, in all layers but the `skipped` lowest.
+
+    Raises TrainingError where no layer is left.
+    """
+    count = model.config.num_hidden_layers
     if not skipped:
         return {"target_modules": modules}
     if skipped >= count:

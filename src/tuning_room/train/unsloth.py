@@ -1,30 +1,33 @@
-"""Training Hub's Unsloth backend for GPUs, with four faults mended (Training Hub 0.11.2).
+"""Training Hub's Unsloth backend for GPUs, with its faults mended (Training Hub 0.11.2).
 
 Stock, it learns every token of a row, the user's and the system turn's too; it makes of the whole effective batch one
-batch a device, whatever micro batch it is told; it does not resume unless it is asked to; and it passes `logging_dir`,
-which transformers refuse since 5.17. Here rows come as tokens by this package's own rendering, with the places that are
-learned; nothing is packed or cut.
+batch a device, whatever micro batch it is told; it does not resume unless it is asked to; it passes `logging_dir`,
+which transformers refuse since 5.17; and it computes all activations twice, however small the model. Here rows come as
+tokens by this package's own rendering, with the places that are learned; nothing is packed or cut.
 """
 
-import os
 import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from training_hub.algorithms.lora import UnslothLoRABackend
 from training_hub.callbacks import TrainingHubCallback, TrainingHubContext
 
-from tuning_room.errors import MissingPrerequisiteError, TrainingError
+from tuning_room.errors import DivergedError, MissingPrerequisiteError, TrainingError
 from tuning_room.files import atomic_writer
+from tuning_room.train.adapter import refused_targets, targets
 from tuning_room.train.batches import Rows, load_rows
+from tuning_room.train.faults import LossWatch, explained
+from tuning_room.train.gpu import Pass, computes_in_bf16, devices, kept_rows, plan_pass
 from tuning_room.train.loop_config import LoopConfig
 from tuning_room.train.metrics import Metric, MetricsFile
 
 NAME = "unsloth"
-MICRO_BATCH = 4  # rows a device and pass, where nobody says: what fits beside most models
 # What only our own loop can do.
 OBJECTIVES = ("sft_weight", "distill_weight", "retention_weight", "on_policy_steps", "patience", "start_adapter")
 OWN = ("on_step", "on_prepare", "leave_out_too_long", "skip_layers", "max_steps")
@@ -48,80 +51,144 @@ class UnslothBackend(UnslothLoRABackend):
         given = {name: value for name, value in algorithm_params.items() if name not in OWN}
         folder = Path(given["ckpt_output_dir"])
         forget_other_run(folder, fingerprint(algorithm_params))
-        self.rows: Rows | None = None
+        metrics = MetricsFile(folder / "metrics.jsonl")
+        told = Told(metrics, self.own["on_step"] or _untold, self)
         mended = {"enable_jit_checkpoint": True, "save_model": False, "bf16": computes_in_bf16()}
         try:
-            found = super().execute_training({**given, **mended, "callbacks": self._callbacks(given)})
+            # Unsloth and the trainer print; the standard output is the caller's, who may have asked for JSON.
+            with explained(folder, lambda: ""), redirect_stdout(sys.stderr):
+                found = super().execute_training(
+                    {**given, **mended, "callbacks": [*(given.get("callbacks") or []), told]}
+                )
         except ImportError as error:
             raise MissingPrerequisiteError(str(error).splitlines()[0], hint="pip install unsloth") from None
-        metrics = MetricsFile(folder / "metrics.jsonl")
-        metrics.replace(list(logged(found["trainer"].state.log_history)))
-        return {**found, "metrics": metrics.read(), "left_out": self.rows.left_out if self.rows else 0}
+        if told.fault:
+            raise told.fault
+        metrics.replace(list(logged(found["trainer"].state.log_history, metrics.read())))
+        return {**found, "metrics": metrics.read(), "left_out": self.rows.left_out}
 
-    def _callbacks(self, given: dict[str, Any]) -> list[TrainingHubCallback]:
-        """Return the caller's callbacks, and one that shows the steps."""
-        batch, epochs = given.get("effective_batch_size") or MICRO_BATCH, given.get("num_epochs") or 1
+    def steps(self) -> int:
+        """Return how many steps the training has."""
+        return self.own["max_steps"] or self._steps_of_an_epoch() * self.epochs
 
-        def total() -> int:
-            rows = len(self.rows.rendered) if self.rows else 0
-            return self.own["max_steps"] or -(-rows // batch) * epochs
+    def rows_in(self, step: int) -> int:
+        """Return the rows of a step counted from 1: the last one of an epoch has what is left."""
+        is_last = step % self._steps_of_an_epoch() == 0
+        return (len(self.rows.rendered) - 1) % self._whole() + 1 if is_last else self._whole()
 
-        shown = [Told(self.own["on_step"], total)] if self.own["on_step"] else []
-        return [*(given.get("callbacks") or []), *shown]
+    def _steps_of_an_epoch(self) -> int:
+        return -(-len(self.rows.rendered) // self._whole())
+
+    def _whole(self) -> int:
+        return self.one_pass.rows * self.one_pass.times * devices()
+
+    def _load_unsloth_model(self, params: dict[str, Any]) -> tuple[Any, Any]:
+        """Load model, tokenizer and rows, and see how many rows go through the model at once."""
+        model, tokenizer = super()._load_unsloth_model(params)
+        self.rows = self._rows(params, tokenizer)
+        self.epochs = params.get("num_epochs") or 1
+        kept = kept_rows(model.config, max(len(row.input_ids) for row in self.rows.rendered))
+        self.one_pass = plan_pass(params.get("effective_batch_size"), params.get("micro_batch_size"), kept)
+        return model, tokenizer
 
     def _apply_lora_config(self, model: Any, params: dict[str, Any], supports_grad_ckpt: bool = True) -> Any:
-        """Leave the lowest layers without an adapter, as the recipe says: stock, all have one."""
+        """Leave the lowest layers without an adapter, and compute activations once where the memory can hold them."""
         loader: Any = import_module("unsloth").FastModel
-        skipped, count = self.own["skip_layers"] or 0, model.config.num_hidden_layers
         plain = loader.get_peft_model
+        changes = targets(model, params.get("target_modules") or "all-linear", self.own["skip_layers"] or 0)
+        if not self.one_pass.recomputes:
+            changes["use_gradient_checkpointing"] = False
 
         def made(*arguments: Any, **more: Any) -> Any:
-            layers = {"layers_to_transform": list(range(skipped, count))} if skipped else {}
-            return plain(*arguments, **more, **layers)
+            return plain(*arguments, **{**more, **changes})
 
-        with patch.object(loader, "get_peft_model", made):
-            return super()._apply_lora_config(model, params, supports_grad_ckpt)
+        try:
+            with replaced(loader, "get_peft_model", made):
+                return super()._apply_lora_config(model, params, supports_grad_ckpt)
+        except ValueError as error:
+            raise refused_targets(error) from None
 
     def _prepare_dataset(self, params: dict[str, Any], tokenizer: Any, is_vlm: bool = False) -> Any:
         """Return rows as token ids and the places that are learned; DataError for one that is too long."""
         from datasets import Dataset
 
+        return Dataset.from_dict(masked(self._rows(params, tokenizer)))
+
+    def _rows(self, params: dict[str, Any], tokenizer: Any) -> Rows:
         leave_out = bool(self.own["leave_out_too_long"])
-        rows = load_rows(Path(params["data_path"]), tokenizer, params.get("max_seq_len", 2048), leave_out=leave_out)
-        self.rows = self.rows or rows
-        return Dataset.from_dict(masked(rows))
+        return load_rows(Path(params["data_path"]), tokenizer, params.get("max_seq_len", 2048), leave_out=leave_out)
 
     def _build_training_args(self, params: dict[str, Any], **more: Any) -> Any:
         """Return the arguments of TRL's trainer, mended."""
         trl: Any = import_module("trl")
-        plain, changes = trl.SFTConfig, arguments(params, self.own["max_steps"])
+        plain, changes = trl.SFTConfig, arguments(params, self.one_pass, self.own["max_steps"])
 
         def mended(**given: Any) -> Any:
             given.pop("logging_dir", None)
             return plain(**{**given, **changes})
 
-        with patch.object(trl, "SFTConfig", mended):
+        with replaced(trl, "SFTConfig", mended):
             return super()._build_training_args(params, **more)
 
 
 class Told(TrainingHubCallback):
-    """Tells each step as it is logged."""
+    """Writes and tells each step as it is logged."""
 
-    def __init__(self, on_step: Callable[[Metric, int], None], total: Callable[[], int]) -> None:
-        self.on_step, self.total = on_step, total
+    def __init__(self, metrics: MetricsFile, on_step: Callable[[Metric, int], None], training: UnslothBackend) -> None:
+        self.metrics, self.on_step, self.training = metrics, on_step, training
+        self.watch = LossWatch()
+        self.fault: DivergedError | None = None
+        self.began, self.tokens = 0.0, 0
+
+    def on_train_begin(self, context: TrainingHubContext) -> None:
+        """Forget the steps after the checkpoint from which this training goes on, and start the clock."""
+        self.metrics.keep_until(context.step)
+        self.watch.recall(metric.loss for metric in self.metrics.read())
+        self.began = time.perf_counter()
 
     def on_log(self, context: TrainingHubContext) -> None:
-        """Tell a step's loss."""
-        if "loss" in (context.metrics or {}):
-            metric = Metric(context.step, context.loss, None, context.learning_rate or 0.0, 0, 0, 0.0)
-            self.on_step(metric, self.total())
+        """Write and tell a step's loss."""
+        logs = context.metrics or {}
+        if "loss" not in logs:
+            return
+        now, tokens = time.perf_counter(), int(logs.get("num_input_tokens_seen", 0))
+        metric = Metric(
+            context.step,
+            logs["loss"],
+            None,
+            logs.get("learning_rate", 0.0),
+            self.training.rows_in(context.step),
+            max(0, tokens - self.tokens),
+            now - self.began,
+        )
+        self.began, self.tokens = now, tokens
+        self._watch(context, metric)
+        self.metrics.append(metric)
+        self.on_step(metric, self.training.steps())
+
+    def _watch(self, context: TrainingHubContext, metric: Metric) -> None:
+        """Have a training that diverges stop; what a callback raises, Training Hub only logs."""
+        try:
+            self.watch.check(metric.step, metric.loss)
+        except DivergedError as fault:
+            self.fault = self.fault or fault
+            if context.control:
+                context.control.should_training_stop = True
 
 
-def computes_in_bf16() -> bool:
-    """Say whether there is a GPU that computes in bf16."""
-    import torch
+def _untold(metric: Metric, total: int) -> None:
+    """Take a step's metrics, of which nobody wants to hear."""
 
-    return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Let a library's name mean something else for a while: Training Hub leaves no other place to put a word in."""
+    plain = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, plain)
 
 
 def masked(rows: Rows) -> dict[str, list[list[int]]]:
@@ -132,18 +199,17 @@ def masked(rows: Rows) -> dict[str, list[list[int]]]:
     }
 
 
-def arguments(params: dict[str, Any], max_steps: int | None) -> dict[str, Any]:
+def arguments(params: dict[str, Any], one_pass: Pass, max_steps: int | None) -> dict[str, Any]:
     """Return what of TRL's arguments has to be otherwise than Training Hub's."""
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
-    whole = params.get("effective_batch_size") or MICRO_BATCH
-    share = max(1, whole // devices)
-    most = min(params.get("micro_batch_size") or MICRO_BATCH, share)
-    micro = next(size for size in range(most, 0, -1) if share % size == 0)
     return {
-        "per_device_train_batch_size": micro,
-        "per_device_eval_batch_size": micro,
-        "gradient_accumulation_steps": share // micro,
+        "per_device_train_batch_size": one_pass.rows,
+        "per_device_eval_batch_size": one_pass.rows,
+        "gradient_accumulation_steps": one_pass.times,
+        "gradient_checkpointing": one_pass.recomputes,
+        "train_sampling_strategy": "group_by_length",
         "completion_only_loss": True,
+        "logging_nan_inf_filter": False,  # it would show the mean of the others in the place of a loss that is none
+        "include_num_input_tokens_seen": "non_padding",
         "packing": False,
         "max_steps": max_steps or -1,
         "weight_decay": 0.0,
@@ -172,13 +238,17 @@ def forget_other_run(folder: Path, key: str) -> None:
         out.write(key)
 
 
-def logged(history: list[dict[str, Any]]) -> list[Metric]:
-    """Return the steps of a trainer's log; a validation loss belongs to the step that it followed."""
+def logged(history: list[dict[str, Any]], written: list[Metric]) -> list[Metric]:
+    """Return the steps of a trainer's log, with what was written of them as they were taken.
+
+    A validation loss belongs to the step that it followed.
+    """
     valid = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
-    steps = [entry for entry in history if "loss" in entry]
+    known = {metric.step: metric for metric in written}
     return [
-        Metric(
-            e["step"], e["loss"], valid.get(e["step"]), e.get("learning_rate", 0.0), 0, int(e.get("num_tokens", 0)), 0.0
-        )
-        for e in steps
+        known.get(
+            entry["step"], Metric(entry["step"], entry["loss"], None, entry.get("learning_rate", 0.0), 0, 0, 0.0)
+        )._replace(valid_loss=valid.get(entry["step"]))
+        for entry in history
+        if "loss" in entry
     ]

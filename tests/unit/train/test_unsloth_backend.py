@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from training_rows import dialogue
 
-from tuning_room.errors import DataError, MissingPrerequisiteError, TrainingError
+from tuning_room.errors import DataError, DivergedError, MissingPrerequisiteError, TrainingError
 from tuning_room.models import load_model, load_tokenizer
 from tuning_room.records import write_jsonl
 from tuning_room.train.batches import load_rows
+from tuning_room.train.gpu import Pass, kept_rows, plan_pass
 from tuning_room.train.metrics import Metric
-from tuning_room.train.unsloth import UnslothBackend, arguments, forget_other_run, logged, masked
+from tuning_room.train.unsloth import UnslothBackend, forget_other_run, logged, masked
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,8 +110,34 @@ def test_rows_a_pass_and_passes_a_step_make_the_step(
     monkeypatch: pytest.MonkeyPatch, whole: int | None, micro: int | None, devices: int, expected: tuple[int, int]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(devices))
-    found = arguments({"effective_batch_size": whole, "micro_batch_size": micro}, None)
-    assert (found["per_device_train_batch_size"], found["gradient_accumulation_steps"]) == expected
+    found = plan_pass(whole, micro, kept=0)
+    assert (found.rows, found.times) == expected and found.recomputes
+
+
+@pytest.mark.parametrize(
+    ("kept", "micro", "expected"),
+    [
+        (32, None, Pass(32, 1, recomputes=False)),
+        (20, None, Pass(16, 2, recomputes=False)),
+        (20, 8, Pass(8, 4, recomputes=False)),
+        (3, None, Pass(4, 8, recomputes=True)),
+        (3, 2, Pass(2, 16, recomputes=False)),
+    ],
+)
+def test_a_pass_is_as_large_as_the_memory_allows(kept: int, micro: int | None, expected: Pass) -> None:
+    assert plan_pass(32, micro, kept) == expected
+
+
+def test_the_rows_that_fit_are_counted_from_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from transformers import LlamaConfig
+
+    config = LlamaConfig(hidden_size=64, intermediate_size=128, num_hidden_layers=2, vocab_size=1000)
+    assert kept_rows(config, 100) == 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2 * 8 * 100 * (2 * (18 * 64 + 8 * 128) + 12_000), 0))
+    assert kept_rows(config, 100) == 8
+    assert kept_rows(config, 101) == 7
 
 
 def test_only_the_assistants_tokens_are_learned(
@@ -120,7 +147,7 @@ def test_only_the_assistants_tokens_are_learned(
     from trl import SFTTrainer
 
     backend = UnslothBackend()
-    backend.own = {"max_steps": None}
+    backend.own, backend.one_pass = {"max_steps": None}, Pass(4, 1, recomputes=False)
     settings = backend._build_training_args({**given, "bf16": False})
     tokenizer = load_tokenizer(tiny_model)
     loaded = load_rows(rows[0], tokenizer, 500)
@@ -161,7 +188,10 @@ def test_it_trains_and_tells_each_step(given: dict[str, Any]) -> None:
     names = [name for name, p in found["model"].named_parameters() if p.requires_grad]
     assert names and all(".layers.1." in name for name in names)
     lines = (Path(given["ckpt_output_dir"]) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
+    written = [Metric(**json.loads(line)) for line in lines]
+    assert [(metric.step, metric.rows) for metric in written] == [(n, 2 if n % 4 == 0 else 4) for n in range(1, 9)]
+    whole = sum(len(row.input_ids) for row in load_rows(Path(given["data_path"]), found["tokenizer"], 500).rendered)
+    assert sum(metric.tokens for metric in written) == 2 * whole and all(metric.seconds > 0 for metric in written)
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -181,6 +211,15 @@ def test_a_run_that_was_cut_off_goes_on_and_another_one_begins_anew(given: dict[
     assert other["trainer"].state.global_step == 2
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_a_loss_that_is_no_number_ends_the_training(given: dict[str, Any]) -> None:
+    with pytest.raises(DivergedError, match=r"step \d: the loss is (nan|inf)") as caught:
+        train(given, learning_rate=1e30, num_epochs=8)
+    assert "learning_rate" in str(caught.value.hint)
+    steps = (Path(given["ckpt_output_dir"]) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(steps) < 8
+
+
 def test_checkpoints_of_the_same_run_stay_and_those_of_another_go(tmp_path: Path) -> None:
     forget_other_run(tmp_path, "a")
     (tmp_path / "checkpoint-5").mkdir()
@@ -192,7 +231,7 @@ def test_checkpoints_of_the_same_run_stay_and_those_of_another_go(tmp_path: Path
 
 def test_rows_that_are_too_long_are_never_cut(given: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:
     backend = UnslothBackend()
-    backend.own, backend.rows = {"leave_out_too_long": False}, None
+    backend.own = {"leave_out_too_long": False}
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, [dialogue(n) for n in range(4)])
     tokenizer = load_tokenizer(tiny_model)
@@ -218,5 +257,7 @@ def test_a_validation_belongs_to_the_step_before_it() -> None:
         {"step": 2, "loss": 1.0, "learning_rate": 2e-3},
         {"step": 2, "train_runtime": 3.0},
     ]
-    found = logged(history)
+    written = [Metric(2, 1.0, None, 2e-3, 0, 30, 0.5)]
+    found = logged(history, written)
     assert [(m.step, m.loss, m.valid_loss) for m in found] == [(1, 2.0, 1.5), (2, 1.0, None)]
+    assert [(m.tokens, m.seconds) for m in found] == [(0, 0.0), (30, 0.5)]
