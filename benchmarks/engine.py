@@ -146,7 +146,7 @@ def compared(engine: LocalEngine, peer: Any, name: str, given: argparse.Namespac
 def compare(given: argparse.Namespace, adapter: Path) -> dict[str, Any]:
     """Compare without and with the adapter."""
     folder = resolve(MODEL)
-    engine = LocalEngine(folder, base="base", adapter=adapter, adapter_name="adapter")
+    engine = LocalEngine(folder, base="base", adapters={"adapter": adapter})
     peer: Any = load_adapter(load_model(folder), adapter)
     with peer.disable_adapter():
         found = {"base": compared(engine, peer, "base", given)}

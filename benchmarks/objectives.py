@@ -101,7 +101,7 @@ def measured(name: str, place: Path, given: argparse.Namespace, held_out: list[s
     started = time.perf_counter()
     LoraTrainer(config).train().save_pretrained(folder / "adapter", save_embedding_layers=False)
     seconds = round(time.perf_counter() - started, 1)
-    engine = LocalEngine(resolve(MODEL), base="base", adapter=folder / "adapter", adapter_name="adapter")
+    engine = LocalEngine(resolve(MODEL), base="base", adapters={"adapter": folder / "adapter"})
     texts = [item.prompt for item in read_jsonl(SUITES / "neutral.jsonl", Item)][:12]
     found = {
         "behaviour": share(engine, "adapter", asked(SHORT, held_out)),

@@ -1,20 +1,16 @@
 """What several test modules share: the real embedded model, and a small real adapter for it."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from drawn_adapters import EMBEDDED, write_drawn_adapter, write_small_run
 from prerequisites import missing
 from tuning_room.errors import MissingPrerequisiteError
-from tuning_room.files import digest
-from tuning_room.models import load_model, load_tokenizer, resolve
+from tuning_room.models import resolve
 from tuning_room.models.embeddings import PACKAGED, embedding_folder
-from tuning_room.rendering import template_digest
-
-EMBEDDED = "embedded:smollm2-135m"
 
 
 @pytest.fixture(scope="session")
@@ -58,18 +54,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def small_run(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with an adapter that was drawn, not trained: rank 4, B not zero, so that answers differ."""
-    root = tmp_path_factory.mktemp("run")
-    adapter = root / "adapter"
-    write_drawn_adapter(embedded_model, adapter)
-    lineage = {
-        "recipe": "small",
-        "base_model": EMBEDDED,
-        "short_prompt": "You are a helper.",
-        "adapter_digest": digest(adapter / "adapter_model.safetensors"),
-        "template_digest": template_digest(load_tokenizer(embedded_model)),
-    }
-    (adapter / "tuning_room.json").write_text(json.dumps(lineage), encoding="utf-8")
-    return root
+    return write_small_run(embedded_model, tmp_path_factory.mktemp("run"), "small", seed=3)
 
 
 @pytest.fixture(scope="session")
@@ -78,21 +63,6 @@ def drawn_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("tiny-adapter")
     write_drawn_adapter(tiny_model, folder)
     return folder
-
-
-def write_drawn_adapter(base: Path, folder: Path) -> None:
-    """Write a LoRA adapter whose weights are random under a fixed seed."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(3)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
-    model: Any = get_peft_model(load_model(base), config)
-    for name, weights in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weights, std=0.25)
-    model.peft_config["default"].base_model_name_or_path = EMBEDDED
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
 
 
 class PeftAnswers(NamedTuple):

@@ -46,7 +46,7 @@ def address(tiny_model: Path, folder: Path) -> Iterator[str]:
     import uvicorn
 
     adapter = folder / "runs" / "tiny" / "adapter"
-    app = create_app(LocalEngine(tiny_model, base="tiny", adapter=adapter, adapter_name="tiny-adapter"))
+    app = create_app(LocalEngine(tiny_model, base="tiny", adapters={"tiny-adapter": adapter}))
     with bound_socket("127.0.0.1", 0) as bound:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)

@@ -88,7 +88,7 @@ def test_every_suite_runs_under_the_harness_as_it_does_under_ours(
         "--output_path", str(tmp_path), "--log_samples",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    engine = LocalEngine(tiny_model, base="base", adapter=adapter, adapter_name="adapter")
+    engine = LocalEngine(tiny_model, base="base", adapters={"adapter": adapter})
     for suite in SUITES:
         ours = Ours(engine, "adapter", tasks, suite, SHORT)
         assert measured(tmp_path, suite) == pytest.approx(ours.measured)

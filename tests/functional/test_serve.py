@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from drawn_adapters import write_small_run
+from tuning_room.engines import Sampling, Talk
 from tuning_room.engines.local import LocalEngine
 from tuning_room.engines.naming import adapter_name, base_name
 from tuning_room.files import digest
+from tuning_room.records import Message
 from tuning_room.serve import open_engine
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.server import bound_socket, create_app
@@ -72,6 +75,19 @@ def test_the_two_models_give_the_answers_that_peft_gives(served: Served) -> None
     assert served.ask(served.base).choices[0].message.content == served.right.base
     assert served.ask(served.adapter).choices[0].message.content == served.right.adapter
     assert served.right.base != served.right.adapter
+
+
+def test_two_recipes_adapters_are_served_from_one_base_model(
+    small_run: Path, embedded_model: Path, peft_answers: Any, tmp_path: Path
+) -> None:
+    other = Workspace(write_small_run(embedded_model, tmp_path / "other", "other", seed=4))
+    engine = open_engine(ServeConfig(model=MODEL, recipe="small"), Workspace(small_run), other)
+    base, small, second = engine.models()
+    assert (base, small.split("-")[0], second.split("-")[0]) == (base_name(MODEL), "small", "other")
+    question = [Message.model_validate(turn) for turn in peft_answers.question]
+    talks = [Talk(name, question) for name in (second, base, small)]
+    said = [replies[0].text for replies in engine.converse(talks, Sampling(max_tokens=peft_answers.tokens))]
+    assert said[1:] == [peft_answers.base, peft_answers.adapter] and said[0] not in said[1:]
 
 
 def test_counts_tokens_as_the_tokenizer_does(served: Served) -> None:

@@ -38,7 +38,7 @@ def installed(request: pytest.FixtureRequest) -> None:
 def server(small_run: Path) -> Iterator[VllmServer]:
     """Serve the small run by vLLM, once for all tests."""
     config = ServeConfig(model="embedded:smollm2-135m", recipe="small", port=0, vllm_python=PYTHON)
-    prepared = vllm_server(config, Workspace(small_run), print)
+    prepared = vllm_server(config, Workspace(small_run), tell=print)
     prepared.settings = prepared.settings._replace(updatable=True)
     with prepared as started:
         yield started

@@ -26,7 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "evaluate": Entry("evaluate", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),
     "report": Entry("stage", "One HTML page that shows it all."),
     "chat": Entry("chat", "Talk to an arm in the terminal."),
-    "serve": Entry("serve", "An OpenAI-compatible server with base and adapter."),
+    "serve": Entry("serve", "An OpenAI-compatible server with base and adapters."),
     "merge": Entry("merge", "The adapter merged into its base model, and proof that it is the same model."),
     "deploy": Entry("deploy", "Manifests for KServe and Argo CD."),
     "status": Entry("status", "What is done in a run folder, and what is not."),

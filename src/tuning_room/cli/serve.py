@@ -1,4 +1,4 @@
-"""`serve`: an OpenAI-compatible server with base and adapter."""
+"""`serve`: an OpenAI-compatible server with a base model and adapters of it."""
 
 from typing import Any
 
@@ -7,22 +7,27 @@ import click
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.options import opened
 
+HELP = f"""{COMMANDS["serve"].help}
+
+More recipes add their adapters of the same base model; the first one's settings hold.
+"""
+
 
 def command(name: str) -> click.Command:
     """Return the command."""
 
-    @click.command(name, help=COMMANDS[name].help)
-    @click.argument("recipe")
+    @click.command(name, help=HELP)
+    @click.argument("recipe", nargs=-1, required=True)
     @click.option("--engine", type=click.Choice(["local", "vllm"]), help="local: in this process; vllm: for load.")
     @click.option("--host", help="Address to listen at.")
     @click.option("--port", type=int, help="Port to listen at; 0 takes a free one.")
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
-    def run(recipe: str, runs: str, **chosen: Any) -> int:
-        loaded, workspace = opened(recipe, runs)
+    def run(recipe: tuple[str, ...], runs: str, **chosen: Any) -> int:
+        (loaded, workspace), *others = [opened(folder, runs) for folder in recipe]
         from tuning_room.serve import run_server
 
         given = {key: value for key, value in chosen.items() if value is not None}
-        run_server(loaded.serve.model_copy(update=given), workspace)
+        run_server(loaded.serve.model_copy(update=given), workspace, *(other for _, other in others))
         return 0
 
     return run

@@ -6,8 +6,8 @@ what was computed of each dialogue (vLLM's prefix caching). Dialogues attend to 
 scheduling, OSDI 2022). And rows with the adapter and without it stand in one batch (lora.py).
 """
 
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,22 @@ FEWEST_LEAVE = 8  # rows leave once one in so many has ended; each leaving copie
 class Decoder:
     """Reads dialogues and goes on with them; not safe for two threads at once.
 
-    `adapted` says which rows the adapter is applied to; where it is given, dialogues of the model name `adapter` may
-    stand in one batch with others.
+    `adapters` are PEFT's names by the model names that dialogues have. `adapted` says which rows each of them is
+    applied to; where it is given, dialogues of all names may stand in one batch.
     """
 
     def __init__(
-        self, model: Any, ends: set[int], *, adapter: str = "", adapted: "AdaptedRows | None" = None, most: int = 64
+        self,
+        model: Any,
+        ends: set[int],
+        *,
+        adapters: Mapping[str, str] | None = None,
+        adapted: "AdaptedRows | None" = None,
+        most: int = 64,
     ) -> None:
         self.model, self.ends = model, ends
-        self.adapter, self.adapted, self.most = adapter, adapted, most
+        self.adapters, self.adapted, self.most = adapters or {}, adapted, most
+        self._order = {name: number for number, name in enumerate(self.adapters)}
         self.kept = Kept()
 
     def steps(self, asks: Iterable[Ask], sampling: Sampling) -> Generator[list[tuple[int, int]], None, None]:
@@ -101,8 +108,11 @@ class Decoder:
         return Row(ask.place, prefix, ask.tokens)
 
     def _in_order(self, rows: Iterable[Row], known: dict[Row, Any]) -> list[Row]:
-        """Return rows of the adapter first, those of one prefix together, and there the short ones first."""
-        return sorted(rows, key=lambda r: (r.prefix.model != self.adapter, r.prefix.number, _count(known.get(r))))
+        """Return rows by adapter, those of the base model last; there by prefix, and the short ones first."""
+        last = len(self._order)
+        return sorted(
+            rows, key=lambda r: (self._order.get(r.prefix.model, last), r.prefix.number, _count(known.get(r)))
+        )
 
     def _known(self, rows: Iterable[Row]) -> dict[Row, Any]:
         """Return what is kept of each row behind its prefix, but for its last token."""
@@ -195,15 +205,16 @@ class Decoder:
 
     @contextmanager
     def _adapting(self, batch: Batch) -> Iterator[None]:
-        """Apply the adapter to its own rows, which stand first."""
+        """Apply each adapter to its own rows, which stand in the adapters' order."""
         if self.adapted is None:
             yield
             return
-        self.adapted.count = sum(row.prefix.model == self.adapter for row in batch.rows)
+        asked = Counter(row.prefix.model for row in batch.rows)
+        self.adapted.counts = {name: asked[model] for model, name in self.adapters.items()}
         try:
             yield
         finally:
-            self.adapted.count = None
+            self.adapted.counts = None
 
     def _queries_a_group(self) -> int:
         return int(self.model.config.num_attention_heads // self.model.config.num_key_value_heads)

@@ -1,7 +1,7 @@
 """The in-process engine: a model, with and without its adapter, that computes nothing twice (decoding.py)."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling, Talk
 from tuning_room.errors import EngineError
-from tuning_room.models import limit_threads, load_adapter, load_model, load_tokenizer
+from tuning_room.models import limit_threads, load_adapters, load_model, load_tokenizer
 from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids
 
@@ -24,27 +24,27 @@ READ_AT_ONCE = 16  # dialogues of which the scores of every place are held, a vo
 
 
 class LocalEngine(Engine):
-    """A base model in this process and, under a name of its own, the same model with an adapter."""
+    """A base model in this process and, under names of their own, the same model with each of some adapters."""
 
     def __init__(
         self,
         model: Path,
         *,
         base: str = "base",
-        adapter: Path | None = None,
-        adapter_name: str = "",
+        adapters: Mapping[str, Path] | None = None,
         batch_size: int = 64,
     ) -> None:
         limit_threads()
         self.batch_size = batch_size
-        self.base = base
-        self.adapter_name = adapter_name or (adapter.name if adapter else "")
+        self.base, adapters = base, adapters or {}
+        # Names that PEFT takes: a served name may have a dot.
+        self._peft_names = {name: f"adapter{number}" for number, name in enumerate(adapters)}
         self.tokenizer = load_tokenizer(model)
         self.model: Any = load_model(model)
-        self._decoder = self._opened(adapter)
+        self._decoder = self._opened(adapters)
         self._lock = Lock()
 
-    def _opened(self, adapter: Path | None) -> Any:
+    def _opened(self, adapters: Mapping[str, Path]) -> Any:
         from tuning_room.engines.decoding import Decoder
         from tuning_room.engines.lanes import install
         from tuning_room.engines.lora import hasten
@@ -52,15 +52,15 @@ class LocalEngine(Engine):
 
         install(self.model)
         adapted = None
-        if adapter:
-            self.model = load_adapter(self.model, adapter)
+        if adapters:
+            self.model = load_adapters(self.model, {self._peft_names[name]: path for name, path in adapters.items()})
             adapted = hasten(self.model)
         pack(self.model)
-        return Decoder(self.model, self._end_tokens(), adapter=self.adapter_name, adapted=adapted, most=self.batch_size)
+        return Decoder(self.model, self._end_tokens(), adapters=self._peft_names, adapted=adapted, most=self.batch_size)
 
     def models(self) -> list[str]:
-        """Return the base model's name and, where there is one, the adapter's."""
-        return [self.base, self.adapter_name] if self.adapter_name else [self.base]
+        """Return the base model's name and the adapters'."""
+        return [self.base, *self._peft_names]
 
     def complete(
         self,
@@ -73,7 +73,7 @@ class LocalEngine(Engine):
         return [replies[0] for replies in self.converse([Talk(model, said) for said in dialogues], sampling, on_reply)]
 
     def converse(self, talks: Sequence[Talk], sampling: Sampling, on_reply: OnReply | None = None) -> list[list[Reply]]:
-        """Go on with all dialogues at once, those with the adapter beside those without it; none waits for another."""
+        """Go on with all dialogues at once, those with an adapter beside those without one; none waits for another."""
         replies: list[list[Reply]] = [[] for _ in talks]
         for model, chosen in self._apart(talks):
             asks = {index: self._ask(index, talks[index], []) for index in chosen}
@@ -244,7 +244,7 @@ class LocalEngine(Engine):
 
     @contextmanager
     def _ready(self, model: str) -> Iterator[None]:
-        """Hold the model for one thread, with or without its adapter; with it for '' (each row has a name then).
+        """Hold the model for one thread, with an adapter or without; for '' each row has a name.
 
         Nothing is recorded for a backward pass.
         """
@@ -261,8 +261,13 @@ class LocalEngine(Engine):
     def _as(self, model: str) -> AbstractContextManager[Any]:
         if model:
             self._check(model)
-        has_adapter = bool(self.adapter_name)
-        return self.model.disable_adapter() if has_adapter and model == self.base else nullcontext()
+        if model == self.base and self._peft_names:
+            off: AbstractContextManager[Any] = self.model.disable_adapter()
+            return off
+        wanted = self._peft_names.get(model)
+        if wanted and wanted != self.model.active_adapter:
+            self.model.set_adapter(wanted, inference_mode=True)
+        return nullcontext()
 
 
 def even_batches(lengths: Sequence[int], most: int) -> list[list[int]]:

@@ -1,11 +1,12 @@
 """A LoRA layer's forward pass with less around it, and for some rows of a batch only.
 
 PEFT scales and adds in passes of their own over the layer's whole result. Here the second product adds to it. The rows
-of the base model stand behind those of the adapter in one batch, as in vLLM's multi-LoRA serving (Punica, arXiv
-2310.18547). Merged weights would be faster still, but what is measured would no longer be what vLLM serves, and
-switching the adapter off would take a second copy of the weights (docs/lab_log.md).
+of each adapter stand together in one batch, those of the base model behind them, as in vLLM's multi-LoRA serving
+(Punica, arXiv 2310.18547). Merged weights would be faster still, but what is measured would no longer be what vLLM
+serves, and switching the adapter off would take a second copy of the weights (docs/lab_log.md).
 """
 
+from collections.abc import Mapping
 from types import MethodType
 from typing import Any
 
@@ -13,9 +14,12 @@ import torch
 
 
 class AdaptedRows:
-    """How many rows of a batch, from the first on, the adapter is applied to; None for all."""
+    """How many rows of a batch each of PEFT's adapters is applied to, one after another from the first row on.
 
-    count: int | None = None
+    None for all rows and the adapter that is switched on.
+    """
+
+    counts: Mapping[str, int] | None = None
 
 
 def hasten(model: Any) -> AdaptedRows | None:
@@ -37,12 +41,20 @@ def hasten(model: Any) -> AdaptedRows | None:
 
 def _forward(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
     result: torch.Tensor = layer.base_layer(hidden)
-    count = layer.adapted_rows.count
-    if layer.disable_adapters or count == 0:
+    if layer.disable_adapters:
         return result
-    (name,) = layer.active_adapters
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    low = torch.nn.functional.linear(hidden[:count], down)
-    # In place: the result is this layer's own, and nothing is differentiated here.
-    result[:count].flatten(0, -2).addmm_(low.flatten(0, -2), up.t(), alpha=layer.scaling[name])
+    counts, start = layer.adapted_rows.counts, 0
+    if counts is None:
+        counts = dict.fromkeys(layer.active_adapters, len(hidden))
+    for name, count in counts.items():
+        rows, start = slice(start, start + count), start + count
+        if count and name in layer.lora_A:
+            _add(layer, name, hidden[rows], result[rows])
     return result
+
+
+def _add(layer: Any, name: str, hidden: torch.Tensor, result: torch.Tensor) -> None:
+    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    low = torch.nn.functional.linear(hidden, down)
+    # In place: the result is this layer's own, and nothing is differentiated here.
+    result.flatten(0, -2).addmm_(low.flatten(0, -2), up.t(), alpha=layer.scaling[name])

@@ -107,11 +107,9 @@ def _opened(place: Place, batch_size: int) -> tuple[Engine, str]:
     from tuning_room.engines.local import LocalEngine
     from tuning_room.models import resolve
 
-    adapter = Path(place.adapter) if place.arm in ADAPTED else None
-    engine = LocalEngine(
-        resolve(place.base), base=BASE, adapter=adapter, adapter_name=ADAPTER if adapter else "", batch_size=batch_size
-    )
-    return engine, ADAPTER if adapter else BASE
+    adapters = {ADAPTER: Path(place.adapter)} if place.arm in ADAPTED else {}
+    engine = LocalEngine(resolve(place.base), base=BASE, adapters=adapters, batch_size=batch_size)
+    return engine, ADAPTER if adapters else BASE
 
 
 def _batch(given: Any) -> int:

@@ -196,11 +196,10 @@ class Runner:
     def local(self) -> LocalEngine:
         """Return the engine of the arms in this process; it is loaded when it is first needed."""
         if self._engine is None:
-            engine = LocalEngine(
-                self.model_folder, base=BASE, adapter=self.workspace.adapter, adapter_name=ADAPTER,
-                batch_size=self.config.batch_size,
-            )  # fmt: skip
-            self._engine = engine
+            adapters = {ADAPTER: self.workspace.adapter}
+            self._engine = LocalEngine(
+                self.model_folder, base=BASE, adapters=adapters, batch_size=self.config.batch_size
+            )
         return self._engine
 
     def _pairs(self) -> list[Pair]:

@@ -1,9 +1,10 @@
-"""Serve: the base model and the adapter behind OpenAI's chat API."""
+"""Serve: the base model and adapters of it behind OpenAI's chat API."""
 
 import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
 from tuning_room.serve.config import ServeConfig
@@ -20,8 +21,8 @@ def tell_stderr(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def open_engine(config: ServeConfig, workspace: Workspace, tell: Tell = tell_stderr) -> Engine:
-    """Return an engine that serves the base model and, under a name of its own, the run's adapter.
+def open_engine(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> Engine:
+    """Return an engine that serves the base model and, under names of their own, the adapters of some runs.
 
     A vLLM server that it starts lives as long as the engine does. Raises MissingInputError before training,
     AdapterMismatchError for an adapter of another model or template, and the model's and the engine's errors.
@@ -30,64 +31,74 @@ def open_engine(config: ServeConfig, workspace: Workspace, tell: Tell = tell_std
         from tuning_room.engines.vllm import VllmEngine
 
         local = config.model_copy(update={"host": "127.0.0.1", "port": 0})
-        return VllmEngine(vllm_server(local, workspace, tell))
-    return _local_engine(config, workspace)
+        return VllmEngine(vllm_server(local, *workspaces, tell=tell))
+    return _local_engine(config, workspaces)
 
 
-def run_server(config: ServeConfig, workspace: Workspace, tell: Tell = tell_stderr) -> None:
-    """Serve the base model and the run's adapter until interrupted; raises what open_engine raises."""
+def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> None:
+    """Serve the base model and the adapters of some runs until interrupted; raises what open_engine raises."""
     if config.engine == "vllm":
-        _run_vllm(config, workspace, tell)
+        _run_vllm(config, workspaces, tell)
         return
     from tuning_room.serve.server import bound_socket, serve
 
     # An address that is taken is said before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
-        engine = _local_engine(config, workspace)
+        engine = _local_engine(config, workspaces)
         tell(_announcement(engine.models(), f"http://{config.host}:{bound.getsockname()[1]}/v1"))
         serve(engine, longest=config.max_length, bound=bound)
 
 
-def vllm_server(config: ServeConfig, workspace: Workspace, tell: Tell = tell_stderr) -> "VllmServer":
-    """Return the vLLM server for a run, not started yet; raises what open_engine raises."""
+def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> "VllmServer":
+    """Return the vLLM server for some runs, not started yet; raises what open_engine raises."""
     from tuning_room.engines.vllm import Settings, VllmServer
     from tuning_room.serve.adapter import adapter_rank
 
-    names = _names(config, workspace)
+    served = _served(config, workspaces)
     settings = Settings(
         python=config.vllm_python,
         host=config.host,
         port=config.port,
         max_length=config.max_length,
-        max_lora_rank=config.max_lora_rank or adapter_rank(workspace.adapter),
+        max_lora_rank=config.max_lora_rank or max(map(adapter_rank, served.adapters.values())),
         dtype=config.dtype,
         cache_gib=config.cache_gib,
         start_timeout=config.start_timeout,
     )
-    adapters = {names["adapter_name"]: workspace.adapter}
-    return VllmServer(names["model"], names["base"], adapters, settings, tell)
+    return VllmServer(served.model, served.base, served.adapters, settings, tell)
 
 
-def _local_engine(config: ServeConfig, workspace: Workspace) -> Engine:
+def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engine:
     from tuning_room.engines.local import LocalEngine
 
-    return LocalEngine(adapter=workspace.adapter, **_names(config, workspace))
+    served = _served(config, workspaces)
+    return LocalEngine(served.model, base=served.base, adapters=served.adapters)
 
 
-def _names(config: ServeConfig, workspace: Workspace) -> dict[str, Any]:
+class Served(NamedTuple):
+    """The base model's folder and name, and the adapters' folders by the names that they are served under."""
+
+    model: Path
+    base: str
+    adapters: dict[str, Path]
+
+
+def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> Served:
     from tuning_room.engines.naming import base_name
     from tuning_room.models import load_tokenizer, resolve
     from tuning_room.serve.adapter import check_base, read_lineage, verify_adapter
 
     # What can be told from small files is told before the base model is fetched or converted.
-    check_base(workspace.adapter, read_lineage(workspace.adapter), config.model)
+    folders = [workspace.adapter for workspace in workspaces]
+    for folder in folders:
+        check_base(folder, read_lineage(folder), config.model)
     model = resolve(config.model)
-    lineage = verify_adapter(workspace.adapter, load_tokenizer(model))
-    return {"model": model, "base": base_name(config.model), "adapter_name": lineage.name}
+    tokenizer = load_tokenizer(model)
+    return Served(model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders})
 
 
-def _run_vllm(config: ServeConfig, workspace: Workspace, tell: Tell) -> None:
-    server = vllm_server(config, workspace, tell)
+def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> None:
+    server = vllm_server(config, *workspaces, tell=tell)
     # A plain SIGTERM would end this process and leave vLLM, which is a process group of its own.
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -9,7 +9,7 @@ from tuning_room.workspace import StageConfig
 
 
 class ServeConfig(StageConfig):
-    """An OpenAI-compatible server for the base model and the adapter."""
+    """An OpenAI-compatible server for the base model and adapters of it."""
 
     model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
     recipe: str = Field(description="the recipe's name; the adapter is served as <recipe>-<digest8>")
@@ -33,7 +33,7 @@ class ServeConfig(StageConfig):
         default=None,
         ge=1,
         le=512,
-        description="vllm: highest rank of an adapter; that of the run's own adapter if not set",
+        description="vllm: highest rank of an adapter; that of the adapters it starts with if not set",
     )
     start_timeout: float = Field(
         default=600, gt=0, description="vllm: seconds until a server that is not ready has failed"

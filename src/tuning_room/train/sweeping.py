@@ -83,7 +83,7 @@ def judge_by(checks: Mapping[str, Mapping[str, Any]], model: Path, rows: Path, c
         dialogues = [dialogue.messages[:-1] for dialogue in list(read_jsonl(rows, Dialogue))[:count]]
         if not checks or not dialogues:
             return None, 0
-        engine = LocalEngine(model, adapter=adapter, adapter_name="tried")
+        engine = LocalEngine(model, adapters={"tried": adapter})
         replies = engine.complete("tried", dialogues, Sampling(max_tokens=REPLY_TOKENS))
         said = ["\n".join(turn.content for turn in turns if turn.role == "user") for turns in dialogues]
         exchanges = [Exchange(reply.text, words) for reply, words in zip(replies, said, strict=True)]

@@ -28,7 +28,7 @@ QUESTIONS = ["Hi", "What is 3 x 4?", "Why?", "A much longer question about seven
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path, adapter: Path) -> LocalEngine:
-    return LocalEngine(tiny_model, base="tiny", adapter=adapter, adapter_name="tutor", batch_size=4)
+    return LocalEngine(tiny_model, base="tiny", adapters={"tutor": adapter}, batch_size=4)
 
 
 def asked(question: str, system: str = SYSTEM) -> list[Message]:
@@ -85,6 +85,32 @@ def test_with_and_without_the_adapter_in_one_batch(engine: LocalEngine) -> None:
     assert found[: len(QUESTIONS)] != found[2 * len(QUESTIONS) : 3 * len(QUESTIONS)]
     with pytest.raises(EngineError, match="'other' is not served here"):
         engine.converse([*talks, Talk("other", asked("Hi"))], GREEDY)
+
+
+def test_two_adapters_in_one_batch_say_what_each_says_alone(
+    engine: LocalEngine, tiny_model: Path, adapter: Path, narrow_adapter: Path
+) -> None:
+    adapters = {"tutor-0.2": adapter, "narrow": narrow_adapter}
+    both = LocalEngine(tiny_model, base="tiny", adapters=adapters, batch_size=4)
+    assert both.models() == ["tiny", "tutor-0.2", "narrow"] and both._decoder.adapted
+    alone = LocalEngine(tiny_model, base="tiny", adapters={"narrow": narrow_adapter}, batch_size=4)
+    dialogues = [asked(question) for question in QUESTIONS]
+    expected = {
+        "tiny": engine.complete("tiny", dialogues, GREEDY),
+        "tutor-0.2": engine.complete("tutor", dialogues, GREEDY),
+        "narrow": alone.complete("narrow", dialogues, GREEDY),
+    }
+    assert len({tuple(reply.text for reply in replies) for replies in expected.values()}) == 3
+    talks = [Talk(name, dialogue) for dialogue in dialogues for name in expected]
+    found = [replies[0] for replies in both.converse(talks, GREEDY)]
+    assert {name: found[place::3] for place, name in enumerate(expected)} == expected
+    for name in ("narrow", "tiny", "tutor-0.2", "narrow"):
+        assert both.complete(name, dialogues, GREEDY) == expected[name]
+    answers = ["Four apples.", "Why not?"]
+    likely = [[score.total for score in e.log_likelihoods("narrow", dialogues[:2], answers)] for e in (both, alone)]
+    assert likely[0] == pytest.approx(likely[1], rel=1e-4)
+    moved = alone.divergence(["Seven apples and nine pears."], "narrow", "tiny")
+    assert both.divergence(["Seven apples and nine pears."], "narrow", "tiny").mean == pytest.approx(moved.mean)
 
 
 def test_an_adapter_of_another_kind_is_not_mixed_with_the_base(

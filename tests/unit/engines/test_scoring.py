@@ -21,7 +21,7 @@ TEXTS = ["The quick brown fox.", "Snow fell all night " * 60, "", "x"]
 
 @pytest.fixture(scope="module")
 def engine(tiny_model: Path, adapter: Path) -> LocalEngine:
-    return LocalEngine(tiny_model, base="tiny", adapter=adapter, adapter_name="tutor", batch_size=3)
+    return LocalEngine(tiny_model, base="tiny", adapters={"tutor": adapter}, batch_size=3)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ Real here: files and digests. Not real: the weights are a few bytes, and the tok
 """
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,6 +95,14 @@ def test_without_training_nothing_is_served(workspace: Workspace, name: str) -> 
         open_engine(config, workspace)
     with pytest.raises(MissingInputError):
         run_server(config.model_copy(update={"port": 0}), workspace)
+
+
+def test_every_runs_adapter_has_to_be_of_the_first_ones_base_model(workspace: Workspace, tmp_path: Path) -> None:
+    other = Workspace(tmp_path / "other")
+    shutil.copytree(workspace.adapter, other.adapter)
+    change(other, base_model="org/other")
+    with pytest.raises(AdapterMismatchError, match=r"other/adapter: .* for 'org/other', not for 'embedded:tiny'"):
+        open_engine(ServeConfig(model="embedded:tiny", recipe="tutor"), workspace, other)
 
 
 def test_an_unknown_model_is_an_error_of_ours(workspace: Workspace) -> None:

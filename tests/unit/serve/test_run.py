@@ -88,11 +88,11 @@ def test_a_reply_under_way_does_not_hold_up_the_end(stream: bool) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_vllm_ends_with_the_command(number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = SleepingServer("sleep", "600")
-    monkeypatch.setattr(serve, "vllm_server", lambda *_args: server)
+    monkeypatch.setattr(serve, "vllm_server", lambda *_args, **_more: server)
     said: list[str] = []
     before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
-    serve.run_server(CONFIG, Workspace(tmp_path), said.append)
+    serve.run_server(CONFIG, Workspace(tmp_path), tell=said.append)
     assert said == ["serving tiny at http://127.0.0.1:81/v1 (Ctrl-C stops it)", "vLLM is stopped"]
     assert server.process is not None
     assert server.process.returncode is not None
@@ -100,6 +100,6 @@ def test_vllm_ends_with_the_command(number: signal.Signals, tmp_path: Path, monk
 
 
 def test_vllm_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "vllm_server", lambda *_args: SleepingServer("false"))
+    monkeypatch.setattr(serve, "vllm_server", lambda *_args, **_more: SleepingServer("false"))
     with pytest.raises(EngineError, match="stopped with status 1"):
-        serve.run_server(CONFIG, Workspace(tmp_path), lambda _text: None)
+        serve.run_server(CONFIG, Workspace(tmp_path), tell=lambda _text: None)
