@@ -147,7 +147,7 @@ class Workspace:
         Returns its result and whether it was run. A stage that fails is recorded as failed; what stood
         there before is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
         """
-        with self._locked():
+        with self.locked():
             fresh = self._new_record(stage, config)
             done = self.records().get(stage.name)
             if done and not force and self._is_current(done, fresh, stage):
@@ -203,7 +203,8 @@ class Workspace:
         write_json(self.manifest, {key: entry.model_dump(mode="json") for key, entry in entries.items()})
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the run folder; WorkspaceBusyError if one is in it."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as lock:
             try:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, ModelError, RecipeError
 from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS
+from tuning_room.models import LINEAGE, WEIGHTS, portable
 from tuning_room.records import read_json
 
 # RFC 1035 with two characters or more: KServe wants a letter first, and YAML reads a lone 'y' as true.
@@ -48,7 +48,7 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
         name=name,
         digest=sha256,
         rank=_rank(folder / "adapter_config.json"),
-        base_model=config.model,
+        base_model=portable(config.model),
         model_name=model_name,
         template_digest=str(lineage.get("template_digest", "")),
         base_uri=config.base_model_uri or f"pvc://models/{model_name}",
@@ -97,7 +97,7 @@ def slug(reference: str) -> str:
 
 
 def _check_base(config: DeployConfig, folder: Path, base_model: str) -> None:
-    if base_model != config.model:
+    if portable(base_model) != portable(config.model):
         raise AdapterMismatchError(
             f"{folder}: the adapter was trained for '{base_model}', the release would serve '{config.model}'",
             hint="train again for this base model, or set the model back",

@@ -1,6 +1,7 @@
 """Finding, converting and loading a base model: a hub id, a folder, or an embedded one."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,11 @@ def resolve(reference: str) -> Path:
     if reference.startswith((".", "/", "~")):
         raise ModelNotFoundError(f"model '{reference}': no such folder", hint=_choices())
     return _from_hub(reference)
+
+
+def portable(reference: str) -> str:
+    """Return a model reference as it may leave this machine: a folder by its name, without its path."""
+    return Path(reference).name if Path(reference).is_absolute() else reference
 
 
 def _embedded(reference: str) -> Path:
@@ -92,9 +98,18 @@ def load_model(folder: Path) -> "PreTrainedModel":
 
 def load_adapter(model: "PreTrainedModel", adapter: Path) -> Any:
     """Return the model with a PEFT adapter on it, ready to answer; the weights are not merged."""
+    return load_adapters(model, {"default": adapter})
+
+
+def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> Any:
+    """Return the model with PEFT adapters on it, under names without a dot; the first one is switched on."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, str(adapter)).eval()
+    (first, folder), *others = adapters.items()
+    adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=first)
+    for name, folder in others:
+        adapted.load_adapter(str(folder), adapter_name=name)
+    return adapted.eval()
 
 
 def limit_threads() -> None:

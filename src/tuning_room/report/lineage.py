@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tuning_room.models import portable
 from tuning_room.report.config import ReportConfig
 from tuning_room.report.evidence import Evidence, text_digest
 
@@ -56,7 +57,7 @@ def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
     adapter = evidence.adapter
     evaluated = evidence.stages.get("evaluate")
     return Lineage(
-        model=config.model,
+        model=portable(config.model),
         release=f"{config.recipe}-{adapter.adapter_digest[:8]}",
         base_digest=_base_digest(evidence),
         adapter_digest=adapter.adapter_digest,

@@ -167,7 +167,8 @@ def assist(config: TrainConfig, workspace: Workspace) -> None:
 def sweep(config: TrainConfig, workspace: Workspace) -> Iterator[Any]:
     """Try what the recipe's sweep names, and yield each choice (records.Tried); write them, best first, in the end.
 
-    Raises MissingInputError, DataError, ModelNotFoundError, and TrainingError where nothing can be trained.
+    Raises WorkspaceBusyError, MissingInputError, DataError, ModelNotFoundError, and TrainingError where nothing can be
+    trained.
     """
     from tuning_room.files import digest
     from tuning_room.records import write_json
@@ -181,12 +182,13 @@ def sweep(config: TrainConfig, workspace: Workspace) -> Iterator[Any]:
         config.checks, Path(loop.model_path), workspace.valid_rows, (config.sweep or SweepConfig()).prompts
     )
     found = []
-    for tried in swept(config, loop, workspace.training / "sweep", judge):
-        found.append(tried)
-        yield tried
-    # Of which rows this speaks: once they are others, a report says nothing of it.
-    rows = digest(workspace.train_rows)
-    write_json(workspace.sweep, {"rows": rows, "tried": [tried.model_dump() for tried in ranked(found)]})
+    with workspace.locked():
+        for tried in swept(config, loop, workspace.training / "sweep", judge):
+            found.append(tried)
+            yield tried
+        # Of which rows this speaks: once they are others, a report says nothing of it.
+        rows = digest(workspace.train_rows)
+        write_json(workspace.sweep, {"rows": rows, "tried": [tried.model_dump() for tried in ranked(found)]})
 
 
 def plan(config: TrainConfig, workspace: Workspace) -> Any:

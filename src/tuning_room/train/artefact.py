@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.files import atomic_folder, digest
-from tuning_room.models import LINEAGE, WEIGHTS
+from tuning_room.models import LINEAGE, WEIGHTS, portable
 from tuning_room.records import write_json
 from tuning_room.rendering import template_digest
 from tuning_room.train.config import TrainConfig
@@ -15,8 +15,8 @@ def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Works
     """Write the adapter's folder, all or nothing, and return the sha256 of its weights."""
     with atomic_folder(workspace.adapter) as folder:
         model = trained["model"]
-        # The folder of the base model is a path of this machine; the reference holds everywhere.
-        model.peft_config["default"].base_model_name_or_path = config.model
+        # PEFT writes the folder that it was loaded from, which is a path of this machine.
+        model.peft_config["default"].base_model_name_or_path = portable(config.model)
         # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         weights = digest(folder / WEIGHTS)
@@ -28,7 +28,7 @@ def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Works
 def _lineage(trained: dict[str, Any], config: TrainConfig, workspace: Workspace, weights: str) -> dict[str, Any]:
     return {
         "recipe": config.recipe,
-        "base_model": config.model,
+        "base_model": portable(config.model),
         "short_prompt": config.short_prompt,
         "adapter_digest": weights,
         "template_digest": template_digest(trained["tokenizer"]),
@@ -41,12 +41,13 @@ def _lineage(trained: dict[str, Any], config: TrainConfig, workspace: Workspace,
 def told(config: TrainConfig) -> dict[str, Any]:
     """Return a configuration without the places of this machine and of a cluster."""
     values = config.model_dump(mode="json", exclude={"kubeflow", "sweep", "checks", "mlflow"})
-    return {name: value for name, value in values.items() if not isinstance(getattr(config, name), Path)}
+    kept = {name: value for name, value in values.items() if not isinstance(getattr(config, name), Path)}
+    return {**kept, "model": portable(config.model)}
 
 
 def _card(config: TrainConfig, weights: str) -> str:
     return f"""---
-base_model: {config.model}
+base_model: {portable(config.model)}
 library_name: peft
 ---
 # {config.recipe}-{weights[:8]}

@@ -15,13 +15,8 @@ from tuning_room.train.batches import computed_length
 from tuning_room.train.loop import LoraTrainer
 from tuning_room.train.loop_config import LoopConfig
 
-PROBES = (
-    0.05,
-    0.3,
-    0.5,
-    0.7,
-    0.95,
-)  # which of the steps by size are tried: one alone is off by a tenth on a busy machine
+# Which of the steps by size are tried: one alone is off by a tenth on a busy machine.
+PROBES = (0.05, 0.3, 0.5, 0.7, 0.95)
 KEPT_FREE = 0.05  # of the memory at hand that a plan leaves to others
 
 
@@ -53,7 +48,7 @@ def plan(config: LoopConfig, started: float) -> Plan:
     """
     trainer = LoraTrainer(config)
     ready = time.perf_counter() - started
-    sizes = [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
+    sizes = _sizes(trainer)
     probes = _probes(trainer, sizes[: trainer.offline_steps] or sizes[:1])
     peak = max(int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))), probes[-1].peak_bytes)
     found = Plan(
@@ -91,6 +86,17 @@ def available_memory(file: Path = Path("/proc/meminfo")) -> int:
         return 1 << 60
     values = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(values["MemAvailable"].split()[0]) * 1024
+
+
+def _sizes(trainer: LoraTrainer) -> list[int]:
+    """Return the tokens that each step computes, its neutral rows among them."""
+    config, neutral = trainer.config, trainer.lessons.neutral
+    sizes = [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
+    if not neutral:
+        return sizes
+    chosen = (neutral.chosen(step, config.retention_rows, config.seed) for step in range(1, len(sizes) + 1))
+    added = [computed_length([neutral.rendered[place] for place in places]) for places in chosen]
+    return [own + more for own, more in zip(sizes, added, strict=True)]
 
 
 def _seconds(trainer: LoraTrainer, sizes: Sequence[int], probes: Sequence[Probe]) -> float:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tuning_room.errors import MissingPrerequisiteError, ModelNotFoundError
-from tuning_room.models import embedded, load_model, load_tokenizer, resolve
+from tuning_room.models import embedded, load_model, load_tokenizer, portable, resolve
 
 CORPUS = [
     "",
@@ -158,3 +158,11 @@ def test_pickled_weights_are_no_model(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(ModelNotFoundError, match="safetensors"):
         resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("reference", "named"),
+    [("embedded:smollm2-135m", "embedded:smollm2-135m"), ("org/model", "org/model"), ("/data/models/mine", "mine")],
+)
+def test_only_a_folder_loses_its_path(reference: str, named: str) -> None:
+    assert portable(reference) == named == portable(named)

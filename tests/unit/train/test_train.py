@@ -441,9 +441,12 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
     lineage = json.loads((workspace.adapter / "tuning_room.json").read_text(encoding="utf-8"))
     assert lineage["adapter_digest"] == result.adapter_digest
     assert lineage["train_digest"] == digest(workspace.train_rows)
-    assert (lineage["base_model"], lineage["short_prompt"]) == (str(tiny_model), "Ask.")
+    assert (lineage["base_model"], lineage["short_prompt"]) == (tiny_model.name, "Ask.")
     adapter = json.loads((workspace.adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    assert (adapter["base_model_name_or_path"], adapter["r"], adapter["lora_alpha"]) == (str(tiny_model), 4, 8)
+    assert (adapter["base_model_name_or_path"], adapter["r"], adapter["lora_alpha"]) == (tiny_model.name, 4, 8)
+    # Nothing that travels with the adapter says where it was made.
+    written = [path for path in workspace.adapter.iterdir() if path.suffix in (".json", ".md")]
+    assert len(written) == 3 and not any(str(tiny_model.parent) in path.read_text("utf-8") for path in written)
     assert not list(workspace.adapter.glob("*.bin"))
     # What was written is what was trained: PEFT reads it back, and it says what the trainer's model says.
     trainer = LoraTrainer(loop_config(config, workspace))
@@ -484,10 +487,16 @@ def test_what_the_stage_lacks_is_named(stage: tuple[TrainConfig, Workspace]) -> 
 # --- what it will take
 
 
+@pytest.mark.parametrize("retention", [0.0, 1.0])
 def test_a_plan_counts_what_training_then_does_and_changes_nothing(
-    stage: tuple[TrainConfig, Workspace], capsys: pytest.CaptureFixture[str]
+    stage: tuple[TrainConfig, Workspace], tmp_path: Path, retention: float
 ) -> None:
     config, workspace = stage
+    prompts = tmp_path / "neutral.txt"
+    prompts.write_text("Name a river.\nWhat is a lake?\nWhere is north?\n", encoding="utf-8")
+    config = config.model_copy(update={"retention": retention, "retention_prompts": prompts})
+    if retention:
+        train.plan(config, workspace)  # what a teacher has to say is kept
     before = sorted(path for path in workspace.root.rglob("*"))
     planned = train.plan(config, workspace)
     assert sorted(path for path in workspace.root.rglob("*")) == before
