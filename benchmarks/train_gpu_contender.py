@@ -53,14 +53,16 @@ def ours_4bit(task: Task, out: Path) -> list[float]:
 
 def trl_best(task: Task, out: Path) -> list[float]:
     """Train with TRL as well as it can be set for rows that fit."""
-    return _trl(
-        task,
-        out,
-        per_device_train_batch_size=task["batch"],
-        bf16=True,
-        gradient_checkpointing=False,
-        train_sampling_strategy="group_by_length",
-    )
+    return _trl(task, out, **_best(task))
+
+
+def _best(task: Task) -> dict[str, Any]:
+    return {
+        "per_device_train_batch_size": task["batch"],
+        "bf16": True,
+        "gradient_checkpointing": False,
+        "train_sampling_strategy": "group_by_length",
+    }
 
 
 def trl_4bit(task: Task, out: Path) -> list[float]:
@@ -74,15 +76,7 @@ def trl_4bit(task: Task, out: Path) -> list[float]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-    return _trl(
-        task,
-        out,
-        load={"quantization_config": quantized},
-        per_device_train_batch_size=task["batch"],
-        bf16=True,
-        gradient_checkpointing=False,
-        train_sampling_strategy="group_by_length",
-    )
+    return _trl(task, out, load={"quantization_config": quantized}, **_best(task))
 
 
 def trl_stock(task: Task, out: Path) -> list[float]:
@@ -91,14 +85,12 @@ def trl_stock(task: Task, out: Path) -> list[float]:
 
 
 def _trl(task: Task, out: Path, load: dict[str, Any] | None = None, **settings: Any) -> list[float]:
-    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     base = AutoModelForCausalLM.from_pretrained(
         task["model"], **(load or {}), dtype="bfloat16" if settings.get("bf16") else "auto", device_map={"": 0}
     )
-    shape = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, task_type="CAUSAL_LM")
     arguments = SFTConfig(
         output_dir=str(out / "training"),
         num_train_epochs=task["epochs"],
@@ -115,7 +107,7 @@ def _trl(task: Task, out: Path, load: dict[str, Any] | None = None, **settings: 
         **settings,
     )
     trainer = SFTTrainer(
-        model=get_peft_model(base, shape),
+        model=_adapted(base),
         args=arguments,
         train_dataset=_pairs(task),
         processing_class=AutoTokenizer.from_pretrained(task["model"]),
@@ -125,6 +117,12 @@ def _trl(task: Task, out: Path, load: dict[str, Any] | None = None, **settings: 
     trainer.train()
     trainer.model.save_pretrained(out / "adapter", save_embedding_layers=False)
     return steps
+
+
+def _adapted(base: Any) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(base, LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, task_type="CAUSAL_LM"))
 
 
 def _clock(steps: list[float]) -> Any:
@@ -166,7 +164,7 @@ def tokens(task: Task) -> int:
 def judge(task: Task, place: Path) -> dict[str, float]:
     """Return the validation loss of every side's adapter, and of the base model."""
     import torch
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -174,9 +172,7 @@ def judge(task: Task, place: Path) -> dict[str, float]:
 
     rows = load_rows(Path(task["valid"]), AutoTokenizer.from_pretrained(task["model"]), 1024)
     base = AutoModelForCausalLM.from_pretrained(task["model"], dtype="bfloat16", device_map={"": 0})
-    model: Any = get_peft_model(
-        base, LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, task_type="CAUSAL_LM")
-    ).eval()
+    model = _adapted(base).eval()
 
     def loss() -> float:
         total, count = 0.0, 0

@@ -17,13 +17,13 @@ def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=HELP)
-    @click.argument("recipe", nargs=-1, required=True)
+    @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
     @click.option("--engine", type=click.Choice(["local", "vllm"]), help="local: in this process; vllm: for load.")
     @click.option("--host", help="Address to listen at.")
     @click.option("--port", type=int, help="Port to listen at; 0 takes a free one.")
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
-    def run(recipe: tuple[str, ...], runs: str, **chosen: Any) -> int:
-        (loaded, workspace), *others = [opened(folder, runs) for folder in recipe]
+    def run(recipes: tuple[str, ...], runs: str, **chosen: Any) -> int:
+        (loaded, workspace), *others = [opened(folder, runs) for folder in recipes]
         from tuning_room.serve import run_server
 
         given = {key: value for key, value in chosen.items() if value is not None}

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuning_room.deploy.config import DeployConfig
-from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, ModelError, RecipeError
+from tuning_room.errors import DataError, MissingInputError, ModelError, RecipeError
 from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS, portable
+from tuning_room.models import LINEAGE, WEIGHTS, check_base, portable
 from tuning_room.records import read_json
 
 # RFC 1035 with two characters or more: KServe wants a letter first, and YAML reads a lone 'y' as true.
@@ -40,7 +40,7 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
     if not (folder / WEIGHTS).is_file():
         raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
     lineage = _mapping(folder / LINEAGE)
-    _check_base(config, folder, str(lineage.get("base_model", "")))
+    check_base(folder, str(lineage.get("base_model", "")), config.model)
     sha256 = _digest(folder, lineage)
     name = release_name(config.recipe, sha256)
     model_name = slug(config.model)
@@ -94,14 +94,6 @@ def slug(reference: str) -> str:
             f"model '{reference}': no name can be made of it", hint="name a hub id, folder or embedded:..."
         )
     return name
-
-
-def _check_base(config: DeployConfig, folder: Path, base_model: str) -> None:
-    if portable(base_model) != portable(config.model):
-        raise AdapterMismatchError(
-            f"{folder}: the adapter was trained for '{base_model}', the release would serve '{config.model}'",
-            hint="train again for this base model, or set the model back",
-        )
 
 
 def _digest(folder: Path, lineage: dict[str, Any]) -> str:

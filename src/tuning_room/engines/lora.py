@@ -32,7 +32,8 @@ def hasten(model: Any) -> AdaptedRows | None:
 
     rows = AdaptedRows()
     for module in model.modules():
-        if type(module) is Linear and not module.lora_variant and len(module.active_adapters) == 1:
+        plain = type(module) is Linear and not module.lora_variant and not any(module.lora_bias.values())
+        if plain and len(module.active_adapters) == 1:
             module.forward = MethodType(_forward, module)
             module.adapted_rows = rows
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]

@@ -96,6 +96,8 @@ class VllmServer:
         line += ["--served-model-name", self.base, "--host", s.host, "--port", str(self.port)]
         line += ["--dtype", s.dtype, "--max-model-len", str(s.max_length), "--disable-uvicorn-access-log"]
         line += ["--enable-lora", "--max-lora-rank", str(allowed_rank(s.max_lora_rank))]
+        # By default a batch holds one adapter, and those of several recipes would take turns.
+        line += ["--max-loras", str(max(1, len(self.adapters)))]
         modules = [f"{name}={path}" for name, path in self.adapters.items()]
         return [*line, "--lora-modules", *modules] if modules else line
 

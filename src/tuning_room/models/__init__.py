@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.errors import ModelNotFoundError
+from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,8 +37,17 @@ def resolve(reference: str) -> Path:
 
 
 def portable(reference: str) -> str:
-    """Return a model reference as it may leave this machine: a folder by its name, without its path."""
+    """Return a model reference as it may leave this machine: a folder that is named by its whole path, by its name."""
     return Path(reference).name if Path(reference).is_absolute() else reference
+
+
+def check_base(folder: Path, trained_for: str, reference: str) -> None:
+    """Raise AdapterMismatchError unless an adapter was trained for the base model that a reference names."""
+    if portable(trained_for) != portable(reference):
+        raise AdapterMismatchError(
+            f"{folder}: the adapter was trained for '{trained_for}', not for '{reference}'",
+            hint="train again for this base model, or set the model back",
+        )
 
 
 def _embedded(reference: str) -> Path:

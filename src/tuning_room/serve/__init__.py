@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
+class Served(NamedTuple):
+    """The base model's folder and name, and the adapters' folders by the names that they are served under."""
+
+    model: Path
+    base: str
+    adapters: dict[str, Path]
+
+
 def tell_stderr(text: str) -> None:
     """Tell the user what goes on; standard output stays free for answers."""
     print(text, file=sys.stderr, flush=True)
@@ -75,23 +83,15 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
     return LocalEngine(served.model, base=served.base, adapters=served.adapters)
 
 
-class Served(NamedTuple):
-    """The base model's folder and name, and the adapters' folders by the names that they are served under."""
-
-    model: Path
-    base: str
-    adapters: dict[str, Path]
-
-
 def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> Served:
     from tuning_room.engines.naming import base_name
-    from tuning_room.models import load_tokenizer, resolve
-    from tuning_room.serve.adapter import check_base, read_lineage, verify_adapter
+    from tuning_room.models import check_base, load_tokenizer, resolve
+    from tuning_room.serve.adapter import read_lineage, verify_adapter
 
     # What can be told from small files is told before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
     for folder in folders:
-        check_base(folder, read_lineage(folder), config.model)
+        check_base(folder, read_lineage(folder).base_model, config.model)
     model = resolve(config.model)
     tokenizer = load_tokenizer(model)
     return Served(model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders})
@@ -116,4 +116,4 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _announcement(names: list[str], address: str) -> str:
-    return f"serving {' and '.join(names)} at {address} (Ctrl-C stops it)"
+    return f"serving {', '.join(names)} at {address} (Ctrl-C stops it)"

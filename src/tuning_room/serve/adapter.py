@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tuning_room.engines.naming import adapter_name
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError
 from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS, portable
+from tuning_room.models import LINEAGE, WEIGHTS
 from tuning_room.records import read_json
 from tuning_room.rendering import template_digest
 
@@ -65,15 +65,6 @@ def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> Lineag
             hint=f"serve it with '{lineage.base_model}' as it was when it was trained, or train again",
         )
     return lineage
-
-
-def check_base(folder: Path, lineage: Lineage, reference: str) -> None:
-    """Raise AdapterMismatchError unless the adapter was trained for the base model that a reference names."""
-    if portable(lineage.base_model) != portable(reference):
-        raise AdapterMismatchError(
-            f"{folder}: the adapter was trained for '{lineage.base_model}', not for '{reference}'",
-            hint="train again for this base model, or set the model back",
-        )
 
 
 def adapter_rank(folder: Path) -> int:

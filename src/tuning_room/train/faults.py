@@ -71,7 +71,8 @@ def _machine_fault(error: Exception, folder: Path) -> tuple[str, str]:
         again = "make room and run the same command again: it goes on from the last checkpoint"
         return f"{folder}: no room is left on the disk", again
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in text):
-        fewer = "lower train.batch_size or train.max_length (train --plan tries what fits)"
+        tried = "" if "CUDA" in text else " (train --plan tries what fits)"
+        fewer = f"lower train.batch_size or train.max_length{tried}"
         return "the memory does not suffice for a step", fewer
     if isinstance(error, RuntimeError) and "Connection" in text:
         return "another process of this training is gone", "run the same command again in all of them"

@@ -33,6 +33,7 @@ class Lessons:
         self.tops, self.valid_tops = ([*self._taught(targets, rows)] for rows in (given, held_out))
         self.neutral = self._neutral(targets)
         self.on_policy = self._on_policy(targets, given)
+        targets.release()  # a last phase comes late: until then the memory holds one model, not two
 
     def _load(self, path: str, most: int | None = None) -> Rows:
         config = self.config

@@ -48,7 +48,8 @@ def plan(config: LoopConfig, started: float) -> Plan:
     """
     trainer = LoraTrainer(config)
     ready = time.perf_counter() - started
-    sizes = _sizes(trainer)
+    neutral = _neutral_sizes(trainer)
+    sizes = [own + more for own, more in zip(_own_sizes(trainer), neutral, strict=True)]
     probes = _probes(trainer, sizes[: trainer.offline_steps] or sizes[:1])
     peak = max(int(_line([(p.tokens, p.peak_bytes) for p in probes], max(sizes))), probes[-1].peak_bytes)
     found = Plan(
@@ -60,18 +61,22 @@ def plan(config: LoopConfig, started: float) -> Plan:
         peak_bytes=peak,
         available_bytes=available_memory() + probes[-1].peak_bytes,
     )
-    check_fits(found, config, probes)
+    check_fits(found, config, probes, max(neutral))
     return found
 
 
-def check_fits(found: Plan, config: LoopConfig, probes: Sequence[Probe]) -> None:
-    """Raise TrainingError if a plan needs more memory than there is, and name the rows a step that would fit."""
+def check_fits(found: Plan, config: LoopConfig, probes: Sequence[Probe], fixed: int = 0) -> None:
+    """Raise TrainingError if a plan needs more memory than there is, and name the rows a step that would fit.
+
+    `fixed` tokens of a step are there whatever its rows.
+    """
     room = (1 - KEPT_FREE) * found.available_bytes
     if found.peak_bytes <= room:
         return
     points = [(probe.tokens, float(probe.peak_bytes)) for probe in probes]
     fewer = range(config.effective_batch_size - 1, 0, -1)
-    share = {count: found.largest_step * count / config.effective_batch_size for count in fewer}
+    own = (found.largest_step - fixed) / config.effective_batch_size
+    share = {count: fixed + own * count for count in fewer}
     extra = found.peak_bytes - _line(points, found.largest_step)
     fits = next((count for count, tokens in share.items() if _line(points, tokens) + extra <= room), None)
     hint = f"set train.batch_size to {fits}" if fits else "name a smaller base model"
@@ -88,37 +93,48 @@ def available_memory(file: Path = Path("/proc/meminfo")) -> int:
     return int(values["MemAvailable"].split()[0]) * 1024
 
 
-def _sizes(trainer: LoraTrainer) -> list[int]:
-    """Return the tokens that each step computes, its neutral rows among them."""
-    config, neutral = trainer.config, trainer.lessons.neutral
-    sizes = [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
+def _own_sizes(trainer: LoraTrainer) -> list[int]:
+    """Return the tokens that each step computes for its rows."""
+    return [computed_length([trainer.rows[place] for place in places]) for places in trainer.plan]
+
+
+def _neutral_sizes(trainer: LoraTrainer) -> list[int]:
+    """Return the tokens that each step computes for its neutral rows."""
+    config, neutral, steps = trainer.config, trainer.lessons.neutral, range(1, len(trainer.plan) + 1)
     if not neutral:
-        return sizes
-    chosen = (neutral.chosen(step, config.retention_rows, config.seed) for step in range(1, len(sizes) + 1))
-    added = [computed_length([neutral.rendered[place] for place in places]) for places in chosen]
-    return [own + more for own, more in zip(sizes, added, strict=True)]
+        return [0] * len(steps)
+    chosen = (neutral.chosen(step, config.retention_rows, config.seed) for step in steps)
+    return [computed_length([neutral.rendered[place] for place in places]) for places in chosen]
 
 
 def _seconds(trainer: LoraTrainer, sizes: Sequence[int], probes: Sequence[Probe]) -> float:
     """Return the seconds of all steps and validations; a step on the model's own replies is tried by itself."""
-    offline = trainer.offline_steps
-    known = sum(_line([(probe.tokens, probe.seconds) for probe in probes], size) for size in sizes[:offline])
-    last = (len(sizes) - offline) * _tried(trainer, offline, sizes).seconds if len(sizes) > offline else 0.0
-    return known + last + _validations(trainer)
+    points = [(probe.tokens, probe.seconds) for probe in probes]
+    known = sum(_line(points, size) for size in sizes[: trainer.offline_steps])
+    return known + _last_phase(trainer) + _validations(trainer)
+
+
+def _last_phase(trainer: LoraTrainer) -> float:
+    """Return the seconds of the steps on the model's own replies; the first one also loads the teacher."""
+    count = len(trainer.plan) - trainer.offline_steps
+    if not count:
+        return 0.0
+    first, later = (_tried(trainer, trainer.offline_steps).seconds for _ in range(2))
+    return first + (count - 1) * later
 
 
 def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:
     order = sorted(range(len(sizes)), key=lambda step: sizes[step])
     chosen = [order[round(share * (len(order) - 1))] for share in PROBES]
-    _tried(trainer, chosen[0], sizes)  # the first step of all also pays for what is set up once
-    return [_tried(trainer, step, sizes) for step in chosen]
+    _tried(trainer, chosen[0])  # the first step of all also pays for what is set up once
+    return [_tried(trainer, step) for step in chosen]
 
 
-def _tried(trainer: LoraTrainer, step: int, sizes: Sequence[int]) -> Probe:
+def _tried(trainer: LoraTrainer, step: int) -> Probe:
     started = time.perf_counter()
-    trainer.update(trainer.plan[step], rate=0.0, on_policy=step >= trainer.offline_steps)
+    _, tokens = trainer.update(trainer.plan[step], rate=0.0, on_policy=step >= trainer.offline_steps)
     seconds = time.perf_counter() - started
-    return Probe(sizes[step], seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    return Probe(tokens, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def _validations(trainer: LoraTrainer) -> float:

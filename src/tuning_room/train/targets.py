@@ -42,6 +42,10 @@ class Targets:
 
         return LocalEngine(self.model, base=BASE)
 
+    def release(self) -> None:
+        """Let go of the engine; it is loaded again when it is needed again."""
+        self.__dict__.pop("engine", None)
+
     def taught(self, rows: Sequence[Rendered], dialogues: Sequence[Sequence[Message]], prompt: str) -> list[TopTokens]:
         """Return what the base model under a prompt predicts at each learned place of rows.
 

@@ -23,9 +23,10 @@ from tuning_room.files import atomic_writer
 from tuning_room.train.adapter import refused_targets, targets
 from tuning_room.train.batches import Rows, load_rows
 from tuning_room.train.faults import LossWatch, explained
-from tuning_room.train.gpu import Pass, computes_in_bf16, devices, kept_rows, plan_pass
+from tuning_room.train.gpu import Pass, computes_in_bf16, kept_rows, plan_pass
 from tuning_room.train.loop_config import LoopConfig
 from tuning_room.train.metrics import Metric, MetricsFile
+from tuning_room.train.team import rank_and_size
 
 NAME = "unsloth"
 # What only our own loop can do.
@@ -53,23 +54,29 @@ class UnslothBackend(UnslothLoRABackend):
         forget_other_run(folder, fingerprint(algorithm_params))
         metrics = MetricsFile(folder / "metrics.jsonl")
         told = Told(metrics, self.own["on_step"] or _untold, self)
+        found = self._trained({**given, "callbacks": [*(given.get("callbacks") or []), told]}, folder)
+        if told.fault:
+            raise told.fault
+        whole = list(logged(found["trainer"].state.log_history, metrics.read()))
+        if found["trainer"].is_world_process_zero():
+            metrics.replace(whole)
+        return {**found, "metrics": whole, "left_out": self.rows.left_out}
+
+    def _trained(self, given: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Train as Training Hub does, with what it leaves to its caller."""
         mended = {"enable_jit_checkpoint": True, "save_model": False, "bf16": computes_in_bf16()}
         try:
             # Unsloth and the trainer print; the standard output is the caller's, who may have asked for JSON.
             with explained(folder, lambda: ""), redirect_stdout(sys.stderr):
-                found = super().execute_training(
-                    {**given, **mended, "callbacks": [*(given.get("callbacks") or []), told]}
-                )
+                found: dict[str, Any] = super().execute_training({**given, **mended})
         except ImportError as error:
             raise MissingPrerequisiteError(str(error).splitlines()[0], hint="pip install unsloth") from None
-        if told.fault:
-            raise told.fault
-        metrics.replace(list(logged(found["trainer"].state.log_history, metrics.read())))
-        return {**found, "metrics": metrics.read(), "left_out": self.rows.left_out}
+        return found
 
     def steps(self) -> int:
         """Return how many steps the training has."""
-        return self.own["max_steps"] or self._steps_of_an_epoch() * self.epochs
+        whole = self._steps_of_an_epoch() * self.epochs
+        return min(whole, self.own["max_steps"] or whole)
 
     def rows_in(self, step: int) -> int:
         """Return the rows of a step counted from 1: the last one of an epoch has what is left."""
@@ -80,12 +87,12 @@ class UnslothBackend(UnslothLoRABackend):
         return -(-len(self.rows.rendered) // self._whole())
 
     def _whole(self) -> int:
-        return self.one_pass.rows * self.one_pass.times * devices()
+        return self.one_pass.rows * self.one_pass.times * rank_and_size()[1]
 
     def _load_unsloth_model(self, params: dict[str, Any]) -> tuple[Any, Any]:
         """Load model, tokenizer and rows, and see how many rows go through the model at once."""
         model, tokenizer = super()._load_unsloth_model(params)
-        self.rows = self._rows(params, tokenizer)
+        self.rows = self._load(params, tokenizer)
         self.epochs = params.get("num_epochs") or 1
         kept = kept_rows(model.config, max(len(row.input_ids) for row in self.rows.rendered))
         self.one_pass = plan_pass(params.get("effective_batch_size"), params.get("micro_batch_size"), kept)
@@ -106,22 +113,23 @@ class UnslothBackend(UnslothLoRABackend):
             with replaced(loader, "get_peft_model", made):
                 return super()._apply_lora_config(model, params, supports_grad_ckpt)
         except ValueError as error:
-            raise refused_targets(error) from None
+            raise refused_targets(error) if "target" in str(error).lower() else error from None
 
     def _prepare_dataset(self, params: dict[str, Any], tokenizer: Any, is_vlm: bool = False) -> Any:
         """Return rows as token ids and the places that are learned; DataError for one that is too long."""
         from datasets import Dataset
 
-        return Dataset.from_dict(masked(self._rows(params, tokenizer)))
+        is_held_out = params["data_path"] == params.get("eval_data_path")
+        return Dataset.from_dict(masked(self._load(params, tokenizer) if is_held_out else self.rows))
 
-    def _rows(self, params: dict[str, Any], tokenizer: Any) -> Rows:
+    def _load(self, params: dict[str, Any], tokenizer: Any) -> Rows:
         leave_out = bool(self.own["leave_out_too_long"])
         return load_rows(Path(params["data_path"]), tokenizer, params.get("max_seq_len", 2048), leave_out=leave_out)
 
     def _build_training_args(self, params: dict[str, Any], **more: Any) -> Any:
         """Return the arguments of TRL's trainer, mended."""
         trl: Any = import_module("trl")
-        plain, changes = trl.SFTConfig, arguments(params, self.one_pass, self.own["max_steps"])
+        plain, changes = trl.SFTConfig, arguments(params, self.one_pass, self.steps())
 
         def mended(**given: Any) -> Any:
             given.pop("logging_dir", None)
@@ -132,7 +140,9 @@ class UnslothBackend(UnslothLoRABackend):
 
 
 class Told(TrainingHubCallback):
-    """Writes and tells each step as it is logged."""
+    """Writes and tells each step as it is logged, and stops a training that diverges, in all processes alike."""
+
+    run_on_all_ranks = True
 
     def __init__(self, metrics: MetricsFile, on_step: Callable[[Metric, int], None], training: UnslothBackend) -> None:
         self.metrics, self.on_step, self.training = metrics, on_step, training
@@ -142,38 +152,36 @@ class Told(TrainingHubCallback):
 
     def on_train_begin(self, context: TrainingHubContext) -> None:
         """Forget the steps after the checkpoint from which this training goes on, and start the clock."""
-        self.metrics.keep_until(context.step)
-        self.watch.recall(metric.loss for metric in self.metrics.read())
+        if context.is_main_process:
+            self.metrics.keep_until(context.step)
+        before = self.metrics.read()
+        self.watch.recall(metric.loss for metric in before)
+        self.tokens = sum(metric.tokens for metric in before)
         self.began = time.perf_counter()
 
     def on_log(self, context: TrainingHubContext) -> None:
         """Write and tell a step's loss."""
         logs = context.metrics or {}
-        if "loss" not in logs:
+        if "loss" not in logs or self._diverges(context, logs["loss"]):
             return
         now, tokens = time.perf_counter(), int(logs.get("num_input_tokens_seen", 0))
-        metric = Metric(
-            context.step,
-            logs["loss"],
-            None,
-            logs.get("learning_rate", 0.0),
-            self.training.rows_in(context.step),
-            max(0, tokens - self.tokens),
-            now - self.began,
-        )
+        rate, rows = logs.get("learning_rate", 0.0), self.training.rows_in(context.step)
+        own = max(0, tokens - self.tokens)
+        metric = Metric(context.step, logs["loss"], None, rate, rows, own, now - self.began)
         self.began, self.tokens = now, tokens
-        self._watch(context, metric)
-        self.metrics.append(metric)
-        self.on_step(metric, self.training.steps())
+        if context.is_main_process:
+            self.metrics.append(metric)
+            self.on_step(metric, self.training.steps())
 
-    def _watch(self, context: TrainingHubContext, metric: Metric) -> None:
-        """Have a training that diverges stop; what a callback raises, Training Hub only logs."""
+    def _diverges(self, context: TrainingHubContext, loss: float) -> bool:
+        """Say whether a training has diverged, and stop it then; what a callback raises, Training Hub only logs."""
         try:
-            self.watch.check(metric.step, metric.loss)
+            self.watch.check(context.step, loss)
         except DivergedError as fault:
             self.fault = self.fault or fault
             if context.control:
                 context.control.should_training_stop = True
+        return self.fault is not None
 
 
 def _untold(metric: Metric, total: int) -> None:
@@ -199,19 +207,23 @@ def masked(rows: Rows) -> dict[str, list[list[int]]]:
     }
 
 
-def arguments(params: dict[str, Any], one_pass: Pass, max_steps: int | None) -> dict[str, Any]:
-    """Return what of TRL's arguments has to be otherwise than Training Hub's."""
+def arguments(params: dict[str, Any], one_pass: Pass, steps: int) -> dict[str, Any]:
+    """Return what of TRL's arguments has to be otherwise than Training Hub's.
+
+    Rows are drawn at random, not by length: transformers cannot resume that order, and Unsloth does without padding.
+    """
+    # Where activations are computed twice, Training Hub knows whether the model can.
+    once = {} if one_pass.recomputes else {"gradient_checkpointing": False}
     return {
+        **once,
         "per_device_train_batch_size": one_pass.rows,
         "per_device_eval_batch_size": one_pass.rows,
         "gradient_accumulation_steps": one_pass.times,
-        "gradient_checkpointing": one_pass.recomputes,
-        "train_sampling_strategy": "group_by_length",
         "completion_only_loss": True,
         "logging_nan_inf_filter": False,  # it would show the mean of the others in the place of a loss that is none
-        "include_num_input_tokens_seen": "non_padding",
+        "include_num_input_tokens_seen": "all",
         "packing": False,
-        "max_steps": max_steps or -1,
+        "max_steps": steps,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "lr_scheduler_type": "cosine_with_min_lr",
@@ -233,7 +245,7 @@ def forget_other_run(folder: Path, key: str) -> None:
     if path.is_file() and path.read_text(encoding="utf-8") == key:
         return
     for old in folder.glob("checkpoint-*"):
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)  # of several processes another one may have been there first
     with atomic_writer(path) as out:
         out.write(key)
 

@@ -66,7 +66,7 @@ def test_each_option_says_what_it_does(name: str) -> None:
     assert command is not None
     assert command.name == name
     assert all(option.help for option in command.params if isinstance(option, click.Option))
-    assert "recipe" in [parameter.name for parameter in command.params]
+    assert {"recipe", "recipes"} & {parameter.name for parameter in command.params}
 
 
 def test_every_stage_has_a_command() -> None:

@@ -5,6 +5,13 @@ from typing import Any
 
 import pytest
 
+NARROW: dict[str, Any] = {
+    "r": 2,
+    "lora_alpha": 10,
+    "target_modules": ["q_proj", "down_proj"],
+    "layers_to_transform": [1],
+}
+
 
 @pytest.fixture(autouse=True, scope="module")
 def all_on_one_thread(one_thread: None) -> None:
@@ -20,8 +27,13 @@ def adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def narrow_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another one, of another rank and scale, in fewer modules and the upper layer only."""
-    shape: dict[str, Any] = {"r": 2, "lora_alpha": 10, "target_modules": ["q_proj", "down_proj"]}
-    return drawn_large(tiny_model, tmp_path_factory.mktemp("narrow"), **shape, layers_to_transform=[1])
+    return drawn_large(tiny_model, tmp_path_factory.mktemp("narrow"), **NARROW)
+
+
+@pytest.fixture(scope="package")
+def dora_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another one, which no row of a batch can be told to leave out: its layers are not plain LoRA."""
+    return drawn_large(tiny_model, tmp_path_factory.mktemp("dora"), **NARROW, use_dora=True)
 
 
 def drawn_large(base: Path, folder: Path, **shape: Any) -> Path:

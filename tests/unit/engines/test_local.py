@@ -87,13 +87,15 @@ def test_with_and_without_the_adapter_in_one_batch(engine: LocalEngine) -> None:
         engine.converse([*talks, Talk("other", asked("Hi"))], GREEDY)
 
 
-def test_two_adapters_in_one_batch_say_what_each_says_alone(
-    engine: LocalEngine, tiny_model: Path, adapter: Path, narrow_adapter: Path
+@pytest.mark.parametrize("kind", ["narrow_adapter", "dora_adapter"])
+def test_two_adapters_of_one_base_say_what_each_says_alone(
+    engine: LocalEngine, tiny_model: Path, adapter: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    adapters = {"tutor-0.2": adapter, "narrow": narrow_adapter}
-    both = LocalEngine(tiny_model, base="tiny", adapters=adapters, batch_size=4)
-    assert both.models() == ["tiny", "tutor-0.2", "narrow"] and both._decoder.adapted
-    alone = LocalEngine(tiny_model, base="tiny", adapters={"narrow": narrow_adapter}, batch_size=4)
+    other: Path = request.getfixturevalue(kind)
+    both = LocalEngine(tiny_model, base="tiny", adapters={"tutor-0.2": adapter, "narrow": other}, batch_size=4)
+    assert both.models() == ["tiny", "tutor-0.2", "narrow"]
+    assert bool(both._decoder.adapted) == (kind == "narrow_adapter"), "in one batch, or one after the other"
+    alone = LocalEngine(tiny_model, base="tiny", adapters={"narrow": other}, batch_size=4)
     dialogues = [asked(question) for question in QUESTIONS]
     expected = {
         "tiny": engine.complete("tiny", dialogues, GREEDY),

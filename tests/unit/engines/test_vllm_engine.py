@@ -98,7 +98,7 @@ def test_it_is_started_with_the_adapter_and_stopped_with_its_workers(
         assert started.address == f"http://127.0.0.1:{started.port}/v1"
     assert line.startswith("-m vllm.entrypoints.openai.api_server --model /model --served-model-name tiny ")
     assert "--dtype float32 --max-model-len 2048 " in line
-    assert "--enable-lora --max-lora-rank 16" in line
+    assert "--enable-lora --max-lora-rank 16 --max-loras 1" in line
     assert line.endswith("--lora-modules tutor-01234567=/adapter")
     assert seen(python)["environment"] == {
         "VLLM_CPU_KVCACHE_SPACE": "1",

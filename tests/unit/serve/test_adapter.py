@@ -13,9 +13,10 @@ import pytest
 
 from tuning_room.errors import AdapterMismatchError, DataError, EngineError, MissingInputError, TuningRoomError
 from tuning_room.files import digest
+from tuning_room.models import check_base
 from tuning_room.rendering import template_digest
 from tuning_room.serve import open_engine, run_server
-from tuning_room.serve.adapter import adapter_rank, check_base, read_lineage, verify_adapter
+from tuning_room.serve.adapter import adapter_rank, read_lineage, verify_adapter
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.server import bound_socket
 from tuning_room.workspace import Workspace
@@ -61,9 +62,9 @@ def test_another_chat_template_is_refused(workspace: Workspace) -> None:
 
 def test_another_base_model_is_refused(workspace: Workspace) -> None:
     lineage = read_lineage(workspace.adapter)
-    check_base(workspace.adapter, lineage, "embedded:tiny")
+    check_base(workspace.adapter, lineage.base_model, "embedded:tiny")
     with pytest.raises(AdapterMismatchError, match="trained for 'embedded:tiny', not for 'org/other'"):
-        check_base(workspace.adapter, lineage, "org/other")
+        check_base(workspace.adapter, lineage.base_model, "org/other")
 
 
 @pytest.mark.parametrize(

@@ -511,7 +511,11 @@ def test_a_plan_counts_what_training_then_does_and_changes_nothing(
 def test_what_does_not_fit_is_refused_with_the_setting_that_would(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "_tried", lambda _, step, sizes: planning.Probe(sizes[step], 1.0, 1000 * sizes[step]))
+    def tried(trainer: LoraTrainer, step: int) -> planning.Probe:
+        tokens = planning._own_sizes(trainer)[step]
+        return planning.Probe(tokens, 1.0, 1000 * tokens)
+
+    monkeypatch.setattr(planning, "_tried", tried)
     config = configure()
     found = planning.plan(config, time.perf_counter())
     assert found.seconds > found.steps and found.peak_bytes == 1000 * found.largest_step

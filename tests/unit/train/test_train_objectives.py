@@ -158,6 +158,14 @@ def test_a_file_of_no_prompts_is_named(tmp_path: Path) -> None:
 # --- the last phase
 
 
+def test_until_the_last_phase_the_memory_holds_one_model(configure: Configure) -> None:
+    trainer = LoraTrainer(configure(full_prompt=PROMPT, distill_weight=1.0, on_policy_steps=1, on_policy_tokens=4))
+    assert trainer.lessons.tops and trainer.lessons.on_policy
+    assert "engine" not in vars(trainer.lessons.on_policy.targets)
+    trainer.lessons.on_policy.said(trainer.model, [0], 5)
+    assert "engine" in vars(trainer.lessons.on_policy.targets)
+
+
 def test_the_last_phase_learns_from_the_models_own_replies(configure: Configure) -> None:
     config = configure(
         full_prompt=PROMPT,
