@@ -29,8 +29,8 @@ def command(name: str) -> click.Command:
         loaded, workspace = opened(recipe, runs)
         if submit and place == "here":
             raise click.UsageError("--submit goes with --on kubeflow")
-        if (is_plan or is_sweep) and loaded.train.backend != "tuning-room-cpu":
-            raise click.UsageError(f"--plan and --sweep try our own loop, not the backend {loaded.train.backend}")
+        if is_plan or is_sweep:
+            _check_trial(loaded)
         if is_plan:
             return _plan(loaded, workspace, as_json)
         if is_sweep:
@@ -40,6 +40,16 @@ def command(name: str) -> click.Command:
         return _train(loaded, workspace, as_json, force)
 
     return run
+
+
+def _check_trial(loaded: "Recipe") -> None:
+    """Raise a usage error where steps cannot be tried."""
+    from tuning_room.train.team import rank_and_size
+
+    if loaded.train.backend != "tuning-room-cpu":
+        raise click.UsageError(f"--plan and --sweep try our own loop, not the backend {loaded.train.backend}")
+    if rank_and_size()[1] > 1:
+        raise click.UsageError("--plan and --sweep are for one process, not for torchrun")
 
 
 def _train(loaded: "Recipe", workspace: "Workspace", as_json: bool, force: bool) -> int:

@@ -230,3 +230,11 @@ def test_a_finished_stage_is_a_few_words_or_an_object(stage: str, capsys: pytest
 @pytest.mark.parametrize("stage", ALL_STAGES)
 def test_the_summary_names_what_the_stages_result_has(stage: str) -> None:
     assert set(RESULTS[stage][0]) <= set(ALL_STAGES[stage].result.model_fields)
+
+
+@pytest.mark.parametrize("option", ["--plan", "--sweep"])
+def test_steps_are_not_tried_by_several_processes(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    recipe = str(Path(__file__).parents[3] / "recipes" / "socratic-tutor")
+    found = CliRunner().invoke(cli, ["train", recipe, option])
+    assert found.exit_code == 2 and "not for torchrun" in found.output

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from training_rows import Configure
 
-from tuning_room.errors import TrainingError
+from tuning_room.errors import TrainingError, WorkspaceBusyError
 from tuning_room.records import Tried, read_json
 from tuning_room.train import sweep as sweep_stage
 from tuning_room.train.config import SweepConfig, TrainConfig
@@ -134,9 +134,10 @@ def test_the_stage_writes_what_was_tried_best_first(tiny_model: Path, rows: tupl
     workspace.train_rows.write_bytes(rows[0].read_bytes())
     workspace.valid_rows.write_bytes(rows[1].read_bytes())
     wanted = SweepConfig(steps=2, prompts=2, learning_rate=[1e-4, 2e-2])
-    found = list(
-        sweep_stage(config(model=str(tiny_model), sweep=wanted, checks={"length": {"at_least": 0}}), workspace)
-    )
+    given = config(model=str(tiny_model), sweep=wanted, checks={"length": {"at_least": 0}})
+    with workspace.locked(), pytest.raises(WorkspaceBusyError):
+        list(sweep_stage(given, workspace))
+    found = list(sweep_stage(given, workspace))
     written = read_json(workspace.sweep)["tried"]
     assert [entry["learning_rate"] for entry in written] == [one.learning_rate for one in ranked(found)]
     assert not workspace.adapter.exists()
