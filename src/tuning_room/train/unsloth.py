@@ -7,7 +7,6 @@ tokens by this package's own rendering, with the places that are learned; nothin
 """
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -33,6 +32,7 @@ NAME = "unsloth"
 OBJECTIVES = ("sft_weight", "distill_weight", "retention_weight", "on_policy_steps", "patience", "start_adapter")
 OWN = ("on_step", "on_prepare", "leave_out_too_long", "skip_layers", "max_steps")
 FINGERPRINT = "unsloth-fingerprint"
+LOG = "unsloth.log"
 
 
 class UnslothBackend(UnslothLoRABackend):
@@ -66,8 +66,8 @@ class UnslothBackend(UnslothLoRABackend):
         """Train as Training Hub does, with what it leaves to its caller."""
         mended = {"enable_jit_checkpoint": True, "save_model": False, "bf16": computes_in_bf16()}
         try:
-            # Unsloth and the trainer print; the standard output is the caller's, who may have asked for JSON.
-            with explained(folder, lambda: ""), redirect_stdout(sys.stderr):
+            # What Unsloth and the trainer print would stand in the caller's JSON, or tear the live curve apart.
+            with (folder / LOG).open("a", buffering=1) as log, explained(folder, lambda: ""), redirect_stdout(log):
                 found: dict[str, Any] = super().execute_training({**given, **mended})
         except ImportError as error:
             raise MissingPrerequisiteError(str(error).splitlines()[0], hint="pip install unsloth") from None
@@ -222,6 +222,7 @@ def arguments(params: dict[str, Any], one_pass: Pass, steps: int) -> dict[str, A
         "completion_only_loss": True,
         "logging_nan_inf_filter": False,  # it would show the mean of the others in the place of a loss that is none
         "include_num_input_tokens_seen": "all",
+        "disable_tqdm": True,
         "packing": False,
         "max_steps": steps,
         "weight_decay": 0.0,

@@ -181,7 +181,7 @@ def train(given: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_it_trains_and_tells_each_step(given: dict[str, Any]) -> None:
+def test_it_trains_and_tells_each_step(given: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     heard: list[tuple[Metric, int]] = []
     found = train(given, skip_layers=1, on_step=lambda metric, steps: heard.append((metric, steps)))
     assert [metric.step for metric in found["metrics"]] == list(range(1, 9))
@@ -189,6 +189,8 @@ def test_it_trains_and_tells_each_step(given: dict[str, Any]) -> None:
     first, last = (found["metrics"][step - 1].valid_loss for step in (4, 8))
     assert first is not None and last is not None and last < first
     assert found["left_out"] == 0
+    assert not capsys.readouterr().out, "the standard output is the caller's"
+    assert "'loss'" in (Path(given["ckpt_output_dir"]) / "unsloth.log").read_text(encoding="utf-8")
     assert FastModel.given["layers_to_transform"] == [1]
     names = [name for name, p in found["model"].named_parameters() if p.requires_grad]
     assert names and all(".layers.1." in name for name in names)
