@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]
 
 MOST_NAMED = 3
-# The checks that keep a reply out of the training data which has the same fault.
+# The checks that keep a reply out of the training data which has the same fault, by metric and whether it is wanted.
 CHECKS = {
-    "asks": "asks_question",
-    "asks_one": "asks_question",
-    "tells": "states_no_result",
-    "leaks": "states_no_gold",
-    "on_topic": "on_topic",
-    "valid_json": "json_schema",
-    "fits_schema": "json_schema",
+    ("asks", True): "asks_question",
+    ("asks_one", True): "asks_question",
+    ("tells", False): "states_no_result",
+    ("leaks", False): "states_no_gold",
+    ("on_topic", True): "on_topic",
+    ("valid_json", True): "json_schema",
+    ("fits_schema", True): "json_schema",
 }
 
 
@@ -116,8 +116,8 @@ def _teach_more(missed: Sequence[tuple[Gate, "GateResult"]], failing: Sequence["
     if attacks := _most(row.family for row in _once(taught)):
         yield f"Most failing attacks are of the family {attacks}: add seeds in which the user presses that way."
     yield "Raise generate.rows by half; if the validation loss still falls at the end, raise train.epochs by one."
-    checks = dict.fromkeys(CHECKS[g.metric] for g, r in missed if r.question == "behaviour" and g.metric in CHECKS)
-    if checks:
+    faults = [(gate.metric, gate.wanted) for gate, result in missed if result.question == "behaviour"]
+    if checks := dict.fromkeys(CHECKS[fault] for fault in faults if fault in CHECKS):
         yield f"See that dataset.checks has {', '.join(checks)}, so that no row teaches the fault."
     yield "If more data does not help, raise train.rank, and train.alpha with it."
 

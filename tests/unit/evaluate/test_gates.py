@@ -171,6 +171,13 @@ def test_the_advice_says_what_failed_by_how_much_and_where() -> None:
     assert found.failing == [row.item for row in rows[:11]]
 
 
+def test_no_check_is_advised_against_what_a_gate_wants() -> None:
+    missed = judge([gate(metric="tells", at_least=0.8)], rates(0.5))
+    assert missed.verdict == "more_data" and "dataset.checks" not in "\n".join(missed.advice)
+    unwanted = judge([gate(metric="tells", at_most=0.1)], rates(0.5))
+    assert "See that dataset.checks has states_no_result" in "\n".join(unwanted.advice)
+
+
 def test_the_advice_on_what_was_lost_is_to_train_less() -> None:
     gates = [gate(suite="pressure", at_least=0.5), gate(suite="capability", not_below="prompted", margin=0.02)]
     rows = failing(4, "geography", suite="capability", metric="asks")
