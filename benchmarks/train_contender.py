@@ -84,7 +84,7 @@ def unsloth(task: Task, out: Path) -> dict[str, Any]:
     arguments = SFTConfig(
         **_common(task, out), bf16=False, gradient_checkpointing=False, train_sampling_strategy="group_by_length"
     )
-    return _run(SFTTrainer(model=model, args=arguments, train_dataset=_pairs(task), processing_class=tokenizer), out)
+    return _run(SFTTrainer(model=model, args=arguments, train_dataset=pairs(task), processing_class=tokenizer), out)
 
 
 def _trl(task: Task, out: Path, **settings: Any) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _trl(task: Task, out: Path, **settings: Any) -> dict[str, Any]:
 
     arguments = SFTConfig(**_common(task, out), **settings)
     trainer = SFTTrainer(
-        model=_peft_model(task), args=arguments, train_dataset=_pairs(task), processing_class=_tokenizer(task)
+        model=_peft_model(task), args=arguments, train_dataset=pairs(task), processing_class=_tokenizer(task)
     )
     return _run(trainer, out)
 
@@ -129,7 +129,7 @@ def _rows(task: Task) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(task["rows"]).read_text(encoding="utf-8").splitlines()]
 
 
-def _pairs(task: Task) -> Any:
+def pairs(task: Task) -> Any:
     """Return the rows as prompt and completion, for which TRL masks the prompt."""
     from datasets import Dataset
 

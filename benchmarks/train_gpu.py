@@ -22,6 +22,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engine import MODEL, tell
+from train import rows_of
+from tuning_room.models import resolve
+from tuning_room.workspace import Workspace
+
 HERE = Path(__file__).parent
 SIDES = ("ours", "trl_best", "trl_stock", "ours_4bit", "trl_4bit")
 VALID = 32
@@ -30,11 +35,6 @@ SHAPES = {
     "3b": {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 28, "num_attention_heads": 24},
     "8b": {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32},
 }
-
-
-def tell(line: str) -> None:
-    """Say on the error stream what is being done."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def drawn_model(place: Path, shape: str, other: Path) -> Path:
@@ -57,19 +57,11 @@ def drawn_model(place: Path, shape: str, other: Path) -> Path:
     return place
 
 
-def single(path: Path, count: int) -> str:
-    """Return rows of one exchange, as TRL's prompt and completion know no more."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if sum(turn["role"] == "assistant" for turn in json.loads(line)["messages"]) == 1]
-    return "\n".join(kept[:count]) + "\n"
-
-
 def task(place: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Write rows and, if asked for, a model; return what every side is told."""
-    from tuning_room.models import resolve
-
     for name, count in (("train", given.rows), ("valid", VALID)):
-        (place / f"{name}.jsonl").write_text(single(given.run / "dataset" / f"{name}.jsonl", count), encoding="utf-8")
+        lines = rows_of(Workspace(given.run), f"{name}.jsonl", count)
+        (place / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     model = Path(given.model) if Path(given.model).is_dir() else resolve(given.model)
     return {
         "model": str(drawn_model(place / "model", given.shape, model) if given.shape else model),
@@ -127,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Tokens a second of LoRA training on a GPU, beside plain TRL.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--run", type=Path, default=Path("runs/socratic-tutor"), help="a run folder with a dataset")
-    parser.add_argument("--model", default="embedded:smollm2-135m", help="a model's reference or folder")
+    parser.add_argument("--model", default=MODEL, help="a model's reference or folder")
     parser.add_argument("--shape", choices=list(SHAPES), help="a random Llama with that model's tokenizer in its place")
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32, help="rows per optimizer step")

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-WARM = 10  # steps that compile kernels and fill caches
+from engine import LINEAR
+from train_contender import Task, pairs
 
-Task = dict[str, Any]
+WARM = 10  # steps that compile kernels and fill caches
 
 
 def ours(task: Task, out: Path, *, four_bit: bool = False) -> list[float]:
@@ -109,7 +109,7 @@ def _trl(task: Task, out: Path, load: dict[str, Any] | None = None, **settings: 
     trainer = SFTTrainer(
         model=_adapted(base),
         args=arguments,
-        train_dataset=_pairs(task),
+        train_dataset=pairs(task),
         processing_class=AutoTokenizer.from_pretrained(task["model"]),
     )
     steps: list[float] = []
@@ -140,15 +140,6 @@ def _clock(steps: list[float]) -> Any:
                 self.began = now
 
     return Clock()
-
-
-def _pairs(task: Task) -> Any:
-    """Return the rows as prompt and completion, for which TRL masks the prompt."""
-    from datasets import Dataset
-
-    lines = Path(task["rows"]).read_text(encoding="utf-8").splitlines()
-    turns = [json.loads(line)["messages"] for line in lines]
-    return Dataset.from_list([{"prompt": messages[:-1], "completion": messages[-1:]} for messages in turns])
 
 
 def tokens(task: Task) -> int:

@@ -11,10 +11,3 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def missing_for_slow(reason: str, config: pytest.Config) -> NoReturn:
-    """Fail where CI has asked for the slow tests; skip elsewhere, also where other tests were asked for."""
-    if "slow" in str(config.getoption("markexpr")).replace("not slow", ""):
-        missing(reason)
-    pytest.skip(reason)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from prerequisites import missing_for_slow
+from prerequisites import missing
 from tuning_room.models import load_adapter, load_model, load_tokenizer
 from tuning_room.records import Dialogue, Message, write_jsonl
 from tuning_room.train.batches import load_rows
@@ -133,9 +133,9 @@ def resumes(python: str, given: dict[str, Any], found: dict[str, Any], place: Pa
 
 
 @pytest.mark.slow
-def test_unsloth_on_a_cpu(given: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_unsloth_on_a_cpu(given: dict[str, Any], tmp_path: Path) -> None:
     if not PYTHON.is_file():
-        missing_for_slow(f"{PYTHON.relative_to(ROOT)} is missing: run make unsloth", request.config)
+        missing(f"{PYTHON.relative_to(ROOT)} is missing: run make unsloth")
     found = train(str(PYTHON), given, tmp_path / "adapter", CUDA_VISIBLE_DEVICES="")
     check(found, given, tmp_path / "adapter", near=1e-3)
     assert found["dtype"] == "torch.float32" and found["recomputes"]
@@ -145,6 +145,10 @@ def test_unsloth_on_a_cpu(given: dict[str, Any], tmp_path: Path, request: pytest
 @pytest.mark.gpu
 @pytest.mark.parametrize(("quantize", "near"), [({}, 0.02), ({"load_in_4bit": True}, 0.2)], ids=["bf16", "4bit"])
 def test_unsloth_on_a_gpu(given: dict[str, Any], tmp_path: Path, quantize: dict[str, bool], near: float) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        missing("torch finds no GPU")
     given |= quantize
     found = train(sys.executable, given, tmp_path / "adapter")
     check(found, given, tmp_path / "adapter", near)

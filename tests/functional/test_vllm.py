@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from prerequisites import missing_for_slow
+from prerequisites import missing
 from tuning_room.engines import Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.vllm import Settings, VllmServer
@@ -28,10 +28,10 @@ PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(request: pytest.FixtureRequest) -> None:
-    """Skip these tests without vLLM's environment, or fail where they were asked for."""
+def installed() -> None:
+    """Ask for vLLM's environment."""
     if not PYTHON.is_file():
-        missing_for_slow(f"{PYTHON.relative_to(ROOT)} is missing: run make vllm", request.config)
+        missing(f"{PYTHON.relative_to(ROOT)} is missing: run make vllm")
 
 
 @pytest.fixture(scope="module")
