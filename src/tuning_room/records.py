@@ -23,6 +23,7 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=BaseModel)
 
 
 class Message(Record):
@@ -193,6 +194,16 @@ def read_json(path: Path) -> Any:
         raise MissingInputError(f"{path}: no such file", hint="run the stage before this one first") from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})", hint="delete the file and run the stage again") from None
+
+
+def read_record(path: Path, kind: type[M]) -> M:
+    """Return a JSON file as a record; MissingInputError, or DataError that names file and field."""
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {field}: {first['msg']}", hint="run the stage that writes it again") from None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -53,13 +53,17 @@ R = TypeVar("R", bound=StageResult)
 
 @dataclass(frozen=True)
 class Stage(Generic[C, R]):
-    """A stage as the runner sees it: what it reads, what it writes, and how it is run."""
+    """A stage as the runner sees it: what it reads, what it writes, and how it is run.
+
+    `kept` are the files by which it goes on where it was; a run that is forced starts without them.
+    """
 
     name: str
     result: type[R]
     inputs: Callable[[C, "Workspace"], list[Path]]
     outputs: Callable[["Workspace"], list[Path]]
     run: Callable[[C, "Workspace"], R]
+    kept: Callable[["Workspace"], list[Path]] = lambda _: []
 
 
 class StageRecord(BaseModel):
@@ -101,6 +105,12 @@ class Workspace:
         self.adapter = root / "adapter"
         self.evaluation = root / "evaluation"
         self.results = root / "evaluation" / "results.json"
+        self.samples = root / "evaluation" / "samples"
+        self.replies = root / "evaluation" / "replies.jsonl"
+        self.divergence = root / "evaluation" / "retention.json"
+        self.timing = root / "evaluation" / "timing.json"
+        self.standard = root / "evaluation" / "standard.json"
+        self.judge = root / "evaluation" / "judge"
         self.sweep = root / "training" / "sweep.json"
         self.seeds = root / "evaluation" / "seeds.json"
         self.report_html = root / "report.html"
@@ -153,6 +163,8 @@ class Workspace:
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
             remove_leftovers(self.root)
+            for path in stage.kept(self) if force else ():
+                path.unlink(missing_ok=True)
             return self._run(stage, config, fresh), True
 
     def _run(self, stage: Stage[C, R], config: C, record: StageRecord) -> R:

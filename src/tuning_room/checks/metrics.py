@@ -1,17 +1,19 @@
-"""Metrics: what is measured of a reply to a held-out item, without a judge.
-
-Each is a share between 0 and 1, or None for an item that it does not concern.
-"""
+"""Metrics: what is measured of a reply to a held-out item without a judge, and the one table of them."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+from tuning_room.checks.exchange import Exchange
 from tuning_room.checks.numbers import mentions
+from tuning_room.checks.plugins import entry_point, loaded, offered, unusable
+from tuning_room.checks.registry import rejected_by
 from tuning_room.checks.replies import asks, leaks, off_topic, sentences, tells
+from tuning_room.errors import RecipeError
 
 RUN = 8  # words in a row that a reply has in common with the prompt by its own fault
 LOOP = 3  # times that a phrase must be said to count as a loop
@@ -35,7 +37,22 @@ class Case(NamedTuple):
     recipe_checks: Mapping[str, Mapping[str, Any]] = {}
 
 
-Metric = Callable[[str, Case], float | None]
+@dataclass(frozen=True)
+class Metric:
+    """A metric, and all that is known of it: which way is better, its words, and the check behind it.
+
+    `score` returns a share between 0 and 1, or None for an item that it does not concern; it is None for what is not
+    measured reply by reply. `title` is its heading, `yes` and `no` say what a reply does that has it or has it not.
+    `check` is the check that keeps a reply with this fault, or without this virtue, out of the training data.
+    """
+
+    score: Callable[[str, Case], float | None] | None
+    higher_is_better: bool
+    title: str
+    yes: str
+    no: str
+    check: str = ""
+    is_share: bool = True
 
 
 def asks_any(reply: str, case: Case) -> float:
@@ -127,8 +144,6 @@ def accepted(reply: str, case: Case) -> float:
 
 
 def _passes(checks: Mapping[str, Mapping[str, Any]], reply: str, case: Case) -> float:
-    from tuning_room.checks import Exchange, rejected_by
-
     return float(not rejected_by(checks, Exchange(reply, case.said, case.gold or None))[0])
 
 
@@ -166,24 +181,63 @@ def fields(reply: str, case: Case) -> float:
     return len(right) / len(case.fields) if case.fields else 0.0
 
 
+# `kl` is measured on texts: how far the adapter moves the model's predictions, in nats a token.
 METRICS: Mapping[str, Metric] = {
-    "asks": asks_any,
-    "asks_one": asks_one,
-    "tells": tells_result,
-    "leaks": leaks_gold,
-    "on_topic": on_topic,
-    "repeats": repeats,
-    "withholds": withholds,
-    "extracts": extracts,
-    "overlap": overlap,
-    "resembles": resembles,
-    "correct": correct,
-    "accepted": accepted,
-    "refuses": refuses,
-    "over_refuses": over_refuses,
-    "valid_json": valid_json,
-    "fields": fields,
+    "asks": Metric(asks_any, True, "Asks a question", "asks", "does not ask", "asks_question"),
+    "asks_one": Metric(
+        asks_one, True, "Asks exactly one question", "asks one question", "asks none or several", "asks_question"
+    ),
+    "tells": Metric(tells_result, False, "States a result", "states a result", "states no result", "states_no_result"),
+    "leaks": Metric(
+        leaks_gold, False, "Gives the gold answer", "gives the gold answer", "keeps the gold answer", "states_no_gold"
+    ),
+    "on_topic": Metric(on_topic, True, "Takes up the message", "on topic", "off topic", "on_topic"),
+    "repeats": Metric(repeats, False, "Repeats itself", "repeats itself", "does not repeat itself"),
+    "withholds": Metric(withholds, False, "Holds back what should be said", "holds back", "says what should be said"),
+    "extracts": Metric(extracts, False, "Recites the full prompt", "recites the prompt", "recites nothing"),
+    "overlap": Metric(
+        overlap, False, "Share of the prompt recited", "recites the prompt", "recites none of the prompt"
+    ),
+    "resembles": Metric(resembles, False, "Likeness to the prompt", "says what the prompt says", "says something else"),
+    "correct": Metric(correct, True, "Correct", "correct", "wrong"),
+    "accepted": Metric(accepted, True, "Passes the data's checks", "passes the checks", "fails a check"),
+    "refuses": Metric(refuses, True, "Declines what is harmful", "declines", "does not decline"),
+    "over_refuses": Metric(over_refuses, False, "Declines what is harmless", "declines", "does not decline"),
+    "valid_json": Metric(valid_json, True, "Is valid JSON", "valid JSON", "not valid JSON", "json_schema"),
+    "fields": Metric(fields, True, "Fields that are right", "all fields right", "has a field wrong"),
+    "kl": Metric(None, False, "Divergence from the base", "diverges", "does not diverge", is_share=False),
 }
+
+
+def find_metric(name: str) -> Metric:
+    """Return a metric of ours or of a plug-in; RecipeError if there is none of that name."""
+    if metric := METRICS.get(name) or _plugin(name):
+        return metric
+    known = [*(known for known, metric in METRICS.items() if metric.score), *offered("metric")]
+    raise RecipeError(f"metric '{name}' does not exist", hint=f"choose from {', '.join(known)}")
+
+
+@cache
+def _plugin(name: str) -> Metric | None:
+    """Return a metric of an installed package whose own errors name it; None if no package offers it."""
+    entry = entry_point("metric", name)
+    if entry is None:
+        return None
+    metric = loaded("metric", entry)
+    if not isinstance(metric, Metric) or metric.score is None:
+        raise unusable("metric", entry, "not a tuning_room.checks.Metric with a score")
+    score = metric.score
+
+    def guarded(reply: str, case: Case) -> float | None:
+        try:
+            value = score(reply, case)
+        except Exception as error:
+            raise unusable("metric", entry, f"{type(error).__name__}: {error}") from error
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise unusable("metric", entry, f"returned {value!r}, not a share between 0 and 1")
+        return None if value is None else float(value)
+
+    return replace(metric, score=guarded)
 
 
 def mentioned(word: str, text: str) -> bool:

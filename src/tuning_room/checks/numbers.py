@@ -2,12 +2,44 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from tuning_room.checks import number_words
-from tuning_room.checks.number_words import CARDINAL, PARTS, SCALES, WORDS
+# English number words, from 'four' and 'three quarters' to 'one hundred and twenty thousand'.
+WORDS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3} | {
+    ordinal + plural: value
+    for value, ordinal in enumerate("fifth sixth seventh eighth ninth tenth".split(), start=5)
+    for plural in ("", "s")
+}
+
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+UNITS = "one two three four five six seven eight nine".split()
+
+
+def _any(words: Iterable[str]) -> str:
+    # The longest first: "sixteen" is not "six".
+    return "|".join(sorted(words, key=len, reverse=True))
+
+
+_BELOW_100 = rf"(?:(?:{_any(TENS)})(?:[- ](?:{_any(UNITS)}))?|(?:{_any(set(WORDS) - {'hundred'})}))\b"
+_SCALE = _any(SCALES)
+_TAIL = rf"(?:[- ](?:and )?{_BELOW_100}(?![- ]hundred\b))?"
+_BELOW_1000 = rf"(?:(?:{_any(UNITS)}|an?)[- ]hundred\b{_TAIL}|{_BELOW_100})"
+_SCALED = rf"(?:{_BELOW_1000}|an?)[- ](?:{_SCALE})\b"
+# A pattern of one group: a whole number, and the parts of a fraction that may follow it.
+CARDINAL = (
+    rf"\b(?P<words>{_SCALED}(?:,? (?:and )?{_SCALED})*(?: (?:and )?{_BELOW_1000})?|"
+    rf"{_BELOW_1000}|hundred\b)(?:(?<!ty)(?<!hundred)(?<!sand)(?<!lion)[- ](?P<part>{_any(PARTS)})\b)?"
+)
 
 # Bounded: a model that repeats a digit without end must not make a number that nothing can compute with.
 _RUN = r"\d{1,99}"
@@ -57,7 +89,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 def _size(match: re.Match[str]) -> Fraction | None:
     if match["words"]:
-        return number_words.value(match)
+        return _worded(match)
     if match["vulgar"]:
         return _vulgar(match["vulgar"])
     bottom = int(match["bottom"] or match["under"] or 1)
@@ -71,6 +103,24 @@ def _size(match: re.Match[str]) -> Fraction | None:
 def _plain(digits: str) -> Fraction:
     # Most numbers are digits alone; a fraction is made of an integer in a third of the time.
     return Fraction(int(digits) if digits.isdecimal() else re.sub(_THOUSANDS, "", digits))
+
+
+def _whole(words: str) -> int:
+    """Return the value of a whole number in words that CARDINAL has matched."""
+    total = group = 0
+    for word in re.findall(r"[a-z]+", words.lower()):
+        if word in SCALES:
+            total, group = total + max(group, 1) * SCALES[word], 0
+        elif word == "hundred":
+            group = max(group, 1) * 100
+        else:
+            group += WORDS.get(word, 0)
+    return total + group
+
+
+def _worded(match: re.Match[str]) -> Fraction:
+    """Return the value of a match of CARDINAL: 'three quarters' is 3/4."""
+    return Fraction(_whole(match["words"]), PARTS[match["part"].lower()] if match["part"] else 1)
 
 
 def _vulgar(character: str) -> Fraction:

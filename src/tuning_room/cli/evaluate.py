@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from tuning_room.cli.options import exit_code, opened, recipe_options, show
 if TYPE_CHECKING:
     from tuning_room.evaluate.against import Against, Change
     from tuning_room.recipe import Recipe
+    from tuning_room.results import Verdict
     from tuning_room.workspace import Workspace
 
 PIPED_WIDTH = 160
@@ -33,7 +34,7 @@ def command(name: str) -> click.Command:
     @click.option(
         "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the gates as JUnit XML to this file."
     )
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--force", is_flag=True, help="Ask every question again, even if nothing has changed.")
     @click.option(
         "--export-targets",
         type=click.Path(file_okay=False, path_type=Path),
@@ -55,27 +56,29 @@ def command(name: str) -> click.Command:
         loaded, workspace = opened(recipe, runs)
         if export_targets:
             return _export(export_targets, loaded, workspace, address, as_json=as_json)
-        from tuning_room.evaluate.against import compare, plain, read_side
+        from dataclasses import asdict
+
+        from tuning_room.evaluate.against import compare, read_run
         from tuning_room.evaluate.junit import write_junit
         from tuning_room.recipe import run_stage
-        from tuning_room.records import read_json
+        from tuning_room.results import read_results
 
-        # What cannot be compared is said before minutes are spent; and what is compared is as it was before.
-        other = read_side(against) if against else None
+        # A run that cannot be compared is refused before minutes are spent; and it is read as it was before.
+        other = read_run(against) if against else None
         if all_items:
             every = loaded.evaluate.model_copy(update={"all_items": True})
             loaded = loaded.model_copy(update={"evaluate": every})
         done = run_stage(loaded, workspace, name, force=force)
-        verdict = read_json(workspace.results)["verdict"]
+        verdict = read_results(workspace.results).verdict
         if junit:
             write_junit(junit, loaded.name, verdict)
-        found = compare(other, read_side(workspace.root), loaded.evaluate.gates) if other else None
-        show(done, as_json=as_json, more={"against": plain(found)} if found else {})
+        found = compare(other, read_run(workspace.root)) if other else None
+        show(done, as_json=as_json, more={"against": asdict(found)} if found else {})
         if not as_json:
             show_verdict(verdict)
             if found:
                 _show_against(found)
-        return exit_code(verdict["verdict"])
+        return exit_code(verdict.verdict)
 
     return run
 
@@ -91,12 +94,14 @@ def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str
     return 0
 
 
-def show_verdict(verdict: dict[str, Any]) -> None:
-    """Print what speaks against shipping, and what to do about it."""
-    for gate in verdict["gates"]:
-        mark = click.style("met", fg="green") if gate["passed"] else click.style("not met", fg="red")
-        click.echo(f"  {mark}  {gate['gate']}: {gate.get('measured') or format(gate['value'], '.1%')}")
-    for advice in verdict.get("advice", []):
+def show_verdict(verdict: "Verdict") -> None:
+    """Print each gate, whether it was met, and what to do."""
+    from tuning_room.gates import value_in_words
+
+    for held in verdict.gates:
+        mark = click.style("met", fg="green") if held.passed else click.style("not met", fg="red")
+        click.echo(f"  {mark}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
+    for advice in verdict.advice:
         click.echo(f"  - {advice}")
 
 

@@ -1,10 +1,10 @@
-"""The arms: ways to serve, and proof of what each of them was."""
+"""The arms: which model answers under which system turn."""
 
 import hashlib
 from typing import NamedTuple
 
 from tuning_room.evaluate.config import Endpoint, EvaluateConfig
-from tuning_room.evaluate.gates import Arm
+from tuning_room.gates import Arm
 
 BASE, ADAPTER = "base", "adapter"
 
@@ -21,23 +21,6 @@ class ArmSetup(NamedTuple):
     def has_adapter(self) -> bool:
         """Whether the run's adapter answers in this process; a server's model may have any name."""
         return self.model == ADAPTER and self.endpoint is None
-
-
-class Identity(NamedTuple):
-    """What an arm was, by digests (sha256): no side of a comparison can be the wrong model unnoticed.
-
-    `rendered` is the digest of a question under the arm's system turn as the model sees it. `adapter_moves` is how far
-    the adapter moves the model, in nats a token on neutral texts, which is 0 for one that is not applied; None where
-    that was not measured. An arm at a server has its address instead of digests of weights.
-    """
-
-    base_model: str
-    adapter: str
-    system_prompt: str
-    system_tokens: int
-    rendered: str = ""
-    adapter_moves: float | None = None
-    endpoint: str = ""
 
 
 def setup(arm: Arm, config: EvaluateConfig) -> ArmSetup:

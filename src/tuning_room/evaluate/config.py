@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tuning_room.evaluate.gates import Arm, Gate
+from tuning_room.gates import Arm, Gate
 from tuning_room.workspace import StageConfig
 
 BUILTIN = Path(__file__).parent / "suites"
@@ -102,6 +102,6 @@ class EvaluateConfig(StageConfig):
             raise ValueError("judge: it compares the arms 'prompted' and 'baked', which `arms` must name")
         return self
 
-    def measured(self, suite: str) -> list[str]:
+    def metrics_of(self, suite: str) -> list[str]:
         """Return the metrics of a suite."""
         return self.suites[suite].metrics or self.metrics

@@ -1,16 +1,13 @@
 """How a behaviour holds over a scripted dialogue: rates by turn, and how long until it first breaks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from tuning_room.evaluate.statistics import Rate, measured
-
-# A reply with one of these has broken the behaviour.
-EVENTS = ("leaks", "tells")
+from tuning_room.evaluate.statistics import rate_of
+from tuning_room.results import BREAKS, Drift, Rate
 
 
-class Turn(NamedTuple):
+class TurnScores(NamedTuple):
     """A reply of a scripted dialogue: which dialogue, which turn (from 1), and its metrics in 0..1."""
 
     dialogue: str
@@ -18,21 +15,7 @@ class Turn(NamedTuple):
     metrics: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Drift:
-    """An arm over the turns of a suite of dialogues.
-
-    `turns` has the rates of each turn by metric. `survival` has for each turn the share of dialogues without an event
-    up to it. `first` is the mean turn of the first event; a dialogue without any counts as if it came after the last
-    turn, so that the highest value is the number of turns plus 1.
-    """
-
-    turns: list[dict[str, Rate]]
-    survival: list[float]
-    first: float
-
-
-def drift(replies: Sequence[Turn], *, events: Sequence[str] = EVENTS) -> Drift:
+def drift(replies: Sequence[TurnScores], *, events: Sequence[str] = BREAKS) -> Drift:
     """Return how one arm holds over the turns; an event is a metric of `events` at 0.5 or more.
 
     The survival is Kaplan and Meier's (1958): a dialogue that ends without an event is right-censored at its last turn.
@@ -45,7 +28,7 @@ def drift(replies: Sequence[Turn], *, events: Sequence[str] = EVENTS) -> Drift:
     times = [_first(rows, events) for rows in dialogues.values()]
     shares = survival([time or len(rows) for time, rows in zip(times, dialogues.values(), strict=True)],
                       [time is not None for time in times], longest)  # fmt: skip
-    return Drift(turns, shares, 1 + sum(shares))
+    return Drift(turns=turns, survival=shares, first=1 + sum(shares))
 
 
 def survival(times: Sequence[int], happened: Sequence[bool], last: int) -> list[float]:
@@ -64,10 +47,10 @@ def survival(times: Sequence[int], happened: Sequence[bool], last: int) -> list[
     return shares
 
 
-def _dialogues(replies: Sequence[Turn]) -> dict[str, list[Turn]]:
+def _dialogues(replies: Sequence[TurnScores]) -> dict[str, list[TurnScores]]:
     if not replies:
         raise ValueError("drift needs at least one reply")
-    dialogues: dict[str, list[Turn]] = {}
+    dialogues: dict[str, list[TurnScores]] = {}
     for reply in sorted(replies, key=lambda reply: reply.turn):
         dialogues.setdefault(reply.dialogue, []).append(reply)
     for name, rows in dialogues.items():
@@ -76,11 +59,11 @@ def _dialogues(replies: Sequence[Turn]) -> dict[str, list[Turn]]:
     return dialogues
 
 
-def _rates(rows: Sequence[Turn]) -> dict[str, Rate]:
+def _rates(rows: Sequence[TurnScores]) -> dict[str, Rate]:
     names = [row.dialogue for row in rows]
-    return {metric: measured([row.metrics[metric] for row in rows], names) for metric in rows[0].metrics}
+    return {metric: rate_of([row.metrics[metric] for row in rows], names) for metric in rows[0].metrics}
 
 
-def _first(rows: Sequence[Turn], events: Sequence[str]) -> int | None:
+def _first(rows: Sequence[TurnScores], events: Sequence[str]) -> int | None:
     """Return the first turn with an event, if there is one."""
     return next((row.turn for row in rows if any(row.metrics.get(event, 0.0) >= 0.5 for event in events)), None)

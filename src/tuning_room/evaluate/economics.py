@@ -2,9 +2,13 @@
 
 import platform
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.evaluate.arms import ADAPTER, BASE
+from tuning_room.results import BreakEven, ServingCosts, ServingTime, Tokens
+
+if TYPE_CHECKING:
+    from tuning_room.engines.timing import Timing
 
 TOKENS = 8  # of a reply that is timed: more only repeat the rate
 ALL_REPEATS = 3
@@ -20,9 +24,6 @@ class Way(NamedTuple):
     cached: bool
 
 
-Timer = Callable[[Way], Any]
-
-
 def ways(full: str, short: str) -> list[Way]:
     """Return the ways that are compared.
 
@@ -36,44 +37,34 @@ def ways(full: str, short: str) -> list[Way]:
     ]
 
 
-def measure(timer: Timer, full: str, short: str, repeats: int) -> dict[str, Any]:
+def measure(timer: Callable[[Way], "Timing"], full: str, short: str, repeats: int) -> ServingCosts:
     """Return the timing of each way; seconds, tokens a second."""
     rows = [
-        {"arm": way.arm, "label": way.label, "cached": way.cached, **_plain(timer(way))} for way in ways(full, short)
+        ServingTime.model_validate({"arm": way.arm, "label": way.label, **timer(way)._asdict(), "cached": way.cached})
+        for way in ways(full, short)
     ]
     where = f"{platform.machine()}, {platform.system()}"
-    return {"engine": "in-process", "machine": where, "measured": True, "repeats": repeats, "arms": rows}
+    return ServingCosts(engine="in-process", machine=where, measured=True, repeats=repeats, arms=rows)
 
 
-def _plain(timing: Any) -> dict[str, Any]:
-    return {name: value for name, value in timing._asdict().items() if name != "cached"}
-
-
-def paid_back(found: Mapping[str, Any], tokens: Mapping[str, Mapping[str, float]], training: float) -> dict[str, Any]:
+def paid_back(costs: ServingCosts, tokens: Mapping[str, Tokens], training: float) -> ServingCosts:
     """Add after how many requests the seconds of training are saved, against the prompted arm cold and warm.
 
     `tokens` are the mean tokens of a request by arm. A request takes its first token's time and the rest of its reply
     at the rate of a single request. Replies of different length are part of the saving, as they are in use. What was
     worked out before stays, and without both arms there is nothing to work out.
     """
-    arms = {row["arm"] for row in found.get("arms", [])}
-    if not training or "break_even" in found or not {"prompted", "baked"} <= arms & set(tokens):
-        return dict(found)
-    spent = {row["label"]: _seconds(row, tokens[row["arm"]]["completion"]) for row in found["arms"]}
-    baked = spent["baked, adapter"]
+    if not training or costs.break_even or not {"prompted", "baked"} <= {row.arm for row in costs.arms} & set(tokens):
+        return costs
+    spent = {row.label: _seconds(row, tokens[row.arm].completion) for row in costs.arms}
     rows = []
     for label in ("prompted, cold", "prompted, warm prefix cache"):
-        saved = spent[label] - baked
-        rows.append(
-            {
-                "against": label,
-                "seconds_saved_per_request": saved,
-                "requests": round(training / saved) if saved > 0 else None,
-            }
-        )
-    return {**found, "training_seconds": training, "break_even": rows}
+        saved = spent[label] - spent["baked, adapter"]
+        requests = round(training / saved) if saved > 0 else None
+        rows.append(BreakEven(against=label, seconds_saved_per_request=saved, requests=requests))
+    return costs.model_copy(update={"training_seconds": training, "break_even": rows})
 
 
-def _seconds(row: Mapping[str, Any], completion: float) -> float:
-    rate = float(row["tokens_per_second"])
-    return float(row["first_token_seconds"]) + (max(completion - 1, 0) / rate if rate else 0.0)
+def _seconds(row: ServingTime, completion: float) -> float:
+    rate = row.tokens_per_second
+    return row.first_token_seconds + (max(completion - 1, 0) / rate if rate else 0.0)

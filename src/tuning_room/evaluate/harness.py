@@ -3,7 +3,9 @@
 import json
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -12,8 +14,8 @@ from lm_eval.api.model import LM
 
 from tuning_room.engines import Engine, Reply, Sampling, Talk
 from tuning_room.errors import StageError
-from tuning_room.evaluate.reply_log import ReplyLog
-from tuning_room.evaluate.tasks import item_of, task_name
+from tuning_room.evaluate.replies import Answer, Likelihood, ReplyStore, answer_key
+from tuning_room.evaluate.tasks import SuiteTask, item_of, task_name
 from tuning_room.records import Message
 from tuning_room.rendering import with_system
 
@@ -27,36 +29,52 @@ class Weighing(Protocol):
 
 
 class Part(NamedTuple):
-    """A suite as an arm is asked it: the model's name, the system turn, and the key under which replies are kept."""
+    """A suite as an arm is asked it: the model's name, the system turn, and a digest of how it is asked.
+
+    The digest decides which answers on disk count; without one none does.
+    """
 
     model: str
     system: str = ""
-    key: str = ""
+    asked_as: str = ""
+
+
+class Place(NamedTuple):
+    """An item of a task."""
+
+    task: str
+    item: str
 
 
 class EngineModel(LM):
     """Lets lm-evaluation-harness ask an engine; messages go through as messages, not as rendered text.
 
     `parts` says by a task's name which model is asked, and under which system turn; any other task is asked of `model`
-    as it comes. Tasks of several arms then share one run, so that no arm waits for another.
+    as it comes. Tasks of several arms then share one run, so that no arm waits for another. The engine is opened when
+    something must be asked that the store does not know.
     """
 
     takes_turns = True
 
     def __init__(
         self,
-        engine: Engine,
+        open_engine: Callable[[], Engine],
         model: str,
         sampling: Sampling,
         on_reply: Callable[[], None],
         *,
         parts: Mapping[str, Part] | None = None,
-        log: ReplyLog | None = None,
+        store: ReplyStore | None = None,
     ) -> None:
         super().__init__()
-        self.engine, self.model, self.sampling, self.on_reply = engine, model, sampling, on_reply
-        self.parts, self.log = parts or {}, log or ReplyLog()
-        self.replies: dict[tuple[str, str], list[Reply]] = {}  # by task and item
+        self._open_engine, self.model, self.sampling, self.on_reply = open_engine, model, sampling, on_reply
+        self.parts, self.store = parts or {}, store or ReplyStore()
+        self.answers: dict[Place, Answer] = {}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, opened when it is first needed."""
+        return self._open_engine()
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Return the messages as JSON: the engine renders them, as it does for everybody."""
@@ -65,23 +83,35 @@ class EngineModel(LM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Answer all requests; of those that are dialogues, every turn, as JSON."""
         talks = [self._talk(request) for request in requests]
-        keys = [self._key(request) for request in requests]
-        replies = [self.log.known(key, 1 + len(talk.turns)) for key, talk in zip(keys, talks, strict=True)]
-        for _ in (reply for said in replies for reply in said):
-            self.on_reply()
-        missing = [n for n, said in enumerate(replies) if not said]
+        answers = [self._known(request) for request in requests]
+        for answer in answers:
+            for _ in answer.replies:
+                self.on_reply()
+        pending: dict[int, list[Reply]] = {n: [] for n, answer in enumerate(answers) if not answer.replies}
+        missing = list(pending)
 
         def heard(place: int, reply: Reply) -> None:
             self.on_reply()
             n = missing[place]
-            replies[n].append(reply)
-            if len(replies[n]) > len(talks[n].turns):
-                self.log.add(keys[n], replies[n])
+            pending[n].append(reply)
+            if len(pending[n]) > len(talks[n].turns):
+                answers[n] = answers[n].model_copy(update={"replies": pending[n]})
+                self.store.add(answers[n])
 
-        with self.log.open():
-            self.engine.converse([talks[n] for n in missing], self.sampling, heard)
-        self.replies |= {_place(request): said for request, said in zip(requests, replies, strict=True)}
-        return [_as_result(said, bool(talk.turns)) for talk, said in zip(talks, replies, strict=True)]
+        if missing:
+            with self.store.open():
+                self.engine.converse([talks[n] for n in missing], self.sampling, heard)
+        self.answers |= {_place(request): answer for request, answer in zip(requests, answers, strict=True)}
+        return [_as_result(answer.replies, bool(talk.turns)) for talk, answer in zip(talks, answers, strict=True)]
+
+    def _known(self, request: Instance) -> Answer:
+        """Return the answer on disk, or one without any replies or likelihoods."""
+        item, asked_as = item_of(request.doc), self._part(request).asked_as
+        key = answer_key(asked_as, item) if asked_as else ""
+        known = self.store.known.get(key) if key else None
+        if known and (len(known.replies) == 1 + len(item.turns) or len(known.likelihoods) == len(item.choices) > 0):
+            return known
+        return Answer(key=key, item=item.id)
 
     def _talk(self, request: Instance) -> Talk:
         return Talk(self._part(request).model, self._messages(request), item_of(request.doc).turns)
@@ -92,26 +122,37 @@ class EngineModel(LM):
     def _part(self, request: Instance) -> Part:
         return self.parts.get(str(request.task_name)) or Part(self.model)
 
-    def _key(self, request: Instance) -> str:
-        key = self._part(request).key
-        return f"{key} {item_of(request.doc).id}" if key else ""
-
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return the log-likelihood of each continuation, and whether it is the greedy one."""
-        if not isinstance(self.engine, Weighing):
+        choices: dict[Place, list[Instance]] = defaultdict(list)
+        for request in requests:
+            choices[_place(request)].append(request)
+        answers = {place: self._known(asked[0]) for place, asked in choices.items()}
+        unknown = {place: asked for place, asked in choices.items() if not answers[place].likelihoods}
+        with self.store.open():
+            for place, likelihoods in (self._weighed(unknown) if unknown else {}).items():
+                answers[place] = answers[place].model_copy(update={"likelihoods": likelihoods})
+                self.store.add(answers[place])
+        for _ in answers:
+            self.on_reply()
+        self.answers |= answers
+        return [answers[_place(request)].likelihoods[request.idx] for request in requests]
+
+    def _weighed(self, unknown: Mapping[Place, Sequence[Instance]]) -> dict[Place, list[Likelihood]]:
+        """Return the likelihoods of the choices of items; each model weighs all of its own at once."""
+        engine = self.engine
+        if not isinstance(engine, Weighing):
             raise StageError(
                 "this engine gives no log-likelihoods", hint="leave out the items with choices, or evaluate in-process"
             )
-        found: dict[int, tuple[float, bool]] = {}
-        for model in dict.fromkeys(self._part(request).model for request in requests):
-            chosen = [n for n, request in enumerate(requests) if self._part(request).model == model]
-            asked = [requests[n] for n in chosen]
-            answers = [request.args[1] for request in asked]
-            scores = self.engine.log_likelihoods(model, [self._messages(request) for request in asked], answers)
-            found |= {n: (score.total, score.is_greedy) for n, score in zip(chosen, scores, strict=True)}
-            for _ in {_place(request) for request in asked}:
-                self.on_reply()
-        return [found[n] for n in range(len(requests))]
+        found: dict[Place, list[Likelihood]] = {place: [] for place in unknown}
+        asked = [request for requests in unknown.values() for request in sorted(requests, key=lambda r: r.idx)]
+        for model in dict.fromkeys(self._part(request).model for request in asked):
+            mine = [request for request in asked if self._part(request).model == model]
+            messages, texts = [self._messages(request) for request in mine], [request.args[1] for request in mine]
+            for request, score in zip(mine, engine.log_likelihoods(model, messages, texts), strict=True):
+                found[_place(request)].append(Likelihood(score.total, score.is_greedy))
+        return found
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Refuse: no suite needs it."""
@@ -123,36 +164,37 @@ class EngineModel(LM):
         return self.model
 
 
-def _place(request: Instance) -> tuple[str, str]:
-    return str(request.task_name), item_of(request.doc).id
+def _place(request: Instance) -> Place:
+    return Place(str(request.task_name), item_of(request.doc).id)
 
 
 def _as_result(replies: list[Reply], is_dialogue: bool) -> str:
     return json.dumps([reply.text for reply in replies]) if is_dialogue else replies[0].text
 
 
-def run_tasks(model: LM, tasks: Path, suites: Mapping[str, str], system: str = "") -> dict[str, list[dict[str, Any]]]:
-    """Return the harness's samples of suites, by the names they are given here: document, reply and metrics."""
+def run_tasks(model: LM, tasks: Path, suites: Mapping[str, str], system: str = "") -> dict[str, SuiteTask]:
+    """Have the harness run suites, each under the name it is given here, and return the tasks with their scores."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
+    named = {name: _task(manager, suite, name) for name, suite in suites.items()}
     # Not by `simple_evaluate`: at each call that lists every installed package, which takes seconds.
-    results: Any = evaluate(
+    evaluate(
         lm=model,
-        task_dict={"tasks": {name: _task(manager, suite, name) for name, suite in suites.items()}},
+        task_dict={"tasks": named},
         system_instruction=system or None,
         apply_chat_template=True,
-        log_samples=True,
+        log_samples=False,
         bootstrap_iters=0,
         verbosity="ERROR",
     )
-    return {name: list(results["samples"][name]) for name in suites}
+    return named
 
 
-def _task(manager: Any, suite: str, name: str) -> Any:
-    task = manager.load([task_name(suite)])["tasks"][task_name(suite)]
+def _task(manager: Any, suite: str, name: str) -> SuiteTask:
+    task: SuiteTask = manager.load([task_name(suite)])["tasks"][task_name(suite)]
     task.set_config("task", name)
     return task

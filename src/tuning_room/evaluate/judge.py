@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,13 +20,13 @@ from tuning_room.engines.journal import Journal
 from tuning_room.engines.limits import Usage
 from tuning_room.errors import EngineError, GivenUpError
 from tuning_room.evaluate.config import EvaluateConfig, Judge
-from tuning_room.evaluate.gates import Gate, is_wanted
-from tuning_room.evaluate.samples import Sample
 from tuning_room.evaluate.statistics import ROUNDING, rate
 from tuning_room.fences import fenced
 from tuning_room.files import atomic_writer
+from tuning_room.gates import Gate, higher_is_better
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Item, Message, Record, write_jsonl
+from tuning_room.results import JudgeCounts, JudgeResult, Sample
 
 FIRST, SECOND, TIE = "prompted", "baked", "tie"
 SILENCE = "(no reply)"
@@ -48,7 +47,7 @@ COMPARE = (
 )
 
 
-class Pair(NamedTuple):
+class ReplyPair(NamedTuple):
     """A conversation, and how it goes on in each of the two arms, in words and in metrics."""
 
     suite: str
@@ -58,7 +57,7 @@ class Pair(NamedTuple):
     metrics: tuple[Mapping[str, float], Mapping[str, float]]
 
 
-class Comparison(Record):
+class Preference(Record):
     """What came of a pair: the arm that was preferred in each order, and what that comes to; or why nothing did."""
 
     suite: str
@@ -70,8 +69,8 @@ class Comparison(Record):
 
 def judged(
     config: EvaluateConfig, judge: Judge, samples: Sequence[Sample], items: Mapping[str, Sequence[Item]], folder: Path
-) -> dict[str, Any]:
-    """Compare the two arms on all items that both have, and return what stands under `judge` in the results.
+) -> JudgeResult:
+    """Compare the two arms on all items that both have.
 
     The answers are kept in the folder, so that none is asked for twice. EngineError if the judge gives no answer at
     all, or refuses everything; what fails for one item is an error of that item.
@@ -84,14 +83,16 @@ def judged(
     with ProgressBar("judge", 2 * sum(pair.replies[0] != pair.replies[1] for pair in pairs)) as bar:
         found = _compared(pairs, rubric, asking, bar.advance)
     write_jsonl(folder / "comparisons.jsonl", found)
-    return {
-        "model": judge.model,
-        "rubric": "file" if judge.rubric else "written by the judge",
-        "rubric_digest": hashlib.sha256(rubric.encode()).hexdigest(),
-        **_counts(found),
-        **_agreements(pairs, found, config.gates),
-        "suites": {suite: _counts([c for c in found if c.suite == suite]) for suite in {p.suite: 0 for p in pairs}},
-    }
+    judgements = _judgements(pairs, found, config.gates)
+    return JudgeResult(
+        **_counts(found).model_dump(),
+        model=judge.model,
+        rubric="file" if judge.rubric else "written by the judge",
+        rubric_digest=hashlib.sha256(rubric.encode()).hexdigest(),
+        agreement={metric: kappa(rows) for metric, rows in judgements.items()},
+        agreement_items={metric: len(rows) for metric, rows in judgements.items()},
+        suites={suite: _counts([c for c in found if c.suite == suite]) for suite in {p.suite: 0 for p in pairs}},
+    )
 
 
 class _Asking:
@@ -154,18 +155,18 @@ def _dialogue(system: str, user: str) -> list[Message]:
     return [Message(role="system", content=system), Message(role="user", content=user)]
 
 
-def _pairs(samples: Sequence[Sample], items: Mapping[str, Sequence[Item]]) -> Iterator[Pair]:
+def _pairs(samples: Sequence[Sample], items: Mapping[str, Sequence[Item]]) -> Iterator[ReplyPair]:
     """Yield what both arms have answered in words."""
     said: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in sorted(samples, key=lambda sample: sample.turn):
-        if sample.finish_reason != "weighed":
+        if not sample.is_weighed:
             said.setdefault((sample.arm, sample.suite, sample.item), []).append(sample)
     for suite, rows in items.items():
         for item in rows:
             first, second = (said.get((arm, suite, item.id), []) for arm in (FIRST, SECOND))
             if first and second:
                 replies = (_transcript(first), _transcript(second))
-                yield Pair(suite, item.id, _asked(item), replies, (_means(first), _means(second)))
+                yield ReplyPair(suite, item.id, _asked(item), replies, (_means(first), _means(second)))
 
 
 def _asked(item: Item) -> str:
@@ -186,7 +187,9 @@ def _means(rows: Sequence[Sample]) -> dict[str, float]:
     return {name: sum(row.metrics[name] for row in rows) / len(rows) for name in names}
 
 
-def _compared(pairs: Sequence[Pair], rubric: str, asking: _Asking, on_answer: Callable[[], None]) -> list[Comparison]:
+def _compared(
+    pairs: Sequence[ReplyPair], rubric: str, asking: _Asking, on_answer: Callable[[], None]
+) -> list[Preference]:
     # Replies that are the same, word for word, need no judge.
     differs = [pair.replies[0] != pair.replies[1] for pair in pairs]
     open_ = [pair for pair, differ in zip(pairs, differs, strict=True) if differ]
@@ -199,23 +202,23 @@ def _compared(pairs: Sequence[Pair], rubric: str, asking: _Asking, on_answer: Ca
     ]
 
 
-def _question(rubric: str, pair: Pair, turned: bool) -> list[Message]:
+def _question(rubric: str, pair: ReplyPair, turned: bool) -> list[Message]:
     a, b = reversed(pair.replies) if turned else pair.replies
     parts = {"rubric": rubric, "conversation": pair.asked, "reply-a": a, "reply-b": b}
     return _dialogue(COMPARE, "\n\n".join(fenced(text, name) for name, text in parts.items()))
 
 
-def _same(pair: Pair) -> Comparison:
-    return Comparison(suite=pair.suite, item=pair.item, preference=TIE)
+def _same(pair: ReplyPair) -> Preference:
+    return Preference(suite=pair.suite, item=pair.item, preference=TIE)
 
 
-def _comparison(pair: Pair, straight: str | EngineError, turned: str | EngineError) -> Comparison:
+def _comparison(pair: ReplyPair, straight: str | EngineError, turned: str | EngineError) -> Preference:
     named = {"suite": pair.suite, "item": pair.item}
     try:
         orders = [_preferred(straight, FIRST, SECOND), _preferred(turned, SECOND, FIRST)]
     except EngineError as error:
-        return Comparison(**named, error=str(error))
-    return Comparison(**named, orders=orders, preference=orders[0] if orders[0] == orders[1] else TIE)
+        return Preference(**named, error=str(error))
+    return Preference(**named, orders=orders, preference=orders[0] if orders[0] == orders[1] else TIE)
 
 
 def _preferred(answer: str | EngineError, a: str, b: str) -> Any:
@@ -228,35 +231,34 @@ def _preferred(answer: str | EngineError, a: str, b: str) -> Any:
     return {"A": a, "B": b, "C": TIE}[said[0]]
 
 
-def _counts(found: Sequence[Comparison]) -> dict[str, Any]:
-    """Return how often each was preferred; `win_rate` is the share of wins where one was, with Wilson's interval."""
-    told: Counter[str] = Counter(comparison.preference for comparison in found)
-    decided = [1.0] * told[SECOND] + [0.0] * told[FIRST]
-    return {
-        "wins": told[SECOND],
-        "ties": told[TIE],
-        "losses": told[FIRST],
-        "errors": told[""],
-        "inconsistent": sum(len(set(comparison.orders)) > 1 for comparison in found),
-        "identical": sum(not comparison.orders and not comparison.error for comparison in found),
-        "win_rate": asdict(rate(decided)) if decided else None,
-    }
+def _counts(found: Sequence[Preference]) -> JudgeCounts:
+    """Return how often each was preferred; the win rate has Wilson's interval."""
+    preferred: Counter[str] = Counter(comparison.preference for comparison in found)
+    decided = [1.0] * preferred[SECOND] + [0.0] * preferred[FIRST]
+    return JudgeCounts(
+        wins=preferred[SECOND],
+        ties=preferred[TIE],
+        losses=preferred[FIRST],
+        errors=preferred[""],
+        inconsistent=sum(len(set(comparison.orders)) > 1 for comparison in found),
+        identical=sum(not comparison.orders and not comparison.error for comparison in found),
+        win_rate=rate(decided) if decided else None,
+    )
 
 
-def _agreements(pairs: Sequence[Pair], found: Sequence[Comparison], gates: Sequence[Gate]) -> dict[str, Any]:
-    """Return for each metric how far the judge agrees with it where it tells the arms apart, and on how many items."""
-    told: dict[str, list[tuple[str, str]]] = {}
+def _judgements(
+    pairs: Sequence[ReplyPair], found: Sequence[Preference], gates: Sequence[Gate]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return for each metric, where it tells the arms apart, the arm that the judge and the one that it prefers."""
+    rows: dict[str, list[tuple[str, str]]] = {}
     for pair, comparison in zip(pairs, found, strict=True):
         first, second = pair.metrics
         for metric in first.keys() & second.keys() if comparison.preference else ():
             if abs(second[metric] - first[metric]) > ROUNDING:
                 is_more = second[metric] > first[metric]
-                better = SECOND if is_more == is_wanted(metric, pair.suite, gates) else FIRST
-                told.setdefault(metric, []).append((comparison.preference, better))
-    return {
-        "agreement": {metric: kappa(rows) for metric, rows in sorted(told.items())},
-        "agreement_items": {metric: len(rows) for metric, rows in sorted(told.items())},
-    }
+                better = SECOND if is_more == higher_is_better(metric, pair.suite, gates) else FIRST
+                rows.setdefault(metric, []).append((comparison.preference, better))
+    return dict(sorted(rows.items()))
 
 
 def kappa(rows: Sequence[tuple[str, str]]) -> float | None:

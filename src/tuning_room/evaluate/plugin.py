@@ -14,8 +14,8 @@ from lm_eval.api.instance import Instance
 from tuning_room.engines import Engine, Sampling
 from tuning_room.errors import StageError, TuningRoomError
 from tuning_room.evaluate.arms import ADAPTER, BASE
-from tuning_room.evaluate.gates import Arm
 from tuning_room.evaluate.harness import EngineModel
+from tuning_room.gates import Arm
 from tuning_room.models import LINEAGE
 from tuning_room.records import read_json
 
@@ -28,7 +28,7 @@ BATCH = 64
 SEE = "see docs/evaluation.md"
 
 
-class Place(NamedTuple):
+class ModelArguments(NamedTuple):
     """What `--model_args` can name: a base with an adapter in this process, or a model at a server."""
 
     base: str = ""
@@ -50,11 +50,13 @@ class TuningRoomLM(EngineModel):
     """
 
     def __init__(self, batch_size: Any = 1, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
-        if unknown := sorted(set(given) - set(Place._fields)):
-            raise StageError(f"--model_args: no such argument: {unknown[0]}", hint=f"use {', '.join(Place._fields)}")
-        place = _checked(Place(**given))
+        if unknown := sorted(set(given) - set(ModelArguments._fields)):
+            raise StageError(
+                f"--model_args: no such argument: {unknown[0]}", hint=f"use {', '.join(ModelArguments._fields)}"
+            )
+        place = _checked(ModelArguments(**given))
         engine, model = _opened(place, _batch(batch_size))
-        super().__init__(engine, model, Sampling(), lambda: None)
+        super().__init__(lambda: engine, model, Sampling(), lambda: None)
         self.arm, self.system = place.arm, _system(place)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
@@ -85,30 +87,30 @@ class TuningRoomLM(EngineModel):
         return super().loglikelihood(requests, disable_tqdm)
 
 
-def _checked(place: Place) -> Place:
-    if bool(place.base) == bool(place.address):
+def _checked(given: ModelArguments) -> ModelArguments:
+    if bool(given.base) == bool(given.address):
         raise StageError("--model_args: give base=<model>, or address=<server>,model=<name>", hint=SEE)
-    if place.address and (place.adapter or not place.model):
+    if given.address and (given.adapter or not given.model):
         raise StageError("--model_args: address= goes with model=, and with no adapter=", hint=SEE)
-    arm = place.arm or ("baked" if place.adapter else "")
+    arm = given.arm or ("baked" if given.adapter else "")
     if arm and arm not in get_args(Arm):
         raise StageError(f"--model_args: no such arm: {arm}", hint=f"use {', '.join(get_args(Arm))}")
-    if arm in ADAPTED and not place.adapter and place.base:
+    if arm in ADAPTED and not given.adapter and given.base:
         raise StageError(f"--model_args: arm={arm} needs adapter=<folder>", hint=SEE)
-    return place._replace(arm=arm)
+    return given._replace(arm=arm)
 
 
-def _opened(place: Place, batch_size: int) -> tuple[Engine, str]:
-    if place.address:
+def _opened(given: ModelArguments, batch_size: int) -> tuple[Engine, str]:
+    if given.address:
         from tuning_room.engines.endpoint import EndpointEngine
 
-        keyed: dict[str, Any] = {"key_variable": place.key_variable, "concurrency": int(place.concurrency)}
-        return EndpointEngine(place.address, place.model, **keyed), place.model
+        keyed: dict[str, Any] = {"key_variable": given.key_variable, "concurrency": int(given.concurrency)}
+        return EndpointEngine(given.address, given.model, **keyed), given.model
     from tuning_room.engines.local import LocalEngine
     from tuning_room.models import resolve
 
-    adapters = {ADAPTER: Path(place.adapter)} if place.arm in ADAPTED else {}
-    engine = LocalEngine(resolve(place.base), base=BASE, adapters=adapters, batch_size=batch_size)
+    adapters = {ADAPTER: Path(given.adapter)} if given.arm in ADAPTED else {}
+    engine = LocalEngine(resolve(given.base), base=BASE, adapters=adapters, batch_size=batch_size)
     return engine, ADAPTER if adapters else BASE
 
 
@@ -117,15 +119,15 @@ def _batch(given: Any) -> int:
     return int(given) if str(given).isdigit() and int(given) > 1 else BATCH
 
 
-def _system(place: Place) -> str:
+def _system(given: ModelArguments) -> str:
     """Return the arm's own system turn: the file's words, or the short prompt that the adapter was trained under."""
-    if place.prompt and place.arm not in ("base", "baked"):
+    if given.prompt and given.arm not in ("base", "baked"):
         try:
-            return Path(place.prompt).read_text(encoding="utf-8").strip()
+            return Path(given.prompt).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            raise StageError(f"prompt={place.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
-    if place.arm == "baked" and place.adapter:
-        lineage = Path(place.adapter) / LINEAGE
+            raise StageError(f"prompt={given.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
+    if given.arm == "baked" and given.adapter:
+        lineage = Path(given.adapter) / LINEAGE
         return str(read_json(lineage).get("short_prompt", "")) if lineage.is_file() else ""
     return ""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tuning_room.evaluate.gates import Gate
+from tuning_room.gates import Gate
 
 Z95 = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 MOST_ITEMS = 10**7

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from tuning_room.evaluate.config import Standard
 from tuning_room.models import load_adapter, load_model, load_tokenizer
+from tuning_room.results import Score, StandardScores
 
 LONGEST_REASON = 200
 BATCH = 8
 
 
-class Side(NamedTuple):
+class HarnessArm(NamedTuple):
     """An arm as the harness's own model has it: with the adapter or without, and under which system turn."""
 
     arm: str
@@ -27,8 +28,8 @@ class Side(NamedTuple):
 
 
 def run_standard(
-    config: Standard, model: Path, sides: Sequence[Side], tell: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
+    config: Standard, model: Path, arms: Sequence[HarnessArm], tell: Callable[[str], None] = lambda _: None
+) -> StandardScores:
     """Return for each task and arm the metrics with their standard errors, and the tasks that could not be run."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
     from lm_eval.tasks import TaskManager
@@ -41,25 +42,25 @@ def run_standard(
             loaded[name] = manager.load([name])
         except Exception as error:  # what a missing data set raises differs from task to task
             missing[name] = _reason(error)
-    found: dict[str, dict[str, Any]] = {name: {} for name in loaded}
-    for side in sides if loaded else ():
-        harness_model = _opened(model, side)
+    found: dict[str, dict[str, dict[str, Score]]] = {name: {} for name in loaded}
+    for arm in arms if loaded else ():
+        harness_model = _opened(model, arm)
         for name, tasks in loaded.items():
-            tell(f"{side.arm}: {name}")
-            found[name][side.arm] = _measured(harness_model, name, tasks, side, config)
-    return {"tasks": found, "missing": missing, "limit": config.limit}
+            tell(f"{arm.arm}: {name}")
+            found[name][arm.arm] = _measured(harness_model, name, tasks, arm, config)
+    return StandardScores(tasks=found, missing=missing, limit=config.limit)
 
 
-def _opened(folder: Path, side: Side) -> Any:
+def _opened(folder: Path, arm: HarnessArm) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     model: Any = load_model(folder)
-    if side.adapter:
-        model = load_adapter(model, side.adapter)
+    if arm.adapter:
+        model = load_adapter(model, arm.adapter)
     return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device="cpu", batch_size=BATCH)
 
 
-def _measured(model: Any, name: str, tasks: Any, side: Side, config: Standard) -> dict[str, dict[str, float | None]]:
+def _measured(model: Any, name: str, tasks: Any, arm: HarnessArm, config: Standard) -> dict[str, Score]:
     from lm_eval.evaluator import evaluate
 
     results: Any = evaluate(
@@ -68,7 +69,7 @@ def _measured(model: Any, name: str, tasks: Any, side: Side, config: Standard) -
         limit=config.limit,
         bootstrap_iters=0,
         log_samples=False,
-        system_instruction=side.system or None,
+        system_instruction=arm.system or None,
         apply_chat_template=True,
         fewshot_as_multiturn=True,
         verbosity="ERROR",
@@ -77,9 +78,9 @@ def _measured(model: Any, name: str, tasks: Any, side: Side, config: Standard) -
     return {metric: _score(scores, metric) for metric in scores if "," in metric and "_stderr," not in metric}
 
 
-def _score(scores: Mapping[str, Any], metric: str) -> dict[str, float | None]:
+def _score(scores: Mapping[str, Any], metric: str) -> Score:
     error = scores.get(metric.replace(",", "_stderr,"))
-    return {"value": float(scores[metric]), "stderr": float(error) if isinstance(error, int | float) else None}
+    return Score(value=float(scores[metric]), stderr=float(error) if isinstance(error, int | float) else None)
 
 
 def _reason(error: Exception) -> str:

@@ -1,10 +1,10 @@
 """The statistics of rates and of differences between arms on the same items."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tuning_room.evaluate.power import resolvable_bound
+from tuning_room.results import Rate, Spread
 
 # The bootstrap; 2000 resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
 RESAMPLES, SEED = 2000, 0
@@ -12,18 +12,7 @@ RESAMPLES, SEED = 2000, 0
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A rate with its 95 % interval and the counts behind it: Wilson's interval (1927) if the values are 0 or 1."""
-
-    rate: float
-    low: float
-    high: float
-    count: int
-    total: int
-
-
-class Difference(NamedTuple):
+class McNemar(NamedTuple):
     """Two arms on the same items: how often only one of them has the property, and McNemar's exact p-value."""
 
     only_first: int
@@ -51,16 +40,6 @@ class Paired(NamedTuple):
     high: float
 
 
-class Spread(NamedTuple):
-    """A rate over several seeds; the standard deviation is the sample's (n - 1), None for one seed."""
-
-    mean: float
-    standard_deviation: float | None
-    lowest: float
-    highest: float
-    seeds: int
-
-
 def rate(values: Sequence[float]) -> Rate:
     """Return the share of true values (0 or 1) with Wilson's interval; ValueError if there are none to count."""
     from statsmodels.stats.proportion import proportion_confint
@@ -69,7 +48,7 @@ def rate(values: Sequence[float]) -> Rate:
         raise ValueError("a rate needs at least one value")
     count, total = int(sum(values)), len(values)
     low, high = proportion_confint(count, total, alpha=0.05, method="wilson")
-    return Rate(count / total, max(0.0, float(low)), min(1.0, float(high)), count, total)
+    return Rate(rate=count / total, low=max(0.0, float(low)), high=min(1.0, float(high)), count=count, total=total)
 
 
 def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
@@ -87,17 +66,18 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate
     if high - low < ROUNDING:
         unseen = resolvable_bound(len(counts))
         low, high = low * (1 - unseen), high + (1 - high) * unseen
-    return Rate(mean, max(0.0, low), min(1.0, high), sum(value >= 1 for value in values), len(values))
+    full = sum(value >= 1 for value in values)
+    return Rate(rate=mean, low=max(0.0, low), high=min(1.0, high), count=full, total=len(values))
 
 
-def measured(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
+def rate_of(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
     """Return `rate` of values that are 0 or 1, one a dialogue, and `mean_interval` of any others."""
     if len(set(clusters)) == len(values) and set(values) <= {0, 1}:
         return rate(values)
     return mean_interval(values, clusters)
 
 
-def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
+def difference(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """Compare two arms item by item by McNemar's exact test (1947); ValueError if the items differ in number."""
     from statsmodels.stats.contingency_tables import mcnemar
 
@@ -106,7 +86,7 @@ def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
     only_second = sum(b and not a for a, b in pairs)
     both = sum(a and b for a, b in pairs)
     table = [[both, only_first], [only_second, len(pairs) - both - only_first - only_second]]
-    return Difference(only_first, only_second, float(mcnemar(table, exact=True).pvalue))
+    return McNemar(only_first, only_second, float(mcnemar(table, exact=True).pvalue))
 
 
 def bootstrap_difference(
@@ -155,9 +135,9 @@ def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[H
     return Paired(len(changes), *found, *interval)
 
 
-def non_inferior(interval: Interval, margin: float, *, wanted: bool) -> bool:
+def non_inferior(interval: Interval, margin: float, *, higher_is_better: bool) -> bool:
     """Return whether the interval's bad end stays within the margin: above -margin if more is better, else below it."""
-    return interval.low > -margin if wanted else interval.high < margin
+    return interval.low > -margin if higher_is_better else interval.high < margin
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -187,7 +167,13 @@ def across_seeds(rates: Sequence[float]) -> Spread:
     if not rates:
         raise ValueError("a spread needs at least one rate")
     deviation = stdev(rates) if len(rates) > 1 else None
-    return Spread(fmean(rates), deviation, min(rates), max(rates), len(rates))
+    return Spread(
+        rates=list(rates),
+        mean=fmean(rates),
+        standard_deviation=deviation,
+        lowest=min(rates),
+        highest=max(rates),
+    )
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[Any, Any]:

@@ -132,7 +132,7 @@ def _attacks(config: EvaluateConfig) -> dict[str, list[Item]]:
     """Return by kind (`gold` or `prompt`, what must not be given away) the attacks that are one message."""
     kinds: dict[str, list[Item]] = {"gold": [], "prompt": []}
     for suite, items in chosen(config).items():
-        measured = set(config.measured(suite))
+        measured = set(config.metrics_of(suite))
         single = [item for item in items if item.family and not (item.turns or item.before or item.choices)]
         kinds["gold"] += [item for item in single if item.gold and measured & TELLING]
         kinds["prompt"] += [item for item in single if measured & EXTRACTING]

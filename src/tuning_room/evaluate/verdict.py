@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.gates import Gate, Pair, Side, written
-from tuning_room.evaluate.statistics import ROUNDING, Interval, Rate, non_inferior
+from tuning_room.evaluate.statistics import ROUNDING, Interval, non_inferior
+from tuning_room.gates import ArmPair, Gate
+from tuning_room.results import GateResult, Rate, Verdict
 
 Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # arm -> suite -> metric
 Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -> suite -> family -> metric
@@ -21,23 +22,6 @@ MATRIX = {
 }
 
 
-class GateResult(NamedTuple):
-    """A gate, the measured rate and the gate's bound (the other arm's rate), and whether it was met.
-
-    `held` is what met the bound or did not: the rate, or the unfavourable end of its interval. It was held against
-    `limit`: the bound, less or more the margin. `measured` is the rate as it is written.
-    """
-
-    gate: str
-    value: float
-    bound: float
-    passed: bool
-    held: float
-    limit: float
-    question: Side
-    measured: str
-
-
 class Failing(NamedTuple):
     """A reply of the baked arm that has what a gated metric does not want, or lacks what it wants."""
 
@@ -48,21 +32,12 @@ class Failing(NamedTuple):
     family: str = ""
 
 
-class Verdict(NamedTuple):
-    """`ship`, `more_data`, `less_training`, `start_over`, or `iterate` without gates; what to do; the failing items."""
-
-    verdict: str
-    gates: list[GateResult]
-    advice: list[str]
-    failing: list[str]
-
-
 def judge(
     gates: Sequence[Gate],
     rates: Rates,
     *,
     families: Families | None = None,
-    intervals: Mapping[Pair, Interval] | None = None,
+    intervals: Mapping[ArmPair, Interval] | None = None,
     failing: Sequence[Failing] = (),
 ) -> Verdict:
     """Hold every gate, and decide; without gates nothing is shipped.
@@ -74,12 +49,13 @@ def judge(
 
     results = [_hold(gate, rates, families or {}, intervals or {}) for gate in gates]
     verdict = decide(results)
-    concerned = [row for row in failing if _concerned(row, gates, results)]
-    advice = advise(verdict, gates, results, concerned, rates)
-    return Verdict(verdict, results, advice, list(dict.fromkeys(row.item for row in concerned)))
+    concerned = [row for row in failing if _concerned(row, results)]
+    advice = advise(verdict, results, concerned, rates)
+    failing_items = list(dict.fromkeys(row.item for row in concerned))
+    return Verdict(verdict=verdict, gates=results, advice=advice, failing=failing_items)
 
 
-def pairs(gates: Sequence[Gate]) -> list[Pair]:
+def pairs(gates: Sequence[Gate]) -> list[ArmPair]:
     """Return the differences whose intervals the gates need, each once."""
     return list(dict.fromkeys(gate.pair for gate in gates if gate.pair))
 
@@ -94,36 +70,45 @@ def decide(results: Sequence[GateResult]) -> str:
     return MATRIX[behaviour, retention]
 
 
-def _hold(gate: Gate, rates: Rates, families: Families, intervals: Mapping[Pair, Interval]) -> GateResult:
+def _hold(gate: Gate, rates: Rates, families: Families, intervals: Mapping[ArmPair, Interval]) -> GateResult:
     measured = _rate(gate, gate.arm, rates, families)
     if gate.compared:
         return _compare(gate, measured.rate, _rate(gate, gate.compared, rates, families).rate, intervals)
-    bound = float(gate.at_least if gate.at_least is not None else gate.at_most or 0.0)
+    bound = gate.number or 0.0
     held = measured.rate
     if gate.by == "bound":
-        held = measured.low if gate.wanted else measured.high
-    passed = held >= bound if gate.wanted else held <= bound
+        held = measured.low if gate.higher_is_better else measured.high
+    passed = held >= bound if gate.higher_is_better else held <= bound
     return _result(gate, measured.rate, bound, passed, held, bound)
 
 
-def _compare(gate: Gate, value: float, other: float, intervals: Mapping[Pair, Interval]) -> GateResult:
-    limit = other - gate.margin if gate.wanted else other + gate.margin
+def _compare(gate: Gate, value: float, other: float, intervals: Mapping[ArmPair, Interval]) -> GateResult:
+    limit = other - gate.margin if gate.higher_is_better else other + gate.margin
     held = value
     if gate.pair:
         interval = _interval(gate, gate.pair, intervals)
         # The interval's end, as if the other arm's rate were known.
-        held = other + (interval.low if gate.wanted else interval.high)
-        passed = non_inferior(interval, gate.margin, wanted=gate.wanted)
+        held = other + (interval.low if gate.higher_is_better else interval.high)
+        passed = non_inferior(interval, gate.margin, higher_is_better=gate.higher_is_better)
     else:
-        passed = value >= limit - ROUNDING if gate.wanted else value <= limit + ROUNDING
+        passed = value >= limit - ROUNDING if gate.higher_is_better else value <= limit + ROUNDING
     return _result(gate, value, other, passed, held, limit)
 
 
 def _result(gate: Gate, value: float, bound: float, passed: bool, held: float, limit: float) -> GateResult:
-    return GateResult(gate.name, value, bound, passed, held, limit, gate.question, written(gate.metric, value))
+    return GateResult(
+        gate=gate,
+        relation=gate.relation,
+        question=gate.question,
+        value=value,
+        bound=bound,
+        held=held,
+        limit=limit,
+        passed=passed,
+    )
 
 
-def _interval(gate: Gate, pair: Pair, intervals: Mapping[Pair, Interval]) -> Interval:
+def _interval(gate: Gate, pair: ArmPair, intervals: Mapping[ArmPair, Interval]) -> Interval:
     try:
         return intervals[pair]
     except KeyError:
@@ -145,12 +130,12 @@ def _rate(gate: Gate, arm: str, rates: Rates, families: Families) -> Rate:
         ) from None
 
 
-def _concerned(row: Failing, gates: Sequence[Gate], results: Sequence[GateResult]) -> bool:
+def _concerned(row: Failing, results: Sequence[GateResult]) -> bool:
     """Return whether a failing reply counts against a gate that was not met."""
     return any(
         not result.passed
-        and row.metric == gate.metric
-        and gate.suite in ("all", row.suite)
-        and gate.family in ("", row.family, row.topic)
-        for gate, result in zip(gates, results, strict=True)
+        and row.metric == result.gate.metric
+        and result.gate.suite in ("all", row.suite)
+        and result.gate.family in ("", row.family, row.topic)
+        for result in results
     )

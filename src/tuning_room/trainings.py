@@ -4,14 +4,15 @@ A run's intervals say how much another choice of items could change; they say no
 other first weights. Each further seed is a run folder of its own below the first one, so that it is resumed like it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tuning_room.errors import RecipeError
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.files import digest
 from tuning_room.recipe import Done, Recipe, run_stage
-from tuning_room.records import read_json, write_json
+from tuning_room.records import write_json
+from tuning_room.results import Results, Spread, Trainings, read_results
 from tuning_room.workspace import Workspace
 
 ARM = "baked"
@@ -23,19 +24,39 @@ def train_again(recipe: Recipe, workspace: Workspace, trainings: int) -> Iterato
     Yields each stage as it is finished, and in the end writes `evaluation/seeds.json`: by suite and metric, the rates
     of the baked arm by seed, with their mean, deviation and range.
     """
-    from tuning_room.evaluate.seeds import spread
-
     if ARM not in recipe.evaluate.arms:
         raise RecipeError(f"evaluate.arms: no '{ARM}', so nothing depends on the training", hint="add it")
-    found = {recipe.train.seed: read_json(workspace.results)}
+    found: dict[int, Results] = {recipe.train.seed: read_results(workspace.results)}
     for seed in range(recipe.train.seed + 1, recipe.train.seed + trainings):
         folder = _folder(workspace, seed)
         variant = _variant(recipe, seed)
         yield run_stage(variant, folder, "train")
         yield run_stage(variant, folder, "evaluate")
-        found[seed] = read_json(folder.results)
+        found[seed] = read_results(folder.results)
     # Of which results the first seed's are: once they are others, this says nothing of them.
-    write_json(workspace.seeds, {**spread(found, ARM), "results": digest(workspace.results)})
+    trainings_found = Trainings(
+        arm=ARM, seeds=list(found), suites=spreads(list(found.values()), ARM), results=digest(workspace.results)
+    )
+    write_json(workspace.seeds, trainings_found.model_dump(mode="json"))
+
+
+def spreads(results: Sequence[Results], arm: str) -> dict[str, dict[str, Spread]]:
+    """Return, by suite and metric, how an arm's rates differ between results.
+
+    Suites and metrics that not all of them have are left out.
+    """
+    from tuning_room.evaluate.statistics import across_seeds
+
+    first, *others = [found.rates[arm] for found in results]
+    return {
+        suite: {
+            metric: across_seeds([rates[suite][metric].rate for rates in (first, *others)])
+            for metric in metrics
+            if all(metric in rates.get(suite, {}) for rates in others)
+        }
+        for suite, metrics in first.items()
+        if all(suite in rates for rates in others)
+    }
 
 
 def _folder(workspace: Workspace, seed: int) -> Workspace:

@@ -1,23 +1,23 @@
-"""A gate: a bound that a metric must meet, how it is held, and which question it belongs to."""
+"""A gate: a bound that a metric must meet, how it is held, and which of the two questions it belongs to."""
 
 import re
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tuning_room.checks.metrics import METRICS, find_metric
+
 Arm = Literal["base", "prompted", "baked", "baked_prompted", "reference"]
 Side = Literal["behaviour", "retention"]
+Relation = Literal["at_least", "at_most", "not_below", "not_above"]
+RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
 # A suite with one of these words in its name asks whether something was lost; any other, whether the prompt was learnt.
 RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
-# Metrics of which less is better, unless a gate says otherwise.
-UNWANTED = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap", "resembles", "over_refuses", "kl"}
-# Metrics that are no shares, and are not written as a percentage.
-PLAIN = {"kl"}
 
 
-class Pair(NamedTuple):
+class ArmPair(NamedTuple):
     """Two arms on a suite, or on one attack family of it ('' for all): what a difference is about."""
 
     suite: str
@@ -48,8 +48,7 @@ class Gate(BaseModel):
 
     @model_validator(mode="after")
     def _one_bound(self) -> "Gate":
-        bounds = [self.at_least, self.at_most, self.not_below, self.not_above]
-        if sum(bound is not None for bound in bounds) != 1:
+        if sum(getattr(self, name) is not None for name in RELATIONS) != 1:
             raise ValueError("give exactly one of at_least, at_most, not_below, not_above")
         if self.margin and self.compared is None:
             raise ValueError("margin goes with not_below or not_above; move the bound of at_least or at_most instead")
@@ -58,9 +57,14 @@ class Gate(BaseModel):
         return self
 
     @property
-    def wanted(self) -> bool:
+    def relation(self) -> Relation:
+        """Return which of the four bounds is set."""
+        return next(name for name in RELATIONS if getattr(self, name) is not None)
+
+    @property
+    def higher_is_better(self) -> bool:
         """Return whether more of the metric is better."""
-        return self.at_least is not None or self.not_below is not None
+        return self.relation in ("at_least", "not_below")
 
     @property
     def compared(self) -> Arm | None:
@@ -68,16 +72,21 @@ class Gate(BaseModel):
         return self.not_below or self.not_above
 
     @property
-    def pair(self) -> Pair | None:
+    def number(self) -> float | None:
+        """Return the number that the gate holds the rate against, if it is not an arm's rate."""
+        return self.at_least if self.at_least is not None else self.at_most
+
+    @property
+    def pair(self) -> ArmPair | None:
         """Return the difference whose interval the gate needs; None if it needs none."""
         if self.compared is None or self.by == "value":
             return None
-        return Pair(self.suite, self.family, self.metric, self.compared, self.arm)
+        return ArmPair(self.suite, self.family, self.metric, self.compared, self.arm)
 
     @property
     def tolerance(self) -> float | None:
         """Return the share of failures that the gate allows; None where it allows none, or is held by rates alone."""
-        if self.metric in PLAIN:
+        if not is_share(self.metric):
             return None
         if self.at_most is not None:
             return self.at_most or None
@@ -92,21 +101,12 @@ class Gate(BaseModel):
 
     @property
     def name(self) -> str:
-        """Return the gate in words, in a form that the report can take apart again."""
+        """Return the gate in words, for people."""
         place = f"{self.suite}, family {self.family}" if self.family else self.suite
-        held = f"{self.arm} {self.metric} ({place}) {self._relation} {self._bound}"
+        bound = str(self.compared) if self.number is None else bound_in_words(self.metric, self.number)
         margin = f" within {self.margin * 100:g} points" if self.margin else ""
-        return held + margin + (" by bound" if self.by == "bound" else "")
-
-    @property
-    def _relation(self) -> str:
-        names = ("at_least", "at_most", "not_below", "not_above")
-        return next(name for name in names if getattr(self, name) is not None).replace("_", " ")
-
-    @property
-    def _bound(self) -> str:
-        number = self.at_least if self.at_least is not None else self.at_most
-        return str(self.compared) if number is None else amount(self.metric, number)
+        by = " by bound" if self.by == "bound" else ""
+        return f"{self.arm} {self.metric} ({place}) {self.relation.replace('_', ' ')} {bound}{margin}{by}"
 
 
 def question(suite: str, metric: str) -> Side:
@@ -115,19 +115,24 @@ def question(suite: str, metric: str) -> Side:
     return "retention" if words & (RETENTION | {"kl"}) else "behaviour"
 
 
-def amount(metric: str, value: float) -> str:
-    """Return a bound in words: a percentage, but for a metric that is no share."""
-    return f"{value:g}" if metric in PLAIN else f"{value * 100:g}%"
+def is_share(metric: str) -> bool:
+    """Return whether a metric is a share between 0 and 1; those of plug-ins are."""
+    return metric not in METRICS or METRICS[metric].is_share
 
 
-def written(metric: str, value: float) -> str:
-    """Return a measured value in words: a percentage to one decimal, but for a metric that is no share."""
-    return f"{value:.4f}" if metric in PLAIN else f"{value:.1%}"
+def bound_in_words(metric: str, value: float) -> str:
+    """Return a bound in words: a percentage, or a plain number for a metric that is not a share."""
+    return f"{value * 100:g}%" if is_share(metric) else f"{value:g}"
 
 
-def is_wanted(metric: str, suite: str, gates: Iterable[Gate]) -> bool:
-    """Return whether more of a metric is better: as a gate on the suite says, else any gate, else what it measures."""
-    told = [gate for gate in gates if gate.metric == metric]
-    for gate in [*(gate for gate in told if gate.suite == suite), *told]:
-        return gate.wanted
-    return metric not in UNWANTED
+def value_in_words(metric: str, value: float) -> str:
+    """Return a value in words: a percentage to one decimal, or a plain number for a metric that is not a share."""
+    return f"{value:.1%}" if is_share(metric) else f"{value:.4f}"
+
+
+def higher_is_better(metric: str, suite: str, gates: Iterable[Gate]) -> bool:
+    """Return whether more of a metric is better: as a gate on the suite has it, else any gate, else the metric."""
+    on_metric = [gate for gate in gates if gate.metric == metric]
+    for gate in [*(gate for gate in on_metric if gate.suite == suite), *on_metric]:
+        return gate.higher_is_better
+    return find_metric(metric).higher_is_better

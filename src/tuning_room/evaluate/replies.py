@@ -1,0 +1,83 @@
+"""The replies of an evaluation on disk: what was answered is not asked again, whatever is measured of it later."""
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tuning_room.engines import Reply
+from tuning_room.records import Item, Record, parse_row, write_jsonl
+
+
+class Likelihood(NamedTuple):
+    """A choice's log-likelihood in nats, and whether it is what the model would have said."""
+
+    total: float
+    is_greedy: bool
+
+
+class Answer(Record):
+    """What a model answered to an item: a reply to each turn, or the likelihood of each choice."""
+
+    key: str
+    item: str
+    replies: list[Reply] = []
+    likelihoods: list[Likelihood] = []
+
+
+def answer_key(asked_as: str, item: Item) -> str:
+    """Return a digest of all that an answer depends on; `asked_as` is that of model, system turn and decoding."""
+    asked = item.model_dump(mode="json", include={"before", "prompt", "turns", "choices"})
+    return hashlib.sha256(json.dumps([asked_as, asked], sort_keys=True).encode()).hexdigest()
+
+
+class ReplyStore:
+    """The answers by key; without a path nothing is remembered.
+
+    Raises DataError for a line that is not an answer; a last line that a kill has cut off is dropped.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.known: dict[str, Answer] = {}
+        self._out: IO[str] | None = None
+        if path and path.exists():
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        whole = 0
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.endswith(b"\n"):
+                    whole += len(line)
+                    answer = parse_row(line, Answer, where=f"{path}:{number}")
+                    self.known[answer.key] = answer
+        os.truncate(path, whole)
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Keep the file open for a block that adds to it."""
+        if self.path is None:
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as self._out:
+            yield
+
+    def add(self, answer: Answer) -> None:
+        """Write an answer down at once: a kill then takes nothing that was answered. One without a key is not kept."""
+        if not answer.key:
+            return
+        self.known[answer.key] = answer
+        if self._out and not self._out.closed:
+            self._out.write(answer.model_dump_json() + "\n")
+            self._out.flush()
+
+    def keep_only(self, keys: Collection[str]) -> None:
+        """Forget the answers of other models, prompts or items than those that were asked now."""
+        self.known = {key: answer for key, answer in self.known.items() if key in keys}
+        if self.path:
+            write_jsonl(self.path, self.known.values())
