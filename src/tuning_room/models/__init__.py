@@ -41,6 +41,13 @@ def portable(reference: str) -> str:
     return Path(reference).name if Path(reference).is_absolute() else reference
 
 
+def base_name(reference: str) -> str:
+    """Return the name under which a base model is served: the last part of its reference."""
+    if reference.startswith("embedded:"):
+        return reference.partition(":")[2]
+    return Path(reference).name or Path(reference).resolve().name
+
+
 def check_base(folder: Path, trained_for: str, reference: str) -> None:
     """Raise AdapterMismatchError unless an adapter was trained for the base model that a reference names."""
     if portable(trained_for) != portable(reference):

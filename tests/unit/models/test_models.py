@@ -1,10 +1,10 @@
-"""The names under which models are served; pure functions, nothing is missing here."""
+"""What a model reference stands for; pure functions, nothing is missing here."""
 
 from pathlib import Path
 
 import pytest
 
-from tuning_room.engines.naming import adapter_name, base_name
+from tuning_room.models import base_name
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,3 @@ def test_a_base_model_has_the_last_part_of_its_reference_as_its_name(reference: 
 def test_the_folder_one_stands_in_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert base_name(".") == tmp_path.name
-
-
-def test_an_adapter_is_named_after_its_weights() -> None:
-    assert adapter_name("socratic-tutor", "0123456789abcdef" * 4) == "socratic-tutor-01234567"
