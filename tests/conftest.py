@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from drawn_adapters import EMBEDDED, write_drawn_adapter, write_small_run
+from drawn_adapters import EMBEDDED, write_drawn_adapter, write_drawn_lineage, write_small_run
 from prerequisites import missing
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.models import resolve
@@ -62,6 +62,7 @@ def drawn_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """An adapter for the tiny model that was drawn, not trained."""
     folder = tmp_path_factory.mktemp("tiny-adapter")
     write_drawn_adapter(tiny_model, folder)
+    write_drawn_lineage(tiny_model, folder, "drawn")
     return folder
 
 

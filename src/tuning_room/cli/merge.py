@@ -18,20 +18,20 @@ def command(name: str) -> click.Command:
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, to: Path | None, bound: float | None) -> int:
         loaded, workspace = opened(recipe, runs)
-        from tuning_room.errors import MissingInputError
-        from tuning_room.models import WEIGHTS, resolve
+        from tuning_room.models import resolve
+        from tuning_room.models.lineage import trained_lineage
         from tuning_room.models.merging import BOUND, merge
 
-        if not (workspace.adapter / WEIGHTS).is_file():
-            raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
+        trained_lineage(workspace.adapter)  # before the base model is fetched or converted
+        folder = to or workspace.root / "merged"
         found = merge(
-            resolve(loaded.model), workspace.adapter, to or workspace.root / "merged",
+            resolve(loaded.model), workspace.adapter, folder,
             system=loaded.short_prompt, bound=BOUND if bound is None else bound,
         )  # fmt: skip
         if as_json:
-            click.echo(json.dumps({**found._asdict(), "folder": str(found.folder)}))
+            click.echo(json.dumps({"folder": str(folder), **found.model_dump()}))
             return 0
-        click.echo(f"merged into {found.folder}")
+        click.echo(f"merged into {folder}")
         click.echo(
             f"read back and compared over {found.tokens} tokens: a logit differs by {found.largest_difference:.2g} at "
             f"most, where the adapter moves it by up to {found.adapter_moves:.3g}; {found.same_choices:.1%} of the "

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuning_room.deploy.config import DeployConfig
-from tuning_room.errors import DataError, MissingInputError, ModelError, RecipeError
-from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS, check_base, portable
+from tuning_room.errors import DataError, ModelError, RecipeError
+from tuning_room.models import check_base, portable
+from tuning_room.models.lineage import adapter_name, trained_lineage
 from tuning_room.records import read_json
 
 # RFC 1035 with two characters or more: KServe wants a letter first, and YAML reads a lone 'y' as true.
 DNS_LABEL = re.compile(r"[a-z][-a-z0-9]*[a-z0-9]")
 # KServe names a volume 'mnt-models-adapters-<release>', and a volume's name has at most 63 characters.
 LONGEST_RELEASE = 43
-SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class Release(NamedTuple):
@@ -37,20 +36,17 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
     base model, ModelError for one that vLLM cannot serve, MissingInputError and DataError for its files.
     """
     check_names(config)
-    if not (folder / WEIGHTS).is_file():
-        raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
-    lineage = _mapping(folder / LINEAGE)
-    check_base(folder, str(lineage.get("base_model", "")), config.model)
-    sha256 = _digest(folder, lineage)
-    name = release_name(config.recipe, sha256)
+    lineage = trained_lineage(folder)
+    check_base(folder, lineage.base_model, config.model)
+    name = release_name(config.recipe, lineage.adapter_digest)
     model_name = slug(config.model)
     return Release(
         name=name,
-        digest=sha256,
+        digest=lineage.adapter_digest,
         rank=_rank(folder / "adapter_config.json"),
         base_model=portable(config.model),
         model_name=model_name,
-        template_digest=str(lineage.get("template_digest", "")),
+        template_digest=lineage.template_digest,
         base_uri=config.base_model_uri or f"pvc://models/{model_name}",
         adapter_uri=f"{config.adapter_uri.rstrip('/')}/{name}",
     )
@@ -58,7 +54,7 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
 
 def release_name(recipe: str, sha256: str) -> str:
     """Return `<recipe>-<digest8>`; RecipeError if that is too long for what KServe derives from it."""
-    name = f"{recipe}-{sha256[:8]}"
+    name = adapter_name(recipe, sha256)
     if len(name) > LONGEST_RELEASE:
         raise RecipeError(
             f"recipe '{recipe}': the release name '{name}' has {len(name)} characters, {LONGEST_RELEASE} are possible",
@@ -94,16 +90,6 @@ def slug(reference: str) -> str:
             f"model '{reference}': no name can be made of it", hint="name a hub id, folder or embedded:..."
         )
     return name
-
-
-def _digest(folder: Path, lineage: dict[str, Any]) -> str:
-    stated = lineage.get("adapter_digest") or digest(folder)
-    match = SHA256.fullmatch(str(stated))
-    if match is None:
-        raise DataError(
-            f"{folder / 'tuning_room.json'}: adapter_digest: '{stated}' is not a sha256", hint="train the adapter again"
-        )
-    return match[1]
 
 
 def _rank(path: Path) -> int:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tuning_room.engines.naming import adapter_name, base_name
 from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.arms import ArmSetup, setup
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.suites import chosen
 from tuning_room.files import atomic_writer, digest
-from tuning_room.models import WEIGHTS
+from tuning_room.models import WEIGHTS, base_name
+from tuning_room.models.lineage import adapter_name
 from tuning_room.records import Item, write_json
 from tuning_room.workspace import Workspace
 

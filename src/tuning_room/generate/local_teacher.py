@@ -55,8 +55,7 @@ class LocalTeacher:
     def _loaded(self) -> Engine:
         if self._engine is None:
             from tuning_room.engines.local import LocalEngine
-            from tuning_room.engines.naming import base_name
-            from tuning_room.models import resolve
+            from tuning_room.models import base_name, resolve
 
             self._engine = LocalEngine(resolve(self.model), base=base_name(self.model), batch_size=BATCH)
         return self._engine

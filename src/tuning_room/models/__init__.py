@@ -1,9 +1,10 @@
 """Finding, converting and loading a base model: a hub id, a folder, or an embedded one."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
 
@@ -13,7 +14,25 @@ if TYPE_CHECKING:
 # What an adapter's folder holds: the weights, and what the adapter says of itself (its lineage, its short prompt).
 WEIGHTS = "adapter_model.safetensors"
 LINEAGE = "tuning_room.json"
-EMBEDDED = ("embedded:smollm2-135m",)
+
+
+class EmbeddedModel(NamedTuple):
+    """A model that a package ships: its reference here, its id on the hub, its licence, and what differs from there."""
+
+    reference: str
+    hub_id: str
+    licence: str
+    note: str
+
+
+EMBEDDED = (
+    EmbeddedModel(
+        "embedded:smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0",
+        "dequantised from a GGUF file, matrices from Q4_1 (5 bits a weight) and embeddings from Q8_0: close to the "
+        "hub's weights, not equal to them",
+    ),
+)  # fmt: skip
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def cache_folder() -> Path:
@@ -41,6 +60,26 @@ def portable(reference: str) -> str:
     return Path(reference).name if Path(reference).is_absolute() else reference
 
 
+def hub_name(reference: str) -> tuple[str | None, str | None]:
+    """Return a model's id on the hub and its licence, as a model card names them; None for what is not known.
+
+    A folder has neither, and of a hub id the licence is not known here. The embedded model counts as the hub's that
+    it was made from.
+    """
+    for model in EMBEDDED:
+        if reference == model.reference:
+            return model.hub_id, model.licence
+    is_id = HUB_ID.fullmatch(reference) and not reference.startswith(".") and not Path(reference).is_dir()
+    return (reference if is_id else None), None
+
+
+def base_name(reference: str) -> str:
+    """Return the name under which a base model is served: the last part of its reference."""
+    if reference.startswith("embedded:"):
+        return reference.partition(":")[2]
+    return Path(reference).name or Path(reference).resolve().name
+
+
 def check_base(folder: Path, trained_for: str, reference: str) -> None:
     """Raise AdapterMismatchError unless an adapter was trained for the base model that a reference names."""
     if portable(trained_for) != portable(reference):
@@ -53,7 +92,7 @@ def check_base(folder: Path, trained_for: str, reference: str) -> None:
 def _embedded(reference: str) -> Path:
     from tuning_room.models.embedded import converted
 
-    if reference not in EMBEDDED:
+    if reference not in [model.reference for model in EMBEDDED]:
         raise ModelNotFoundError(f"model '{reference}': no such embedded model", hint=_choices())
     return converted(cache_folder() / "models")
 
@@ -79,7 +118,7 @@ def _from_hub(reference: str) -> Path:
 
 
 def _choices() -> str:
-    return f"name {EMBEDDED[0]}, a folder with safetensors, or a model id of the hub"
+    return f"name {EMBEDDED[0].reference}, a folder with safetensors, or a model id of the hub"
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":

