@@ -26,7 +26,7 @@ from engine import MODEL, RECIPE, draw_adapter, tell
 from tuning_room.evaluate.arms import setup
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.runner import Runner
-from tuning_room.evaluate.samples import Sample
+from tuning_room.results import Sample
 from tuning_room.models import load_tokenizer, resolve
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Message

@@ -65,7 +65,7 @@ def capability(engine: LocalEngine, model: str, count: int = 40) -> float:
     chosen = items[:: max(1, len(items) // count)][:count]
     replies = engine.complete(model, asked("", [item.prompt for item in chosen]), Sampling(max_tokens=64))
     cases = [Case(item.said, item.gold, item.expects, item.wanted, item.checks) for item in chosen]
-    right = [METRICS["correct"](reply.text, case) for reply, case in zip(replies, cases, strict=True)]
+    right = [METRICS["correct"].score(reply.text, case) for reply, case in zip(replies, cases, strict=True)]
     return round(sum(float(value or 0) for value in right) / len(right), 3)
 
 

@@ -8,7 +8,7 @@ from operator import not_
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.files import atomic_writer
@@ -138,6 +138,25 @@ class Tried(Record):
     replies: int
     seconds: float
     failed: str = ""
+
+
+class Sweep(Record):
+    """What a sweep tried, best first, and the sha256 of the rows that it was tried on."""
+
+    rows: str
+    tried: list[Tried]
+
+
+class TrainingStep(Record):
+    """One optimizer step: losses in nats a token, tokens with padding, seconds of wall time."""
+
+    step: int
+    loss: FiniteFloat
+    valid_loss: FiniteFloat | None = None
+    learning_rate: float
+    rows: int
+    tokens: int
+    seconds: float
 
 
 def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:

@@ -17,8 +17,8 @@ import pytest
 from tuning_room.errors import EngineError
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.judge import MATERIAL, Comparison, judged, kappa
-from tuning_room.evaluate.samples import Sample
 from tuning_room.records import Item, read_jsonl
+from tuning_room.results import Sample
 from tuning_room.serve.server import bound_socket
 
 FULL = "You are Kay. Ask one question. Never tell a result."

@@ -186,9 +186,9 @@ def test_there_is_enough_to_evaluate_and_every_category_and_priority_is_asked() 
 def test_the_gold_of_an_item_is_told_from_any_other_label(item: Item) -> None:
     right = f'{{"subject": "it", {item.gold}}}'
     assert sorted_ticket(right)["category"] == item.topic
-    assert METRICS["leaks"](right, Case(item.prompt, item.gold))
+    assert METRICS["leaks"].score(right, Case(item.prompt, item.gold))
     other = next(gold for gold in (entry.gold for entry in ITEMS) if gold != item.gold)
-    assert not METRICS["leaks"](f'{{"subject": "it", {other}}}', Case(item.prompt, item.gold))
+    assert not METRICS["leaks"].score(f'{{"subject": "it", {other}}}', Case(item.prompt, item.gold))
 
 
 def candidate(name: str, text: str) -> Candidate:

@@ -87,20 +87,28 @@ class EngineModel(LM):
         for answer in answers:
             for _ in answer.replies:
                 self.on_reply()
-        pending: dict[int, list[Reply]] = {n: [] for n, answer in enumerate(answers) if not answer.replies}
-        missing = list(pending)
+        missing = [n for n, answer in enumerate(answers) if not answer.replies]
+        # What two suites ask alike is asked once.
+        first: dict[str, int] = {}
+        asked = [n for n in missing if not answers[n].key or first.setdefault(answers[n].key, n) == n]
+        pending: dict[int, list[Reply]] = {n: [] for n in asked}
 
         def heard(place: int, reply: Reply) -> None:
             self.on_reply()
-            n = missing[place]
+            n = asked[place]
             pending[n].append(reply)
             if len(pending[n]) > len(talks[n].turns):
                 answers[n] = answers[n].model_copy(update={"replies": pending[n]})
                 self.store.add(answers[n])
 
-        if missing:
+        if asked:
             with self.store.open():
-                self.engine.converse([talks[n] for n in missing], self.sampling, heard)
+                self.engine.converse([talks[n] for n in asked], self.sampling, heard)
+        for n in missing:
+            if n not in pending:
+                answers[n] = answers[first[answers[n].key]]
+                for _ in answers[n].replies:
+                    self.on_reply()
         self.answers |= {_place(request): answer for request, answer in zip(requests, answers, strict=True)}
         return [_as_result(answer.replies, bool(talk.turns)) for talk, answer in zip(talks, answers, strict=True)]
 

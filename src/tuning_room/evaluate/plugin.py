@@ -17,7 +17,7 @@ from tuning_room.evaluate.arms import ADAPTER, BASE
 from tuning_room.evaluate.harness import EngineModel
 from tuning_room.gates import Arm
 from tuning_room.models import LINEAGE
-from tuning_room.records import read_json
+from tuning_room.models.lineage import read_lineage
 
 NAME = "tuning-room"
 TARGET = "tuning_room.evaluate.plugin:TuningRoomLM"
@@ -127,8 +127,8 @@ def _system(given: ModelArguments) -> str:
         except (OSError, UnicodeDecodeError):
             raise StageError(f"prompt={given.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
     if given.arm == "baked" and given.adapter:
-        lineage = Path(given.adapter) / LINEAGE
-        return str(read_json(lineage).get("short_prompt", "")) if lineage.is_file() else ""
+        folder = Path(given.adapter)
+        return read_lineage(folder).short_prompt if (folder / LINEAGE).is_file() else ""
     return ""
 
 

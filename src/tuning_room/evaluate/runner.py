@@ -85,18 +85,10 @@ class Runner:
         opened = lambda: self._open(arms[0])  # noqa: E731
         model = EngineModel(opened, "", self.sampling, on_reply, parts=parts, store=self.store)
         done = run_tasks(model, tasks, {name: suite for name, (_, suite) in named.items()})
-        return {pair: self._samples(*pair, done[name], model.answers) for name, pair in named.items()}
-
-    def _samples(self, arm: ArmSetup, suite: str, task: SuiteTask, answers: Mapping[Place, Answer]) -> list[Sample]:
-        """Return the samples of an arm on a suite: one a reply, or one for an item whose choices were weighed."""
-        found = []
-        for item in self.items[suite]:
-            answer = answers[Place(f"{arm.name}.{suite}", item.id)]
-            replies = answer.replies or [Reply("", WEIGHED, 0, 0)]
-            turns = zip([item.prompt, *item.turns], replies, task.scores[item.id], strict=True)
-            for turn, (prompt, reply, metrics) in enumerate(turns, start=1):
-                found.append(_sample(arm.name, suite, item, turn, prompt, reply, metrics))
-        return found
+        return {
+            (arm, suite): samples_of(arm.name, suite, self.items[suite], done[name], model.answers)
+            for name, (arm, suite) in named.items()
+        }
 
     def _write(self, found: Mapping[ArmOnSuite, Sequence[Sample]]) -> None:
         """Write the samples, and remove the files of arms and suites that the recipe has no more."""
@@ -191,19 +183,28 @@ def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _sample(
-    arm: str, suite: str, item: Item, turn: int, prompt: str, reply: Reply, metrics: dict[str, float]
-) -> Sample:
-    return Sample(
-        arm=arm,
-        suite=suite,
-        item=item.id,
-        turn=turn,
-        prompt=prompt,
-        reply=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        metrics=metrics,
-        **item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "before", "gold"}),
-    )
+def samples_of(
+    arm: str, suite: str, items: Sequence[Item], task: SuiteTask, answers: Mapping[Place, Answer]
+) -> list[Sample]:
+    """Return the samples of an arm on a suite: one a reply, or one for an item whose choices were weighed."""
+    found = []
+    for item in items:
+        replies = answers[Place(task.config.task, item.id)].replies or [Reply("", WEIGHED, 0, 0)]
+        turns = zip([item.prompt, *item.turns], replies, task.scores[item.id], strict=True)
+        for turn, (prompt, reply, metrics) in enumerate(turns, start=1):
+            found.append(
+                Sample(
+                    arm=arm,
+                    suite=suite,
+                    item=item.id,
+                    turn=turn,
+                    prompt=prompt,
+                    reply=reply.text,
+                    finish_reason=reply.finish_reason,
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                    metrics=metrics,
+                    **item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "before", "gold"}),
+                )
+            )
+    return found

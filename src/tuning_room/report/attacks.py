@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import ALL, Rate
-from tuning_room.report.suites import Metric, Suite
+from tuning_room.report.suites import SuiteMetric, SuiteSection
+from tuning_room.results import ALL, Rate
 
 FIRST = ("tells", "withholds", "extracts")  # what an attack is after, where it is measured
 
 
-class Family(BaseModel):
+class FamilyRates(BaseModel):
     """A family of items with its rate by arm; `trained` if the training data has attacks of this family too."""
 
     name: str
@@ -24,12 +24,12 @@ class FamilyMap(BaseModel):
 
     suite: str
     metric: str
-    wanted: bool | None
+    higher_is_better: bool
     arms: list[str]
-    families: list[Family]
+    families: list[FamilyRates]
 
 
-def family_maps(evidence: Evidence, suites: Sequence[Suite]) -> list[FamilyMap]:
+def family_maps(evidence: Evidence, suites: Sequence[SuiteSection]) -> list[FamilyMap]:
     """Return a map for each suite whose items are of several families; those trained on come first."""
     common = {metric.name for suite in suites if suite.name == ALL for metric in suite.metrics}
     maps = [_map(suite, evidence, common) for suite in suites]
@@ -41,7 +41,7 @@ def _names(suite: str, evidence: Evidence) -> list[str]:
     return sorted({sample.family for sample in rows} - {""})
 
 
-def _map(suite: Suite, evidence: Evidence, common: set[str]) -> FamilyMap:
+def _map(suite: SuiteSection, evidence: Evidence, common: set[str]) -> FamilyMap:
     metric = _metric(suite.metrics)
     # A suite with metrics of its own is after something else, whatever its families are called.
     trained = evidence.results.trained_families if metric.name in common else []
@@ -49,23 +49,23 @@ def _map(suite: Suite, evidence: Evidence, common: set[str]) -> FamilyMap:
     return FamilyMap(
         suite=suite.name,
         metric=metric.name,
-        wanted=metric.wanted,
+        higher_is_better=metric.higher_is_better,
         arms=suite.arms,
         families=[
-            Family(name=name, trained=name in trained, rates=rates)
+            FamilyRates(name=name, trained=name in trained, rates=rates)
             for name in names
             if (rates := _rates(suite, name, metric.name, evidence))
         ],
     )
 
 
-def _metric(metrics: Sequence[Metric]) -> Metric:
+def _metric(metrics: Sequence[SuiteMetric]) -> SuiteMetric:
     known = {metric.name: metric for metric in metrics}
     gated = [metric.name for metric in metrics if metric.gated]
     return known[next(name for name in (*FIRST, *gated, *known) if name in known)]
 
 
-def _rates(suite: Suite, family: str, metric: str, evidence: Evidence) -> dict[str, Rate]:
+def _rates(suite: SuiteSection, family: str, metric: str, evidence: Evidence) -> dict[str, Rate]:
     families = evidence.results.families
     found = {arm: families.get(arm, {}).get(suite.name, {}).get(family, {}).get(metric) for arm in suite.arms}
     return {arm: rate for arm, rate in found.items() if rate}

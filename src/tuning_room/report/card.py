@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tuning_room.report.content import Report
-from tuning_room.report.labels import metric_label, suite_title
+from tuning_room.report.labels import suite_title
 from tuning_room.report.page import environment
 from tuning_room.report.selection import SHIPPED
-from tuning_room.report.suites import Metric, Suite
+from tuning_room.report.suites import SuiteMetric, SuiteSection
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -21,7 +21,7 @@ COMPARED = ("base", "prompted", "baked", "reference")
 
 def model_card(report: Report) -> str:
     """Return the card as Markdown behind YAML; the license is left out, since the run does not know it."""
-    made = environment(escape=False)
+    made = environment(report, escape=False)
     made.filters["plain"] = plain
     body = made.get_template("model_card.md.j2").render(
         report=report,
@@ -56,7 +56,7 @@ def _results(report: Report) -> Iterator["EvalResult"]:
             yield from (_result(report, suite, metric) for metric in suite.metrics)
 
 
-def _result(report: Report, suite: Suite, metric: Metric) -> "EvalResult":
+def _result(report: Report, suite: SuiteSection, metric: SuiteMetric) -> "EvalResult":
     from huggingface_hub import EvalResult
 
     kind = "dialogues" if suite.dialogues else "items"
@@ -66,6 +66,6 @@ def _result(report: Report, suite: Suite, metric: Metric) -> "EvalResult":
         dataset_type=f"{report.recipe}/{suite.name}",
         dataset_name=f"{report.recipe}, {suite_title(suite.name)} ({suite.items} held-out {kind})",
         metric_type=metric.name,
-        metric_name=metric_label(metric.name).title,
+        metric_name=report.metrics[metric.name].title,
         metric_value=round(rate.rate, 4),
     )

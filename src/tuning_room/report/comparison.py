@@ -1,17 +1,15 @@
 """Two arms on the same items, and what the numbers allow to say of them."""
 
-from pydantic import BaseModel
-
-from tuning_room.report.facts import Difference, Results
 from tuning_room.report.labels import arm_title
+from tuning_room.results import Difference, Results
 
 SIGNIFICANT = 0.05
 MAIN = ("prompted", "baked")
 KEPT = ("base", "baked")
 
 
-class Comparison(BaseModel):
-    """Second minus first with its 95 % interval; shares of 1, so that 0.05 are five points.
+class Comparison(Difference):
+    """A difference with the two rates, and what the numbers allow to say of it.
 
     `outcome` is better, worse or open (no difference shown), by the p-value that is adjusted for the number of
     comparisons; `alone` is what it would be by the p-value of this comparison alone. `detectable` is the smallest
@@ -19,23 +17,8 @@ class Comparison(BaseModel):
     that the baked arm goes, None where there is no gap.
     """
 
-    suite: str
-    metric: str
-    first: str
-    second: str
-    wanted: bool
     first_rate: float
     second_rate: float
-    total: int
-    only_first: int
-    only_second: int
-    p_value: float
-    p_holm: float
-    difference: float
-    low: float
-    high: float
-    margin: float
-    non_inferior: bool
     outcome: str
     alone: str
     reading: str
@@ -52,7 +35,7 @@ def _comparison(row: Difference, results: Results) -> Comparison:
     first, second = (results.rates[arm][row.suite][row.metric].rate for arm in (row.first, row.second))
     gap = results.gap_recovered.get(row.suite, {}).get(row.metric)
     return Comparison(
-        **row.model_dump(),
+        **dict(row),
         first_rate=first,
         second_rate=second,
         outcome=outcome(row, row.p_holm),
@@ -67,7 +50,7 @@ def outcome(row: Difference, p_value: float) -> str:
     """Return better or worse where a p-value shows it, else open."""
     if p_value >= SIGNIFICANT or row.only_first == row.only_second:
         return "open"
-    return "better" if (row.difference > 0) == row.wanted else "worse"
+    return "better" if (row.difference > 0) == row.higher_is_better else "worse"
 
 
 def reading(row: Difference) -> str:

@@ -10,14 +10,13 @@ from tuning_room.report.decision import Decision, decision
 from tuning_room.report.dialogues import Dialogues, dialogues
 from tuning_room.report.economics import Economics, economics
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Drift, Rate, Retention, Standard, Trainings
-from tuning_room.report.funnel import Funnel, funnel
 from tuning_room.report.lineage import Lineage, lineage
+from tuning_room.report.making import Funnel, Training, funnel, training
 from tuning_room.report.selection import Example, Failures, examples, failures
-from tuning_room.report.suites import Suite, suites
-from tuning_room.report.training import Training, training
+from tuning_room.report.suites import SuiteSection, suites
+from tuning_room.results import Drift, MetricWords, Rate, Retention, StandardScores, Tokens, Trainings
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Prompts(BaseModel):
@@ -30,20 +29,23 @@ class Prompts(BaseModel):
 class Report(BaseModel):
     """Everything that the page shows; docs/report.md says what each field holds."""
 
-    schema_version: int = Field(SCHEMA_VERSION, description="version of this form: 2")
+    schema_version: int = Field(SCHEMA_VERSION, description="version of this form: 3")
     recipe: str = Field(description="the recipe's name")
     description: str = Field(description="what the recipe bakes, in a sentence")
     date: str = Field(description="day of the evaluation, `YYYY-MM-DD`; empty if the manifest does not say")
     verdict: Decision = Field(description="the verdict, what to change, the two questions, the gates, warnings")
     arms: list[str] = Field(description="the arms that were asked, in the recipe's order")
-    suites: list[Suite] = Field(description="each suite with its size, arms, and metrics with the way that is good")
+    metrics: dict[str, MetricWords] = Field(description="by metric: its words, and whether it is a share")
+    suites: list[SuiteSection] = Field(
+        description="each suite with its size, arms, and metrics with the way that is good"
+    )
     rates: dict[str, dict[str, dict[str, Rate]]] = Field(description="rates by arm, suite and metric, with intervals")
     differences: list[Comparison] = Field(description="pairs of arms on the same items, and what that allows to say")
     retention: dict[str, Retention] = Field(description="by arm: divergence from the base on neutral texts")
-    standard: Standard = Field(description="scores of the harness's own tasks, and those that could not be run")
+    standard: StandardScores = Field(description="scores of the harness's own tasks, and those that could not be run")
     drift: dict[str, dict[str, Drift]] = Field(description="by arm and suite: rates by turn, survival, mean break")
     families: list[FamilyMap] = Field(description="rates by attack family and arm, trained families marked")
-    tokens: dict[str, dict[str, float]] = Field(description="by arm: mean `prompt` and `completion` tokens")
+    tokens: dict[str, Tokens] = Field(description="by arm: mean `prompt` and `completion` tokens")
     length_ratio: dict[str, dict[str, float]] = Field(
         description="by arm and suite: reply length in tokens by the prompted arm's"
     )
@@ -69,6 +71,7 @@ def build(config: ReportConfig, evidence: Evidence) -> Report:
         date=evidence.stages["evaluate"].started[:10] if "evaluate" in evidence.stages else "",
         verdict=decision(evidence),
         arms=list(results.rates),
+        metrics=results.metrics,
         suites=known,
         rates=results.rates,
         differences=comparisons(results),
@@ -76,7 +79,7 @@ def build(config: ReportConfig, evidence: Evidence) -> Report:
         standard=results.standard,
         drift={arm: found for arm, found in results.drift.items() if found},
         families=family_maps(evidence, known),
-        tokens={arm: tokens.model_dump() for arm, tokens in results.tokens.items()},
+        tokens=results.tokens,
         length_ratio=results.length_ratio,
         economics=economics(results, config.messages_per_day),
         trainings=evidence.trainings,

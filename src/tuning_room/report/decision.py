@@ -5,28 +5,13 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import ALL, GateResult, Rate, Results
-from tuning_room.report.labels import QUESTIONS, VERDICTS, GateParts, all_met, parse_gate
+from tuning_room.report.labels import QUESTIONS, VERDICTS, all_met
+from tuning_room.results import ALL, GateResult, Rate, Results
 
 
-class Gate(BaseModel):
-    """A gate with its outcome; `relation` is '' and `rate` None if its name is not in the known form.
+class ShownGate(GateResult):
+    """A gate with its outcome, and the rate that was held with its interval, if it is known."""
 
-    `against` is the arm whose rate is the bound, '' for a number; `by` is 'bound' where `held` is an interval's end.
-    """
-
-    gate: str
-    metric: str
-    question: str
-    relation: str
-    against: str
-    by: str
-    margin: float
-    value: float
-    bound: float
-    held: float
-    limit: float
-    passed: bool
     rate: Rate | None
 
 
@@ -59,7 +44,7 @@ class Decision(BaseModel):
     warnings: list[str]
     questions: list[Question]
     tiles: list[Tile]
-    gates: list[Gate]
+    gates: list[ShownGate]
     failing: list[str]
 
 
@@ -80,7 +65,7 @@ def decision(evidence: Evidence) -> Decision:
         warnings=evidence.results.warnings,
         questions=[_question(name, verdict.gates) for name in QUESTIONS],
         tiles=_tiles(evidence.results),
-        gates=[_gate(gate, evidence.results) for gate in verdict.gates],
+        gates=[_shown(held, evidence.results) for held in verdict.gates],
         failing=verdict.failing,
     )
 
@@ -100,32 +85,22 @@ def _question(name: str, gates: Sequence[GateResult]) -> Question:
     return Question(question=name, met=sum(gate.passed for gate in asked), gates=len(asked))
 
 
-def _gate(gate: GateResult, results: Results) -> Gate:
-    parts = parse_gate(gate.gate)
-    return Gate(
-        **gate.model_dump(exclude={"measured"}),
-        metric=parts.metric if parts else "",
-        relation=parts.relation if parts else "",
-        against=parts.bound if parts and parts.bound in results.rates else "",
-        by=parts.by if parts else "value",
-        margin=parts.margin if parts else 0.0,
-        rate=_rate(parts, results) if parts else None,
-    )
-
-
-def _rate(parts: GateParts, results: Results) -> Rate | None:
-    if parts.metric == "kl" and (found := results.retention.get(parts.arm)):
-        return Rate(rate=found.kl, low=found.low, high=found.high, count=0, total=found.texts)
-    if parts.family:
-        families = results.families.get(parts.arm, {}).get(parts.suite, {})
-        return families.get(parts.family, {}).get(parts.metric)
-    return results.rates.get(parts.arm, {}).get(parts.suite, {}).get(parts.metric)
+def _shown(held: GateResult, results: Results) -> ShownGate:
+    gate = held.gate
+    if gate.metric == "kl" and (found := results.retention.get(gate.arm)):
+        rate: Rate | None = found.as_rate()
+    elif gate.family:
+        families = results.families.get(gate.arm, {}).get(gate.suite, {})
+        rate = families.get(gate.family, {}).get(gate.metric)
+    else:
+        rate = results.rates.get(gate.arm, {}).get(gate.suite, {}).get(gate.metric)
+    return ShownGate(**dict(held), rate=rate)
 
 
 def _tiles(results: Results) -> list[Tile]:
     """Return the baked arm's rates that gates hold, else those over all items; no place twice."""
     rates = results.rates.get("baked", {})
-    gates = [parts for gate in results.verdict.gates if (parts := parse_gate(gate.gate)) and not parts.family]
+    gates = [held.gate for held in results.verdict.gates if not held.gate.family]
     places = [(gate.suite, gate.metric) for gate in gates] or [(ALL, metric) for metric in rates.get(ALL, {})]
     known = [(suite, metric) for suite, metric in dict.fromkeys(places) if metric in rates.get(suite, {})]
     return [_tile(suite, metric, results) for suite, metric in known[:MOST_TILES]]

@@ -5,23 +5,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pydantic import BaseModel
 
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Sample
-from tuning_room.report.selection import SHIPPED, SIDE_BY_SIDE, Reply, reply
+from tuning_room.report.selection import SHIPPED, SIDE_BY_SIDE, ShownReply, reply
+from tuning_room.results import Sample
 
-# A reply with one of these has broken the behaviour, as the evaluation counts it.
-EVENTS = ("leaks", "tells")
 NEVER = 10**6
 
 
-class Exchange(BaseModel):
+class ShownTurn(BaseModel):
     """What the user says at a turn, and the arms' replies."""
 
     turn: int
     prompt: str
-    replies: list[Reply]
+    replies: list[ShownReply]
 
 
-class Dialogue(BaseModel):
+class ShownDialogue(BaseModel):
     """A scripted dialogue; `broke` is the turn at which each arm first broke the behaviour, None if it never did."""
 
     suite: str
@@ -29,14 +27,14 @@ class Dialogue(BaseModel):
     topic: str
     gold: str
     broke: dict[str, int | None]
-    turns: list[Exchange]
+    turns: list[ShownTurn]
 
 
 class Dialogues(BaseModel):
     """The dialogues that are shown, those in which the baked arm breaks first in front, and how many there are."""
 
     total: int
-    shown: list[Dialogue]
+    shown: list[ShownDialogue]
 
 
 def dialogues(evidence: Evidence, limit: int) -> Dialogues:
@@ -50,7 +48,7 @@ def _suites(evidence: Evidence) -> list[str]:
     return list(dict.fromkeys(suite for suites in evidence.results.drift.values() for suite in suites))
 
 
-def _of_suite(suite: str, evidence: Evidence) -> Iterable[Dialogue]:
+def _of_suite(suite: str, evidence: Evidence) -> Iterable[ShownDialogue]:
     by_arm = {
         arm: _by_item(evidence.samples[arm][suite]) for arm in SIDE_BY_SIDE if suite in evidence.samples.get(arm, {})
     }
@@ -65,20 +63,16 @@ def _by_item(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     return items
 
 
-def _dialogue(arms: Mapping[str, Sequence[Sample]]) -> Dialogue:
+def _dialogue(arms: Mapping[str, Sequence[Sample]]) -> ShownDialogue:
     first = next(iter(arms.values()))[0]
-    return Dialogue(
+    return ShownDialogue(
         suite=first.suite,
         item=first.item,
         topic=first.topic,
         gold=first.gold,
-        broke={arm: _broke(rows) for arm, rows in arms.items()},
+        broke={arm: next((row.turn for row in rows if row.is_broken), None) for arm, rows in arms.items()},
         turns=[
-            Exchange(turn=rows[0].turn, prompt=rows[0].prompt, replies=[reply(row) for row in rows])
+            ShownTurn(turn=rows[0].turn, prompt=rows[0].prompt, replies=[reply(row) for row in rows])
             for rows in zip(*arms.values(), strict=True)
         ],
     )
-
-
-def _broke(rows: Sequence[Sample]) -> int | None:
-    return next((row.turn for row in rows if any(row.metrics.get(event, 0.0) >= 0.5 for event in EVENTS)), None)

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from tuning_room.report.facts import Results, ServingCosts
+from tuning_room.results import Results, ServingCosts
 
 FULL, SHORT = "prompted", "baked"
 

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from tuning_room.records import Tried
 from tuning_room.report.content import Report
-from tuning_room.report.funnel import Funnel
 from tuning_room.report.labels import reason_title
-from tuning_room.report.training import Training
+from tuning_room.report.making import Funnel, Training
 
 LEAST = 1e-3  # the top of an axis on which everything is zero
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from tuning_room.report.comparison import KEPT, MAIN, Comparison
 from tuning_room.report.content import Report
-from tuning_room.report.facts import Rate
 from tuning_room.report.figures import Tick
-from tuning_room.report.suites import Metric, Suite
+from tuning_room.report.suites import SuiteMetric, SuiteSection
+from tuning_room.results import Rate
 
 SPANS = (0.1, 0.2, 0.5, 1.0)  # what the axis of differences may reach to either side
 
@@ -23,7 +23,7 @@ class RateRow(NamedTuple):
 class RateGroup(NamedTuple):
     """The rows of a metric."""
 
-    metric: Metric
+    metric: SuiteMetric
     rows: list[RateRow]
 
 
@@ -64,7 +64,7 @@ class EffectPlot(NamedTuple):
     alone: bool
 
 
-class Pair(NamedTuple):
+class ComparedPair(NamedTuple):
     """The comparisons of two arms."""
 
     first: str
@@ -77,7 +77,7 @@ class Compared(NamedTuple):
 
     main: list[Comparison]
     kept: list[Comparison]
-    others: list[Pair]
+    others: list[ComparedPair]
 
 
 def compared(report: Report) -> Compared:
@@ -90,16 +90,16 @@ def compared(report: Report) -> Compared:
     others = [row for row in differences if row not in main and row not in kept]
     pairs = dict.fromkeys((row.first, row.second) for row in others)
     return Compared(
-        main, kept, [Pair(*pair, [row for row in others if (row.first, row.second) == pair]) for pair in pairs]
+        main, kept, [ComparedPair(*pair, [row for row in others if (row.first, row.second) == pair]) for pair in pairs]
     )
 
 
-def rate_groups(report: Report, suite: Suite) -> list[RateGroup]:
+def rate_groups(report: Report, suite: SuiteSection) -> list[RateGroup]:
     """Return the rates of a suite by metric and arm."""
     return [RateGroup(metric, _rate_rows(report, suite, metric.name)) for metric in suite.metrics]
 
 
-def _rate_rows(report: Report, suite: Suite, metric: str) -> list[RateRow]:
+def _rate_rows(report: Report, suite: SuiteSection, metric: str) -> list[RateRow]:
     return [
         RateRow(report.arms.index(arm), arm, report.rates[arm][suite.name][metric])
         for arm in suite.arms
@@ -133,5 +133,7 @@ def _margin(rows: Iterable[Comparison]) -> float:
 
 
 def _effect(row: Comparison, at: Callable[[float], float]) -> Effect:
-    gain, low, high = (row.difference, row.low, row.high) if row.wanted else (-row.difference, -row.high, -row.low)
+    gain, low, high = (
+        (row.difference, row.low, row.high) if row.higher_is_better else (-row.difference, -row.high, -row.low)
+    )
     return Effect(row, gain, low, high, at(gain), at(low), at(high))

@@ -5,8 +5,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from tuning_room.models import portable
+from tuning_room.models.lineage import adapter_name
 from tuning_room.report.config import ReportConfig
 from tuning_room.report.evidence import Evidence, text_digest
+from tuning_room.results import ArmIdentity
 
 
 class StageTime(BaseModel):
@@ -16,22 +18,6 @@ class StageTime(BaseModel):
     state: str
     started: str
     seconds: float
-
-
-class ArmIdentity(BaseModel):
-    """What an arm was: digests of weights, system turn and a rendered question; `endpoint` for one at a server.
-
-    `adapter_moves` is how far the adapter moves the model on neutral texts, in nats a token.
-    """
-
-    arm: str
-    base_model: str
-    adapter: str
-    system_prompt: str
-    system_tokens: int
-    rendered: str
-    adapter_moves: float | None
-    endpoint: str
 
 
 class Lineage(BaseModel):
@@ -49,7 +35,7 @@ class Lineage(BaseModel):
     training_versions: dict[str, str]
     evaluation_versions: dict[str, str]
     stages: list[StageTime]
-    arms: list[ArmIdentity]
+    arms: dict[str, ArmIdentity]
 
 
 def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
@@ -58,7 +44,7 @@ def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
     evaluated = evidence.stages.get("evaluate")
     return Lineage(
         model=portable(config.model),
-        release=f"{config.recipe}-{adapter.adapter_digest[:8]}",
+        release=adapter_name(config.recipe, adapter.adapter_digest),
         base_digest=_base_digest(evidence),
         adapter_digest=adapter.adapter_digest,
         template_digest=adapter.template_digest,
@@ -69,7 +55,7 @@ def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
         training_versions=adapter.versions,
         evaluation_versions=evaluated.versions if evaluated else {},
         stages=_stages(evidence),
-        arms=[ArmIdentity(arm=arm, **identity.model_dump()) for arm, identity in evidence.results.identities.items()],
+        arms=evidence.results.identities,
     )
 
 

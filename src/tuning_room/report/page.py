@@ -6,11 +6,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tuning_room.report import figures, forest, labels
 from tuning_room.report.content import Report
-from tuning_room.report.facts import ALL
+from tuning_room.results import ALL
 
 FILTERS = {
     "percent": labels.percent,
-    "amount": labels.amount,
     "points": labels.points,
     "all_met": labels.all_met,
     "p_value": labels.p_value,
@@ -19,15 +18,13 @@ FILTERS = {
     "duration": labels.duration,
     "arm": labels.arm_title,
     "suite": labels.suite_title,
-    "metric": labels.metric_label,
-    "gate": labels.gate_title,
 }
 
 
 def render(report: Report) -> str:
     """Return the report as one HTML page that asks nothing of a network and runs no script."""
     return (
-        environment(escape=True)
+        environment(report, escape=True)
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -42,7 +39,7 @@ def render(report: Report) -> str:
     )
 
 
-def environment(*, escape: bool) -> Environment:
+def environment(report: Report, *, escape: bool) -> Environment:
     """Return the templates' environment, with the labels as filters; only Markdown is not escaped."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -52,5 +49,6 @@ def environment(*, escape: bool) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(FILTERS)
+    names = labels.MetricNames(report.metrics)
+    made.filters.update(FILTERS, metric=names.words, amount=names.amount, gate=names.gate)
     return made

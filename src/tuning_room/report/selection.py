@@ -4,17 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel
 
+from tuning_room.records import Message
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import ALL, Sample
-from tuning_room.report.suites import Suite
+from tuning_room.report.suites import SuiteSection
+from tuning_room.results import ALL, Sample
 
 SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
 
-Directions = Mapping[str, Mapping[str, bool | None]]  # suite -> metric
+Directions = Mapping[str, Mapping[str, bool]]  # suite -> metric
 
 
-class Reply(BaseModel):
+class ShownReply(BaseModel):
     """What an arm replied, and what was measured of it.
 
     `cut` is true if it reached the token limit, `weighed` if choices were weighed and there is no reply.
@@ -27,30 +28,23 @@ class Reply(BaseModel):
     metrics: dict[str, float]
 
 
-class Turn(BaseModel):
-    """What was said before an item's prompt."""
-
-    role: str
-    text: str
-
-
 class Example(BaseModel):
     """An item with the replies to it."""
 
     suite: str
     item: str
     tags: list[str]
-    before: list[Turn]
+    before: list[Message]
     prompt: str
     gold: str
-    replies: list[Reply]
+    replies: list[ShownReply]
 
 
 class FailureGroup(BaseModel):
     """The baked replies that break one property where a gate holds it, worst first."""
 
     metric: str
-    wanted: bool
+    higher_is_better: bool
     suites: list[str]
     total: int
     found: int
@@ -67,7 +61,7 @@ class Failures(BaseModel):
     groups: list[FailureGroup]
 
 
-def examples(evidence: Evidence, suites: Sequence[Suite], count: int) -> list[Example]:
+def examples(evidence: Evidence, suites: Sequence[SuiteSection], count: int) -> list[Example]:
     """Return `count` items, or all if there are fewer, evenly spaced over each suite in the items' order."""
     single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
     sizes = {name: size for name, size in single.items() if size}
@@ -91,22 +85,22 @@ def spaced(size: int, count: int) -> list[int]:
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
-def failures(evidence: Evidence, suites: Sequence[Suite], limit: int) -> Failures:
+def failures(evidence: Evidence, suites: Sequence[SuiteSection], limit: int) -> Failures:
     """Return the baked replies that break what a gate holds, by property; without gates any property counts.
 
     Dialogues are shown whole elsewhere and are left out here.
     """
-    wanted = {suite.name: {metric.name: metric.wanted for metric in suite.metrics} for suite in suites}
+    directions = {suite.name: {metric.name: metric.higher_is_better for metric in suite.metrics} for suite in suites}
     single = [suite.name for suite in suites if not suite.dialogues and SHIPPED in suite.arms and suite.name != ALL]
     samples = [sample for suite in single for sample in evidence.samples.get(SHIPPED, {}).get(suite, [])]
     gated = _gated(suites, single)
-    broken = {_place(sample): _broken(sample, wanted, gated) for sample in samples}
+    broken = {_place(sample): _broken(sample, directions, gated) for sample in samples}
     return Failures(
         total=len(samples),
         found=sum(map(bool, broken.values())),
         by_metric=_counts(broken.values()),
         gated=any(metric.gated for suite in suites for metric in suite.metrics),
-        groups=_groups(evidence, samples, broken, gated, wanted, limit),
+        groups=_groups(evidence, samples, broken, gated, directions, limit),
     )
 
 
@@ -115,7 +109,7 @@ def _groups(
     samples: Sequence[Sample],
     broken: Mapping[tuple[str, str], list[str]],
     gated: Mapping[str, list[str]],
-    wanted: Directions,
+    directions: Directions,
     limit: int,
 ) -> list[FailureGroup]:
     """Return a group for each gated metric with a failing reply; no item is shown twice."""
@@ -127,14 +121,14 @@ def _groups(
     shown: set[tuple[str, str]] = set()
     groups = []
     for metric, rows in found.items():
-        rows.sort(key=lambda sample: (-len(broken[_place(sample)]), -_fault(sample, metric, wanted)))
+        rows.sort(key=lambda sample: (-len(broken[_place(sample)]), -_fault(sample, metric, directions)))
         new = [sample for sample in rows if _place(sample) not in shown][: places_left[metric]]
         shown.update(_place(sample) for sample in new)
         if rows:
             groups.append(
                 FailureGroup(
                     metric=metric,
-                    wanted=bool(wanted[rows[0].suite][metric]),
+                    higher_is_better=directions[rows[0].suite][metric],
                     suites=gated[metric],
                     total=sum(s.suite in gated[metric] and metric in s.metrics for s in samples),
                     found=len(rows),
@@ -144,35 +138,31 @@ def _groups(
     return groups
 
 
-def _gated(suites: Sequence[Suite], single: Sequence[str]) -> dict[str, list[str]]:
+def _gated(suites: Sequence[SuiteSection], single: Sequence[str]) -> dict[str, list[str]]:
     """Return the single-turn suites in which a gate holds each metric; a gate on all items counts for each of them."""
     held = {(suite.name, metric.name) for suite in suites for metric in suite.metrics if metric.gated}
     places: dict[str, list[str]] = {}
     for suite in suites:
         for metric in suite.metrics if suite.name in single else ():
             holds = {(suite.name, metric.name), (ALL, metric.name)} & held
-            if metric.wanted is not None and (holds or not held):
+            if holds or not held:
                 places.setdefault(metric.name, []).append(suite.name)
     return places
 
 
-def _broken(sample: Sample, wanted: Directions, gated: Mapping[str, Sequence[str]]) -> list[str]:
-    directions = wanted[sample.suite]
+def _broken(sample: Sample, directions: Directions, gated: Mapping[str, Sequence[str]]) -> list[str]:
+    higher = directions[sample.suite]
     return [
         name
         for name, value in sample.metrics.items()
-        if sample.suite in gated.get(name, ()) and _breaks(value, directions[name])
+        if sample.suite in gated.get(name, ()) and (value < 1 if higher[name] else value > 0)
     ]
 
 
-def _fault(sample: Sample, metric: str, wanted: Directions) -> float:
+def _fault(sample: Sample, metric: str, directions: Directions) -> float:
     """Return how far a reply is from what is wanted, 0 to 1."""
     value = sample.metrics[metric]
-    return 1 - value if wanted[sample.suite][metric] else value
-
-
-def _breaks(value: float, wanted: bool | None) -> bool:
-    return wanted is not None and (value < 1 if wanted else value > 0)
+    return 1 - value if directions[sample.suite][metric] else value
 
 
 def _counts(broken: Iterable[list[str]]) -> dict[str, int]:
@@ -203,20 +193,20 @@ def _of_item(evidence: Evidence, item: Sample) -> Example:
         suite=item.suite,
         item=item.item,
         tags=[tag for tag in (item.family, item.topic, item.type, item.wanted) if tag],
-        before=[Turn(role=turn.role, text=turn.content) for turn in item.before],
+        before=item.before,
         prompt=item.prompt,
         gold=item.gold,
         replies=[reply(sample) for sample in rows],
     )
 
 
-def reply(sample: Sample) -> Reply:
+def reply(sample: Sample) -> ShownReply:
     """Return a sample's reply as it is shown."""
-    return Reply(
+    return ShownReply(
         arm=sample.arm,
         text=sample.reply,
         cut=sample.finish_reason == "length",
-        weighed=sample.weighed,
+        weighed=sample.is_weighed,
         metrics=sample.metrics,
     )
 

@@ -3,19 +3,18 @@
 from pydantic import BaseModel
 
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import ALL, Results
-from tuning_room.report.labels import parse_gate, told_direction
+from tuning_room.results import ALL, Results
 
 
-class Metric(BaseModel):
-    """A metric by name; `wanted` says whether more is better, None if nothing says so; `gated` if a gate holds it."""
+class SuiteMetric(BaseModel):
+    """A metric by name: whether more of it is better, and whether a gate holds it on this suite."""
 
     name: str
-    wanted: bool | None
+    higher_is_better: bool
     gated: bool = False
 
 
-class Suite(BaseModel):
+class SuiteSection(BaseModel):
     """Held-out items: `items` were taken `of` so many; `dialogues` have several turns each.
 
     `kept` marks a suite that asks whether something was lost; the first suite, `all`, pools others.
@@ -24,36 +23,30 @@ class Suite(BaseModel):
     name: str
     items: int
     of: int
-    metrics: list[Metric]
+    metrics: list[SuiteMetric]
     arms: list[str]
     dialogues: bool = False
     kept: bool = False
 
 
-def suites(evidence: Evidence) -> list[Suite]:
+def suites(evidence: Evidence) -> list[SuiteSection]:
     """Return the suites in the recipe's order, `all` first."""
     results = evidence.results
     measured = {suite for arm in results.rates.values() for suite in arm}
-    return [_suite(name, evidence) for name in (ALL, *results.suites) if name in measured]
+    return [_suite(name, results) for name in results.suites if name in measured]
 
 
-def _suite(name: str, evidence: Evidence) -> Suite:
-    results = evidence.results
+def _suite(name: str, results: Results) -> SuiteSection:
     arms = [arm for arm, found in results.rates.items() if name in found]
     metrics = dict.fromkeys(metric for arm in arms for metric in results.rates[arm][name])
-    facts = results.suites.get(name)
-    total = max((rate.total for arm in arms for rate in results.rates[arm][name].values()), default=0)
-    gates = [parts for gate in results.verdict.gates if (parts := parse_gate(gate.gate))]
-    return Suite(
+    known = results.suites[name]
+    gated = {(held.gate.metric, held.gate.suite) for held in results.verdict.gates}
+    return SuiteSection(
         name=name,
-        items=facts.items if facts else total,
-        of=facts.of if facts else total,
+        items=known.items,
+        of=known.of,
         metrics=[
-            Metric(
-                name=metric,
-                wanted=_wanted(name, metric, results),
-                gated=any((gate.metric, gate.suite) == (metric, name) for gate in gates),
-            )
+            SuiteMetric(name=metric, higher_is_better=known.metrics[metric], gated=(metric, name) in gated)
             for metric in metrics
         ],
         arms=arms,
@@ -62,19 +55,9 @@ def _suite(name: str, evidence: Evidence) -> Suite:
     )
 
 
-def _wanted(suite: str, metric: str, results: Results) -> bool | None:
-    """Return which way is good as the evaluation says of this suite, else as any gate does, else the label."""
-    for row in results.differences:
-        if (row.suite, row.metric) == (suite, metric):
-            return row.wanted
-    gates = [gate.gate for gate in results.verdict.gates]
-    here = [gate for gate in gates if (parts := parse_gate(gate)) and parts.suite == suite]
-    return told_direction(metric, [*here, *gates])
-
-
 def _is_kept(suite: str, arms: list[str], results: Results) -> bool:
     """Return whether a suite asks for what may be lost: a gate says so, or the full prompt was not put to it."""
-    asked = {gate.question for gate in results.verdict.gates if (p := parse_gate(gate.gate)) and p.suite == suite}
+    asked = {held.question for held in results.verdict.gates if held.gate.suite == suite}
     if asked:
         return "retention" in asked
     return "prompted" not in arms and {"base", "baked"} <= set(arms) and "prompted" in results.rates

@@ -124,10 +124,10 @@ def test_every_check_that_exists_is_named() -> None:
     ],
 )
 def test_metrics_say_yes_or_no(metric: str, reply: str, expected: bool) -> None:
-    assert METRICS[metric](reply, Case(GOOD.said, "12")) == expected
+    assert METRICS[metric].score(reply, Case(GOOD.said, "12")) == expected
 
 
 @given(reply=st.text(), said=st.text(), gold=st.text())
 def test_a_leak_is_told(reply: str, said: str, gold: str) -> None:
     case = Case(said, gold)
-    assert METRICS["tells"](reply, case) or not METRICS["leaks"](reply, case)
+    assert METRICS["tells"].score(reply, case) or not METRICS["leaks"].score(reply, case)

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 import tuning_room.recipe
 from tuning_room.cli import cli
 from tuning_room.evaluate import EvaluateResult
-from tuning_room.evaluate.gates import Gate
 from tuning_room.evaluate.statistics import rate
 from tuning_room.evaluate.verdict import judge
+from tuning_room.gates import Gate
 from tuning_room.recipe import Done, Recipe
 from tuning_room.records import write_json
 from tuning_room.workspace import Workspace

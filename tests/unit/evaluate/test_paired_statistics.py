@@ -18,10 +18,10 @@ from tuning_room.evaluate.statistics import (
     gap_recovered,
     holm,
     mean_interval,
-    measured,
     non_inferior,
     paired,
     rate,
+    rate_of,
 )
 
 SHARES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -130,9 +130,9 @@ def test_a_mean_is_near_wilsons_interval_where_both_apply() -> None:
 
 
 def test_wilson_is_for_zeros_and_ones_of_separate_dialogues_only() -> None:
-    assert measured([1, 0, 1], "abc") == rate([True, False, True])
-    assert measured([1, 0, 1], "aab") == mean_interval([1, 0, 1], "aab")
-    assert measured([1, 0.5, 1], "abc") == mean_interval([1, 0.5, 1], "abc")
+    assert rate_of([1, 0, 1], "abc") == rate([True, False, True])
+    assert rate_of([1, 0, 1], "aab") == mean_interval([1, 0, 1], "aab")
+    assert rate_of([1, 0.5, 1], "abc") == mean_interval([1, 0.5, 1], "abc")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_wilson_is_for_zeros_and_ones_of_separate_dialogues_only() -> None:
 def test_only_the_bad_end_counts_for_non_inferiority(
     low: float, high: float, margin: float, wanted: bool, shown: bool
 ) -> None:
-    assert non_inferior(Interval(0.0, low, high), margin, wanted=wanted) is shown
+    assert non_inferior(Interval(0.0, low, high), margin, higher_is_better=wanted) is shown
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))
@@ -192,7 +192,7 @@ def test_no_gap_is_recovered_where_the_prompt_does_nothing(pairs: list[tuple[boo
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_a_spread_is_that_of_the_sample(rates: list[float]) -> None:
     found = across_seeds(rates)
-    assert (found.lowest, found.highest, found.seeds) == (min(rates), max(rates), len(rates))
+    assert (found.lowest, found.highest, found.rates) == (min(rates), max(rates), rates)
     assert math.isclose(found.mean, float(np.mean(rates)), abs_tol=1e-12)
     if len(rates) == 1:
         assert found.standard_deviation is None

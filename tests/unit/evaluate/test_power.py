@@ -10,8 +10,8 @@ from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from tuning_room.evaluate.gates import Gate
 from tuning_room.evaluate.power import detectable_difference, exact_power, items_needed, resolvable_bound, too_small
+from tuning_room.gates import Gate
 
 
 @given(st.integers(1, 100_000))

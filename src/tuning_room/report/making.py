@@ -1,11 +1,13 @@
-"""How training went: the loss by step, thinned so that plot and table show the same few points."""
+"""How the adapter was made: the way of the data to training rows, and the loss by step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tuning_room.records import TrainingStep
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import Step
+from tuning_room.workspace import StageRecord
 
 POINTS = 48  # as many as a table of them can still be read
 
@@ -53,7 +55,7 @@ def training(evidence: Evidence) -> Training:
     )
 
 
-def _point(steps: Sequence[Step]) -> LossPoint:
+def _point(steps: Sequence[TrainingStep]) -> LossPoint:
     validated = [step for step in steps if step.valid_loss is not None]
     return LossPoint(
         first=steps[0].step,
@@ -62,3 +64,28 @@ def _point(steps: Sequence[Step]) -> LossPoint:
         valid_step=validated[-1].step if validated else None,
         valid_loss=validated[-1].valid_loss if validated else None,
     )
+
+
+class Funnel(BaseModel):
+    """Counts; None or nothing stands for what no stage has recorded."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    documents: int | None = None
+    pages: int | None = None
+    chunks: int | None = None
+    candidates: int | None = None
+    sources: dict[str, int] = {}
+    accepted: int | None = None
+    rejected: dict[str, int] = {}
+    train: int | None = None
+    valid: int | None = None
+
+
+def funnel(stages: Mapping[str, StageRecord]) -> Funnel:
+    """Return the counts of the stages that have finished."""
+    counts: dict[str, Any] = {}
+    for name in ("convert", "generate", "dataset"):
+        if name in stages and stages[name].state == "done":
+            counts |= stages[name].result
+    return Funnel.model_validate(counts)
