@@ -1,5 +1,7 @@
 """The report as plain values: what `report.json` holds and the page shows, so that the two cannot differ."""
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from tuning_room.records import Tried
@@ -16,7 +18,7 @@ from tuning_room.report.selection import Example, Failures, examples, failures
 from tuning_room.report.suites import SuiteSection, suites
 from tuning_room.results import Drift, MetricWords, Rate, Retention, StandardScores, Tokens, Trainings
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION: Literal[3] = 3
 
 
 class Prompts(BaseModel):
@@ -29,7 +31,7 @@ class Prompts(BaseModel):
 class Report(BaseModel):
     """Everything that the page shows; docs/report.md says what each field holds."""
 
-    schema_version: int = Field(SCHEMA_VERSION, description="version of this form: 3")
+    schema_version: Literal[3] = Field(SCHEMA_VERSION, description="version of this form: 3")
     recipe: str = Field(description="the recipe's name")
     description: str = Field(description="what the recipe bakes, in a sentence")
     date: str = Field(description="day of the evaluation, `YYYY-MM-DD`; empty if the manifest does not say")

@@ -1,4 +1,4 @@
-"""Checks and metrics of other packages. Real: a package that pip installs, found by its entry point in another process."""
+"""Checks and metrics of other packages. Real: a package that pip installs, found by its entry point."""
 
 import json
 import subprocess

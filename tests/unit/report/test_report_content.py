@@ -146,8 +146,9 @@ def test_reading_never_claims_what_is_not_shown(
     p_holm: float, change: float, wanted: bool, holds: bool, only: int
 ) -> None:
     row = Difference(
-        suite="s", metric="m", first="prompted", second="baked", higher_is_better=wanted, total=9, only_first=0, only_second=only,
-        p_value=p_holm, p_holm=p_holm, difference=change, low=-1, high=1, margin=0.05, non_inferior=holds,
+        suite="s", metric="m", first="prompted", second="baked", higher_is_better=wanted, total=9, only_first=0,
+        only_second=only, p_value=p_holm, p_holm=p_holm, difference=change, low=-1, high=1, margin=0.05,
+        non_inferior=holds,
     )  # fmt: skip
     said = reading(row)
     assert ("is better" in said or "is worse" in said) == (p_holm < 0.05 and only > 0)
