@@ -109,7 +109,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> list[Message]:
     return messages
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """A row of a file as it stands there: `where` is file and line, for errors."""
 
     where: str
@@ -117,7 +117,7 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[FileRow]:
     """Yield the rows of a JSONL file, or of a JSON file that is one list.
 
     Raises MissingInputError, and DataError with file and line for what is not a JSON object in UTF-8.
@@ -130,7 +130,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         where = f"{path}:{line}"
         if not isinstance(values, dict):
             raise DataError(f"{where}: not a JSON object", hint="a row is {...}; mend or delete it")
-        yield Row(where, line, values)
+        yield FileRow(where, line, values)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
@@ -176,7 +176,7 @@ def _unreadable(where: str, error: Exception) -> DataError:
     return DataError(f"{where}: not JSON in UTF-8 ({reason})", hint="mend or delete this line")
 
 
-def read_dialogue(row: Row) -> list[Message]:
+def read_dialogue(row: FileRow) -> list[Message]:
     """Return a row's dialogue, whichever of the formats it has; DataError names file, line and field."""
     try:
         return _form(row).model_validate(row.values).dialogue()
@@ -186,7 +186,7 @@ def read_dialogue(row: Row) -> list[Message]:
         raise DataError(f"{row.where}: {field}: {first['msg']}", hint="mend or delete this line") from None
 
 
-def _form(row: Row) -> Form:
+def _form(row: FileRow) -> Form:
     keys = row.values.keys()
     if "messages" in keys:
         return Messages

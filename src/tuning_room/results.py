@@ -107,7 +107,7 @@ class Drift(Finding):
     first: float
 
 
-class Tokens(Finding):
+class MeanTokens(Finding):
     """Mean tokens of a request, as the model counts them."""
 
     prompt: float
@@ -160,7 +160,7 @@ class ServingCosts(Finding):
     break_even: list[BreakEven] = []
 
 
-class Score(Finding):
+class TaskScore(Finding):
     """A score of one of the harness's own tasks with its standard error; None where the harness gives none."""
 
     value: float
@@ -170,7 +170,7 @@ class Score(Finding):
 class StandardScores(Finding):
     """Scores of the harness's own tasks by task, arm and metric; the tasks that could not be run, and why."""
 
-    tasks: dict[str, dict[str, dict[str, Score]]] = {}
+    tasks: dict[str, dict[str, dict[str, TaskScore]]] = {}
     missing: dict[str, str] = {}
     limit: int | None = None
 
@@ -246,7 +246,7 @@ class Results(Finding):
         {}, description="by suite and metric: the share of the way from base to prompted that baked goes"
     )
     drift: dict[str, dict[str, Drift]] = Field({}, description="by arm and suite of dialogues: how a behaviour holds")
-    tokens: dict[str, Tokens] = Field(description="by arm: mean tokens of a request")
+    tokens: dict[str, MeanTokens] = Field(description="by arm: mean tokens of a request")
     length_ratio: dict[str, dict[str, float]] = Field(
         {}, description="by arm and suite: reply length in tokens over the prompted arm's"
     )

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.formats import FORMATS, Format, Row, read_dialogue, read_rows, written
+from tuning_room.formats import FORMATS, FileRow, Format, read_dialogue, read_rows, written
 from tuning_room.generate.seeds import seed_candidates
 from tuning_room.records import Message
 
@@ -28,7 +28,7 @@ def dialogues(draw: st.DrawFn) -> list[Message]:
 @given(messages=dialogues(), form=st.sampled_from(FORMATS))
 def test_a_dialogue_comes_back_as_it_was(messages: list[Message], form: Format) -> None:
     row = json.loads(json.dumps(written(messages, form, where="row")))
-    assert read_dialogue(Row("row", 1, row)) == messages
+    assert read_dialogue(FileRow("row", 1, row)) == messages
 
 
 @given(rows=st.lists(dialogues(), min_size=1, max_size=5), form=st.sampled_from(FORMATS), is_list=st.booleans())
@@ -72,7 +72,7 @@ def test_alpaca_needs_turns() -> None:
     ],
 )
 def test_the_usual_variants_are_read(values: dict[str, Any], said: list[str]) -> None:
-    assert [message.content for message in read_dialogue(Row("row", 1, values))] == said
+    assert [message.content for message in read_dialogue(FileRow("row", 1, values))] == said
 
 
 GOOD = {

@@ -2,22 +2,29 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from tuning_room.checks import find_metric
 from tuning_room.evaluate.power import items_needed
 from tuning_room.gates import is_share, value_in_words
 from tuning_room.results import GateResult, Rate
 
-if TYPE_CHECKING:
-    from tuning_room.evaluate.verdict import Failing
-
 Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]
 
 MOST_NAMED = 3
 
 
-def advise(verdict: str, results: Sequence[GateResult], failing: Sequence["Failing"], rates: Rates) -> list[str]:
+class Failing(NamedTuple):
+    """A reply of the baked arm that has what a gated metric does not want, or lacks what it wants."""
+
+    suite: str
+    metric: str
+    item: str
+    topic: str = ""
+    family: str = ""
+
+
+def advise(verdict: str, results: Sequence[GateResult], failing: Sequence[Failing], rates: Rates) -> list[str]:
     """Return plain sentences; `failing` are the replies behind the missed gates."""
     if not results:
         return ["No gate is set, so nothing can be shipped: say under evaluate.gates what the baked arm must meet."]
@@ -78,7 +85,7 @@ def _prompt_fails_too(missed: Sequence[GateResult], rates: Rates) -> Iterator[st
             )
 
 
-def _remedies(verdict: str, missed: Sequence[GateResult], failing: Sequence["Failing"]) -> Iterator[str]:
+def _remedies(verdict: str, missed: Sequence[GateResult], failing: Sequence[Failing]) -> Iterator[str]:
     if verdict == "more_data":
         yield from _teach_more(missed, failing)
     if verdict == "less_training":
@@ -92,7 +99,7 @@ def _remedies(verdict: str, missed: Sequence[GateResult], failing: Sequence["Fai
         yield "Then train anew with train.learning_rate halved, or from a larger model."
 
 
-def _teach_more(missed: Sequence[GateResult], failing: Sequence["Failing"]) -> Iterator[str]:
+def _teach_more(missed: Sequence[GateResult], failing: Sequence[Failing]) -> Iterator[str]:
     behaviour = [result.gate for result in missed if result.question == "behaviour"]
     taught = [row for row in failing if row.metric in {gate.metric for gate in behaviour}]
     if topics := _most(row.topic for row in _once(taught)):
@@ -109,13 +116,13 @@ def _teach_more(missed: Sequence[GateResult], failing: Sequence["Failing"]) -> I
     yield "If more data does not help, raise train.rank, and train.alpha with it."
 
 
-def _train_less(failing: Sequence["Failing"]) -> Iterator[str]:
+def _train_less(failing: Sequence[Failing]) -> Iterator[str]:
     if topics := _most(row.topic for row in _once(failing)):
         yield f"What was lost is mostly about {topics}: add seeds in which it is answered as the base model does."
     yield "Halve train.learning_rate, or lower train.epochs by one; then halve train.rank, or raise train.skip_layers."
 
 
-def _once(failing: Sequence["Failing"]) -> list["Failing"]:
+def _once(failing: Sequence[Failing]) -> list[Failing]:
     """Return each failing item once, whichever metrics it fails."""
     return list({(row.suite, row.item): row for row in failing}.values())
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.evaluate.arms import ADAPTER, BASE
-from tuning_room.results import BreakEven, ServingCosts, ServingTime, Tokens
+from tuning_room.results import BreakEven, MeanTokens, ServingCosts, ServingTime
 
 if TYPE_CHECKING:
     from tuning_room.engines.timing import Timing
@@ -47,7 +47,7 @@ def measure(timer: Callable[[Way], "Timing"], full: str, short: str, repeats: in
     return ServingCosts(engine="in-process", machine=where, measured=True, repeats=repeats, arms=rows)
 
 
-def paid_back(costs: ServingCosts, tokens: Mapping[str, Tokens], training: float) -> ServingCosts:
+def paid_back(costs: ServingCosts, tokens: Mapping[str, MeanTokens], training: float) -> ServingCosts:
     """Add after how many requests the seconds of training are saved, against the prompted arm cold and warm.
 
     `tokens` are the mean tokens of a request by arm. A request takes its first token's time and the rest of its reply

@@ -14,7 +14,7 @@ from lm_eval.api.model import LM
 
 from tuning_room.engines import Engine, Reply, Sampling, Talk
 from tuning_room.errors import StageError
-from tuning_room.evaluate.replies import Answer, Likelihood, ReplyStore, answer_key
+from tuning_room.evaluate.replies import Likelihood, ReplyStore, StoredAnswer, answer_key
 from tuning_room.evaluate.tasks import SuiteTask, item_of, task_name
 from tuning_room.records import Message
 from tuning_room.rendering import with_system
@@ -28,7 +28,7 @@ class Weighing(Protocol):
         """Return for each answer its log-probability in nats, its tokens, and whether it is the greedy one."""
 
 
-class Part(NamedTuple):
+class TaskArm(NamedTuple):
     """A suite as an arm is asked it: the model's name, the system turn, and a digest of how it is asked.
 
     The digest decides which answers on disk count; without one none does.
@@ -39,7 +39,7 @@ class Part(NamedTuple):
     asked_as: str = ""
 
 
-class Place(NamedTuple):
+class TaskItem(NamedTuple):
     """An item of a task."""
 
     task: str
@@ -63,13 +63,13 @@ class EngineModel(LM):
         sampling: Sampling,
         on_reply: Callable[[], None],
         *,
-        parts: Mapping[str, Part] | None = None,
+        parts: Mapping[str, TaskArm] | None = None,
         store: ReplyStore | None = None,
     ) -> None:
         super().__init__()
         self._open_engine, self.model, self.sampling, self.on_reply = open_engine, model, sampling, on_reply
         self.parts, self.store = parts or {}, store or ReplyStore()
-        self.answers: dict[Place, Answer] = {}
+        self.answers: dict[TaskItem, StoredAnswer] = {}
 
     @cached_property
     def engine(self) -> Engine:
@@ -81,7 +81,7 @@ class EngineModel(LM):
         return json.dumps(chat_history)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer all requests; of those that are dialogues, every turn, as JSON."""
+        """StoredAnswer all requests; of those that are dialogues, every turn, as JSON."""
         talks = [self._talk(request) for request in requests]
         answers = [self._known(request) for request in requests]
         for answer in answers:
@@ -112,14 +112,14 @@ class EngineModel(LM):
         self.answers |= {_place(request): answer for request, answer in zip(requests, answers, strict=True)}
         return [_as_result(answer.replies, bool(talk.turns)) for talk, answer in zip(talks, answers, strict=True)]
 
-    def _known(self, request: Instance) -> Answer:
+    def _known(self, request: Instance) -> StoredAnswer:
         """Return the answer on disk, or one without any replies or likelihoods."""
         item, asked_as = item_of(request.doc), self._part(request).asked_as
         key = answer_key(asked_as, item) if asked_as else ""
         known = self.store.known.get(key) if key else None
         if known and (len(known.replies) == 1 + len(item.turns) or len(known.likelihoods) == len(item.choices) > 0):
             return known
-        return Answer(key=key, item=item.id)
+        return StoredAnswer(key=key, item=item.id)
 
     def _talk(self, request: Instance) -> Talk:
         return Talk(self._part(request).model, self._messages(request), item_of(request.doc).turns)
@@ -127,12 +127,12 @@ class EngineModel(LM):
     def _messages(self, request: Instance) -> list[Message]:
         return with_system(self._part(request).system, [Message(**turn) for turn in json.loads(request.args[0])])
 
-    def _part(self, request: Instance) -> Part:
-        return self.parts.get(str(request.task_name)) or Part(self.model)
+    def _part(self, request: Instance) -> TaskArm:
+        return self.parts.get(str(request.task_name)) or TaskArm(self.model)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return the log-likelihood of each continuation, and whether it is the greedy one."""
-        choices: dict[Place, list[Instance]] = defaultdict(list)
+        choices: dict[TaskItem, list[Instance]] = defaultdict(list)
         for request in requests:
             choices[_place(request)].append(request)
         answers = {place: self._known(asked[0]) for place, asked in choices.items()}
@@ -146,14 +146,14 @@ class EngineModel(LM):
         self.answers |= answers
         return [answers[_place(request)].likelihoods[request.idx] for request in requests]
 
-    def _weighed(self, unknown: Mapping[Place, Sequence[Instance]]) -> dict[Place, list[Likelihood]]:
+    def _weighed(self, unknown: Mapping[TaskItem, Sequence[Instance]]) -> dict[TaskItem, list[Likelihood]]:
         """Return the likelihoods of the choices of items; each model weighs all of its own at once."""
         engine = self.engine
         if not isinstance(engine, Weighing):
             raise StageError(
                 "this engine gives no log-likelihoods", hint="leave out the items with choices, or evaluate in-process"
             )
-        found: dict[Place, list[Likelihood]] = {place: [] for place in unknown}
+        found: dict[TaskItem, list[Likelihood]] = {place: [] for place in unknown}
         asked = [request for requests in unknown.values() for request in sorted(requests, key=lambda r: r.idx)]
         for model in dict.fromkeys(self._part(request).model for request in asked):
             mine = [request for request in asked if self._part(request).model == model]
@@ -172,8 +172,8 @@ class EngineModel(LM):
         return self.model
 
 
-def _place(request: Instance) -> Place:
-    return Place(str(request.task_name), item_of(request.doc).id)
+def _place(request: Instance) -> TaskItem:
+    return TaskItem(str(request.task_name), item_of(request.doc).id)
 
 
 def _as_result(replies: list[Reply], is_dialogue: bool) -> str:

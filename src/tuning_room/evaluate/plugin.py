@@ -69,7 +69,7 @@ class TuningRoomLM(EngineModel):
         return super().apply_chat_template(chat_history, add_generation_prompt)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer all requests, each as its task says: tasks may differ in the longest reply."""
+        """StoredAnswer all requests, each as its task says: tasks may differ in the longest reply."""
         _check_requests(requests)
         alike: dict[Sampling, list[int]] = defaultdict(list)
         for n, request in enumerate(requests):

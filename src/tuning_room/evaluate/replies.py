@@ -19,7 +19,7 @@ class Likelihood(NamedTuple):
     is_greedy: bool
 
 
-class Answer(Record):
+class StoredAnswer(Record):
     """What a model answered to an item: a reply to each turn, or the likelihood of each choice."""
 
     key: str
@@ -42,7 +42,7 @@ class ReplyStore:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        self.known: dict[str, Answer] = {}
+        self.known: dict[str, StoredAnswer] = {}
         self._out: IO[str] | None = None
         if path and path.exists():
             self._read(path)
@@ -53,7 +53,7 @@ class ReplyStore:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n"):
                     whole += len(line)
-                    answer = parse_row(line, Answer, where=f"{path}:{number}")
+                    answer = parse_row(line, StoredAnswer, where=f"{path}:{number}")
                     self.known[answer.key] = answer
         os.truncate(path, whole)
 
@@ -67,7 +67,7 @@ class ReplyStore:
         with self.path.open("a", encoding="utf-8") as self._out:
             yield
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: StoredAnswer) -> None:
         """Write an answer down at once: a kill then takes nothing that was answered. One without a key is not kept."""
         if not answer.key:
             return

@@ -13,8 +13,8 @@ from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, setup, sha256
 from tuning_room.evaluate.besides import Besides, Measuring, check_applied
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import EngineModel, Part, Place, run_tasks
-from tuning_room.evaluate.replies import Answer, ReplyStore, answer_key
+from tuning_room.evaluate.harness import EngineModel, TaskArm, TaskItem, run_tasks
+from tuning_room.evaluate.replies import ReplyStore, StoredAnswer, answer_key
 from tuning_room.evaluate.suites import chosen, read_items
 from tuning_room.evaluate.summary import check_metrics
 from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
@@ -81,7 +81,7 @@ class Runner:
         named = {f"{arm.name}.{suite}": (arm, suite) for arm, suite in self._pairs() if arm in arms}
         if not named:
             return {}
-        parts = {name: Part(arm.model, arm.system, self._asked_as(arm)) for name, (arm, _) in named.items()}
+        parts = {name: TaskArm(arm.model, arm.system, self._asked_as(arm)) for name, (arm, _) in named.items()}
         opened = lambda: self._open(arms[0])  # noqa: E731
         model = EngineModel(opened, "", self.sampling, on_reply, parts=parts, store=self.store)
         done = run_tasks(model, tasks, {name: suite for name, (_, suite) in named.items()})
@@ -184,12 +184,12 @@ def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def samples_of(
-    arm: str, suite: str, items: Sequence[Item], task: SuiteTask, answers: Mapping[Place, Answer]
+    arm: str, suite: str, items: Sequence[Item], task: SuiteTask, answers: Mapping[TaskItem, StoredAnswer]
 ) -> list[Sample]:
     """Return the samples of an arm on a suite: one a reply, or one for an item whose choices were weighed."""
     found = []
     for item in items:
-        replies = answers[Place(task.config.task, item.id)].replies or [Reply("", WEIGHED, 0, 0)]
+        replies = answers[TaskItem(task.config.task, item.id)].replies or [Reply("", WEIGHED, 0, 0)]
         turns = zip([item.prompt, *item.turns], replies, task.scores[item.id], strict=True)
         for turn, (prompt, reply, metrics) in enumerate(turns, start=1):
             found.append(

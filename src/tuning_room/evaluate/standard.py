@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tuning_room.evaluate.config import Standard
 from tuning_room.models import load_adapter, load_model, load_tokenizer
-from tuning_room.results import Score, StandardScores
+from tuning_room.results import StandardScores, TaskScore
 
 LONGEST_REASON = 200
 BATCH = 8
@@ -42,7 +42,7 @@ def run_standard(
             loaded[name] = manager.load([name])
         except Exception as error:  # what a missing data set raises differs from task to task
             missing[name] = _reason(error)
-    found: dict[str, dict[str, dict[str, Score]]] = {name: {} for name in loaded}
+    found: dict[str, dict[str, dict[str, TaskScore]]] = {name: {} for name in loaded}
     for arm in arms if loaded else ():
         harness_model = _opened(model, arm)
         for name, tasks in loaded.items():
@@ -60,7 +60,7 @@ def _opened(folder: Path, arm: HarnessArm) -> Any:
     return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device="cpu", batch_size=BATCH)
 
 
-def _measured(model: Any, name: str, tasks: Any, arm: HarnessArm, config: Standard) -> dict[str, Score]:
+def _measured(model: Any, name: str, tasks: Any, arm: HarnessArm, config: Standard) -> dict[str, TaskScore]:
     from lm_eval.evaluator import evaluate
 
     results: Any = evaluate(
@@ -78,9 +78,9 @@ def _measured(model: Any, name: str, tasks: Any, arm: HarnessArm, config: Standa
     return {metric: _score(scores, metric) for metric in scores if "," in metric and "_stderr," not in metric}
 
 
-def _score(scores: Mapping[str, Any], metric: str) -> Score:
+def _score(scores: Mapping[str, Any], metric: str) -> TaskScore:
     error = scores.get(metric.replace(",", "_stderr,"))
-    return Score(value=float(scores[metric]), stderr=float(error) if isinstance(error, int | float) else None)
+    return TaskScore(value=float(scores[metric]), stderr=float(error) if isinstance(error, int | float) else None)
 
 
 def _reason(error: Exception) -> str:

@@ -6,21 +6,23 @@ from typing import NamedTuple
 
 from tuning_room.checks import find_metric
 from tuning_room.errors import RecipeError
+from tuning_room.evaluate.advice import Failing
 from tuning_room.evaluate.besides import Besides
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.drift import TurnScores, drift
 from tuning_room.evaluate.economics import paid_back
 from tuning_room.evaluate.power import detectable_difference, too_small
 from tuning_room.evaluate.statistics import (
     Interval,
+    TurnScores,
     bootstrap_difference,
+    drift,
     gap_recovered,
     holm,
     non_inferior,
     paired,
     rate_of,
 )
-from tuning_room.evaluate.verdict import Failing, judge, pairs
+from tuning_room.evaluate.verdict import judge, pairs
 from tuning_room.gates import ArmPair, Gate, higher_is_better, question
 from tuning_room.models.embeddings import PACKAGED, embedding_folder
 from tuning_room.results import (
@@ -28,13 +30,13 @@ from tuning_room.results import (
     ArmIdentity,
     Difference,
     Drift,
+    MeanTokens,
     MetricWords,
     Rate,
     Results,
     Retention,
     Sample,
     SuiteResult,
-    Tokens,
     Verdict,
 )
 
@@ -241,8 +243,8 @@ def _drifts(grouped: Grouped) -> dict[str, dict[str, Drift]]:
     }
 
 
-def _tokens(rows: Sequence[Sample]) -> Tokens:
-    return Tokens(
+def _tokens(rows: Sequence[Sample]) -> MeanTokens:
+    return MeanTokens(
         prompt=sum(sample.prompt_tokens for sample in rows) / len(rows),
         completion=sum(sample.completion_tokens for sample in rows) / len(rows),
     )

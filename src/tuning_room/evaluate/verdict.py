@@ -1,9 +1,9 @@
 """The verdict: ship, or what to do instead, from the gates on the behaviour and on what must not be lost."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from tuning_room.errors import RecipeError
+from tuning_room.evaluate.advice import Failing, advise
 from tuning_room.evaluate.statistics import ROUNDING, Interval, non_inferior
 from tuning_room.gates import ArmPair, Gate
 from tuning_room.results import GateResult, Rate, Verdict
@@ -22,16 +22,6 @@ MATRIX = {
 }
 
 
-class Failing(NamedTuple):
-    """A reply of the baked arm that has what a gated metric does not want, or lacks what it wants."""
-
-    suite: str
-    metric: str
-    item: str
-    topic: str = ""
-    family: str = ""
-
-
 def judge(
     gates: Sequence[Gate],
     rates: Rates,
@@ -45,8 +35,6 @@ def judge(
     `intervals` has the differences that `pairs(gates)` names, `failing` the replies for the advice. RecipeError names
     a gate on something that is not measured.
     """
-    from tuning_room.evaluate.advice import advise
-
     results = [_hold(gate, rates, families or {}, intervals or {}) for gate in gates]
     verdict = decide(results)
     concerned = [row for row in failing if _concerned(row, results)]

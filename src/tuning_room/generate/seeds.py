@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from tuning_room.errors import DataError
-from tuning_room.formats import Row, read_dialogue, read_rows
+from tuning_room.formats import FileRow, read_dialogue, read_rows
 from tuning_room.records import Candidate, Message, Record, parse_row
 
 LABELS = ("id", "topic", "situation", "gold")
@@ -51,7 +51,7 @@ def seed_candidates(path: Path | None) -> list[Candidate]:
     ]
 
 
-def _seed(row: Row) -> Seed:
+def _seed(row: FileRow) -> Seed:
     messages = [message.as_dict() for message in read_dialogue(row)]
     # The rows get the recipe's own short prompt.
     said = messages[1:] if messages[0]["role"] == "system" else messages

@@ -8,7 +8,7 @@ from tuning_room.records import Tried
 from tuning_room.report.attacks import FamilyMap, family_maps
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.config import ReportConfig
-from tuning_room.report.decision import Decision, decision
+from tuning_room.report.decision import VerdictSection, decision
 from tuning_room.report.dialogues import Dialogues, dialogues
 from tuning_room.report.economics import Economics, economics
 from tuning_room.report.evidence import Evidence
@@ -16,7 +16,7 @@ from tuning_room.report.lineage import Lineage, lineage
 from tuning_room.report.making import Funnel, Training, funnel, training
 from tuning_room.report.selection import Example, Failures, examples, failures
 from tuning_room.report.suites import SuiteSection, suites
-from tuning_room.results import Drift, MetricWords, Rate, Retention, StandardScores, Tokens, Trainings
+from tuning_room.results import Drift, MeanTokens, MetricWords, Rate, Retention, StandardScores, Trainings
 
 SCHEMA_VERSION: Literal[3] = 3
 
@@ -35,7 +35,7 @@ class Report(BaseModel):
     recipe: str = Field(description="the recipe's name")
     description: str = Field(description="what the recipe bakes, in a sentence")
     date: str = Field(description="day of the evaluation, `YYYY-MM-DD`; empty if the manifest does not say")
-    verdict: Decision = Field(description="the verdict, what to change, the two questions, the gates, warnings")
+    verdict: VerdictSection = Field(description="the verdict, what to change, the two questions, the gates, warnings")
     arms: list[str] = Field(description="the arms that were asked, in the recipe's order")
     metrics: dict[str, MetricWords] = Field(description="by metric: its words, and whether it is a share")
     suites: list[SuiteSection] = Field(
@@ -47,7 +47,7 @@ class Report(BaseModel):
     standard: StandardScores = Field(description="scores of the harness's own tasks, and those that could not be run")
     drift: dict[str, dict[str, Drift]] = Field(description="by arm and suite: rates by turn, survival, mean break")
     families: list[FamilyMap] = Field(description="rates by attack family and arm, trained families marked")
-    tokens: dict[str, Tokens] = Field(description="by arm: mean `prompt` and `completion` tokens")
+    tokens: dict[str, MeanTokens] = Field(description="by arm: mean `prompt` and `completion` tokens")
     length_ratio: dict[str, dict[str, float]] = Field(
         description="by arm and suite: reply length in tokens by the prompted arm's"
     )

@@ -33,7 +33,7 @@ class Tile(BaseModel):
     other_rate: Rate | None
 
 
-class Decision(BaseModel):
+class VerdictSection(BaseModel):
     """The verdict by name and in words, what to change, the items behind missed gates, and all gates."""
 
     verdict: str
@@ -52,11 +52,11 @@ MOST_TILES = 4
 UNKNOWN = "Do not ship: this verdict is not known here."
 
 
-def decision(evidence: Evidence) -> Decision:
+def decision(evidence: Evidence) -> VerdictSection:
     """Return the verdict of a run."""
     verdict = evidence.results.verdict
     title, meaning = VERDICTS.get(verdict.verdict, (verdict.verdict.replace("_", " ").capitalize(), UNKNOWN))
-    return Decision(
+    return VerdictSection(
         verdict=verdict.verdict,
         title=title,
         meaning=meaning,

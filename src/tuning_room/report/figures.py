@@ -44,7 +44,7 @@ class Plot(NamedTuple):
     y_ticks: list[Tick]
 
 
-class Bar(NamedTuple):
+class FunnelBar(NamedTuple):
     """A bar of a funnel: its length in percent, and a class for its colour."""
 
     label: str
@@ -153,13 +153,13 @@ def _steps(last: int) -> list[int]:
     return [1, *(int(value) for value in ticks(last)[1:] if 1 < value <= last and float(value).is_integer())]
 
 
-def funnel_bars(data: Funnel) -> list[Bar]:
+def funnel_bars(data: Funnel) -> list[FunnelBar]:
     """Return the bars of the funnel, in proportion to the candidates; none if generation is not recorded."""
     if not data.candidates:
         return []
 
-    def bar(label: str, count: int | None, kind: str) -> list[Bar]:
-        return [] if count is None else [Bar(label, count, round(100 * count / (data.candidates or 1), 2), kind)]
+    def bar(label: str, count: int | None, kind: str) -> list[FunnelBar]:
+        return [] if count is None else [FunnelBar(label, count, round(100 * count / (data.candidates or 1), 2), kind)]
 
     sources = sorted(data.sources.items(), key=lambda entry: -entry[1])
     rejected = sorted(data.rejected.items(), key=lambda entry: -entry[1])

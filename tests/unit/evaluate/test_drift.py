@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning_room.evaluate.drift import TurnScores, drift, survival
-from tuning_room.evaluate.statistics import mean_interval, rate
+from tuning_room.evaluate.statistics import TurnScores, drift, mean_interval, rate, survival
 
 
 def dialogue(name: str, *tells: float) -> list[TurnScores]:

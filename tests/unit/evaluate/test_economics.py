@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from tuning_room.evaluate.economics import Way, measure, paid_back
-from tuning_room.results import ServingCosts, Tokens
+from tuning_room.results import MeanTokens, ServingCosts
 
 
 class Timing(NamedTuple):
@@ -24,8 +24,8 @@ def timer(way: Way) -> Timing:
     return Timing(first, 10.0, 40.0, len(way.system), way.cached)
 
 
-def tokens(**completion: float) -> dict[str, Tokens]:
-    return {arm: Tokens(prompt=9, completion=count) for arm, count in completion.items()}
+def tokens(**completion: float) -> dict[str, MeanTokens]:
+    return {arm: MeanTokens(prompt=9, completion=count) for arm, count in completion.items()}
 
 
 TOKENS = tokens(prompted=41.0, baked=21.0)

@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from tuning_room.errors import RecipeError
+from tuning_room.evaluate.advice import Failing
 from tuning_room.evaluate.statistics import Interval
-from tuning_room.evaluate.verdict import Failing, judge, pairs
+from tuning_room.evaluate.verdict import judge, pairs
 from tuning_room.gates import ArmPair, Gate, higher_is_better
 from tuning_room.results import Rate
 

@@ -19,7 +19,7 @@ from tuning_room.checks import METRICS, Case
 from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import EngineModel, Part, run_tasks
+from tuning_room.evaluate.harness import EngineModel, TaskArm, run_tasks
 from tuning_room.evaluate.replies import ReplyStore
 from tuning_room.evaluate.runner import Runner, samples_of
 from tuning_room.evaluate.tasks import Context, item_of, load_items, task_name, write_tasks
@@ -141,7 +141,7 @@ def collected(
 ) -> list[Sample]:
     write_tasks(tmp_path / "tasks", {"easy": items}, {"easy": list(metrics)}, 64, context)
     heard: list[None] = []
-    parts = {"prompted.easy": Part("base", system)}
+    parts = {"prompted.easy": TaskArm("base", system)}
     model = EngineModel(lambda: engine, "", Sampling(64), lambda: heard.append(None), parts=parts)
     task = run_tasks(model, tmp_path / "tasks", {"prompted.easy": "easy"})["prompted.easy"]
     samples = samples_of("prompted", "easy", items, task, model.answers)
@@ -193,7 +193,7 @@ def test_a_dialogue_goes_on_from_the_models_own_replies(tmp_path: Path, engine: 
 
 def test_several_arms_are_asked_in_one_run(tmp_path: Path, engine: TableEngine) -> None:
     write_tasks(tmp_path / "tasks", {"easy": ITEMS}, {"easy": ["asks"]}, 64, Context())
-    parts = {"bare": Part("base", ""), "full": Part("adapter", FULL)}
+    parts = {"bare": TaskArm("base", ""), "full": TaskArm("adapter", FULL)}
     model = EngineModel(lambda: engine, "", Sampling(), lambda: None, parts=parts)
     found = run_tasks(model, tmp_path / "tasks", dict.fromkeys(parts, "easy"))
     assert {name: len(task.scores) for name, task in found.items()} == {"bare": len(ITEMS), "full": len(ITEMS)}
@@ -222,7 +222,7 @@ def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> N
 
     def run(engine: TableEngine, asked_as: str = "k") -> list[str]:
         store = ReplyStore(tmp_path / "log.jsonl")
-        parts = {"easy": Part("base", "", asked_as)}
+        parts = {"easy": TaskArm("base", "", asked_as)}
         model = EngineModel(lambda: engine, "", Sampling(), lambda: None, parts=parts, store=store)
         task = run_tasks(model, tmp_path / "tasks", {"easy": "easy"})["easy"]
         return [sample.reply for sample in samples_of("baked", "easy", given, task, model.answers)]

@@ -25,7 +25,7 @@ OLD = [(part, field) for line in VERSION_2 for part, fields in [line.split(": ")
 PARTS = {
     "Gate": "ShownGate", "Metric": "SuiteMetric", "Suite": "SuiteSection", "Family": "FamilyRates",
     "Reply": "ShownReply", "Turn": "Message", "Exchange": "ShownTurn", "Dialogue": "ShownDialogue",
-    "Serving": "ServingTime", "Standard": "StandardScores",
+    "Serving": "ServingTime", "Decision": "VerdictSection", "Score": "TaskScore", "Standard": "StandardScores",
 }  # fmt: skip
 FIELDS = {
     ("Gate", "metric"): "Gate.metric", ("Gate", "against"): "Gate.not_below", ("Gate", "by"): "Gate.by",
