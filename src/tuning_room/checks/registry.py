@@ -102,9 +102,12 @@ def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> 
 
 
 def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Return the files that decide about replies besides the parameters: those that they name, and plug-ins."""
+    """Return the files that decide about replies besides the parameters: this room, plug-ins, what parameters name.
+
+    They are inputs of the stages that use checks or metrics: with another version of the code a result is another.
+    """
     named = [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
-    return [*named, *source_files("check", checks)]
+    return [Path(__file__).parent, *named, *source_files("check", checks)]
 
 
 def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:

@@ -18,15 +18,15 @@ class EvaluateResult(StageResult):
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads, and the code of the metrics: what it measures changes with either."""
-    from tuning_room import checks
+    from tuning_room.checks import files
     from tuning_room.checks.plugins import source_files
 
     rubric = config.judge.rubric if config.judge else None
     optional = [config.neutral, rubric, config.standard.include if config.standard else None]
     items = [*(suite.items for suite in config.suites.values()), *filter(None, optional)]
     metrics = {metric for suite in config.suites for metric in config.metrics_of(suite)}
-    code = [Path(checks.__file__).parent, *source_files("metric", sorted(metrics))]
-    return [workspace.adapter, config.full_prompt, *items, *checks.files(config.checks), *code]
+    code = [*files(config.checks), *source_files("metric", sorted(metrics))]
+    return [workspace.adapter, config.full_prompt, *items, *code]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

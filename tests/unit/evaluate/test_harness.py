@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tuning_room import checks, evaluate
-from tuning_room.checks import METRICS, Case
+from tuning_room import evaluate
+from tuning_room.checks import METRICS, Case, registry
 from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig
@@ -427,7 +427,7 @@ def test_a_changed_metric_changes_the_numbers_and_no_reply_is_asked_again(
     never = replace(METRICS["asks"], score=lambda reply, case: 0.0)
     monkeypatch.setitem(METRICS, "asks", never)  # type: ignore[arg-type]
     # Another version of the checks: its code is an input of the stage.
-    monkeypatch.setattr(checks, "__file__", str(stage[1].root.parent / "other" / "__init__.py"))
+    monkeypatch.setattr(registry, "__file__", str(workspace.root.parent / "other" / "registry.py"))
     after, ran = workspace.perform(evaluate.STAGE, config)
     assert ran and arms_asked(engine) == {}
     assert (before.rates["baked"]["asks"], after.rates["baked"]["asks"]) == (3 / 5, 0)
