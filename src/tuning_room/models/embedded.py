@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.errors import MissingPrerequisiteError
-from tuning_room.files import atomic_folder, digest
+from tuning_room.files import atomic_folder, digest, holding
 
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL = 3  # the token type that GGUF gives to control tokens
@@ -60,7 +60,7 @@ def converted(cache: Path) -> Path:
     template = hashlib.sha256(CHAT_TEMPLATE.encode()).hexdigest()
     folder = cache / f"smollm2-135m-{digest(source)[:16]}-{template[:8]}"
     if not folder.is_dir():
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, holding("config.json")) as temporary:
             convert(source, temporary)
     return folder
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.errors import AdapterMismatchError
-from tuning_room.files import atomic_folder, digest
+from tuning_room.errors import AdapterMismatchError, TuningRoomError
+from tuning_room.files import atomic_folder, digest, refuse_foreign
 from tuning_room.models import WEIGHTS, load_adapter, load_model, load_tokenizer
-from tuning_room.models.lineage import AdapterLineage, Merged, trained_lineage, write_lineage
+from tuning_room.models.lineage import AdapterLineage, Merged, read_lineage, trained_lineage, write_lineage
 from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids, template_digest, with_system
 
@@ -30,9 +30,10 @@ QUESTIONS = (
 def merge(base: Path, adapter: Path, folder: Path, *, system: str = "", bound: float = BOUND) -> Merged:
     """Write the base model with the adapter merged into it, in fp32 safetensors, and return how it compares.
 
-    Raises AdapterMismatchError, and writes nothing, if a logit differs by more than the bound, if the adapter moves
-    none, or if it was trained under another chat template.
+    Raises OccupiedError as `check_place` does. Raises AdapterMismatchError, and writes nothing, if a logit differs by
+    more than the bound, if the adapter moves none, or if it was trained under another chat template.
     """
+    check_place(folder)
     tokenizer = load_tokenizer(base)
     lineage = trained_lineage(adapter)
     _check_template(adapter, lineage, template_digest(tokenizer))
@@ -40,13 +41,26 @@ def merge(base: Path, adapter: Path, folder: Path, *, system: str = "", bound: f
     plain = _logits(load_model(base), prompts)
     model = load_adapter(load_model(base), adapter)
     expected = _logits(model, prompts)
-    with atomic_folder(folder) as place:
+    with atomic_folder(folder, _is_merged) as place:
         model.merge_and_unload(safe_merge=True).save_pretrained(place, safe_serialization=True)
         tokenizer.save_pretrained(place)
         found = _compared(_logits(load_model(place), prompts), expected, plain)
         _check(found, adapter, bound)
         write_lineage(place, lineage.model_copy(update={"adapter_digest": digest(adapter / WEIGHTS), "merged": found}))
     return found
+
+
+def check_place(folder: Path) -> None:
+    """Raise OccupiedError unless a folder can take a merged model: new, empty, or that of an earlier merge."""
+    refuse_foreign(folder, _is_merged)
+
+
+def _is_merged(folder: Path) -> bool:
+    # An adapter's folder has a lineage too, and must not be lost to its own merge.
+    try:
+        return read_lineage(folder).merged is not None
+    except TuningRoomError:
+        return False
 
 
 def _check_template(adapter: Path, lineage: AdapterLineage, template: str) -> None:
