@@ -28,7 +28,8 @@ PROBE = "How do I solve 3x + 5 = 20?"
 class Settings(NamedTuple):
     """How vLLM is run; the values fit a small model on a CPU. Lengths are in tokens, `start_timeout` in seconds.
 
-    `updatable` lets whoever reaches the server load adapters from its disk: for a server on this machine only.
+    `loadable` is the number of adapters that can be loaded while it runs. Above 0, whoever reaches the server can make
+    it read adapters from its disk: for a server on this machine only.
     """
 
     python: Path = Path(".venv-vllm/bin/python")
@@ -39,7 +40,7 @@ class Settings(NamedTuple):
     dtype: str = "float32"
     cache_gib: int = 1
     start_timeout: float = 600.0
-    updatable: bool = False
+    loadable: int = 0
 
 
 class VllmServer:
@@ -63,6 +64,10 @@ class VllmServer:
         self.settings = settings
         self.note = note
         self.port = settings.port or free_port(settings.host)
+        # All adapters in one batch, or those of several recipes would take turns; and one slot that stays empty: on a
+        # CPU, rows without an adapter in a mixed batch are computed with the last slot's weights (lora_ops.py indexes
+        # them by -1), so the base would answer as the last adapter does.
+        self._slots = len(adapters) + settings.loadable + 1
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
@@ -96,8 +101,7 @@ class VllmServer:
         line += ["--served-model-name", self.base, "--host", s.host, "--port", str(self.port)]
         line += ["--dtype", s.dtype, "--max-model-len", str(s.max_length), "--disable-uvicorn-access-log"]
         line += ["--enable-lora", "--max-lora-rank", str(allowed_rank(s.max_lora_rank))]
-        # By default a batch holds one adapter, and those of several recipes would take turns.
-        line += ["--max-loras", str(max(1, len(self.adapters)))]
+        line += ["--max-loras", str(self._slots)]
         modules = [f"{name}={path}" for name, path in self.adapters.items()]
         return [*line, "--lora-modules", *modules] if modules else line
 
@@ -106,14 +110,19 @@ class VllmServer:
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         more = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.settings.cache_gib),
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.updatable),
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.loadable > 0),
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         }
         return {**kept, **more}
 
     def load_adapter(self, name: str, path: Path) -> None:
-        """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name."""
+        """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name.
+
+        EngineError if it is refused, is not applied, or would take the slot that has to stay empty.
+        """
+        if len(self.adapters) + 1 >= self._slots:
+            raise EngineError(f"{self.address}: no slot is free for adapter '{name}'", hint="start with more of them")
         answer = self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path.resolve())})
         if answer.status_code != 200:
             raise EngineError(f"{self.address}: adapter '{name}' was not loaded ({answer.text.strip()[:300]})")
