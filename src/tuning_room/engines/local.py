@@ -47,8 +47,7 @@ class LocalEngine(Engine):
     def _opened(self, adapters: Mapping[str, Path]) -> Any:
         from tuning_room.engines.decoding import Decoder
         from tuning_room.engines.lanes import install
-        from tuning_room.engines.lora import hasten
-        from tuning_room.engines.packed import pack
+        from tuning_room.engines.layers import hasten, pack
 
         install(self.model)
         adapted = None

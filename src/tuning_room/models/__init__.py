@@ -2,13 +2,15 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # What an adapter's folder holds: the weights, and what the adapter says of itself (its lineage, its short prompt).
@@ -158,6 +160,32 @@ def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> Any
     for name, folder in others:
         adapted.load_adapter(str(folder), adapter_name=name)
     return adapted.eval()
+
+
+# Returns (rows, tokens, heads, size), or None for a call that the library's own attention should answer.
+Attend = Callable[..., "Tensor | None"]
+
+
+def attend_by(model: "PreTrainedModel", name: str, attend: Attend) -> None:
+    """Make a model attend through `attend(module, query, key, value, mask, **more)`, or else by the library's SDPA.
+
+    Query, key and value are (rows, heads, tokens, size); key and value may have fewer heads.
+    """
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    def attention(
+        module: "Module", query: "Tensor", key: "Tensor", value: "Tensor", mask: "Tensor | None", **more: Any
+    ) -> "tuple[Tensor, None]":
+        found = attend(module, query, key, value, mask, **more)
+        if found is None:
+            found = sdpa_attention_forward(module, query, key, value, mask, **more)[0]
+        return found, None
+
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    model.set_attn_implementation(name)
 
 
 def limit_threads() -> None:
