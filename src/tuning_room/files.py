@@ -1,4 +1,4 @@
-"""Writing files and folders so that they are whole or absent, and telling them apart by digest."""
+"""Writing files and folders all or nothing, never over what is not ours, and telling them apart by digest."""
 
 import hashlib
 import os
@@ -95,7 +95,7 @@ def _replace(new: Path, path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Undo what a killed process left under temporary names in a folder: the old state wins."""
+    """Clean up what a killed process left under temporary names in a folder: the old state wins."""
     leftovers = [path for path in folder.rglob(".*") if LEFTOVER.fullmatch(path.name)]
     for old in [path for path in leftovers if path.suffix == ".old"]:
         target = old.with_name(old.name[1:].rsplit(".", 2)[0])
@@ -109,18 +109,18 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Return the sha256 of a file, or of a folder's files with their names; '' if there is none."""
+    """Return the sha256 of a file, or of a folder's files and their names; '' if nothing is there."""
     if path.is_file():
         return _file_digest(path)
     if not path.is_dir():
         return ""
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and not _is_passing(p)):
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and not _is_temporary(p)):
         total.update(f"{file.relative_to(path).as_posix()} {_file_digest(file)}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 
-def _is_passing(path: Path) -> bool:
+def _is_temporary(path: Path) -> bool:
     return path.name.endswith(".tmp") or "__pycache__" in path.parts
 
 

@@ -1,4 +1,4 @@
-"""vLLM as a process of its own: started, waited for, given adapters, and stopped."""
+"""vLLM in a process of its own: started, waited for, given adapters, and stopped."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ from tuning_room.errors import EngineError, MissingPrerequisiteError
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
 STOP_TIMEOUT = 20.0  # seconds until a server that was asked to stop is killed
-NOTE_EVERY = 15.0  # seconds between notes that it is still starting
+NOTE_EVERY = 15.0  # seconds between notes that the server is still starting
 LOG_TAIL = 20_000  # bytes
 LAST_LINES = 15
-SAME = 1e-3  # nats: an adapter that moves no log-probability further than this is not applied
+SAME = 1e-3  # nats: an adapter that moves no log-probability by more than this is not applied
 PROBE = "How do I solve 3x + 5 = 20?"
 
 
@@ -46,8 +46,9 @@ class Settings(NamedTuple):
 class VllmServer:
     """A context in which vLLM serves a base model and adapters; `address` ends in `/v1`.
 
-    `note` hears how far the start is. Raises MissingPrerequisiteError without vLLM's environment, and EngineError
-    with the last lines of the server's log if it does not come up, or if it serves an adapter without applying it.
+    `note` is called with lines about the progress of the start. Raises MissingPrerequisiteError without vLLM's
+    environment, and EngineError if the server does not start (with the last lines of its log), or serves an adapter
+    without applying it.
     """
 
     def __init__(
@@ -73,12 +74,12 @@ class VllmServer:
 
     @property
     def address(self) -> str:
-        """Return the address under which this machine reaches the server."""
+        """Return the address at which this machine reaches the server."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
     def start(self) -> None:
-        """Start the server and wait until it answers; what was started is stopped again if it does not."""
+        """Start the server and wait until it answers; stop it again if it does not."""
         python = self.settings.python
         if not python.is_file():
             raise MissingPrerequisiteError(f"{python}: vLLM's environment is not installed", hint="run: make vllm")
@@ -106,15 +107,15 @@ class VllmServer:
         return [*line, "--lora-modules", *modules] if modules else line
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the server is started with: nothing is fetched, nothing is reported."""
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        """Return the server's environment variables: it fetches nothing, and reports nothing to anyone."""
+        inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         more = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.settings.cache_gib),
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.loadable > 0),
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         }
-        return {**kept, **more}
+        return {**inherited, **more}
 
     def load_adapter(self, name: str, path: Path) -> None:
         """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name.
@@ -130,13 +131,13 @@ class VllmServer:
         self.check_applied(name)
 
     def check_applied(self, name: str) -> None:
-        """Raise EngineError if an adapter changes no log-probability: it is then served without being applied."""
+        """Raise EngineError if an adapter changes no log-probability: it is then served but not applied."""
         with_it, without = self._log_probabilities(name), self._log_probabilities(self.base)
         shared = with_it.keys() & without.keys()
         if shared and max(abs(with_it[token] - without[token]) for token in shared) < SAME:
             raise EngineError(
                 f"{self.address}: adapter '{name}' is served but answers like the base model",
-                hint="look into the adapter's target modules; vLLM leaves out those that it does not know",
+                hint="check the adapter's target modules; vLLM ignores those that it does not know",
             )
 
     def wait(self) -> None:
@@ -145,7 +146,7 @@ class VllmServer:
             raise EngineError(f"vLLM stopped with status {self._process.returncode}:\n{self._last_lines()}")
 
     def stop(self) -> None:
-        """Stop the server and everything that it started."""
+        """Stop the server and all processes that it started."""
         process, self._process = self._process, None
         if process:
             _end(process)
@@ -208,14 +209,14 @@ class VllmServer:
     def _last_lines(self) -> str:
         if self._log is None:
             return ""
-        # The server writes at the same file position: pread leaves it where it is.
+        # The server shares the file position, which pread does not move.
         size = os.fstat(self._log.fileno()).st_size
         tail = os.pread(self._log.fileno(), LOG_TAIL, max(0, size - LOG_TAIL))
         return "\n".join(tail.decode(errors="replace").splitlines()[-LAST_LINES:])
 
 
 class VllmEngine(EndpointEngine):
-    """The engine over a vLLM server that it owns: the server stops with `close`, with the engine, or with Python."""
+    """The engine for a vLLM server that it owns: the server stops with `close`, with the engine, or with Python."""
 
     def __init__(self, server: VllmServer) -> None:
         super().__init__(server.address, server.base, *server.adapters, timeout=600.0)
@@ -225,7 +226,7 @@ class VllmEngine(EndpointEngine):
 
 
 def allowed_rank(rank: int) -> int:
-    """Return the lowest value that vLLM allows for --max-lora-rank and that holds a rank; EngineError above 512."""
+    """Return the lowest value of --max-lora-rank that vLLM accepts and that covers a rank; EngineError above 512."""
     for allowed in RANKS:
         if rank <= allowed:
             return allowed
@@ -233,7 +234,7 @@ def allowed_rank(rank: int) -> int:
 
 
 def free_port(host: str) -> int:
-    """Return a port that nobody listens at just now."""
+    """Return a port on which nothing is listening right now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
@@ -244,7 +245,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(STOP_TIMEOUT)
-    # Its workers are in the same group and outlive a server that was ended too hard.
+    # Its workers are in the same process group, and outlive a server that was killed.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

