@@ -19,7 +19,7 @@ Capital letters are read, small ones are generated, a dot ends a reply:
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuning_room.engines import Sampling
 from tuning_room.engines.batch import Ask, Batch, Prefix, Row, alike, cut
@@ -27,8 +27,9 @@ from tuning_room.engines.kept import Kept, Known
 from tuning_room.rendering import shared_prefix
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import Tensor
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, PreTrainedModel
 
     from tuning_room.engines.layers import AdaptedRows
 
@@ -36,6 +37,7 @@ SHORTEST_PREFIX = 16  # a shorter shared beginning is computed for each dialogue
 SLACK = 32  # up to this number of shared tokens after a kept prefix are computed for each dialogue: no new prefix
 FEWEST_LEAVE = 8  # rows leave once one in this number has ended: each leaving copies the states of the others
 
+Prefixes = dict[tuple[str, str | None], Prefix]  # by model and group; None for dialogues without their group's prefix
 States = dict[Row, "Tensor | None"]  # what is known of each row after its prefix: (layers, 2, heads, tokens, size)
 
 
@@ -48,7 +50,7 @@ class Decoder:
 
     def __init__(
         self,
-        model: Any,  # PEFT's models are none of transformers', and all that is used here is looked up at run time
+        model: "PreTrainedModel | PeftModel",
         ends: set[int],
         *,
         adapters: Mapping[str, str] | None = None,
@@ -107,7 +109,7 @@ class Decoder:
         return batch, self._forward(batch, rest, logits)
 
     def _filled(
-        self, batch: Batch | None, alive: list[int], waiting: deque[Ask], prefixes: dict[Any, Prefix], room: int
+        self, batch: Batch | None, alive: list[int], waiting: deque[Ask], prefixes: Prefixes, room: int
     ) -> tuple[Batch, list[list[int]]]:
         """Return a batch of the rows that are alive and of those that waited, and what each of them reads next."""
         known: States = {batch.rows[i]: self._states(batch, i) for i in alive} if batch else {}
@@ -118,7 +120,7 @@ class Decoder:
         rest = [[*row.prompt, *row.reply][len(row.prefix) + _count(known[row]) :] for row in rows]
         return self._batch(rows, known, rest, room), rest
 
-    def _row(self, ask: Ask, prefixes: dict[Any, Prefix]) -> Row:
+    def _row(self, ask: Ask, prefixes: Prefixes) -> Row:
         prefix = prefixes.get((ask.model, ask.group))
         if prefix is None or len(prefix) >= len(ask.tokens) or ask.tokens[: len(prefix)] != prefix.tokens:
             prefix = prefixes.setdefault((ask.model, None), Prefix(ask.model, [], None, len(prefixes)))
@@ -150,9 +152,9 @@ class Decoder:
                 self._forward(batch, rest)
                 known |= {row: self._states(batch, i, len(row.prompt) - 1) for i, row in enumerate(chosen)}
 
-    def _prefixes(self, asks: Iterable[Ask]) -> dict[Any, Prefix]:
+    def _prefixes(self, asks: Iterable[Ask]) -> Prefixes:
         """Return the prefix of each model's groups."""
-        begun: dict[Any, list[list[int]]] = {}
+        begun: dict[tuple[str, str | None], list[list[int]]] = {}
         for ask in asks:
             begun.setdefault((ask.model, ask.group), []).append(ask.tokens)
         return {key: self._prefix(key[0], prompts, number) for number, (key, prompts) in enumerate(begun.items())}

@@ -155,7 +155,7 @@ def attend(
     value: Tensor,
     mask: Tensor | None,
     scaling: float | None = None,
-    **more: Any,
+    **more: object,
 ) -> Tensor | None:
     """Attend to the prefixes and to what follows them; None for a call without a cache of this module.
 

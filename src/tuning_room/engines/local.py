@@ -16,7 +16,9 @@ from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import Tensor
+    from transformers import PreTrainedModel, TextIteratorStreamer
 
     from tuning_room.engines.batch import Ask
     from tuning_room.engines.decoding import Decoder
@@ -43,7 +45,7 @@ class LocalEngine(Engine):
         # Names that PEFT accepts: a served name may have a dot.
         self._peft_names = {name: f"adapter{number}" for number, name in enumerate(adapters)}
         self.tokenizer = load_tokenizer(model)
-        self.model: Any = load_model(model)
+        self.model: PreTrainedModel | PeftModel = load_model(model)
         self._decoder = self._opened(adapters)
         self._lock = Lock()
 
@@ -192,7 +194,7 @@ class LocalEngine(Engine):
         """Yield a reply's text as it is generated and return the whole reply; leaving early stops the model too."""
         from transformers import TextIteratorStreamer
 
-        streamer: Any = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
+        streamer = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
         ids = prompt_ids(self.tokenizer, messages)
         outcome: Future[Reply] = Future()
         left = Event()
@@ -205,7 +207,13 @@ class LocalEngine(Engine):
         return outcome.result()
 
     def _feed(
-        self, streamer: Any, outcome: Future[Reply], left: Event, model: str, ids: list[int], sampling: Sampling
+        self,
+        streamer: "TextIteratorStreamer",
+        outcome: Future[Reply],
+        left: Event,
+        model: str,
+        ids: list[int],
+        sampling: Sampling,
     ) -> None:
         import torch
 
@@ -262,11 +270,11 @@ class LocalEngine(Engine):
         if model not in self.models():
             raise EngineError(f"model '{model}' is not served here", hint=f"name one of {', '.join(self.models())}")
 
-    def _as(self, model: str) -> AbstractContextManager[Any]:
+    def _as(self, model: str) -> AbstractContextManager[object]:
         if model:
             self._check(model)
         if model == self.base and self._peft_names:
-            off: AbstractContextManager[Any] = self.model.disable_adapter()
+            off: AbstractContextManager[object] = self.model.disable_adapter()
             return off
         wanted = self._peft_names.get(model)
         if wanted and wanted != self.model.active_adapter:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.errors import EngineError, MissingPrerequisiteError
+
+if TYPE_CHECKING:
+    import httpx
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
 STOP_TIMEOUT = 20.0  # seconds until a server that was asked to stop is killed
@@ -187,7 +190,7 @@ class VllmServer:
         except httpx.HTTPError:
             return False
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
+    def _post(self, path: str, body: Mapping[str, object]) -> "httpx.Response":
         import httpx
 
         try:

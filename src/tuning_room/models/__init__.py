@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -146,12 +147,12 @@ def load_model(folder: Path) -> "PreTrainedModel":
     return model.eval()
 
 
-def load_adapter(model: "PreTrainedModel", adapter: Path) -> Any:
+def load_adapter(model: "PreTrainedModel", adapter: Path) -> "PeftModel":
     """Return the model with a PEFT adapter on it, in evaluation mode; the weights are not merged."""
     return load_adapters(model, {"default": adapter})
 
 
-def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> Any:
+def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> "PeftModel":
     """Return the model with PEFT adapters on it, by names without a dot; the first one is switched on."""
     from peft import PeftModel
 
@@ -176,7 +177,7 @@ def attend_by(model: "PreTrainedModel", name: str, attend: Attend) -> None:
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
     def attention(
-        module: "Module", query: "Tensor", key: "Tensor", value: "Tensor", mask: "Tensor | None", **more: Any
+        module: "Module", query: "Tensor", key: "Tensor", value: "Tensor", mask: "Tensor | None", **more: object
     ) -> "tuple[Tensor, None]":
         found = attend(module, query, key, value, mask, **more)
         if found is None:

@@ -11,10 +11,16 @@ equal to what transformers' own GGUF loading makes of the file, tensor by tensor
 import hashlib
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.files import atomic_folder, digest, holding
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gguf import GGUFReader, ReaderTensor
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL = 3  # the token type that GGUF gives to control tokens
@@ -102,7 +108,7 @@ def _write_config(fields: dict[str, Any], folder: Path) -> None:
 TOKEN_IDS = {"bos": "bos", "eos": "eos", "pad": "padding"}
 
 
-def _write_weights(reader: Any, fields: dict[str, Any], folder: Path) -> None:
+def _write_weights(reader: "GGUFReader", fields: dict[str, Any], folder: Path) -> None:
     from safetensors.numpy import save_file
 
     heads = {"attn_q": fields["llama.attention.head_count"], "attn_k": fields["llama.attention.head_count_kv"]}
@@ -110,7 +116,7 @@ def _write_weights(reader: Any, fields: dict[str, Any], folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _tensor(item: Any, heads: dict[str, int]) -> tuple[str, Any]:
+def _tensor(item: "ReaderTensor", heads: dict[str, int]) -> "tuple[str, NDArray[np.float32]]":
     import numpy as np
     from gguf import dequantize
 
@@ -123,7 +129,7 @@ def _tensor(item: Any, heads: dict[str, int]) -> tuple[str, Any]:
     return f"model.layers.{number}.{BLOCK_NAMES[kind]}.weight", values
 
 
-def _unpermuted(values: Any, heads: int) -> Any:
+def _unpermuted(values: "NDArray[np.float32]", heads: int) -> "NDArray[np.float32]":
     """Undo GGUF's interleaving of the rotary halves in queries and keys, (heads x head size, hidden).
 
     A head of size 6 has its rows in the order 0 3 1 4 2 5 there, and 0 1 2 3 4 5 in transformers' layout.
@@ -152,7 +158,7 @@ def _write_tokenizer(fields: dict[str, Any], folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _byte_level_bpe(fields: dict[str, Any]) -> Any:
+def _byte_level_bpe(fields: dict[str, Any]) -> "Tokenizer":
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     names = fields["tokenizer.ggml.tokens"]

@@ -7,7 +7,7 @@ name.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuning_room.errors import AdapterMismatchError, TuningRoomError
 from tuning_room.files import atomic_folder, digest, refuse_foreign
@@ -17,7 +17,9 @@ from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids, template_digest, with_system
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 BOUND = 0.01  # largest difference of a logit; rounding in fp32 makes about 0.001
 LEAST_MOVE = 1e-4  # an adapter that moves no logit by this much is not applied, and comparing would prove nothing
@@ -70,7 +72,7 @@ def _check_template(adapter: Path, lineage: AdapterLineage, template: str) -> No
         )
 
 
-def _logits(model: Any, prompts: Sequence[list[int]]) -> "Tensor":
+def _logits(model: "PreTrainedModel | PeftModel", prompts: Sequence[list[int]]) -> "Tensor":
     """Return the logits after every token of the prompts, (tokens, vocabulary)."""
     import torch
 
