@@ -37,7 +37,7 @@ class Prefix:
 
 
 @dataclass(eq=False)
-class Row:
+class DialogueRow:
     """One dialogue of a batch: its index among those asked, its prefix, its prompt's and its reply's tokens so far."""
 
     index: int
@@ -52,10 +52,10 @@ class Row:
 
 
 @dataclass
-class Batch:
+class DecodeBatch:
     """Dialogues under way, lane by lane; `positions` is (rows, 1), where the next token of each stands."""
 
-    rows: list[Row]
+    rows: list[DialogueRow]
     lanes: "list[Lane]"
     cache: "DynamicCache"
     positions: "Tensor"

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tuning_room.engines import Sampling
-from tuning_room.engines.batch import Ask, Batch, Prefix, Row, alike, cut
+from tuning_room.engines.batch import Ask, DecodeBatch, DialogueRow, Prefix, alike, cut
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.rendering import shared_prefix
 
@@ -38,7 +38,9 @@ SLACK = 32  # up to this number of shared tokens after a kept prefix are compute
 FEWEST_LEAVE = 8  # rows leave once one in this number has ended: each leaving copies the states of the others
 
 Prefixes = dict[tuple[str, str | None], Prefix]  # by model and group; None for dialogues without their group's prefix
-States = dict[Row, "Tensor | None"]  # what is known of each row after its prefix: (layers, 2, heads, tokens, size)
+States = dict[
+    DialogueRow, "Tensor | None"
+]  # what is known of each row after its prefix: (layers, 2, heads, tokens, size)
 
 
 class Decoder:
@@ -71,7 +73,7 @@ class Decoder:
         """
         waiting = asks if isinstance(asks, deque) else deque(asks)
         prefixes = self._prefixes(waiting)
-        choose = Choice(self.model.generation_config, sampling)
+        choose = TokenChooser(self.model.generation_config, sampling)
         batch, new = self._filled(None, [], waiting, prefixes, sampling.max_tokens)
         while batch.rows:
             tokens = choose(batch, self._forward(batch, new)[:, -1]).tolist()
@@ -95,13 +97,13 @@ class Decoder:
 
     def read(
         self, name: str, prompts: list[list[int]], ends: Sequence[list[int]], room: int, logits: int = 1
-    ) -> tuple[Batch, "Tensor"]:
+    ) -> tuple[DecodeBatch, "Tensor"]:
         """Read prompts, each followed by an `end` of its own that is always computed, whatever is kept.
 
         Returns the batch and the scores after its last tokens, (prompts, logits, vocabulary).
         """
         prefix = self._prefix(name, prompts)
-        rows = [Row(i, prefix, ids) for i, ids in enumerate(prompts)]
+        rows = [DialogueRow(i, prefix, ids) for i, ids in enumerate(prompts)]
         known = self._known(rows)
         self._read_ahead(rows, known, least=2)
         rest = [row.prompt[len(prefix) + _count(known[row]) :] + end for row, end in zip(rows, ends, strict=True)]
@@ -109,8 +111,8 @@ class Decoder:
         return batch, self._forward(batch, rest, logits)
 
     def _filled(
-        self, batch: Batch | None, alive: list[int], waiting: deque[Ask], prefixes: Prefixes, room: int
-    ) -> tuple[Batch, list[list[int]]]:
+        self, batch: DecodeBatch | None, alive: list[int], waiting: deque[Ask], prefixes: Prefixes, room: int
+    ) -> tuple[DecodeBatch, list[list[int]]]:
         """Return a batch of the rows that are alive and of those that waited, and what each of them reads next."""
         known: States = {batch.rows[i]: self._states(batch, i) for i in alive} if batch else {}
         come = [self._row(waiting.popleft(), prefixes) for _ in range(min(len(waiting), self.most - len(known)))]
@@ -120,24 +122,24 @@ class Decoder:
         rest = [[*row.prompt, *row.reply][len(row.prefix) + _count(known[row]) :] for row in rows]
         return self._batch(rows, known, rest, room), rest
 
-    def _row(self, ask: Ask, prefixes: Prefixes) -> Row:
+    def _row(self, ask: Ask, prefixes: Prefixes) -> DialogueRow:
         prefix = prefixes.get((ask.model, ask.group))
         if prefix is None or len(prefix) >= len(ask.tokens) or ask.tokens[: len(prefix)] != prefix.tokens:
             prefix = prefixes.setdefault((ask.model, None), Prefix(ask.model, [], None, len(prefixes)))
-        return Row(ask.place, prefix, ask.tokens)
+        return DialogueRow(ask.place, prefix, ask.tokens)
 
-    def _in_order(self, rows: Iterable[Row], known: States) -> list[Row]:
+    def _in_order(self, rows: Iterable[DialogueRow], known: States) -> list[DialogueRow]:
         """Return rows by adapter, those of the base model last; within one by prefix, and the short ones first."""
         last = len(self._order)
         return sorted(
             rows, key=lambda r: (self._order.get(r.prefix.model, last), r.prefix.number, _count(known.get(r)))
         )
 
-    def _known(self, rows: Iterable[Row]) -> States:
+    def _known(self, rows: Iterable[DialogueRow]) -> States:
         """Return what is kept of each row after its prefix, except for its last token."""
         return {row: self.kept.row(row.prefix.model, row.prompt, len(row.prefix), len(row.prompt) - 1) for row in rows}
 
-    def _read_ahead(self, rows: Sequence[Row], known: States, *, least: int) -> None:
+    def _read_ahead(self, rows: Sequence[DialogueRow], known: States, *, least: int) -> None:
         """Read all but the last token of rows, those of similar length together, and add their states to `known`.
 
         With fewer such groups than `least` nothing is read: the batch itself then reads them.
@@ -176,13 +178,13 @@ class Decoder:
         import torch
 
         start = Prefix(name, tokens[:length] if known else [], known.states[..., :length, :] if known else None)
-        row, rest = Row(0, start, tokens), tokens[len(start) :]
+        row, rest = DialogueRow(0, start, tokens), tokens[len(start) :]
         batch = self._batch([row], {}, [rest], 0)
         self._forward(batch, [rest])
         new = self._states(batch, 0, len(tokens))
         return Known(name, tokens, 0, new if start.states is None else torch.cat([start.states, new], dim=3))
 
-    def _batch(self, rows: list[Row], known: States, rest: list[list[int]], room: int) -> Batch:
+    def _batch(self, rows: list[DialogueRow], known: States, rest: list[list[int]], room: int) -> DecodeBatch:
         import torch
 
         from tuning_room.engines.lanes import Lane, lanes_cache
@@ -195,9 +197,9 @@ class Decoder:
             for start, stop in cut([id(row.prefix) for row in rows], [size + room for size in sizes])
         ]
         positions = torch.tensor([[len(row.prefix) + size] for row, size in zip(rows, sizes, strict=True)])
-        return Batch(rows, lanes, lanes_cache(lanes, self.model.config), positions)
+        return DecodeBatch(rows, lanes, lanes_cache(lanes, self.model.config), positions)
 
-    def _forward(self, batch: Batch, new: list[list[int]], logits: int = 1) -> "Tensor":
+    def _forward(self, batch: DecodeBatch, new: list[list[int]], logits: int = 1) -> "Tensor":
         """Return the scores after the last tokens, (rows, logits, vocabulary), once each row has read its new ones.
 
         Shorter rows are padded on the left. Rows at positions 4 and 6 that read [8, 9] and [7]:
@@ -228,7 +230,7 @@ class Decoder:
         return scores
 
     @contextmanager
-    def _adapting(self, batch: Batch) -> Iterator[None]:
+    def _adapting(self, batch: DecodeBatch) -> Iterator[None]:
         """Apply each adapter to its own rows, which stand in the adapters' order."""
         if self.adapted is None:
             yield
@@ -243,14 +245,14 @@ class Decoder:
     def _queries_a_group(self) -> int:
         return int(self.model.config.num_attention_heads // self.model.config.num_key_value_heads)
 
-    def _keep(self, batch: Batch, alive: list[int]) -> None:
+    def _keep(self, batch: DecodeBatch, alive: list[int]) -> None:
         """Keep what was computed of the rows that have ended."""
         for i in sorted({*range(len(batch.rows))} - {*alive}):
             row = batch.rows[i]
             self.kept.add(Known(row.prefix.model, row.read, len(row.prefix), self._states(batch, i)))
 
-    def _states(self, batch: Batch, place: int, count: int | None = None) -> "Tensor":
-        """Return the states of a row's own tokens up to the `count`th, by default of all in `Row.read`.
+    def _states(self, batch: DecodeBatch, place: int, count: int | None = None) -> "Tensor":
+        """Return the states of a row's own tokens up to the `count`th, by default of all in `DialogueRow.read`.
 
         A row that has ended may have been given more tokens than its reply has.
         """
@@ -262,7 +264,7 @@ def _count(states: "Tensor | None") -> int:
     return 0 if states is None else int(states.shape[3])
 
 
-class Choice:
+class TokenChooser:
     """Chooses each row's next token as transformers' `generate` does under the model's own generation settings."""
 
     def __init__(self, settings: "GenerationConfig", sampling: Sampling) -> None:
@@ -287,7 +289,7 @@ class Choice:
             if (settings.top_p or 1.0) < 1.0:
                 self.warpers.append(TopPLogitsWarper(settings.top_p))
 
-    def __call__(self, batch: Batch, scores: "Tensor") -> "Tensor":
+    def __call__(self, batch: DecodeBatch, scores: "Tensor") -> "Tensor":
         """Return the chosen tokens, (rows,), from scores, (rows, vocabulary)."""
         import torch
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tuning_room.engines.batch import Ask
     from tuning_room.engines.decoding import Decoder
-    from tuning_room.engines.scoring import Divergence, Score, TopTokens
+    from tuning_room.engines.scoring import Divergence, Likelihood, TopTokens
     from tuning_room.rendering import Rendered
 
 READ_AT_ONCE = 16  # dialogues read together if scores over the vocabulary are held for each of their tokens
@@ -142,7 +142,7 @@ class LocalEngine(Engine):
 
     def log_likelihoods(
         self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]
-    ) -> "list[Score]":
+    ) -> "list[Likelihood]":
         """Return how likely each answer is as the reply to its dialogue, without the end-of-turn token.
 
         Raises EngineError for an unknown model, and RenderingError for an answer that changes the prompt's tokens.
@@ -150,7 +150,7 @@ class LocalEngine(Engine):
         from tuning_room.engines.scoring import log_likelihoods, rendered_answers
 
         pairs = rendered_answers(self.tokenizer, dialogues, answers)
-        scores: dict[int, Score] = {}
+        scores: dict[int, Likelihood] = {}
         for chosen in even_batches([len(prompt) + len(answer) for prompt, answer in pairs], self.batch_size):
             with self._ready(model):
                 found = log_likelihoods(self._decoder, model, [pairs[i] for i in chosen])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 WINDOW = 512  # a longer text is compared in parts: scores over two vocabularies are held for each token
 
 
-class Score(NamedTuple):
+class Likelihood(NamedTuple):
     """An answer's log-probability in nats, its number of tokens, and whether greedy decoding would give the same."""
 
     total: float
@@ -56,7 +56,7 @@ def rendered_answers(
     return pairs
 
 
-def log_likelihoods(decoder: "Decoder", name: str, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Score]:
+def log_likelihoods(decoder: "Decoder", name: str, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
     """Return the score of each answer after its prompt, both in tokens; common beginnings are computed once."""
     longest = max(len(answer) for _, answer in pairs)
     # The last token of an answer need not be read: nothing after it is asked for.
@@ -89,12 +89,12 @@ def _top(logits: "Tensor", places: list[bool], count: int) -> TopTokens:  # logi
     return TopTokens(found.indices.int(), found.values)
 
 
-def _score(logits: "Tensor", answer: list[int]) -> Score:  # logits (tokens of the answer, vocabulary)
+def _score(logits: "Tensor", answer: list[int]) -> Likelihood:  # logits (tokens of the answer, vocabulary)
     import torch
 
     chosen = torch.tensor(answer)
     each = logits.float().log_softmax(-1).gather(-1, chosen[:, None])
-    return Score(each.sum().item(), len(answer), bool((logits.argmax(-1) == chosen).all()))
+    return Likelihood(each.sum().item(), len(answer), bool((logits.argmax(-1) == chosen).all()))
 
 
 def divergence(
