@@ -80,8 +80,8 @@ def holding(name: str) -> Ours:
 
 
 def of_a_run(folder: Path) -> bool:
-    """Take a folder for ours since it lies in a run folder, which the workspace has recognised as a whole."""
-    return True
+    """Take a folder for ours since it lies in a run folder, which the workspace has recognised; except a repository."""
+    return not (folder / ".git").exists()
 
 
 def _replace(new: Path, path: Path) -> None:

@@ -148,6 +148,13 @@ def test_what_others_made_is_never_replaced(ours: Ours, tmp_path: Path) -> None:
     assert names(tmp_path) == {"precious"}
 
 
+def test_a_repository_that_somebody_made_of_a_runs_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "deploy" / ".git").mkdir(parents=True)
+    with pytest.raises(OccupiedError), atomic_folder(tmp_path / "deploy", of_a_run):
+        pytest.fail("nothing is to be made that cannot take its place")
+    assert names(tmp_path / "deploy") == {".git"}
+
+
 def test_what_comes_while_a_folder_is_made_stays(tmp_path: Path) -> None:
     path = tmp_path / "merged"
     with pytest.raises(OccupiedError), atomic_folder(path, holding("ours")) as folder:
