@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tuning_room.files import atomic_folder, digest
+from tuning_room.files import atomic_folder, digest, of_a_run
 from tuning_room.models import LINEAGE, WEIGHTS, portable
 from tuning_room.records import write_json
 from tuning_room.rendering import template_digest
@@ -13,7 +13,7 @@ from tuning_room.workspace import Workspace, installed_versions
 
 def write_adapter(trained: dict[str, Any], config: TrainConfig, workspace: Workspace) -> str:
     """Write the adapter's folder, all or nothing, and return the sha256 of its weights."""
-    with atomic_folder(workspace.adapter) as folder:
+    with atomic_folder(workspace.adapter, of_a_run) as folder:
         model = trained["model"]
         # PEFT writes the folder that it was loaded from, which is a path of this machine.
         model.peft_config["default"].base_model_name_or_path = portable(config.model)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuning_room.errors import DataError
-from tuning_room.files import atomic_folder
+from tuning_room.files import atomic_folder, holding
 from tuning_room.records import read_json, write_json
 from tuning_room.train.adapter import load_weights
 from tuning_room.train.metrics import Metric
@@ -44,7 +44,7 @@ class BestAdapter:
         if not math.isfinite(valid_loss) or (self.found and not valid_loss < self.found.valid_loss):
             return
         best = Best(step, valid_loss, self.fingerprint)
-        with atomic_folder(self.folder) as folder:
+        with atomic_folder(self.folder, holding(FILE)) as folder:
             model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
             write_json(folder / FILE, best._asdict())
         self.found = best

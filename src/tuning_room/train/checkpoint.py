@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tuning_room.files import atomic_folder
+from tuning_room.files import atomic_folder, holding
 from tuning_room.records import read_json, write_json
 
 PARTS = ("parameter", "exp_avg", "exp_avg_sq")
@@ -25,7 +25,7 @@ def save(folder: Path, parameters: dict[str, Any], optimizer: Any, progress: Pro
         state = optimizer.state[parameter]
         tensors[f"parameter.{name}"] = parameter.detach().contiguous()
         tensors |= {f"{part}.{name}": state[part].contiguous() for part in PARTS[1:]}
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, holding("progress.json")) as temporary:
         save_file(tensors, temporary / "state.safetensors")
         write_json(temporary / "progress.json", progress._asdict())
 

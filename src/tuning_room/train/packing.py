@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tuning_room.models.attending import attend_by
+from tuning_room.models import attend_by
 
 NAME = "packed_rows"
 

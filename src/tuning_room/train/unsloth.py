@@ -17,7 +17,7 @@ from typing import Any
 from training_hub.algorithms.lora import UnslothLoRABackend
 from training_hub.callbacks import TrainingHubCallback, TrainingHubContext
 
-from tuning_room.errors import DivergedError, MissingPrerequisiteError, TrainingError
+from tuning_room.errors import DivergedError, MissingPrerequisiteError, OccupiedError, TrainingError
 from tuning_room.files import atomic_writer
 from tuning_room.train.adapter import refused_targets, targets
 from tuning_room.train.batches import Rows, load_rows
@@ -245,7 +245,10 @@ def forget_other_run(folder: Path, key: str) -> None:
     path = folder / FINGERPRINT
     if path.is_file() and path.read_text(encoding="utf-8") == key:
         return
-    for old in folder.glob("checkpoint-*"):
+    checkpoints = list(folder.glob("checkpoint-*"))
+    if checkpoints and not path.is_file():
+        raise OccupiedError(f"{folder}: holds checkpoints of another program", hint="name a new or empty folder")
+    for old in checkpoints:
         shutil.rmtree(old, ignore_errors=True)  # of several processes another one may have been there first
     with atomic_writer(path) as out:
         out.write(key)
