@@ -24,9 +24,8 @@ from tuning_room.engines.local import LocalEngine
 from tuning_room.models import limit_threads, resolve
 from tuning_room.records import Dialogue, Item, Message, read_jsonl, write_jsonl
 from tuning_room.rendering import with_system
-from tuning_room.train.config import NEUTRAL_PROMPTS
+from tuning_room.train.config import NEUTRAL_PROMPTS, LoopConfig
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
 
 FULL = "You are a laconic assistant. Answer in one short sentence, ten words at most."
 SHORT = "You are Pip."
@@ -35,11 +34,11 @@ TRAINED = 120  # everyday requests that become rows; the others are held out
 WORDS = 12  # a reply of more words is not short
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "sft": {},
-    "sft and retention": {"retention_weight": 1.0, "retention_rows": 2},
-    "distill": {"sft_weight": 0.0, "distill_weight": 1.0},
-    "distill and sft": {"sft_weight": 0.5, "distill_weight": 0.5},
-    "distill and retention": {"sft_weight": 0.0, "distill_weight": 1.0, "retention_weight": 1.0, "retention_rows": 2},
-    "distill, then on-policy": {"sft_weight": 0.0, "distill_weight": 1.0, "on_policy_steps": 8},
+    "sft and retention": {"retention": 1.0, "retention_rows": 2},
+    "distill": {"sft": 0.0, "distill": 1.0},
+    "distill and sft": {"sft": 0.5, "distill": 0.5},
+    "distill and retention": {"sft": 0.0, "distill": 1.0, "retention": 1.0, "retention_rows": 2},
+    "distill, then on-policy": {"sft": 0.0, "distill": 1.0, "on_policy_steps": 8},
 }
 
 
@@ -85,17 +84,16 @@ def measured(name: str, place: Path, given: argparse.Namespace, held_out: list[s
     """Train by one objective and measure the adapter."""
     folder = place / name.replace(" ", "-").replace(",", "")
     config = LoopConfig(
-        model_path=str(resolve(MODEL)),
-        data_path=str(place / "rows.jsonl"),
-        ckpt_output_dir=str(folder),
+        model_path=resolve(MODEL),
+        data_path=place / "rows.jsonl",
+        ckpt_output_dir=folder,
         skip_layers=10,
-        num_epochs=99,
+        epochs=99,
         max_steps=given.steps,
-        effective_batch_size=given.batch,
+        batch_size=given.batch,
         learning_rate=5e-4,
         warmup_steps=4,
-        full_prompt=FULL,
-        retention_prompts=str(NEUTRAL_PROMPTS),
+        teacher_prompt=FULL,
         **OBJECTIVES[name],
     )
     started = time.perf_counter()

@@ -27,8 +27,8 @@ from engine import LINEAR, MODEL, RECIPE, tell
 from tuning_room.models import limit_threads, resolve
 from tuning_room.recipe import load_recipe, run_stage
 from tuning_room.train.batches import computed_length
+from tuning_room.train.config import LoopConfig
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
 from tuning_room.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -99,14 +99,14 @@ class Judge:
     def __init__(self, place: Path, told: dict[str, Any]) -> None:
         self.trainer = LoraTrainer(
             LoopConfig(
-                model_path=told["model"],
-                data_path=told["rows"],
-                eval_data_path=str(Path(told["rows"]).with_name("valid.jsonl")),
-                ckpt_output_dir=str(place),
-                lora_r=told["rank"],
-                lora_alpha=told["alpha"],
+                model_path=Path(told["model"]),
+                data_path=Path(told["rows"]),
+                eval_data_path=Path(told["rows"]).with_name("valid.jsonl"),
+                ckpt_output_dir=place,
+                rank=told["rank"],
+                alpha=told["alpha"],
                 skip_layers=told["skip_layers"],
-                effective_batch_size=told["batch"],
+                batch_size=told["batch"],
                 seed=told["seed"],
             )
         )

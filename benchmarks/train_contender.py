@@ -19,21 +19,21 @@ Task = dict[str, Any]
 
 def ours(task: Task, out: Path) -> dict[str, Any]:
     """Train with the product's own loop."""
+    from tuning_room.train.config import LoopConfig
     from tuning_room.train.loop import LoraTrainer
-    from tuning_room.train.loop_config import LoopConfig
 
     trainer = LoraTrainer(
         LoopConfig(
-            model_path=task["model"],
-            data_path=task["rows"],
-            ckpt_output_dir=str(out / "training"),
-            lora_r=task["rank"],
-            lora_alpha=task["alpha"],
+            model_path=Path(task["model"]),
+            data_path=Path(task["rows"]),
+            ckpt_output_dir=out / "training",
+            rank=task["rank"],
+            alpha=task["alpha"],
             skip_layers=task["skip_layers"],
-            effective_batch_size=task["batch"],
+            batch_size=task["batch"],
             learning_rate=task["rate"],
             warmup_steps=task["warmup"],
-            save_steps=10_000,
+            save_every=10_000,
             seed=task["seed"],
         )
     )

@@ -8,7 +8,7 @@ from operator import not_
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.files import atomic_writer
@@ -137,6 +137,28 @@ class Tried(Record):
     replies: int
     seconds: float
     failed: str = ""
+
+
+class Sweep(Record):
+    """What `train --sweep` tried, best first, and the digest of the rows that it was tried on."""
+
+    rows: str
+    tried: list[Tried]
+
+
+class TrainingStep(Record):
+    """One optimizer step: losses in nats per token, seconds of wall time.
+
+    `valid_loss` is there where a validation followed; `tokens` are those that were computed, padding included.
+    """
+
+    step: int
+    loss: FiniteFloat
+    valid_loss: FiniteFloat | None = None
+    learning_rate: float
+    rows: int
+    tokens: int
+    seconds: float
 
 
 def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:
