@@ -13,8 +13,7 @@ the n = 5 tokens `s s a b c`, at the positions 0 1 2 3 2. Then
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, zip_longest
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,7 +50,7 @@ def load_rows(
     leave_out: bool = False,
     most: int | None = None,
 ) -> TrainingRows:
-    """Return a file's dialogues as tokens; `most` of them, if given, drawn evenly from all sources.
+    """Return a file's dialogues as tokens; of many, `most` that are spread evenly over the sources.
 
     A row longer than `max_length` tokens is left out and counted where the recipe says so; else DataError names it.
     """
@@ -84,18 +83,21 @@ def _fits(path: Path, dialogue: Dialogue, rendered: Rendered, max_length: int, *
     )
 
 
-def spread(dialogues: Iterable[Dialogue]) -> Iterator[Dialogue]:
-    """Yield dialogues source by source in turn, so that any number of the first ones is spread over all sources.
+def spread(dialogues: Iterable[Dialogue]) -> list[Dialogue]:
+    """Return dialogues so ordered that any number of the first ones is spread evenly over all kinds of source.
 
-    Within a source they come in an order that is drawn, but always the same: a file often begins with what is alike.
+    A kind is what comes before the colon of a source, as in `family:midpoint`, and gets the share that it has of all
+    rows: of nine rows of one kind and three of another, the first four are three and one. Within a kind the order is
+    random, but always the same: a file often begins with rows that are alike.
     """
-    sources: dict[str, list[Dialogue]] = {}
+    kinds: dict[str, list[Dialogue]] = {}
     for dialogue in dialogues:
-        sources.setdefault(dialogue.source, []).append(dialogue)
-    for source, own in sources.items():
-        random.Random(f"{source}/spread").shuffle(own)
-    turns = zip_longest(*(sources[source] for source in sorted(sources)))
-    return (dialogue for dialogue in chain.from_iterable(turns) if dialogue)
+        kinds.setdefault(dialogue.source.partition(":")[0], []).append(dialogue)
+    placed: list[tuple[float, str, Dialogue]] = []
+    for kind, rows in kinds.items():
+        random.Random(f"{kind}/spread").shuffle(rows)
+        placed += [((place + 0.5) / len(rows), kind, row) for place, row in enumerate(rows)]
+    return [row for _, _, row in sorted(placed, key=lambda entry: entry[:2])]
 
 
 def epoch_order(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

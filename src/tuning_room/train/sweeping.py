@@ -75,7 +75,7 @@ def ranked(tried: Sequence[Tried]) -> list[Tried]:
 def judge_by(checks: Mapping[str, Mapping[str, Any]], model: Path, rows: Path, count: int) -> Judge:
     """Return a judge that lets an adapter answer the prompts of `count` rows and applies the checks to its replies.
 
-    The rows are drawn evenly from all sources, as those of the validation loss are.
+    The rows are spread over the sources, as those of the validation loss are.
     """
 
     def judge(adapter: Path) -> tuple[float | None, int]:

@@ -1,5 +1,6 @@
 """Rows drawn, ordered and packed: every token that is read, every label, and what rows share once."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -106,32 +107,42 @@ def test_rows_that_cannot_be_trained_on_are_named(tiny_model: Path, rows: tuple[
 
 
 def from_source(source: str, number: int) -> Dialogue:
-    return dialogue(number).model_copy(update={"id": f"{source}-{number}", "source": source})
+    return dialogue(number).model_copy(update={"id": f"{source}-{number}", "source": f"{source}:{number}"})
 
 
-sizes = st.dictionaries(st.sampled_from(["seeds", "rules", "teacher", "drill"]), st.integers(1, 40), min_size=1)
+def kinds_of(rows: list[Dialogue]) -> Counter[str]:
+    return Counter(row.source.partition(":")[0] for row in rows)
+
+
+sizes = st.dictionaries(st.sampled_from(["seeds", "family", "document", "teacher"]), st.integers(1, 40), min_size=1)
 
 
 @given(sizes, st.integers(1, 60))
 def test_the_first_rows_are_spread_evenly_over_the_sources(counts: dict[str, int], most: int) -> None:
     # File order: all of one source, then all of the next.
-    given_rows = [from_source(source, n) for source, count in counts.items() for n in range(count)]
-    found = list(spread(given_rows))
-    assert sorted(row.id for row in found) == sorted(row.id for row in given_rows)
-    taken = {source: sum(row.source == source for row in found[:most]) for source in counts}
-    for source, count in counts.items():
-        # A source has fewer than another one only if it has no more.
-        assert taken[source] == count or taken[source] >= max(taken.values()) - 1
-    assert [row.id for row in spread(given_rows)] == [row.id for row in found]
+    rows = [from_source(kind, n) for kind, count in counts.items() for n in range(count)]
+    found = spread(rows)
+    assert sorted(row.id for row in found) == sorted(row.id for row in rows)
+    first, total = kinds_of(found[:most]), sum(counts.values())
+    for kind, count in counts.items():
+        share = count / total
+        assert abs(first[kind] - share * min(most, total)) <= 1.5 + share * len(counts) / 2
+    assert found == spread(rows)
+
+
+def test_of_nine_and_three_the_first_four_are_three_and_one() -> None:
+    rows = [from_source("seeds", n) for n in range(3)] + [from_source("family", n) for n in range(9)]
+    for most in (4, 8, 12):
+        assert kinds_of(spread(rows)[:most]) == {"seeds": most // 4, "family": most * 3 // 4}
 
 
 def test_of_a_file_as_many_rows_as_asked_for_come_from_all_sources(tiny_model: Path, tmp_path: Path) -> None:
-    written = [from_source("seeds", n) for n in range(20)] + [from_source("rules", n) for n in range(20, 40)]
+    written = [from_source("seeds", n) for n in range(20)] + [from_source("family", n) for n in range(20, 40)]
     write_jsonl(tmp_path / "rows.jsonl", written)
     tokenizer = load_tokenizer(tiny_model)
-    source_of = {row.messages[1].content: row.source for row in written}
+    row_of = {row.messages[1].content: row for row in written}
     drawn = load_rows(tmp_path / "rows.jsonl", tokenizer, 500, most=6)
-    assert sorted(source_of[turns[1].content] for turns in drawn.dialogues) == ["rules"] * 3 + ["seeds"] * 3
+    assert kinds_of([row_of[turns[1].content] for turns in drawn.dialogues]) == {"family": 3, "seeds": 3}
     assert drawn == load_rows(tmp_path / "rows.jsonl", tokenizer, 500, most=6)
     # The rows that are trained on keep the order of the file.
     whole = load_rows(tmp_path / "rows.jsonl", tokenizer, 500)

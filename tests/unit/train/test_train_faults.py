@@ -1,6 +1,7 @@
 """What a training does when something goes wrong: every fault here is real but the full disk and the missing memory."""
 
 import errno
+import math
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from training_rows import STEPS, Configure, dialogue
 
-from tuning_room.errors import DataError, TrainingError
+from tuning_room.errors import DataError, DivergedError, TrainingError
 from tuning_room.models import load_adapter, load_model
 from tuning_room.records import write_jsonl
 from tuning_room.train import checkpoint
@@ -122,6 +123,17 @@ def test_a_loss_that_explodes_stops_training_and_says_what_is_kept(configure: Co
         trainer.train()
     assert len(trainer.metrics.read()) < 100
     load_adapter(load_model(trainer.config.model_path), trainer.folder / "best")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_validation_loss_that_is_no_number_stops_training_too(configure: Configure, loss: float) -> None:
+    trainer = LoraTrainer(configure(eval_steps=2))
+    validating(trainer, [4.0, loss])
+    kept = "lower train.learning_rate; the adapter of step 1"
+    with pytest.raises(DivergedError, match=rf"step 2: the loss is {loss} on the validation rows; {kept}"):
+        trainer.train()
+    # The step itself was taken, and its line can be read.
+    assert [(step.step, step.valid_loss) for step in trainer.metrics.read()] == [(1, 4.0), (2, None)]
 
 
 @given(st.floats(0.01, 5), st.lists(st.floats(0, 20), min_size=1, max_size=60))

@@ -279,3 +279,8 @@ def test_a_validation_belongs_to_the_step_before_it() -> None:
     found = logged(history, written)
     assert [(m.step, m.loss, m.valid_loss) for m in found] == [(1, 2.0, 1.5), (2, 1.0, None)]
     assert [(m.tokens, m.seconds) for m in found] == [(0, 0.0), (320, 0.5)]
+
+
+def test_a_validation_that_is_no_number_is_a_divergence() -> None:
+    with pytest.raises(DivergedError, match="step 1: the loss is nan on the validation rows"):
+        logged([{"step": 1, "loss": 2.0}, {"step": 1, "eval_loss": float("nan")}], [])
