@@ -78,17 +78,19 @@ def loop_config(config: TrainConfig, workspace: Workspace) -> LoopConfig:
     limit_threads()
     valid = workspace.valid_rows
     teacher = config.full_prompt if config.needs_teacher else None
-    return LoopConfig(
-        **config.knobs(),
-        model_path=resolve(config.model),
-        data_path=workspace.train_rows,
-        eval_data_path=valid if valid.is_file() and valid.stat().st_size else None,
-        ckpt_output_dir=workspace.training,
+    places = {
+        "model_path": resolve(config.model),
+        "data_path": workspace.train_rows,
+        "eval_data_path": valid if valid.is_file() and valid.stat().st_size else None,
+        "ckpt_output_dir": workspace.training,
         # A plan and a sweep keep the base model's predictions in the same place, and training need not ask again.
-        targets_dir=workspace.training / "targets",
-        teacher_prompt=teacher.read_text(encoding="utf-8").strip() if teacher else "",
-        short_prompt=config.short_prompt if config.retention else "",
-    )
+        "targets_dir": workspace.training / "targets",
+    }
+    prompts = {
+        "teacher_prompt": teacher.read_text(encoding="utf-8").strip() if teacher else "",
+        "short_prompt": config.short_prompt if config.retention else "",
+    }
+    return LoopConfig.model_validate({**config.knobs(), **places, **prompts})
 
 
 def _tracked(config: TrainConfig, workspace: Workspace) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The adapter: PEFT's LoRA put on a base model, and written as PEFT and vLLM read it, with card and lineage."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuning_room.errors import TrainingError
 from tuning_room.files import atomic_folder, digest
@@ -67,7 +67,7 @@ def refused_targets(error: ValueError) -> TrainingError:
     return TrainingError(f"train.target_modules: {reason}", hint="name linear modules, or all-linear")
 
 
-def targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) -> dict[str, Any]:
+def targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) -> dict[str, object]:
     """Return PEFT's arguments that say which modules get an adapter, in all layers but the `skipped` lowest.
 
     Raises TrainingError where no layer is left.
@@ -117,7 +117,7 @@ def write_adapter(
     return lineage.adapter_digest
 
 
-def portable_config(config: TrainConfig) -> dict[str, Any]:
+def portable_config(config: TrainConfig) -> dict[str, object]:
     """Return a configuration without what belongs to this machine or a cluster: paths, addresses, other trainings."""
     values = config.model_dump(mode="json", exclude={"kubeflow", "sweep", "checks", "mlflow"})
     kept = {name: value for name, value in values.items() if not isinstance(getattr(config, name), Path)}

@@ -141,7 +141,7 @@ class TrainConfig(TrainingKnobs):
         same: dict[str, Any] = {"kubeflow": None, "mlflow": None, "sweep": None, "checks": {}}
         return super(TrainConfig, self.model_copy(update=same)).digest()
 
-    def knobs(self) -> dict[str, Any]:
+    def knobs(self) -> dict[str, object]:
         """Return the knobs alone, as a backend takes them."""
         return {name: getattr(self, name) for name in TrainingKnobs.model_fields}
 
@@ -185,7 +185,7 @@ class LoopConfig(TrainingKnobs):
             place = ".".join(str(part) for part in first["loc"])
             raise TrainingError(f"train.{place}: {first['msg']}", hint="see docs/training.md") from None
 
-    def as_hub(self) -> dict[str, Any]:
+    def as_hub(self) -> dict[str, object]:
         """Return the training in Training Hub's names, as JSON values; what is not set is left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 

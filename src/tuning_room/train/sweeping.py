@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tuning_room.errors import DivergedError, TrainingError
 from tuning_room.files import atomic_writer, digest
@@ -33,6 +33,7 @@ class Combination(NamedTuple):
     epochs: int
 
 
+Checks = Mapping[str, Mapping[str, object]]  # a check's settings by its name
 Judge = Callable[[Path], tuple[float | None, int]]  # an adapter's folder to the share accepted and how many replies
 
 
@@ -72,7 +73,7 @@ def ranked(tried: Sequence[Tried]) -> list[Tried]:
     return sorted(tried, key=order)
 
 
-def judge_by(checks: Mapping[str, Mapping[str, Any]], model: Path, rows: Path, count: int) -> Judge:
+def judge_by(checks: Checks, model: Path, rows: Path, count: int) -> Judge:
     """Return a judge that lets an adapter answer the prompts of `count` rows and applies the checks to its replies.
 
     The rows are spread over the sources, as those of the validation loss are.
@@ -98,28 +99,33 @@ def judge_by(checks: Mapping[str, Mapping[str, Any]], model: Path, rows: Path, c
 
 
 def _try(combination: Combination, loop: LoopConfig, place: Path, budget: int, judge: Judge) -> Tried:
-    from tuning_room.train.loop import LoraTrainer
-
     started = time.monotonic()
     rows = place / "train.jsonl"
     _write_share(loop.data_path, rows, max(1, budget * loop.batch_size // combination.epochs), loop.seed)
+    steps, valid_loss, failed = _train(loop.model_copy(update={"data_path": rows}), place)
+    gc.collect()  # the judge loads a model of its own, and memory need only hold one
+    accepted, replies = (None, 0) if failed else judge(place / "adapter")
+    return Tried(
+        **combination._asdict(),
+        steps=steps,
+        valid_loss=valid_loss,
+        accepted=accepted,
+        replies=replies,
+        seconds=round(time.monotonic() - started, 1),
+        failed=failed,
+    )
+
+
+def _train(loop: LoopConfig, place: Path) -> tuple[int, float | None, str]:
+    """Train an adapter into a folder; return its steps, its best validation loss, and why it diverged if it did."""
+    from tuning_room.train.loop import LoraTrainer
+
     try:
-        trainer = LoraTrainer(loop.model_copy(update={"data_path": rows, "ckpt_output_dir": place / "training"}))
+        trainer = LoraTrainer(loop.model_copy(update={"ckpt_output_dir": place / "training"}))
         trainer.train().save_pretrained(place / "adapter", save_embedding_layers=False)
     except DivergedError as error:
-        return _tried(combination, started, failed=str(error))
-    steps, best = trainer.done, trainer.best.found.valid_loss if trainer.best.found else None
-    # The judge loads a model of its own, and memory need only hold one.
-    del trainer
-    gc.collect()
-    accepted, replies = judge(place / "adapter")
-    return _tried(combination, started, steps=steps, valid_loss=best, accepted=accepted, replies=replies)
-
-
-def _tried(combination: Combination, started: float, **found: Any) -> Tried:
-    nothing = {"steps": 0, "valid_loss": None, "accepted": None, "replies": 0}
-    seconds = round(time.monotonic() - started, 1)
-    return Tried.model_validate({**combination._asdict(), **nothing, **found, "seconds": seconds})
+        return 0, None, str(error)
+    return trainer.done, trainer.best.found.valid_loss if trainer.best.found else None, ""
 
 
 def _variant(config: TrainConfig, loop: LoopConfig, combination: Combination, budget: int) -> LoopConfig:
@@ -142,7 +148,7 @@ def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
         out.writelines(lines[place] + "\n" for place in sorted(order[:count]))
 
 
-def _key(loop: LoopConfig, wanted: SweepConfig, checks: Mapping[str, Any]) -> str:
+def _key(loop: LoopConfig, wanted: SweepConfig, checks: Checks) -> str:
     from tuning_room.checks import files
 
     depends = [loop.fingerprint(), wanted.steps, wanted.prompts, checks, [digest(path) for path in files(checks)]]

@@ -259,7 +259,7 @@ def check_objectives(config: LoopConfig) -> None:
 
 
 @contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: object, name: str, value: object) -> Iterator[None]:
     """Let a library's name mean something else for a while: Training Hub leaves no other way to step in."""
     plain = getattr(owner, name)
     setattr(owner, name, value)
@@ -277,7 +277,7 @@ def masked(rows: TrainingRows) -> dict[str, list[list[int]]]:
     }
 
 
-def arguments(config: LoopConfig, one_pass: Pass, steps: int) -> dict[str, Any]:
+def arguments(config: LoopConfig, one_pass: Pass, steps: int) -> dict[str, object]:
     """Return those of TRL's arguments that have to differ from Training Hub's.
 
     Rows are drawn at random, not by length: transformers cannot resume that order, and Unsloth does without padding.
@@ -315,20 +315,20 @@ def forget_other_run(folder: Path, key: str) -> None:
         out.write(key)
 
 
-def logged(history: Sequence[Mapping[str, Any]], written: Sequence[TrainingStep]) -> list[TrainingStep]:
+def logged(history: Sequence[Mapping[str, float]], written: Sequence[TrainingStep]) -> list[TrainingStep]:
     """Return the steps of a trainer's log, with what was written of them as they were taken.
 
     A validation loss belongs to the step that it followed; DivergedError where it is NaN.
     """
-    valid = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
+    valid = {int(entry["step"]): entry["eval_loss"] for entry in history if "eval_loss" in entry}
     for number, loss in valid.items():
         LossWatch().check_validation(number, loss)
     known = {step.step: step for step in written}
-    steps = [known.get(entry["step"]) or _bare_step(entry) for entry in history if "loss" in entry]
+    steps = [known.get(int(entry["step"])) or _bare_step(entry) for entry in history if "loss" in entry]
     return [step.model_copy(update={"valid_loss": valid.get(step.step)}) for step in steps]
 
 
-def _bare_step(entry: Mapping[str, Any]) -> TrainingStep:
+def _bare_step(entry: Mapping[str, float]) -> TrainingStep:
     """Return a step of which only the trainer's own log is left."""
     rate = entry.get("learning_rate", 0.0)
-    return TrainingStep(step=entry["step"], loss=entry["loss"], learning_rate=rate, rows=0, tokens=0, seconds=0.0)
+    return TrainingStep(step=int(entry["step"]), loss=entry["loss"], learning_rate=rate, rows=0, tokens=0, seconds=0.0)
