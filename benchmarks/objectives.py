@@ -4,10 +4,10 @@
 
 Few prompts move the embedded model at all; one that asks for brevity does. The prompted base model answers 120 everyday
 requests, and its short answers are the rows. Each objective trains an adapter on them under another, short prompt, for
-the same number of steps. `behaviour` is the share of replies to 40 other requests that end by themselves after so few
-words; `divergence` is KL(adapter || base) on neutral texts without a system turn, in nats a token; `capability` the
-share of right answers to items that have nothing to do with it, with no system turn either. `seconds` are those of the
-training, what is asked of the teacher included.
+the same number of steps. `behaviour` is the share of replies to 40 other requests that end by themselves and are as
+short; `divergence` is KL(adapter || base) on neutral texts without a system turn, in nats per token; `capability` is
+the share of right answers to unrelated items, without a system turn either. `seconds` are those of the training,
+including the teacher's predictions.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def asked(system: str, prompts: list[str]) -> list[list[Message]]:
 
 
 def wanted(reply: Reply) -> bool:
-    """Say whether a reply is as the prompt wants it."""
+    """Return whether a reply is as the prompt wants it."""
     return reply.finish_reason == "stop" and 1 <= len(reply.text.split()) <= WORDS
 
 
@@ -80,8 +80,8 @@ def write_rows(engine: LocalEngine, prompts: list[str], path: Path) -> int:
     return write_jsonl(path, rows)
 
 
-def measured(name: str, place: Path, given: argparse.Namespace, held_out: list[str]) -> dict[str, Any]:
-    """Train by one objective and measure the adapter."""
+def evaluated(name: str, place: Path, given: argparse.Namespace, held_out: list[str]) -> dict[str, Any]:
+    """Train with one objective and measure the adapter."""
     folder = place / name.replace(" ", "-").replace(",", "")
     config = LoopConfig(
         model_path=resolve(MODEL),
@@ -123,7 +123,7 @@ def compare(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     }
     tell(json.dumps(found))
     del engine
-    ours = {name: measured(name, place, given, held_out) for name in given.only}
+    ours = {name: evaluated(name, place, given, held_out) for name in given.only}
     return {"steps": given.steps, "batch": given.batch, "peers": found, "ours": ours, "ratios": {}}
 
 

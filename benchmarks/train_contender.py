@@ -52,12 +52,12 @@ def trl_best(task: Task, out: Path) -> dict[str, Any]:
 
 
 def trl_stock(task: Task, out: Path) -> dict[str, Any]:
-    """Train with TRL as it comes; the loss is on completions, as TRL takes it for rows of prompt and completion."""
+    """Train with TRL as it comes; its loss is on completions where rows have a prompt and a completion."""
     return _trl(task, out)
 
 
 def workshop(task: Task, out: Path) -> dict[str, Any]:
-    """Train with the loop of many a workshop: every row padded to 256 tokens, the loss on all of them."""
+    """Train with the loop of many workshops: every row padded to 256 tokens, the loss on all of them."""
     from datasets import Dataset
     from transformers import Trainer, TrainingArguments
 

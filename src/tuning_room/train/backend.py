@@ -51,7 +51,7 @@ def trained(
     on_step: Callable[[TrainingStep, int], None],
     on_prepare: Callable[[str, int, int], None],
 ) -> Trained:
-    """Train through Training Hub; it is told of each step, and of what is asked of the base model before the first."""
+    """Train through Training Hub, and report each step, and before the first one what the base model is asked."""
     from training_hub import lora_sft
 
     register()

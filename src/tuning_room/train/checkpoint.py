@@ -1,4 +1,4 @@
-"""What a training keeps on disk while it runs: a checkpoint to go on from, and the best adapter so far to return."""
+"""What a training keeps on disk while it runs: a checkpoint to resume from, and the best adapter so far, to return."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -30,7 +30,7 @@ ON_POLICY_EPOCH = 1 << 20  # an order of the rows that no epoch has
 
 
 class LoraTrainer:
-    """Trains a LoRA adapter on a causal language model, and goes on where it was stopped."""
+    """Trains a LoRA adapter on a causal language model, and resumes where it was stopped."""
 
     def __init__(self, config: LoopConfig) -> None:
         import torch

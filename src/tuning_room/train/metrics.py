@@ -1,4 +1,4 @@
-"""What is told of a training while it runs: a line per step in a file, and a curve in the terminal."""
+"""What a training reports while it runs: a line per step in a file, and a curve in the terminal."""
 
 import json
 from collections.abc import Sequence

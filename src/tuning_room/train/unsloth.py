@@ -232,9 +232,9 @@ def plan_pass(whole: int, wanted: int | None, kept: int) -> Pass:
 def kept_rows(config: "PretrainedConfig", longest: int) -> int:
     """Return how many rows of `longest` tokens the free memory can hold the activations of; 0 where that is unknown.
 
-    A transformer layer keeps about 34 bytes a token and unit of width in 16 bits (Korthikanti et al. 2022, equation 1;
-    without attention's own share, which fused kernels do not keep). 16 of them are a feed-forward layer four times as
-    wide; a gated one keeps 8 bytes a unit of its own width. Scores over the vocabulary count in fp32, three times.
+    In 16 bits a transformer layer keeps about 34 bytes per token and unit of width (Korthikanti et al. 2022, equation
+    1; without attention's own share, which fused kernels do not keep). 16 of them are a feed-forward layer four times
+    as wide; a gated one keeps 8 bytes per unit of its own width. Scores over the vocabulary count in fp32, three times.
     """
     import torch
 
@@ -270,7 +270,7 @@ def replaced(owner: object, name: str, value: object) -> Iterator[None]:
 
 
 def masked(rows: TrainingRows) -> dict[str, list[list[int]]]:
-    """Return rows as TRL takes them when they are tokens already: `completion_mask` is 1 where a token is learned."""
+    """Return rows as TRL takes them if they are already tokens; `completion_mask` is 1 where a token is learned."""
     return {
         "input_ids": [row.input_ids for row in rows.rendered],
         "completion_mask": [[int(learn) for learn in row.learned] for row in rows.rendered],

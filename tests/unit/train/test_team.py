@@ -49,8 +49,8 @@ def train_together(config: LoopConfig, place: Path, size: int = 2) -> None:
         )
         for rank in range(size)
     ]
-    told = [worker.communicate(timeout=300)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * size, "\n".join(told)
+    errors = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * size, "\n".join(errors)
 
 
 @pytest.mark.parametrize("changes", [{}, {"retention": 0.5, "retention_rows": 2}], ids=["rows", "and-neutral"])

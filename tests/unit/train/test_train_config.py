@@ -143,7 +143,7 @@ def test_texts_and_files_that_a_step_depends_on_change_the_fingerprint(tmp_path:
 
 def test_training_hubs_names_are_training_hubs() -> None:
     aliases = {field.serialization_alias for field in TrainingKnobs.model_fields.values()} - {None}
-    # Without them a backend of Training Hub's own would not be told.
+    # By any other name a backend of Training Hub's own would not get it.
     verb = LoRASFTAlgorithm(backend=unsloth.UnslothBackend())
     assert aliases <= {*verb.get_required_params(), *verb.get_optional_params()}
     assert aliases == {

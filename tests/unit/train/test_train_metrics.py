@@ -33,7 +33,7 @@ def test_a_falling_loss_is_a_falling_curve() -> None:
 
 
 class Bar:
-    """Keeps what it is told."""
+    """Keeps what it is given to show."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, int, int]] = []

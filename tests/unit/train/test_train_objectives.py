@@ -71,8 +71,8 @@ def test_two_objectives_add_up_by_their_weights(configure: Configure) -> None:
         trainer.train()
         return losses(trainer)[0]
 
-    told, taught = first("a", sft=1.0), first("b", sft=0.0, distill=1.0)
-    assert first("c", sft=0.5, distill=2.0) == pytest.approx(0.5 * told + 2 * taught, abs=1e-5)
+    replies, teacher = first("a", sft=1.0), first("b", sft=0.0, distill=1.0)
+    assert first("c", sft=0.5, distill=2.0) == pytest.approx(0.5 * replies + 2 * teacher, abs=1e-5)
 
 
 def test_what_the_teacher_said_is_kept(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_what_the_teacher_said_is_kept(configure: Configure, monkeypatch: pytest
         assert torch.equal(one.scores, other.scores) and torch.equal(one.ids, other.ids)
     monkeypatch.undo()
     heard: list[Any] = []
-    LoraTrainer(configure(distill=1.0, teacher_prompt="Other.", on_prepare=lambda *told: heard.append(told)))
+    LoraTrainer(configure(distill=1.0, teacher_prompt="Other.", on_prepare=lambda *part: heard.append(part)))
     assert heard[0][0] == "teacher" and heard[-1][1:] == (5, 5)  # the validation rows come last
 
 

@@ -1,4 +1,4 @@
-"""Training Hub's Unsloth backend, mended: each mend against the fault.
+"""Training Hub's Unsloth backend, fixed: each fix against its fault.
 
 Real here: Training Hub's backend, TRL's trainer, its masks, checkpoints and resume, PEFT. Not real: a GPU, and Unsloth,
 whose place two functions of PEFT take; tests/functional/test_unsloth.py runs the real one on a CPU (marker slow).
@@ -93,7 +93,7 @@ def given(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> dict[str
 
 
 def test_stock_training_hub_passes_what_transformers_refuse(given: dict[str, Any]) -> None:
-    # If this fails, Training Hub is mended, and the mend here can go.
+    # If this fails, Training Hub has been fixed, and the fix here can go.
     from training_hub.algorithms.lora import UnslothLoRABackend
 
     with pytest.raises(TypeError, match="logging_dir"):
