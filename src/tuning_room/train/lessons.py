@@ -12,7 +12,7 @@ import json
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +24,7 @@ from tuning_room.records import Message, read_json
 from tuning_room.rendering import Rendered, prompt_ids, render_dialogue, with_system
 from tuning_room.train.batches import TrainingRows, load_rows
 from tuning_room.train.config import LoopConfig
-from tuning_room.train.objectives import TOP
+from tuning_room.train.objectives import TOP, joined
 from tuning_room.train.team import Team
 
 if TYPE_CHECKING:
@@ -132,14 +132,11 @@ class Targets:
 
         parts = {start: rows[start : start + PART] for start in range(0, len(rows), PART)}
         paths = {start: self.folder / f"{name}-{self._key(part)}.safetensors" for start, part in parts.items()}
-        for start, part in parts.items() if self.team.leads else ():
+        for start in parts if self.team.leads else ():
             if not paths[start].is_file():
-                self._compute(paths[start], part, partial(self._report, name, start, len(rows)))
+                self._compute(paths[start], name, rows, start)
         self.team.meet()
         return [top for start, part in parts.items() for top in _split(load_file(paths[start]), part)]
-
-    def _report(self, name: str, start: int, total: int, done: int) -> None:
-        self.on_part(name, start + done, total)
 
     def replies(self, prompts: Sequence[str]) -> list[str]:
         """Return the base model's own replies to prompts, without a system turn of ours."""
@@ -159,14 +156,15 @@ class Targets:
         texts: list[str] = read_json(path)
         return texts
 
-    def _compute(self, path: Path, rows: Sequence[Rendered], on_done: Callable[[int], None]) -> None:
-        import torch
+    def _compute(self, path: Path, name: str, rows: Sequence[Rendered], start: int) -> None:
+        """Write the predictions for that part of the rows which begins at `start`."""
         from safetensors.torch import save_file
 
-        tops = self.engine.top_tokens(BASE, rows, TOP, on_done)
+        part = rows[start : start + PART]
+        tops = self.engine.top_tokens(BASE, part, TOP, lambda done: self.on_part(name, start + done, len(rows)))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        save_file({name: torch.cat([getattr(top, name) for top in tops]) for name in TopTokens._fields}, temporary)
+        save_file(joined(tops)._asdict(), temporary)
         temporary.replace(path)
 
     @cached_property
@@ -256,7 +254,8 @@ class OnPolicy:
 
     def __init__(self, targets: Targets, dialogues: Sequence[Sequence[Message]], prompt: str, max_tokens: int) -> None:
         self.targets, self.prompt, self.max_tokens = targets, prompt, max_tokens
-        self.asked = [turns[: _last_reply(turns)] for turns in dialogues]
+        last = [max(place for place, turn in enumerate(turns) if turn.role == "assistant") for turns in dialogues]
+        self.asked = [turns[:place] for turns, place in zip(dialogues, last, strict=True)]
 
     def draw(self, model: "PeftModel", places: Sequence[int], seed: int) -> OwnReplies:
         """Let the model answer some dialogues, sampled at temperature 1 under a seed, and have the teacher judge it."""
@@ -295,10 +294,6 @@ class OnPolicy:
             )
         model.train()
         return [_ended(row, tokenizer.eos_token_id) for row in drawn[:, width:].tolist()]
-
-
-def _last_reply(turns: Sequence[Message]) -> int:
-    return max(place for place, turn in enumerate(turns) if turn.role == "assistant")
 
 
 def _ended(tokens: list[int], end: int) -> list[int]:

@@ -35,10 +35,11 @@ def cross_entropy(logits: "Tensor", tokens: "Tensor") -> "Tensor":
 
 def forward_divergence(logits: "Tensor", teacher: TopTokens) -> "Tensor":
     """Return KL(teacher || scores), the mean over n places, in nats (prompt baking, arXiv 2409.13697)."""
-    likely, others = _partition(logits, teacher)
-    teacher_rest = _rest(teacher.scores)
+    likely, others = _partition(logits, teacher)  # (n, k) and (n,)
+    rest = _rest(teacher.scores)
+    known = rest.clamp(min=LEAST)
     each = (teacher.scores.exp() * (teacher.scores - likely)).sum(-1)
-    return (each + _rest_divergence(teacher_rest, others)).mean()
+    return (each + torch.where(rest > LEAST, known * (known.log() - others), 0.0)).mean()
 
 
 def reverse_divergence(logits: "Tensor", teacher: TopTokens, clip: float) -> "Tensor":
@@ -64,9 +65,3 @@ def _partition(logits: "Tensor", teacher: TopTokens) -> "tuple[Tensor, Tensor]":
 def _rest(scores: "Tensor") -> "Tensor":
     """Return the probability that log-probabilities, (n, k), leave to all other tokens, (n,)."""
     return (1 - scores.exp().sum(-1)).clamp(min=0)
-
-
-def _rest_divergence(rest: "Tensor", others: "Tensor") -> "Tensor":
-    """Return what the rest adds to a forward divergence, (n,)."""
-    known = rest.clamp(min=LEAST)
-    return torch.where(rest > LEAST, known * (known.log() - others), 0.0)
