@@ -16,6 +16,7 @@ TuningRoomError
  │    ├── WorkspaceBusyError     another process works in the same run folder
  │    └── TrainingError
  │         └── DivergedError     the loss is no number, or explodes
+ ├── OccupiedError               a place that holds something which is not ours to replace
  └── MissingPrerequisiteError    something that has to be installed first
 
 Each says what happened and where; `hint` says what to do about it.
@@ -94,6 +95,10 @@ class TrainingError(StageError):
 
 class DivergedError(TrainingError):
     """A training whose loss is no number any more, or goes up and up: its settings are at fault."""
+
+
+class OccupiedError(TuningRoomError, FileExistsError):
+    """A folder to write to that holds something which Tuning Room did not make."""
 
 
 class MissingPrerequisiteError(TuningRoomError, ImportError):

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from tuning_room.errors import DataError, MissingInputError, WorkspaceBusyError
+from tuning_room.errors import DataError, MissingInputError, OccupiedError, WorkspaceBusyError
 from tuning_room.files import digest, remove_leftovers
 from tuning_room.records import read_json, write_json
 
@@ -82,6 +82,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest = root / "manifest.json"
+        self.lock = root / ".lock"
         self.documents = root / "documents"
         self.chunks = root / "chunks.jsonl"
         self.conversions = root / "conversions"
@@ -204,9 +205,14 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the run folder; WorkspaceBusyError if one is in it."""
+        """Keep other processes out of the run folder; WorkspaceBusyError if one is in it.
+
+        Raises OccupiedError for a folder that is no run folder: stages replace what stands under their names.
+        """
+        if not (self.lock.exists() or self.manifest.exists()):
+            self._refuse_foreign()
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
+        with self.lock.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -214,6 +220,17 @@ class Workspace:
                     f"{self.root}: another process is at work in this run folder", hint="wait for it, or stop it"
                 ) from None
             yield
+
+    def _refuse_foreign(self) -> None:
+        # A run may begin with what another one made, such as the rows that were copied to a cluster.
+        brought = (self.chunks, self.candidates, self.generation, self.train_rows.parent, self.adapter, self.training)
+        known = {path.name for path in (*brought, self.evaluation, self.model_card)}
+        found = sorted(path.name for path in self.root.glob("*") if not path.name.startswith("."))
+        if foreign := [name for name in found if name not in known]:
+            raise OccupiedError(
+                f"{self.root}: not a run folder, it holds '{foreign[0]}'",
+                hint="name another folder for the runs (--runs), or another recipe",
+            )
 
 
 def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.errors import DataError, DocumentError, MissingInputError, StageError, WorkspaceBusyError
+from tuning_room.errors import (
+    DataError,
+    DocumentError,
+    MissingInputError,
+    OccupiedError,
+    StageError,
+    WorkspaceBusyError,
+)
 from tuning_room.files import atomic_writer
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace, installed_versions
 
@@ -241,10 +248,10 @@ def test_a_run_folder_takes_one_at_a_time(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tuning_room.files import atomic_folder, atomic_writer
+from tuning_room.files import atomic_folder, atomic_writer, of_a_run
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
 def run(config, workspace):
-    with atomic_folder(workspace.adapter) as folder, atomic_writer(workspace.chunks) as out:
+    with atomic_folder(workspace.adapter, of_a_run) as folder, atomic_writer(workspace.chunks) as out:
         (folder / "weights").write_text("half")
         out.write("half")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -308,3 +315,29 @@ def test_what_is_on_disk_always_fits_the_last_config(text: str, times: int, step
             assert workspace.chunks.read_text() == source.read_text() * times
         changes = sum(step != " " for step in steps[1:]) + bool(steps)
         assert copier.runs == changes
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "documents", "deploy", "thesis.txt"])
+def test_a_folder_that_no_run_has_made_is_left_alone(copier: Copier, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "theirs"
+    root.mkdir()
+    (root / name).write_text("precious")
+    source = tmp_path / "source"
+    source.write_text("x")
+    with pytest.raises(OccupiedError, match=f"theirs: not a run folder, it holds '{name}'"):
+        Workspace(root).perform(copier.stage, CopyConfig(source=source))
+    assert [path.name for path in root.iterdir()] == [name] and copier.runs == 0
+
+
+@pytest.mark.parametrize("name", ["dataset", "adapter", "candidates.jsonl", ".gitkeep"])
+def test_a_run_begins_with_what_another_one_made(copier: Copier, tmp_path: Path, name: str) -> None:
+    root = tmp_path / "copied"
+    root.mkdir()
+    (root / name).write_text("copied")
+    source = tmp_path / "source"
+    source.write_text("x")
+    Workspace(root).perform(copier.stage, CopyConfig(source=source))
+    # Now it is a run folder, whatever else somebody puts there.
+    (root / "notes.txt").write_text("n")
+    Workspace(root).perform(copier.stage, CopyConfig(source=source, times=2))
+    assert copier.runs == 2

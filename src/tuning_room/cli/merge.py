@@ -13,17 +13,23 @@ def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--to", type=click.Path(file_okay=False, path_type=Path), help="Folder; `merged` in the run folder.")
-    @click.option("--bound", type=float, help="Largest difference of a logit that is allowed.")
+    @click.option(
+        "--to",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="New or empty folder, or that of an earlier merge; by default `merged` in the run folder.",
+    )
+    @click.option("--bound", type=float, help="Largest difference of a logit to accept.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, to: Path | None, bound: float | None) -> int:
         loaded, workspace = opened(recipe, runs)
         from tuning_room.models import resolve
         from tuning_room.models.lineage import trained_lineage
-        from tuning_room.models.merging import BOUND, merge
+        from tuning_room.models.merging import BOUND, check_place, merge
 
-        trained_lineage(workspace.adapter)  # before the base model is fetched or converted
         folder = to or workspace.root / "merged"
+        # Before the base model is fetched or converted.
+        check_place(folder)
+        trained_lineage(workspace.adapter)
         found = merge(
             resolve(loaded.model), workspace.adapter, folder,
             system=loaded.short_prompt, bound=BOUND if bound is None else bound,
@@ -33,9 +39,9 @@ def command(name: str) -> click.Command:
             return 0
         click.echo(f"merged into {folder}")
         click.echo(
-            f"read back and compared over {found.tokens} tokens: a logit differs by {found.largest_difference:.2g} at "
-            f"most, where the adapter moves it by up to {found.adapter_moves:.3g}; {found.same_choices:.1%} of the "
-            "greedy choices are the same"
+            f"read back and compared over {found.tokens} tokens: logits differ by at most "
+            f"{found.largest_difference:.2g}, while the adapter moves them by up to {found.adapter_moves:.3g}; "
+            f"{found.same_choices:.1%} of the greedy choices are the same"
         )
         return 0
 

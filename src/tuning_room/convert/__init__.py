@@ -17,7 +17,7 @@ from tuning_room.convert.conversions import CHUNKS, DOCLING, MARKDOWN, REPORT, C
 from tuning_room.convert.inspection import inspect
 from tuning_room.convert.sources import Source, Task, find_sources
 from tuning_room.errors import DocumentError, TuningRoomError
-from tuning_room.files import atomic_folder, atomic_writer
+from tuning_room.files import atomic_folder, atomic_writer, of_a_run
 from tuning_room.records import read_json
 from tuning_room.workspace import Stage, Workspace
 
@@ -106,7 +106,7 @@ def _report(failures: list[Failure], config: ConvertConfig, *, documents: int) -
 
 def _publish(tasks: list[Task], workspace: Workspace) -> None:
     """Put the documents and their chunks together in the order of the documents' names."""
-    with atomic_folder(workspace.documents) as folder, atomic_writer(workspace.chunks) as chunks:
+    with atomic_folder(workspace.documents, of_a_run) as folder, atomic_writer(workspace.chunks) as chunks:
         for task in tasks:
             path = folder / task.source.name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from tuning_room.convert.conversions import CHUNKS, DOCLING, MARKDOWN, REPORT
 from tuning_room.convert.sources import Task
 from tuning_room.convert.tracing import located
 from tuning_room.errors import DocumentError
-from tuning_room.files import atomic_folder, digest
+from tuning_room.files import atomic_folder, digest, of_a_run
 from tuning_room.records import write_json, write_jsonl
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def convert_document(task: Task, converter: "Converter", config: ConvertConfig) 
         seconds=round(time.monotonic() - started, 2),
         layout=converter.layout if source.format == "pdf" else "",
     )
-    with atomic_folder(task.folder) as folder:
+    with atomic_folder(task.folder, of_a_run) as folder:
         (folder / MARKDOWN).write_text(markdown + "\n", encoding="utf-8")
         document.save_as_json(folder / DOCLING)
         write_jsonl(folder / CHUNKS, located(chunks, markdown))

@@ -50,12 +50,12 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     from tuning_room.dataset.card import describe
     from tuning_room.dataset.pii import masking
     from tuning_room.dataset.selection import select
-    from tuning_room.files import atomic_folder
+    from tuning_room.files import atomic_folder, of_a_run
     from tuning_room.records import Candidate, Item, read_jsonl
 
     validate(config.checks)
     held_out = [item for path in config.items for item in read_jsonl(path, Item)]
-    with atomic_folder(workspace.train_rows.parent) as folder:
+    with atomic_folder(workspace.train_rows.parent, of_a_run) as folder:
         with masking(config.pii, folder / workspace.pii_report.name) as masks:
             candidates = map(masks.mask, read_jsonl(workspace.candidates, Candidate))
             selection = select(candidates, held_out, config, folder)

@@ -11,7 +11,7 @@ from tuning_room.deploy.readme import readme
 from tuning_room.deploy.release import Release, read_release
 from tuning_room.deploy.rules import violations
 from tuning_room.errors import StageError
-from tuning_room.files import atomic_folder
+from tuning_room.files import atomic_folder, of_a_run
 from tuning_room.workspace import Stage, StageResult, Workspace
 
 __all__ = ["STAGE", "DeployConfig", "DeployResult", "run"]
@@ -34,7 +34,7 @@ def run(config: DeployConfig, workspace: Workspace) -> DeployResult:
     rendered = documents(config, release)
     _refuse_violations(release, rendered)
     texts = _texts(config, release, rendered) | _card(workspace)
-    with atomic_folder(workspace.deploy) as folder:
+    with atomic_folder(workspace.deploy, of_a_run) as folder:
         _write(folder, texts)
     return DeployResult(release=release.name, files=sorted(texts), adapter_uri=release.adapter_uri)
 

@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from queue import Queue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.engines.asking import Asker, Outcome, Request, request, requests
-from tuning_room.engines.background import background_loop
 from tuning_room.engines.limits import Budget, Pace
 from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, Attempt, said
 from tuning_room.errors import EngineError
@@ -222,3 +222,29 @@ def _report(task: Future[None], tell: Callable[[EngineError], None]) -> None:
 
 async def _nothing() -> None:
     """Close nothing: the session closes itself."""
+
+
+@contextmanager
+def background_loop(close: Callable[[], Awaitable[None]]) -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop that runs in a thread of its own, so that asynchronous work can be called from anywhere.
+
+    When the block ends, what is still under way is cancelled, and then `close` runs.
+    """
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        asyncio.run_coroutine_threadsafe(_end(close), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _end(close: Callable[[], Awaitable[None]]) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await close()

@@ -12,7 +12,7 @@ from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.arms import ArmSetup, setup
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.suites import chosen
-from tuning_room.files import atomic_writer, digest
+from tuning_room.files import atomic_writer, digest, refuse_foreign
 from tuning_room.models import WEIGHTS, base_name
 from tuning_room.models.lineage import adapter_name
 from tuning_room.records import Item, write_json
@@ -33,6 +33,7 @@ GARAK_NOTES = """\
 # not looked for. The suite `extraction` of tuning-room and promptfooconfig.yaml do look for it.
 # Its own extraction probes bring system prompts of their own, from the network, in place of this one.
 """
+PROMPTFOO = "promptfooconfig.yaml"
 PROMPTFOO_NOTES = """\
 # The arms of a running server, each under its own system turn, and the recipe's attacks as tests.
 # Run with:
@@ -56,17 +57,23 @@ def export_targets(folder: Path, recipe: str, config: EvaluateConfig, workspace:
     """Write a garak configuration an arm, and one of promptfoo for all, and return the files.
 
     `address` is that of a `tuning-room serve` with the run's adapter; arms that the recipe gives an endpoint keep it.
-    Raises MissingInputError before training and DataError of the suites.
+    Raises MissingInputError before training, DataError of the suites, and OccupiedError for a folder of others.
     """
+    refuse_foreign(folder, _is_export)
     targets = [_target(setup(arm, config), recipe, config, workspace, address) for arm in config.arms]
     files = [_write_garak(folder / f"garak-{target.arm}.yaml", target, config) for target in targets]
     for target in targets:
         write_json(folder / f"prompt-{target.arm}.json", _messages(target))
         files.append(folder / f"prompt-{target.arm}.json")
     full = config.full_prompt.read_text(encoding="utf-8").strip()
-    path = folder / "promptfooconfig.yaml"
+    path = folder / PROMPTFOO
     _write_yaml(path, PROMPTFOO_NOTES, _promptfoo(recipe, targets, _attacks(config), full, config.max_tokens))
     return [*files, path]
+
+
+def _is_export(folder: Path) -> bool:
+    path, notes = folder / PROMPTFOO, PROMPTFOO_NOTES.encode()
+    return path.is_file() and path.read_bytes()[: len(notes)] == notes
 
 
 def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Workspace, address: str) -> Target:

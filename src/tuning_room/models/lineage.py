@@ -15,7 +15,7 @@ SHA256 = r"^[0-9a-f]{64}$"
 class Merged(Record):
     """How a merged model compares with base and adapter side by side.
 
-    Over the logits behind `tokens` tokens: the largest difference, the most that the adapter moves any of them, and the
+    Over the logits after `tokens` tokens: the largest difference, the most that the adapter moves any of them, and the
     share of tokens after which both models choose the same one greedily.
     """
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuning_room.errors import TrainingError
-from tuning_room.files import atomic_folder, digest
+from tuning_room.files import atomic_folder, digest, of_a_run
 from tuning_room.models import WEIGHTS, portable
 from tuning_room.models.lineage import AdapterLineage, write_lineage
 from tuning_room.rendering import template_digest
@@ -97,7 +97,7 @@ def write_adapter(
     model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", config: TrainConfig, workspace: Workspace
 ) -> str:
     """Write the adapter's folder, all or nothing, and return the sha256 of its weights."""
-    with atomic_folder(workspace.adapter) as folder:
+    with atomic_folder(workspace.adapter, of_a_run) as folder:
         # PEFT writes the folder that it was loaded from, which is a path of this machine.
         model.peft_config["default"].base_model_name_or_path = portable(config.model)
         # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.

@@ -21,7 +21,7 @@ import torch
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tuning_room.errors import DataError
-from tuning_room.models.attending import attend_by
+from tuning_room.models import attend_by
 from tuning_room.records import Dialogue, Message, read_jsonl
 from tuning_room.rendering import Rendered, render_dialogue, shared_prefix
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.errors import DataError
-from tuning_room.files import atomic_folder
+from tuning_room.files import atomic_folder, holding
 from tuning_room.records import TrainingStep, read_json, write_json
 from tuning_room.train.adapter import load_weights
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 PARTS = ("parameter", "exp_avg", "exp_avg_sq")
+PROGRESS = "progress.json"
 BEST = "best.json"
 
 
@@ -35,9 +36,9 @@ def save(folder: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimi
         state = optimizer.state[parameter]
         tensors[f"parameter.{name}"] = parameter.detach().contiguous()
         tensors |= {f"{part}.{name}": state[part].contiguous() for part in PARTS[1:]}
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, holding(PROGRESS)) as temporary:
         save_file(tensors, temporary / "state.safetensors")
-        write_json(temporary / "progress.json", progress._asdict())
+        write_json(temporary / PROGRESS, progress._asdict())
 
 
 def load(folder: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimizer", fingerprint: str) -> int:
@@ -45,9 +46,9 @@ def load(folder: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimi
     import torch
     from safetensors.torch import load_file
 
-    if not (folder / "progress.json").is_file():
+    if not (folder / PROGRESS).is_file():
         return 0
-    progress = Progress(**read_json(folder / "progress.json"))
+    progress = Progress(**read_json(folder / PROGRESS))
     if progress.fingerprint != fingerprint:
         return 0
     tensors = load_file(folder / "state.safetensors")
@@ -88,7 +89,7 @@ class BestAdapter:
         if self.found and not valid_loss < self.found.valid_loss:
             return
         best = Best(step, valid_loss, self.fingerprint)
-        with atomic_folder(self.folder) as folder:
+        with atomic_folder(self.folder, holding(BEST)) as folder:
             model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
             write_json(folder / BEST, best._asdict())
         self.found = best

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from training_hub.algorithms.lora import UnslothLoRABackend
 from training_hub.callbacks import TrainingHubCallback, TrainingHubContext
 
-from tuning_room.errors import DivergedError, MissingPrerequisiteError, TrainingError
+from tuning_room.errors import DivergedError, MissingPrerequisiteError, OccupiedError, TrainingError
 from tuning_room.files import atomic_writer
 from tuning_room.records import TrainingStep
 from tuning_room.train.adapter import refused_targets, targets
@@ -309,7 +309,10 @@ def forget_other_run(folder: Path, key: str) -> None:
     path = folder / FINGERPRINT
     if path.is_file() and path.read_text(encoding="utf-8") == key:
         return
-    for old in folder.glob("checkpoint-*"):
+    checkpoints = list(folder.glob("checkpoint-*"))
+    if checkpoints and not path.is_file():
+        raise OccupiedError(f"{folder}: holds checkpoints of another program", hint="name a new or empty folder")
+    for old in checkpoints:
         shutil.rmtree(old, ignore_errors=True)  # another process may have been quicker
     with atomic_writer(path) as out:
         out.write(key)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from training_rows import dialogue, taken
 
-from tuning_room.errors import DataError, DivergedError, MissingPrerequisiteError, TrainingError
+from tuning_room.errors import DataError, DivergedError, MissingPrerequisiteError, OccupiedError, TrainingError
 from tuning_room.models import load_model, load_tokenizer
 from tuning_room.records import TrainingStep, write_jsonl
 from tuning_room.train.batches import load_rows
@@ -245,6 +245,13 @@ def test_checkpoints_of_the_same_run_stay_and_those_of_another_go(tmp_path: Path
     assert (tmp_path / "checkpoint-5").is_dir()
     forget_other_run(tmp_path, "b")
     assert not (tmp_path / "checkpoint-5").exists()
+
+
+def test_checkpoints_of_another_program_stay(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-5").mkdir()
+    with pytest.raises(OccupiedError, match="holds checkpoints of another program"):
+        forget_other_run(tmp_path, "a")
+    assert (tmp_path / "checkpoint-5").is_dir() and len(list(tmp_path.iterdir())) == 1
 
 
 def test_rows_that_are_too_long_are_never_cut(given: dict[str, Any], tmp_path: Path, tiny_model: Path) -> None:

@@ -1,9 +1,9 @@
-"""Packed weights against the plain product, on real layers."""
+"""Packed weights against the plain product, on real layers; test_local.py has the LoRA layers."""
 
 import pytest
 import torch
 
-from tuning_room.engines.packed import LEAST_WEIGHTS, pack
+from tuning_room.engines.layers import LEAST_WEIGHTS, pack
 
 
 @pytest.mark.usefixtures("onednn")
