@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from tuning_room.errors import TrainingError
 from tuning_room.files import atomic_folder, digest, of_a_run
-from tuning_room.models import WEIGHTS, portable
+from tuning_room.models import WEIGHTS, base_name, hub_name, portable
 from tuning_room.models.lineage import AdapterLineage, write_lineage
 from tuning_room.rendering import template_digest
 from tuning_room.train.batches import attend_packed
@@ -113,7 +113,7 @@ def write_adapter(
             versions=installed_versions(),
         )
         write_lineage(folder, lineage)
-        (folder / "README.md").write_text(_card(config, lineage), encoding="utf-8")
+        (folder / "README.md").write_text(card(config, lineage), encoding="utf-8")
     return lineage.adapter_digest
 
 
@@ -124,14 +124,16 @@ def portable_config(config: TrainConfig) -> dict[str, object]:
     return {**kept, "model": portable(config.model)}
 
 
-def _card(config: TrainConfig, lineage: AdapterLineage) -> str:
-    return f"""---
-base_model: {lineage.base_model}
-library_name: peft
----
+def card(config: TrainConfig, lineage: AdapterLineage) -> str:
+    """Return an adapter's model card; its metadata name the base model only if the hub knows it."""
+    named = zip(("base_model", "license"), hub_name(config.model), strict=True)
+    metadata = [f"{key}: {value}" for key, value in named if value]
+    head = "\n".join(["---", *metadata, "library_name: peft", "---"])
+    return f"""{head}
 # {lineage.name}
 
-A LoRA adapter (rank {config.rank}, alpha {config.alpha}) that carries the behaviour of a long system prompt.
+A LoRA adapter for {base_name(config.model)} (rank {config.rank}, alpha {config.alpha}).
+It carries the behaviour of a long system prompt.
 Serve it with this system turn, under the base model's own chat template:
 
     {config.short_prompt}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from training_rows import STEPS, Configure, assert_equal, dialogue
@@ -18,7 +19,9 @@ from tuning_room import train
 from tuning_room.errors import MissingInputError, ModelNotFoundError, TrainingError
 from tuning_room.files import digest
 from tuning_room.models import load_adapter, load_model
+from tuning_room.models.lineage import AdapterLineage
 from tuning_room.records import TrainingStep, write_jsonl
+from tuning_room.train.adapter import card
 from tuning_room.train.backend import NAME, CpuLoraBackend, register
 from tuning_room.train.batches import IGNORED, collate
 from tuning_room.train.config import TrainConfig
@@ -279,6 +282,22 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
         expected = trainer.model.eval()(ids).logits
         got = load_adapter(load_model(tiny_model), workspace.adapter)(ids).logits
     assert torch.equal(expected, got)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("embedded:smollm2-135m", {"base_model": "HuggingFaceTB/SmolLM2-135M-Instruct", "license": "apache-2.0"}),
+        ("some-org/some-model", {"base_model": "some-org/some-model"}),
+        ("/models/mine", {}),
+    ],
+)
+def test_the_card_names_a_base_model_that_others_can_find(model: str, expected: dict[str, str]) -> None:
+    lineage = AdapterLineage(recipe="r", base_model="b", adapter_digest="a" * 64, template_digest="0" * 64)
+    text = card(TrainConfig(model=model, recipe="r", short_prompt="Ask."), lineage)
+    _, metadata, body = text.split("---\n", 2)
+    assert yaml.safe_load(metadata) == {**expected, "library_name": "peft"}
+    assert body.startswith("# r-aaaaaaaa\n") and "    Ask.\n" in body and "/models" not in text
 
 
 def test_what_the_stage_lacks_is_named(stage: tuple[TrainConfig, Workspace]) -> None:
