@@ -43,7 +43,7 @@ def ours(task: Task, out: Path, *, four_bit: bool = False) -> list[float]:
         **({"load_in_4bit": True} if four_bit else {}),
     )
     found["model"].save_pretrained(out / "adapter", save_embedding_layers=False)
-    return [metric.seconds for metric in found["metrics"]]
+    return [step.seconds for step in found["steps"]]
 
 
 def ours_4bit(task: Task, out: Path) -> list[float]:

@@ -141,14 +141,17 @@ class Tried(Record):
 
 
 class Sweep(Record):
-    """What a sweep tried, best first, and the sha256 of the rows that it was tried on."""
+    """What `train --sweep` tried, best first, and the digest of the rows that it was tried on."""
 
     rows: str
     tried: list[Tried]
 
 
 class TrainingStep(Record):
-    """One optimizer step: losses in nats a token, tokens with padding, seconds of wall time."""
+    """One optimizer step: losses in nats per token, seconds of wall time.
+
+    `valid_loss` is there where a validation followed; `tokens` are those that were computed, padding included.
+    """
 
     step: int
     loss: FiniteFloat
