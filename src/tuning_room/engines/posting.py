@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 AGAIN = (408, 409, 425, 429)  # and 5xx: another attempt may be answered
 HOPELESS = (401, 402, 404)  # no further request would be answered either; a 403 may be about one prompt's words
 SPENT = "insufficient_quota"  # a 429 that waiting does not mend
+REASONING = ("reasoning_content", "reasoning")  # fields beside a message's content; never part of a reply
 NO_ANSWER = 0  # in place of a status
 
 
@@ -103,7 +104,11 @@ def parsed_reply(body: bytes) -> Reply:
         raise EngineError(f"not a chat completion ({said(body)})") from None
     choice = _first(answer.get("choices") if isinstance(answer, dict) else None)
     message = choice.get("message")
-    text = message.get("content") if isinstance(message, dict) else None
+    message = message if isinstance(message, dict) else {}
+    text = message.get("content")
+    if text is None and any(message.get(name) for name in REASONING):
+        # All tokens went into reasoning, which a server with a parser for it keeps apart.
+        text = ""
     if choice.get("finish_reason") == "content_filter":
         raise EngineError("the server's content filter stopped the reply")
     if not isinstance(text, str):

@@ -9,7 +9,8 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 class GenerateResult(StageResult):
     """How many candidates there are, by source, how many rows failed, and what the teacher used in this run folder.
 
-    `stopped` says which bound of the budget was met, '' if none.
+    `stopped` says which bound of the budget was met, '' if none. `cleaned` counts the replies from which something was
+    taken off, by what that was; `cut_off` those that ended at `max_tokens`, and so failed.
     """
 
     candidates: int
@@ -19,6 +20,8 @@ class GenerateResult(StageResult):
     tokens: int = 0
     cost: float = 0.0
     stopped: str = ""
+    cleaned: dict[str, int] = {}
+    cut_off: int = 0
 
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:

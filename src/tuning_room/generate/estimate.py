@@ -53,7 +53,7 @@ class CountingTeacher(Teacher):
         ]
 
     def _answer(self, dialogue: Sequence[Message], key: str) -> Answer:
-        if known := self.journal.known.get(key):
+        if known := self.known(key):
             self.answered.add(key)
             return Answer(known, "")
         if key not in self.asked:

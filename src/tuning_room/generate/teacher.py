@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from functools import lru_cache
@@ -15,12 +16,16 @@ from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
 from tuning_room.engines.limits import Budget, Ceiling, Pace, Prices, counted, estimated_tokens
 from tuning_room.errors import BudgetError, EngineError, GivenUpError, RecipeError
+from tuning_room.generate.cleaning import cleaned
 from tuning_room.generate.config import TeacherConfig
 from tuning_room.generate.local_teacher import LocalTeacher
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Message
 
 EMPTY = "the teacher's reply is empty"
+CUT_OFF = "the teacher's reply was cut off at {} tokens"
+ONLY_REASONING = "the teacher's reply is reasoning without an answer"
+MORE_TOKENS = "raise generate.teacher.max_tokens (a teacher's reasoning counts towards it)"
 
 
 class Answer(NamedTuple):
@@ -31,7 +36,7 @@ class Answer(NamedTuple):
 
 
 class Teacher:
-    """Answers dialogues and writes each answer down as soon as it is there.
+    """Answers dialogues and writes each answer down as soon as it is there, as it came; what it returns is cleaned.
 
     `stopped` says which bound of the budget was met, '' if none. Raises RecipeError for a teacher that lacks its
     address or model, and EngineError when a server refuses everything or is gone; what it answered so far is kept.
@@ -46,6 +51,8 @@ class Teacher:
         self.pace = Pace(config.requests_per_minute, config.tokens_per_minute)
         self.local = LocalTeacher(config.model) if config.kind == "local" else None
         self.stopped = ""
+        self.cut_off = 0
+        self._taken_off: dict[str, tuple[str, ...]] = {}
         self._given_up: GivenUpError | None = None
 
     def answers(self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = "") -> list[Answer]:
@@ -54,10 +61,17 @@ class Teacher:
         Dialogues that are alike are asked for once, unless their seeds or the `step` of the flow differ.
         """
         keys = [self.key(dialogue, seed, step) for dialogue, seed in zip(dialogues, seeds, strict=True)]
-        missing = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self.journal.known}
+        missing = {key: i for i, key in reversed(list(enumerate(keys))) if not self.known(key)}
         chosen = sorted(missing.values())
         errors = self._ask([keys[i] for i in chosen], [dialogues[i] for i in chosen], [seeds[i] for i in chosen])
-        return [Answer(self.journal.known.get(key, ""), errors.get(key, "")) for key in keys]
+        return [Answer(self.known(key), errors.get(key, "")) for key in keys]
+
+    def known(self, key: str) -> str:
+        """Return the answer in the journal, cleaned; '' where there is none, or nothing usable is left of it."""
+        found = cleaned(self.journal.known.get(key, ""))
+        if found.taken_off:
+            self._taken_off[key] = found.taken_off
+        return found.text
 
     def key(self, dialogue: Sequence[Message], seed: int, step: str = "") -> str:
         """Return the sha256 of everything that an answer depends on, and of nothing else."""
@@ -67,13 +81,15 @@ class Teacher:
         return hashlib.sha256(f"{json.dumps([model, sampling, step])[:-1]}, [{turns}]]".encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
-        """Return what was used in this run folder, and why not everything was asked."""
+        """Return what was used in this run folder, what was wrong with replies, and why not everything was asked."""
         spent = self.budget.spent
         return {
             "requests": spent.requests,
             "tokens": spent.tokens,
             "cost": round(self.budget.cost, 6),
             "stopped": self.stopped,
+            "cleaned": dict(Counter(kind for kinds in self._taken_off.values() for kind in kinds)),
+            "cut_off": self.cut_off,
         }
 
     def _ask(self, keys: list[str], dialogues: list[Sequence[Message]], seeds: list[int]) -> dict[str, str]:
@@ -116,8 +132,10 @@ class Teacher:
     def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome) -> str:
         """Write an outcome down and return its error, '' if it is a reply."""
         if isinstance(outcome, Reply):
-            self.journal.add_text(key, outcome.text, counted(outcome, estimated_tokens(dialogue)))
-            return "" if outcome.text else EMPTY
+            error = self._fault(outcome)
+            # Without its text, a reply that failed is paid for and will be asked for again.
+            self.journal.add_text(key, "" if error else outcome.text, counted(outcome, estimated_tokens(dialogue)))
+            return error
         if isinstance(outcome, BudgetError):
             self.stopped = str(outcome)
         elif isinstance(outcome, GivenUpError):
@@ -125,6 +143,15 @@ class Teacher:
         else:
             self.journal.add_error(key, str(outcome))
         return str(outcome)
+
+    def _fault(self, reply: Reply) -> str:
+        """Return why a reply cannot be used, '' if it can."""
+        if reply.finish_reason == "length":
+            self.cut_off += 1
+            return f"{CUT_OFF.format(self.config.max_tokens)}: {MORE_TOKENS}"
+        if cleaned(reply.text).text:
+            return ""
+        return f"{ONLY_REASONING}: {MORE_TOKENS}" if cleaned(reply.text).taken_off else EMPTY
 
     def _so_far(self, rate: float) -> str:
         cost = f", {self.budget.cost:.2f} spent" if any(self.budget.prices) else ""

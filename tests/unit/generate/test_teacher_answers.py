@@ -5,6 +5,7 @@ shows that a teacher answers well.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -290,15 +291,26 @@ def test_a_local_teacher_is_the_recipes_base_model_unless_another_is_named(tmp_p
 
 
 def test_a_local_teacher_answers_in_this_process(tiny_model: Path, tmp_path: Path) -> None:
-    given = TeacherConfig(kind="local", model=str(tiny_model), max_tokens=6, temperature=0)
+    given = TeacherConfig(kind="local", model=str(soon_over(tiny_model, tmp_path)), max_tokens=12, temperature=0)
     asker = Teacher(given, tmp_path / "answers.jsonl")
     first = ask(asker, 40)
-    assert all(answer.text or answer.error == EMPTY for answer in first)
+    cut_off = [answer for answer in first if "cut off at 12 tokens" in answer.error]
+    assert all(answer.text or answer.error == EMPTY or answer in cut_off for answer in first)
     assert any(answer.text for answer in first)
+    assert len(cut_off) == asker.summary()["cut_off"] > 0
     known = Teacher(given, tmp_path / "answers.jsonl")
-    known.local = LocalTeacher(str(tiny_model), Picky())
+    known.local = LocalTeacher(given.model, Picky())
     again = [answer.text for answer in ask(known, 40) if answer.text not in ("", "fine?")]
     assert again == [answer.text for answer in first if answer.text]
+
+
+def soon_over(model: Path, folder: Path) -> Path:
+    """Return a copy of a model of bytes that ends its turn at every eighth of them."""
+    copy = shutil.copytree(model, folder / "soon-over")
+    path = copy / "generation_config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "eos_token_id": list(range(0, 256, 8))}), encoding="utf-8")
+    return copy
 
 
 class Picky(Engine):
