@@ -23,7 +23,7 @@ class TeacherConfig(BaseModel):
     key_variable: str = Field("OPENAI_API_KEY", description="endpoint: environment variable that holds the key")
     concurrency: int = Field(8, ge=1, description="endpoint: requests under way at once")
     temperature: float = Field(0.7, ge=0, description="endpoint, local: 0 always gives the same reply")
-    max_tokens: int = Field(200, ge=1, description="endpoint, local: longest reply in tokens, reasoning included; a longer one fails its row")
+    max_tokens: int = Field(200, ge=1, description="endpoint, local: longest reply in tokens, reasoning included")
     timeout: float = Field(120, gt=0, description="endpoint: seconds until an attempt without an answer has failed")
     retries: int = Field(5, ge=0, description="endpoint: further attempts after 5xx, timeouts and cut connections")
     requests_per_minute: float | None = Field(None, gt=0, description="endpoint: no more requests than that")
