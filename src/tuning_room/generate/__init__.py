@@ -45,15 +45,14 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
     from collections import Counter
 
     from tuning_room.files import atomic_writer
-    from tuning_room.generate.flow import flow_candidates
-    from tuning_room.generate.seeds import seed_candidates
-    from tuning_room.generate.teacher import Teacher
+    from tuning_room.generate.candidates import example_candidates, flow_candidates
+    from tuning_room.generate.teacher import ANSWERS, Teacher
     from tuning_room.records import write_jsonl
 
-    seeds = seed_candidates(config.seeds)
-    teacher = None if config.teacher.kind == "rules" else Teacher(config.teacher, answers_file(workspace))
+    examples = example_candidates(config.seeds)
+    teacher = None if config.teacher.kind == "rules" else Teacher(config.teacher, workspace.generation / ANSWERS)
     made = flow_candidates(config, workspace, teacher)
-    candidates = [*seeds, *made.candidates]
+    candidates = [*examples, *made.candidates]
     if teacher:
         write_jsonl(workspace.losers, made.losers)
     if made.rubric:
@@ -66,11 +65,6 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         errors=sum(1 for c in candidates if c.error),
         **(teacher.summary() if teacher else {}),
     )
-
-
-def answers_file(workspace: Workspace) -> Path:
-    """Return where a teacher's answers are written down."""
-    return workspace.generation / "answers.jsonl"
 
 
 STAGE = Stage("generate", GenerateResult, inputs, outputs, run)

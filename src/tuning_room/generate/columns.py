@@ -13,7 +13,7 @@ SHIPPED = Path(__file__).parent / "flows" / "columns.yaml"
 PUSH = "push"  # drawn for each further message of a user; the other columns are drawn once a dialogue
 
 
-class Option(BaseModel):
+class ColumnOption(BaseModel):
     """One value of a column: its share of the rows is its weight, and `text` is what a prompt says of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -22,8 +22,8 @@ class Option(BaseModel):
     text: str = ""
 
 
-Column = Annotated[dict[str, Option], Field(min_length=1)]
-Columns = dict[str, dict[str, Option]]
+Column = Annotated[dict[str, ColumnOption], Field(min_length=1)]
+Columns = dict[str, dict[str, ColumnOption]]
 COLUMNS = TypeAdapter(Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")], Column], Field(min_length=1)])
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tuning_room.engines.limits import Budget, Usage, estimated_tokens
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
-from tuning_room.generate.teacher import Answer, Teacher
+from tuning_room.generate.teacher import ANSWERS, Teacher, TeacherAnswer
 from tuning_room.records import Message
 from tuning_room.workspace import Workspace
 
@@ -45,31 +45,32 @@ class CountingTeacher(Teacher):
         self.asked: dict[str, Usage] = {}
         self.answered: set[str] = set()
 
-    def answers(self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = "") -> list[Answer]:
+    def answers(
+        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = ""
+    ) -> list[TeacherAnswer]:
         """Return an answer a dialogue; nothing is sent, nothing is written."""
         return [
             self._answer(dialogue, self.key(dialogue, seed, step))
             for dialogue, seed in zip(dialogues, seeds, strict=True)
         ]
 
-    def _answer(self, dialogue: Sequence[Message], key: str) -> Answer:
+    def _answer(self, dialogue: Sequence[Message], key: str) -> TeacherAnswer:
         if known := self.known(key):
             self.answered.add(key)
-            return Answer(known, "")
+            return TeacherAnswer(known, "")
         if key not in self.asked:
             self.asked[key] = Usage(1, self.count(dialogue), self.config.max_tokens)
         # No two alike: questions that are alike would be answered once.
-        return Answer(f"{key[:12]} {STAND_IN * self.config.max_tokens}".strip(), "")
+        return TeacherAnswer(f"{key[:12]} {STAND_IN * self.config.max_tokens}".strip(), "")
 
 
 def estimate(config: GenerateConfig, workspace: Workspace) -> Estimate | None:
     """Run the recipe's flow with a teacher that only counts; None if the recipe asks no model."""
-    from tuning_room.generate import answers_file
-    from tuning_room.generate.flow import flow_candidates
+    from tuning_room.generate.candidates import flow_candidates
 
     if config.teacher.kind == "rules":
         return None
-    teacher = CountingTeacher(config.teacher, answers_file(workspace))
+    teacher = CountingTeacher(config.teacher, workspace.generation / ANSWERS)
     # Stand-ins pass no check, and what passes none is not judged, and ends a dialogue.
     flow_candidates(config.model_copy(update={"checks": {}}), workspace, teacher)
     total = sum(teacher.asked.values(), Usage())

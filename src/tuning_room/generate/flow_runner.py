@@ -29,7 +29,7 @@ OUTPUTS = {
 }
 # A recipe from elsewhere runs no code: of SDG Hub's blocks, those that only move columns about.
 HARMLESS = {"RenameColumnsBlock", "DuplicateColumnsBlock", "TextConcatBlock", "JSONStructureBlock"}
-Row = dict[str, Any]
+FlowRow = dict[str, Any]
 Parameters = dict[str, dict[str, Any]]
 
 
@@ -43,7 +43,7 @@ class Flows:
         for folder in _folders(own) if own else []:
             _check_flow(folder / "flow.yaml")
 
-    def run(self, name: str, rows: list[Row], parameters: Parameters | None = None) -> list[Row]:
+    def run(self, name: str, rows: list[FlowRow], parameters: Parameters | None = None) -> list[FlowRow]:
         """Return the rows with what the flow made of them, in the same order; RecipeError names a faulty flow."""
         if not rows:
             return []
@@ -62,7 +62,7 @@ class Flows:
         own = self.own / name / "flow.yaml" if self.own else None
         return own if own and own.parent.is_dir() else SHIPPED / name / "flow.yaml"
 
-    def _made(self, file: Path, rows: list[Row], parameters: Parameters) -> list[Row]:
+    def _made(self, file: Path, rows: list[FlowRow], parameters: Parameters) -> list[FlowRow]:
         import pandas as pd
         from sdg_hub import Flow
 
@@ -73,7 +73,7 @@ class Flows:
         given = {**parameters, **{name: {"teacher": self.teacher} for name in asking}}
         return list(flow.generate(pd.DataFrame(rows), runtime_params=given).to_dict("records"))
 
-    def _check(self, name: str, made: list[Row], count: int) -> None:
+    def _check(self, name: str, made: list[FlowRow], count: int) -> None:
         file = self._file(name)
         if [row["row"] for row in made] != list(range(count)):
             raise RecipeError(f"{file}: the flow dropped or reordered rows", hint="mark a row in 'error' instead")
@@ -103,7 +103,7 @@ def _check_flow(file: Path) -> None:
         _check_block(file, block)
 
 
-def _check_block(file: Path, block: Row) -> None:
+def _check_block(file: Path, block: FlowRow) -> None:
     from sdg_hub import BlockRegistry
 
     kind, config = block.get("block_type"), block.get("block_config") or {}

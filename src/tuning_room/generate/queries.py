@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tuning_room.errors import RecipeError
 from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.generate.flow_runner import Row
+from tuning_room.generate.flow_runner import FlowRow
 from tuning_room.records import Chunk
 
 SHORTEST_PART = 4  # words: what is shorter is a heading or a fragment, and no matter to write about
@@ -15,14 +15,14 @@ OWN = {"id", "source", "group", "topic", "passage", "focus", "full_prompt", "num
 OWN |= {"situation", "gold", "error", "seed", "row", "messages", "question", "reply", "rubric"}
 
 
-class Part(NamedTuple):
+class PromptPart(NamedTuple):
     """A line of the full prompt that says something, and the heading that it stands under."""
 
     text: str
     heading: str
 
 
-def prompt_parts(prompt: str) -> list[Part]:
+def prompt_parts(prompt: str) -> list[PromptPart]:
     """Return the lines of a prompt that a query can be about; a prompt of a few words is one part."""
     parts, heading = [], ""
     for line in prompt.splitlines():
@@ -30,11 +30,11 @@ def prompt_parts(prompt: str) -> list[Part]:
         if text.startswith("#"):
             heading = text.lstrip("#").strip()
         elif len(text.split()) >= SHORTEST_PART:
-            parts.append(Part(text, heading))
-    return parts or [Part(prompt.strip(), heading)]
+            parts.append(PromptPart(text, heading))
+    return parts or [PromptPart(prompt.strip(), heading)]
 
 
-def query_rows(config: GenerateConfig, chunks: list[Chunk], columns: Columns) -> list[Row]:
+def query_rows(config: GenerateConfig, chunks: list[Chunk], columns: Columns) -> list[FlowRow]:
     """Return the rows for a teacher, each with the columns drawn for it; RecipeError if there is nothing to ask."""
     if reserved := sorted(set(columns) & OWN):
         raise RecipeError(f"columns: '{reserved[0]}' is a name of the flow's own", hint="give the column another one")
@@ -48,7 +48,7 @@ def query_rows(config: GenerateConfig, chunks: list[Chunk], columns: Columns) ->
     return [{**row, **_drawn(config, columns, row["id"]), "full_prompt": full_prompt, "error": ""} for row in rows]
 
 
-def _about_chunks(config: GenerateConfig, chunks: list[Chunk]) -> Iterator[Row]:
+def _about_chunks(config: GenerateConfig, chunks: list[Chunk]) -> Iterator[FlowRow]:
     for chunk in chunks:
         passage = "\n".join([*chunk.headings, chunk.text])
         topic = chunk.headings[0] if chunk.headings else ""
@@ -57,7 +57,7 @@ def _about_chunks(config: GenerateConfig, chunks: list[Chunk]) -> Iterator[Row]:
             yield {**row, "passage": passage, **_copy(config, copy, config.rows_per_chunk)}
 
 
-def _about_prompt(config: GenerateConfig, full_prompt: str) -> Iterator[Row]:
+def _about_prompt(config: GenerateConfig, full_prompt: str) -> Iterator[FlowRow]:
     parts = prompt_parts(full_prompt)
     for number in range(config.prompt_rows):
         # In turn, so that every part of the prompt gets its share of the rows.
@@ -69,16 +69,16 @@ def _about_prompt(config: GenerateConfig, full_prompt: str) -> Iterator[Row]:
         yield {**row, "focus": parts[place].text, **_copy(config, copy, copies)}
 
 
-def _row(name: str, source: str, group: str, topic: str) -> Row:
+def _row(name: str, source: str, group: str, topic: str) -> FlowRow:
     return {"id": name, "source": source, "group": group, "topic": topic, "passage": "", "focus": "", "gold": None}
 
 
-def _copy(config: GenerateConfig, copy: int, copies: int) -> Row:
+def _copy(config: GenerateConfig, copy: int, copies: int) -> FlowRow:
     # Not every server heeds the seed: the prompt too says which of the rows on one matter this is.
     return {"number": copy + 1, "total": copies, "seed": config.seed + copy}
 
 
-def _drawn(config: GenerateConfig, columns: Columns, name: str) -> Row:
+def _drawn(config: GenerateConfig, columns: Columns, name: str) -> FlowRow:
     key = f"{config.seed}/{name}"
     drawn = {column: draw(columns, column, key) for column in columns if column != PUSH}
     turns = random.Random(f"turns/{key}").randint(*config.turns)

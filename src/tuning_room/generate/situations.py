@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tuning_room.errors import RecipeError
-from tuning_room.generate.families import Family, Problem
+from tuning_room.generate.families import Problem, ProblemFamily
 from tuning_room.generate.rule_files import filled, read_rules
 from tuning_room.records import Message
 
@@ -41,7 +41,7 @@ def load_situations(file: Path) -> list[Situation]:
         raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
 
 
-def fitting(situation: Situation, problem: Problem | Family) -> bool:
+def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
     """Say whether a problem, or a family's problems, have what a situation's templates name."""
     texts = "".join(situation.user + situation.assistant)
     return all(f"{{{name}}}" not in texts or getattr(problem, name) not in ("", []) for name in ("wrong", "answer"))

@@ -10,25 +10,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tuning_room.engines import Reply, Sampling
+from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
-from tuning_room.engines.limits import Budget, Ceiling, Pace, Prices, counted, estimated_tokens
+from tuning_room.engines.limits import Budget, Ceiling, Pace, Prices, Usage, counted, estimated_tokens
 from tuning_room.errors import BudgetError, EngineError, GivenUpError, RecipeError
 from tuning_room.generate.cleaning import cleaned
 from tuning_room.generate.config import TeacherConfig
-from tuning_room.generate.local_teacher import LocalTeacher
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Message
 
+ANSWERS = "answers.jsonl"  # in the folder `generation` of a run
 EMPTY = "the teacher's reply is empty"
 CUT_OFF = "the teacher's reply was cut off at {} tokens"
 ONLY_REASONING = "the teacher's reply is reasoning without an answer"
 MORE_TOKENS = "raise generate.teacher.max_tokens (a teacher's reasoning counts towards it)"
 
 
-class Answer(NamedTuple):
+BATCH = 32  # replies of a local teacher between two entries of the journal: what a kill can cost
+
+
+class TeacherAnswer(NamedTuple):
     """A teacher's reply, or the error that came instead."""
 
     text: str
@@ -55,7 +58,9 @@ class Teacher:
         self._taken_off: dict[str, tuple[str, ...]] = {}
         self._given_up: GivenUpError | None = None
 
-    def answers(self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = "") -> list[Answer]:
+    def answers(
+        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = ""
+    ) -> list[TeacherAnswer]:
         """Return an answer a dialogue, in order; those in the journal are not asked for again.
 
         Dialogues that are alike are asked for once, unless their seeds or the `step` of the flow differ.
@@ -64,7 +69,7 @@ class Teacher:
         missing = {key: i for i, key in reversed(list(enumerate(keys))) if not self.known(key)}
         chosen = sorted(missing.values())
         errors = self._ask([keys[i] for i in chosen], [dialogues[i] for i in chosen], [seeds[i] for i in chosen])
-        return [Answer(self.known(key), errors.get(key, "")) for key in keys]
+        return [TeacherAnswer(self.known(key), errors.get(key, "")) for key in keys]
 
     def known(self, key: str) -> str:
         """Return the answer in the journal, cleaned; '' where there is none, or nothing usable is left of it."""
@@ -171,3 +176,58 @@ def check(config: TeacherConfig) -> None:
             raise RecipeError(
                 f"generate.teacher.{field}: a teacher of kind {config.kind} needs it", hint="write it into the recipe"
             )
+
+
+class LocalTeacher:
+    """A model by its reference, loaded when it is first asked unless an engine is given."""
+
+    def __init__(self, model: str, engine: Engine | None = None) -> None:
+        self.model = model
+        self._engine = engine
+        self._digest = ""
+
+    def digest(self) -> str:
+        """Return the sha256 of the model's files: a folder's content may change under the same name."""
+        from tuning_room.files import digest
+        from tuning_room.models import resolve
+
+        self._digest = self._digest or digest(resolve(self.model))
+        return self._digest
+
+    def outcomes(
+        self, dialogues: Sequence[Sequence[Message]], samplings: Sequence[Sampling], budget: Budget
+    ) -> Generator[tuple[int, Outcome], None, None]:
+        """Yield each dialogue's index and its reply or error. A batch is drawn under the seed of its first row."""
+        for start in range(0, len(dialogues), BATCH):
+            batch = list(range(start, min(start + BATCH, len(dialogues))))
+            reserved = {i: Usage(1, estimated_tokens(dialogues[i]), samplings[i].max_tokens) for i in batch}
+            allowed = [i for i in batch if budget.reserve(reserved[i])]
+            answered = self._answered([dialogues[i] for i in allowed], samplings[start]) if allowed else []
+            for i, outcome in zip(allowed, answered, strict=True):
+                budget.settle(reserved[i], _used(outcome, reserved[i]))
+                yield i, outcome
+            for i in sorted(set(batch) - set(allowed)):
+                yield i, BudgetError(f"the budget is used up: {budget.short(reserved[i])}")
+
+    def _answered(self, dialogues: list[Sequence[Message]], sampling: Sampling) -> Sequence[Outcome]:
+        """Answer together; where that fails, one by one, so that the row that cannot be answered is alone."""
+        engine = self._loaded()
+        try:
+            return engine.complete(engine.models()[0], dialogues, sampling)
+        except Exception as error:
+            if len(dialogues) == 1:
+                return [EngineError(f"model '{self.model}': cannot answer ({' '.join(str(error).split())[:300]})")]
+        return [self._answered([dialogue], sampling)[0] for dialogue in dialogues]
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            from tuning_room.engines.local import LocalEngine
+            from tuning_room.engines.naming import base_name
+            from tuning_room.models import resolve
+
+            self._engine = LocalEngine(resolve(self.model), base=base_name(self.model), batch_size=BATCH)
+        return self._engine
+
+
+def _used(outcome: Outcome, reserved: Usage) -> Usage:
+    return counted(outcome, reserved.prompt_tokens) if isinstance(outcome, Reply) else Usage(requests=1)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tuning_room import generate
 from tuning_room.errors import EngineError, RecipeError
-from tuning_room.generate.choice import Option, ranked, why_lost
 from tuning_room.generate.config import GenerateConfig
+from tuning_room.generate.dialogues import ReplyOption, ranked, why_lost
 from tuning_room.records import write_jsonl
 from tuning_room.workspace import Workspace
 
@@ -89,7 +89,7 @@ def test_an_unknown_check_is_named_before_anything_is_asked(
 
 
 OPTIONS = st.builds(
-    Option,
+    ReplyOption,
     st.sampled_from(["", "Why?", "Why so?", "Because."]),
     error=st.sampled_from(["", "refused"]),
     failed=st.lists(st.tuples(st.sampled_from(["a", "b"]), st.just("why")), max_size=2).map(tuple),
@@ -99,7 +99,7 @@ OPTIONS = st.builds(
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=6))
-def test_ranking_keeps_all_and_puts_what_passes_more_first(options: list[Option]) -> None:
+def test_ranking_keeps_all_and_puts_what_passes_more_first(options: list[ReplyOption]) -> None:
     best, *others = ranked(options)
     assert len(others) == len(options) - 1
     for other in others:

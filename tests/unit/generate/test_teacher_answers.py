@@ -18,8 +18,7 @@ from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, EngineError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.estimate import CountingTeacher
-from tuning_room.generate.local_teacher import LocalTeacher
-from tuning_room.generate.teacher import EMPTY, Answer, Teacher
+from tuning_room.generate.teacher import EMPTY, LocalTeacher, Teacher, TeacherAnswer
 from tuning_room.records import Message
 
 ROWS = 8
@@ -46,7 +45,7 @@ def rows(count: int = ROWS) -> list[list[Message]]:
     return [[system, Message(role="user", content=str(n))] for n in range(count)]
 
 
-def ask(asker: Teacher, count: int = ROWS, **more: Any) -> list[Answer]:
+def ask(asker: Teacher, count: int = ROWS, **more: Any) -> list[TeacherAnswer]:
     return asker.answers(rows(count), list(range(count)), **more)
 
 
@@ -88,7 +87,7 @@ def test_a_bad_answer_is_the_error_of_its_row_alone(
     # The next run asks for that row alone, and the journal says what was wrong with it.
     server.asked.clear()
     server.script = lambda words, attempt: completion("better?")
-    assert ask(teacher(server, tmp_path))[int(BAD)] == Answer("better?", "")
+    assert ask(teacher(server, tmp_path))[int(BAD)] == TeacherAnswer("better?", "")
     assert server.asked == [BAD]
     assert error == EMPTY or any(error in entry.get("error", "") for entry in entries(tmp_path))
 
@@ -107,7 +106,7 @@ def test_half_a_surrogate_pair_costs_nothing(server: ScriptedTeacher, tmp_path: 
     server.script = lambda words, attempt: response(
         200, rb'{"choices": [{"message": {"content": "so \ud83d so"}, "finish_reason": "stop"}]}'
     )
-    assert ask(teacher(server, tmp_path), 1) == [Answer("so ? so", "")]
+    assert ask(teacher(server, tmp_path), 1) == [TeacherAnswer("so ? so", "")]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +261,7 @@ def test_counting_asks_nothing_and_writes_nothing(server: ScriptedTeacher, tmp_p
     assert server.asked == []
     assert (tmp_path / "answers.jsonl").read_bytes() == before
     assert (len(counting.asked), len(counting.answered)) == (ROWS - 3, 3)
-    assert answers[0] == Answer("What about 0?", "")
+    assert answers[0] == TeacherAnswer("What about 0?", "")
     assert len({answer.text for answer in answers}) == ROWS
     assert all(usage.completion_tokens == 200 for usage in counting.asked.values())
 
