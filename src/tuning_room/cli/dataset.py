@@ -66,7 +66,7 @@ def export(recipe: str, runs: str, as_json: bool, form: "Format", split: str, ta
 def review(recipe: str, runs: str, as_json: bool, again: bool) -> int:
     """Page through the rows, or list the decisions."""
     loaded, workspace = opened(recipe, runs)
-    from tuning_room.dataset.review import Review, Rows
+    from tuning_room.dataset.review import DatasetRows, Review
 
     decided = Review(loaded.review)
     if as_json:
@@ -76,7 +76,7 @@ def review(recipe: str, runs: str, as_json: bool, again: bool) -> int:
     _needs_terminal()
     from tuning_room.cli.review import Reader
 
-    rows = Rows([workspace.train_rows, workspace.valid_rows], set() if again else decided.settled())
+    rows = DatasetRows([workspace.train_rows, workspace.valid_rows], set() if again else decided.settled())
     Reader(rows, decided, loaded.dataset).read()
     return 0
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from tuning_room.dataset.review import Choice, Decision, Review, Rows, content_key
+from tuning_room.dataset.review import DatasetRows, Review, RowDecision, Verb, content_key
 from tuning_room.records import Candidate, Dialogue, Message
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ STYLES = {"system": "dim", "user": "cyan", "assistant": "green"}
 class Reader:
     """Pages through rows; each decision is written before the next row is shown."""
 
-    def __init__(self, rows: Rows, review: Review, config: "DatasetConfig") -> None:
+    def __init__(self, rows: DatasetRows, review: Review, config: "DatasetConfig") -> None:
         self.rows, self.review, self.config = rows, review, config
         self.console = Console(highlight=False)
         self.made: Counter[str] = Counter()
@@ -75,9 +75,9 @@ class Reader:
             self._write(row, "keep")
         return True
 
-    def _write(self, row: Dialogue, decision: Choice, *, why: str = "", messages: list[Message] | None = None) -> None:
+    def _write(self, row: Dialogue, decision: Verb, *, why: str = "", messages: list[Message] | None = None) -> None:
         key = content_key(row.messages)
-        self.review.decide(Decision(key=key, decision=decision, id=row.id, why=why, messages=messages or []))
+        self.review.decide(RowDecision(key=key, decision=decision, id=row.id, why=why, messages=messages or []))
         self.made[{"keep": "kept", "drop": "dropped", "edit": "edited"}[decision]] += 1
 
     def _edit(self, row: Dialogue) -> bool:

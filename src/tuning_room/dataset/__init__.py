@@ -5,23 +5,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuning_room.dataset.config import DatasetConfig
-from tuning_room.workspace import Stage, StageResult, Workspace
+from tuning_room.dataset.config import DatasetConfig, DatasetResult
+from tuning_room.workspace import Stage, Workspace
 
 if TYPE_CHECKING:
     from tuning_room.dataset.selection import Selection
-
-
-class DatasetResult(StageResult):
-    """How many rows there are, and how many were rejected for what."""
-
-    accepted: int
-    train: int
-    valid: int
-    rejected: dict[str, int]
-    topics: dict[str, int]
-    situations: dict[str, int]
-    masked: dict[str, int] = {}
 
 
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:

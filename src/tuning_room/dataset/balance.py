@@ -1,13 +1,17 @@
 """How many rows of one topic, situation and the like are kept."""
 
 from array import array
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset.config import Balance
 from tuning_room.dataset.words import fingerprint
 from tuning_room.errors import StageError
 from tuning_room.records import Candidate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Surplus(NamedTuple):
@@ -38,7 +42,7 @@ class Balancing:
         """Yield the rows to drop; StageError if a share cannot be reached."""
         import numpy as np
 
-        kept: Any = np.ones(len(self._numbers), dtype=bool)
+        kept: NDArray[np.bool_] = np.ones(len(self._numbers), dtype=bool)
         left = -1
         # To drop rows for one field changes the shares of another.
         while left != int(kept.sum()):
@@ -49,7 +53,9 @@ class Balancing:
                     kept[row] = False
                     yield Surplus(self._numbers[row], f"{name} '{names[value]}': no more than {cap} rows are kept")
 
-    def _over(self, column: Any, kept: Any, name: str) -> Iterator[tuple[int, int, int]]:
+    def _over(
+        self, column: "NDArray[np.uint64]", kept: "NDArray[np.bool_]", name: str
+    ) -> Iterator[tuple[int, int, int]]:
         import numpy as np
 
         counts = np.bincount(column[kept].astype(np.int64)) if kept.any() else np.zeros(0, dtype=np.int64)
@@ -60,7 +66,7 @@ class Balancing:
             for row in sorted(rows[np.argsort(ranks[rows], kind="stable")][cap:]):
                 yield int(row), int(value), cap
 
-    def _cap(self, counts: Any, name: str) -> int:
+    def _cap(self, counts: "NDArray[np.int64]", name: str) -> int:
         """Return the most rows of one value that meets both bounds."""
         cap = min(int(counts.max(initial=0)), self.config.most or int(counts.max(initial=0)))
         share, present = self.config.largest_share, int((counts > 0).sum())
@@ -76,7 +82,7 @@ class Balancing:
         return _largest(lambda rows: rows <= share * int(counts.clip(max=rows).sum()) + 1e-9, cap)
 
 
-def _largest(fits: Any, most: int) -> int:
+def _largest(fits: Callable[[int], bool], most: int) -> int:
     """Return the largest number from 1 to `most` that fits, where all below one that fits do too."""
     low, high = 1, most
     while low < high:

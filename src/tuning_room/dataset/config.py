@@ -1,4 +1,4 @@
-"""What the dataset stage is told to do."""
+"""What the dataset stage is asked to do, and what it reports."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tuning_room.workspace import StageConfig
+from tuning_room.workspace import StageConfig, StageResult
 
 STUDENT_IDS = [
     r"(?i)\b(?:student|matriculation|matric|enrol?ment)\s*(?:id|no|nr|number)\W{0,3}(?:is\s+)?"
@@ -82,3 +82,15 @@ class DatasetConfig(StageConfig):
     seed: int = Field(3, description="decides which problems are kept for validation")
     pii: Pii = Field(default_factory=Pii, description="personal data that is masked in every row")
     balance: Balance = Field(default_factory=Balance, description="how much one topic or situation may take up")
+
+
+class DatasetResult(StageResult):
+    """How many rows there are, and how many were rejected for what."""
+
+    accepted: int
+    train: int
+    valid: int
+    rejected: dict[str, int]
+    topics: dict[str, int]
+    situations: dict[str, int]
+    masked: dict[str, int] = {}

@@ -9,10 +9,14 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset.rare import Counts, Meetings
 from tuning_room.dataset.words import fingerprint, shingles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PERMUTATIONS = 128
 RECALL = 0.99  # the share of the pairs at the threshold that bands must find
@@ -60,7 +64,7 @@ class Duplicates:
         self.compared = 0  # pairs, in full
         self._digests = array("Q")
         self._counts = Counts()
-        self._sketch: Any = MinHash(num_perm=PERMUTATIONS, hashfunc=xxh32_intdigest)
+        self._sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=xxh32_intdigest)
 
     def add(self, number: int, found: list[str]) -> None:
         """Remember the words of a row."""
@@ -103,7 +107,7 @@ class Duplicates:
         return meetings
 
 
-def _digested(runs: list[bytes]) -> Any:
+def _digested(runs: list[bytes]) -> "NDArray[np.uint64]":
     """Return the different runs as 64-bit digests."""
     import numpy as np
     from xxhash import xxh3_64_intdigest
@@ -111,7 +115,7 @@ def _digested(runs: list[bytes]) -> Any:
     return np.unique(np.fromiter(map(xxh3_64_intdigest, runs), dtype=np.uint64, count=len(runs)))
 
 
-def shared(column: Any) -> Any:
+def shared(column: "NDArray[np.uint64]") -> "NDArray[np.int32]":
     """Return a number for each value that occurs more than once, -1 for the others."""
     import numpy as np
 

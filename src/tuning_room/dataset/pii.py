@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset.config import STUDENT_IDS, Pii
 from tuning_room.files import atomic_writer
 from tuning_room.records import Candidate
+
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumberMatch
 
 MASKS = {"email": "[email]", "phone": "[phone]", "student_id": "[student id]"}
 NEAR = 40  # characters before a number that say what it is
@@ -113,7 +116,7 @@ def _phones(text: str, region: str) -> Iterator[Span]:
             yield Span(match.start, match.end, "phone")
 
 
-def _is_phone(text: str, match: Any) -> bool:
+def _is_phone(text: str, match: "PhoneNumberMatch") -> bool:
     """Say whether a number that could be dialled is meant as one."""
     before, after, raw = text[max(0, match.start - NEAR) : match.start], text[match.end :], match.raw_string
     if _CUE.search(before):

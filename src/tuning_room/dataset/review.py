@@ -15,20 +15,20 @@ from pydantic import model_validator
 from tuning_room.errors import MissingInputError, RecipeError
 from tuning_room.records import Candidate, Dialogue, Message, Record, parse_row, read_jsonl, write_jsonl
 
-Choice = Literal["keep", "drop", "edit"]
+Verb = Literal["keep", "drop", "edit"]
 
 
-class Decision(Record):
+class RowDecision(Record):
     """What was decided about a dialogue; `messages` is what an edit made of it, `id` and `why` are for people."""
 
     key: str
-    decision: Choice
+    decision: Verb
     id: str = ""
     why: str = ""
     messages: list[Message] = []
 
     @model_validator(mode="after")
-    def _edits_into_something(self) -> "Decision":
+    def _edits_into_something(self) -> "RowDecision":
         if (self.decision == "edit") != bool(self.messages):
             raise ValueError("messages: an edit needs them, and nothing else has them")
         return self
@@ -36,8 +36,8 @@ class Decision(Record):
 
 def content_key(messages: Sequence[Message]) -> str:
     """Return the sha256 of a dialogue without its system turn: ids change from run to run, words do not."""
-    said = [[message.role, message.content] for message in messages if message.role != "system"]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    turns = [[message.role, message.content] for message in messages if message.role != "system"]
+    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
 class Review:
@@ -46,9 +46,9 @@ class Review:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         there = path is not None and path.is_file()
-        self.decisions = {found.key: found for found in read_jsonl(path, Decision)} if there and path else {}
+        self.decisions = {found.key: found for found in read_jsonl(path, RowDecision)} if there and path else {}
 
-    def decide(self, decision: Decision) -> None:
+    def decide(self, decision: RowDecision) -> None:
         """Write a decision at once, so that a kill costs none; the last one about a dialogue counts."""
         if self.path is None:
             raise RecipeError("review: no file is named for the decisions", hint="write 'review: review.jsonl'")
@@ -77,7 +77,7 @@ class Review:
         return made | set(self.decisions)
 
 
-class Rows:
+class DatasetRows:
     """The rows of a dataset by number, read from disk when they are asked for."""
 
     def __init__(self, files: Sequence[Path], without: set[str]) -> None:

@@ -3,13 +3,17 @@
 import hashlib
 import re
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tuning_room.checks.numbers import NUMBER, bare, quantities
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.words import fingerprint
 from tuning_room.records import Candidate, Dialogue
 from tuning_room.rendering import with_system
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _NUMBER = re.compile(rf"-?\s?(?:{NUMBER})(?:\s?/\s?\d+)?(?:\s?%)?")
 
@@ -31,7 +35,7 @@ class Split:
         self._problems.append(fingerprint(problem) if problem else 0)
         self._shares.append(_share(candidate.group, self.config.seed))
 
-    def valid(self) -> Any:
+    def valid(self) -> "NDArray[np.bool_]":
         """Return, for each row, whether it is for validation."""
         import numpy as np
 
@@ -43,7 +47,7 @@ class Split:
         return (shares < self.config.valid_fraction)[together][places]
 
 
-def _together(count: int, groups: Any, problems: Any) -> Any:
+def _together(count: int, groups: "NDArray[np.intp]", problems: "NDArray[np.uint64]") -> "NDArray[np.int32]":
     """Return, for each of `count` groups, the number of the set of groups that share problems with each other."""
     import numpy as np
     from scipy.sparse import coo_array

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tuning_room.dataset.config import DatasetConfig
+from tuning_room.dataset.config import DatasetConfig, DatasetResult
 from tuning_room.dataset.diversity import distinct, self_bleu, tokens
 from tuning_room.errors import TuningRoomError
 from tuning_room.records import Message
@@ -19,15 +19,13 @@ from tuning_room.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from tuning_room.dataset import DatasetResult
-
 SAMPLE = 1000  # rows of which tokens and diversity are taken: with more, only time grows
 COUNTED = ("topic", "situation")
 
 Row = dict[str, Any]
 
 
-class Tokens(BaseModel):
+class TokenLengths(BaseModel):
     """Tokens of a row under the model's own chat template, the system turn included."""
 
     model: str
@@ -49,7 +47,7 @@ class Diversity(BaseModel):
     self_bleu_4: float
 
 
-class Step(BaseModel):
+class FunnelStep(BaseModel):
     """A step of the funnel: how many candidates are left after it, and for what others were rejected."""
 
     name: str
@@ -62,14 +60,14 @@ class Statistics(BaseModel):
 
     rows: int
     replies: dict[int, int]
-    tokens: Tokens | None
+    tokens: TokenLengths | None
     tokens_missing: str = ""
     diversity: Diversity
-    funnel: list[Step]
+    funnel: list[FunnelStep]
     counts: dict[str, dict[str, int]]
 
 
-def statistics(files: list[Path], config: DatasetConfig, result: "DatasetResult") -> Statistics:
+def statistics(files: list[Path], config: DatasetConfig, result: DatasetResult) -> Statistics:
     """Return the statistics of the rows in `files`; they are read as a stream, and a sample is kept."""
     replies: Counter[int] = Counter()
     counts: dict[str, Counter[str]] = {}
@@ -103,12 +101,12 @@ def _labels(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _diversity(rows: list[Row]) -> Diversity:
-    said = [tokens(turn["content"]) for row in rows for turn in row["messages"] if turn["role"] == "assistant"]
-    shares = {f"distinct_{size}": round(distinct(said, size), 4) for size in (1, 2, 3)}
-    return Diversity(rows=len(rows), replies=len(said), self_bleu_4=round(self_bleu(said), 4), **shares)
+    replies = [tokens(turn["content"]) for row in rows for turn in row["messages"] if turn["role"] == "assistant"]
+    shares = {f"distinct_{size}": round(distinct(replies, size), 4) for size in (1, 2, 3)}
+    return Diversity(rows=len(rows), replies=len(replies), self_bleu_4=round(self_bleu(replies), 4), **shares)
 
 
-def _tokens(rows: list[Row], model: str) -> tuple[Tokens | None, str]:
+def _tokens(rows: list[Row], model: str) -> tuple[TokenLengths | None, str]:
     if not model or not rows:
         return None, "no model is named" if rows else "there are no rows"
     try:
@@ -118,7 +116,7 @@ def _tokens(rows: list[Row], model: str) -> tuple[Tokens | None, str]:
         return None, str(error)
     cuts = quantiles(lengths, n=20, method="inclusive") if len(lengths) > 1 else lengths * 19
     mean = round(fmean(lengths), 1)
-    return Tokens(model=model, rows=len(rows), mean=mean, median=cuts[9], p95=cuts[18], most=max(lengths)), ""
+    return TokenLengths(model=model, rows=len(rows), mean=mean, median=cuts[9], p95=cuts[18], most=max(lengths)), ""
 
 
 def _lengths(rows: list[Row], model: str) -> list[int]:
@@ -143,10 +141,10 @@ def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def funnel(result: "DatasetResult", checks: list[str]) -> list[Step]:
+def funnel(result: DatasetResult, checks: list[str]) -> list[FunnelStep]:
     """Return what is left of the candidates after each step, in the order in which a row goes through them."""
     left = result.accepted + sum(result.rejected.values())
-    steps = [Step(name="generated", left=left)]
+    steps = [FunnelStep(name="generated", left=left)]
     named = {"answered": ["error"], "reviewed": ["reviewed"], "checks": checks, "decontamination": ["held_out"]}
     known = {reason for reasons in named.values() for reason in reasons}
     named["duplicates"] = [reason for reason in result.rejected if "duplicate" in reason]
@@ -155,5 +153,9 @@ def funnel(result: "DatasetResult", checks: list[str]) -> list[Step]:
         lost = {reason: result.rejected[reason] for reason in reasons if reason in result.rejected}
         left -= sum(lost.values())
         if lost or name in ("checks", "decontamination", "duplicates"):
-            steps.append(Step(name=name, left=left, rejected=lost))
-    return [*steps, Step(name="training rows", left=result.train), Step(name="validation rows", left=result.valid)]
+            steps.append(FunnelStep(name=name, left=left, rejected=lost))
+    return [
+        *steps,
+        FunnelStep(name="training rows", left=result.train),
+        FunnelStep(name="validation rows", left=result.valid),
+    ]

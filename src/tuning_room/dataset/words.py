@@ -26,7 +26,7 @@ def fingerprint(text: str, seed: int = 0) -> int:
     return int(xxh3_64_intdigest(text.encode(), seed=seed))
 
 
-def said(candidate: Candidate) -> list[str]:
+def dialogue_words(candidate: Candidate) -> list[str]:
     """Return the words of a whole dialogue."""
     return words(" ".join(message.content for message in candidate.messages))
 

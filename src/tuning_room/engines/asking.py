@@ -5,13 +5,16 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.engines import Reply, Sampling
 from tuning_room.engines.limits import Budget, Pace, Usage, counted, estimated_tokens
-from tuning_room.engines.posting import NO_ANSWER, UNREACHABLE, Attempt, parsed_reply, post
+from tuning_room.engines.posting import NO_ANSWER, UNREACHABLE, PostAttempt, parsed_reply, post
 from tuning_room.errors import BudgetError, EngineError, GivenUpError
 from tuning_room.records import Message
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 Outcome = Reply | EngineError
 
@@ -45,7 +48,7 @@ class Asker:
         budget: Budget,
         retries: int,
         timeout: float,
-        explain: Callable[[Attempt], EngineError],
+        explain: Callable[[PostAttempt], EngineError],
     ) -> None:
         self.url = url
         self.pace = pace
@@ -59,7 +62,11 @@ class Asker:
         self._settled = asyncio.Condition()
 
     async def ask(
-        self, session: Any, requests: Iterable[Request], concurrency: int, tell: Callable[[int, Outcome], None]
+        self,
+        session: "ClientSession",
+        requests: Iterable[Request],
+        concurrency: int,
+        tell: Callable[[int, Outcome], None],
     ) -> None:
         """Tell the outcome of each request as soon as it is there."""
         waiting = iter(enumerate(requests))
@@ -70,7 +77,7 @@ class Asker:
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
 
-    async def _outcome(self, session: Any, request: Request) -> Outcome:
+    async def _outcome(self, session: "ClientSession", request: Request) -> Outcome:
         tries, waited = 0, 0.0
         while True:
             # What is not sent need not wait for its turn.
@@ -107,7 +114,7 @@ class Asker:
                 await self._settled.wait()
             return False
 
-    async def _attempt(self, session: Any, request: Request) -> Attempt:
+    async def _attempt(self, session: "ClientSession", request: Request) -> PostAttempt:
         used = request.usage
         try:
             attempt = await post(session, self.url, request.data, request.most_bytes)
@@ -119,14 +126,14 @@ class Asker:
                 self.budget.settle(request.usage, used)
                 self._settled.notify_all()
 
-    def _reply(self, attempt: Attempt) -> Outcome:
+    def _reply(self, attempt: PostAttempt) -> Outcome:
         self._failures, self._last_reply = 0, time.monotonic()
         try:
             return parsed_reply(attempt.body)
         except EngineError as error:
             return self.explain(attempt._replace(status=NO_ANSWER, reason=str(error)))
 
-    def _note_failure(self, attempt: Attempt, busy: bool) -> None:
+    def _note_failure(self, attempt: PostAttempt, busy: bool) -> None:
         if busy or not attempt.may_be_repeated:
             return
         self._failures += 1
@@ -134,12 +141,12 @@ class Asker:
         if self._failures >= FAILURES and silent:
             self._give_up(attempt)
 
-    def _failed(self, attempt: Attempt) -> EngineError:
+    def _failed(self, attempt: PostAttempt) -> EngineError:
         if attempt.is_hopeless or (attempt.wait or 0) > PATIENCE:
             self._give_up(attempt)
         return self.explain(attempt)
 
-    def _give_up(self, attempt: Attempt) -> None:
+    def _give_up(self, attempt: PostAttempt) -> None:
         error = self.explain(attempt)
         self._given_up = self._given_up or GivenUpError(error.args[0], hint=error.hint)
 
@@ -166,7 +173,7 @@ def _packed(model: str, messages: Sequence[Message], sampling: Sampling) -> Requ
     return Request(data, LEAST_BYTES + BYTES_PER_TOKEN * sampling.max_tokens, most)
 
 
-def _used(attempt: Attempt, most: Usage) -> Usage:
+def _used(attempt: PostAttempt, most: Usage) -> Usage:
     if attempt.status not in (200, NO_ANSWER) or attempt.reason == UNREACHABLE:
         return Usage(requests=1)
     try:

@@ -6,16 +6,21 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from queue import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.engines.asking import Asker, Outcome, Request, request, requests
 from tuning_room.engines.background import background_loop
 from tuning_room.engines.limits import Budget, Pace
-from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, Attempt, said
+from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, PostAttempt, server_words
 from tuning_room.errors import EngineError
 from tuning_room.records import Message
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from openai import OpenAI
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LONGEST_REASON = 300  # characters of a server's own words in an error
@@ -143,7 +148,7 @@ class EndpointEngine(Engine):
         # A key takes the place of a name and password in the address: both are the same header.
         return (self._place() if self._key() else self.address).rstrip("/")
 
-    def _trusted(self) -> Any:
+    def _trusted(self) -> "SSLContext | bool":
         import httpx
 
         # The authorities that the official client trusts, wherever the system keeps its own.
@@ -152,9 +157,9 @@ class EndpointEngine(Engine):
     def _is_local(self) -> bool:
         return urlsplit(self.address).hostname in LOOPBACK
 
-    def _explained(self, attempt: Attempt) -> EngineError:
+    def _explained(self, attempt: PostAttempt) -> EngineError:
         if attempt.status != NO_ANSWER:
-            words = self._shown(said(attempt.body))
+            words = self._shown(server_words(attempt.body))
             return EngineError(f"{self._place()}: answered {attempt.status}{words}", hint=self._advice(attempt.status))
         if attempt.reason == TOO_SLOW:
             return EngineError(f"{self._place()}: no answer within {self.timeout:g} s")
@@ -163,7 +168,7 @@ class EndpointEngine(Engine):
         advice = self._advice(404) if attempt.reason.startswith("not a chat") else ""
         return EngineError(f"{self._place()}: {self._hidden(attempt.reason)[:LONGEST_REASON]}", hint=advice)
 
-    def _client(self) -> Any:
+    def _client(self) -> "OpenAI":
         from openai import DefaultHttpxClient, OpenAI
 
         return OpenAI(

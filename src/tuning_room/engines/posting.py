@@ -5,7 +5,7 @@ aiohttp rather than the official client, whose own CPU time a call stands in the
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,7 +22,7 @@ REASONING = ("reasoning_content", "reasoning")  # fields beside a message's cont
 NO_ANSWER = 0  # in place of a status
 
 
-class Attempt(NamedTuple):
+class PostAttempt(NamedTuple):
     """What came of one POST: a status with the server's bytes, or NO_ANSWER with the reason."""
 
     status: int
@@ -54,7 +54,7 @@ UNREACHABLE = "cannot be reached"
 CUT = "the connection was cut"
 
 
-async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int) -> Attempt:
+async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int) -> PostAttempt:
     """Send a request and read its answer, no more than `most_bytes` of it; nothing is raised."""
     import aiohttp
 
@@ -63,17 +63,17 @@ async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int)
         async with session.post(url, data=data, allow_redirects=False) as response:
             body = await _bounded(response.content.readany, most_bytes)
             if body is None:
-                return Attempt(NO_ANSWER, reason=TOO_LONG)
-            return Attempt(response.status, body, wait=_wait(response.headers))
+                return PostAttempt(NO_ANSWER, reason=TOO_LONG)
+            return PostAttempt(response.status, body, wait=_wait(response.headers))
     except TimeoutError:
-        return Attempt(NO_ANSWER, reason=TOO_SLOW)
+        return PostAttempt(NO_ANSWER, reason=TOO_SLOW)
     except aiohttp.ClientConnectorError:
-        return Attempt(NO_ANSWER, reason=UNREACHABLE)
+        return PostAttempt(NO_ANSWER, reason=UNREACHABLE)
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError):
-        return Attempt(NO_ANSWER, reason=CUT)
+        return PostAttempt(NO_ANSWER, reason=CUT)
 
 
-async def _bounded(read: Callable[[], Any], most_bytes: int) -> bytes | None:
+async def _bounded(read: Callable[[], Awaitable[bytes]], most_bytes: int) -> bytes | None:
     parts, size = [], 0
     while part := await read():
         size += len(part)
@@ -83,7 +83,7 @@ async def _bounded(read: Callable[[], Any], most_bytes: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _wait(headers: Any) -> float | None:
+def _wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
@@ -101,7 +101,7 @@ def parsed_reply(body: bytes) -> Reply:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise EngineError(f"not a chat completion ({said(body)})") from None
+        raise EngineError(f"not a chat completion ({server_words(body)})") from None
     choice = _first(answer.get("choices") if isinstance(answer, dict) else None)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
@@ -119,18 +119,18 @@ def parsed_reply(body: bytes) -> Reply:
     return Reply(text.strip(), "length" if choice.get("finish_reason") == "length" else "stop", prompt, completion)
 
 
-def _first(choices: Any) -> dict[str, Any]:
+def _first(choices: object) -> dict[str, Any]:
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, dict) else {}
 
 
-def _counts(usage: Any) -> tuple[int, int]:
+def _counts(usage: object) -> tuple[int, int]:
     given = usage if isinstance(usage, dict) else {}
     prompt, completion = (given.get(name) for name in ("prompt_tokens", "completion_tokens"))
     return (prompt if isinstance(prompt, int) else 0), (completion if isinstance(completion, int) else 0)
 
 
-def said(body: bytes) -> str:
+def server_words(body: bytes) -> str:
     """Return a server's own words: the message of an error in JSON, or else the text itself, on one line."""
     text = body.decode("utf-8", errors="replace")
     try:

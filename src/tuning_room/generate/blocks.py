@@ -6,6 +6,7 @@ They know roles, prompts and fences; what is asked for stands in the prompt file
 import json
 import random
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from pydantic import Field, PrivateAttr
 from sdg_hub import BaseBlock, BlockRegistry
 
 from tuning_room.fences import fenced
-from tuning_room.generate.families import Problem, draw, load_families
+from tuning_room.generate.families import Problem, ProblemFamily, draw, load_families
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.records import Message
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def _families(rules: Path) -> dict[str, Any]:
+def _families(rules: Path) -> dict[str, ProblemFamily]:
     return {family.name: family for family in load_families(rules / "families")}
 
 
@@ -38,7 +39,7 @@ def _situations(rules: Path) -> dict[str, Situation]:
 class _Block(BaseBlock):
     """A block that fills output columns row by row."""
 
-    def _filled(self, samples: pd.DataFrame, columns: dict[str, list[Any]]) -> pd.DataFrame:
+    def _filled(self, samples: pd.DataFrame, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
         out = samples.copy()
         for name, values in columns.items():
             out[name] = pd.Series(values, index=out.index, dtype=object)
@@ -74,7 +75,7 @@ class SituationBlock(_Block):
 
     def generate(self, samples: pd.DataFrame, rules: str = "", **kwargs: Any) -> pd.DataFrame:
         """Fill `messages` (JSON), `gold` and `topic`."""
-        out: dict[str, list[Any]] = {"messages": [], "gold": [], "topic": [], "error": []}
+        out: dict[str, list[object]] = {"messages": [], "gold": [], "topic": [], "error": []}
         for row in samples.to_dict("records"):
             problem = Problem.model_validate_json(row["problem"])
             situation = _situations(Path(rules))[row["situation"]]
@@ -178,5 +179,5 @@ class ScoreBlock(_Block):
         return float(found[-1]) if found and float(found[-1]) <= self.highest else None
 
 
-def _messages(value: Any) -> list[Message]:
+def _messages(value: Iterable[Mapping[str, Any]]) -> list[Message]:
     return [Message(role=turn["role"], content=turn["content"]) for turn in value]

@@ -1,7 +1,7 @@
 """Prompt files: chat messages as YAML, with templates that are evaluated in a sandbox."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -44,7 +44,7 @@ class PromptFile:
             name for message in found for name in meta.find_undeclared_variables(SANDBOX.parse(message.content))
         }
 
-    def messages(self, values: dict[str, Any]) -> list[dict[str, str]]:
+    def messages(self, values: Mapping[str, object]) -> list[dict[str, str]]:
         """Return the messages with the values filled in; one whose text comes out empty is left out."""
         texts = [(role, self._rendered(template, values)) for role, template in self._templates]
         return [{"role": role, "content": text} for role, text in texts if text]
@@ -55,7 +55,7 @@ class PromptFile:
         except TemplateError as error:
             raise self._error(str(error)) from None
 
-    def _rendered(self, template: Template, values: dict[str, Any]) -> str:
+    def _rendered(self, template: Template, values: Mapping[str, object]) -> str:
         try:
             return template.render(values).strip()
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
