@@ -1,4 +1,4 @@
-"""The pages of `dataset review`: a row, a question, a decision."""
+"""The pages of `dataset review`: show a row, ask, write the decision."""
 
 import os
 from collections import Counter
@@ -28,9 +28,9 @@ class Reader:
         self.made: Counter[str] = Counter()
 
     def read(self) -> None:
-        """Show row after row until the last, or until the user quits; the end of the input quits too."""
+        """Show row after row until the last one, the user's quitting, or the end of the input."""
         if not len(self.rows):
-            self._say("nothing is left to review; --all shows every row again")
+            self._say("nothing left to review; --all shows every row again")
             return
         try:
             self._page()
@@ -66,7 +66,7 @@ class Reader:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def _decide(self, row: Dialogue, answer: str) -> bool:
-        """Write what was answered; False if an edit changed nothing."""
+        """Write the decision that was answered; False if an edit changed nothing."""
         if answer == "e":
             return self._edit(row)
         if answer == "d":
@@ -81,15 +81,15 @@ class Reader:
         self.made[{"keep": "kept", "drop": "dropped", "edit": "edited"}[decision]] += 1
 
     def _edit(self, row: Dialogue) -> bool:
-        said = [message for message in row.messages if message.role != "system"]
-        place = self._which([i for i, message in enumerate(said) if message.role == "assistant"])
+        turns = [message for message in row.messages if message.role != "system"]
+        place = self._which([i for i, message in enumerate(turns) if message.role == "assistant"])
         if place is None:
             return False
-        text = self._rewritten(said[place].content)
-        if text in ("", said[place].content):
+        text = self._rewritten(turns[place].content)
+        if text in ("", turns[place].content):
             self._say("nothing was changed")
             return False
-        messages = [*said[:place], Message(role="assistant", content=text), *said[place + 1 :]]
+        messages = [*turns[:place], Message(role="assistant", content=text), *turns[place + 1 :]]
         self._write(row, "edit", messages=messages)
         self._judge(row, messages)
         return True
@@ -104,7 +104,7 @@ class Reader:
         return None
 
     def _rewritten(self, text: str) -> str:
-        """Return the user's text: from the editor of VISUAL or EDITOR, or a line where neither is set."""
+        """Return the user's text, from the editor in VISUAL or EDITOR, or one line where neither is set."""
         if not (os.environ.get("VISUAL") or os.environ.get("EDITOR")):
             return input("new reply (empty: no change)? ").strip()
         try:
@@ -126,5 +126,5 @@ class Reader:
 
 
 def printable(text: str) -> str:
-    """Return a text without what would steer the terminal."""
+    """Return a text without terminal control characters."""
     return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)

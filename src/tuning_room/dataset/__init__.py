@@ -1,4 +1,4 @@
-"""Dataset: candidates checked, deduplicated, kept apart from the evaluation, and split."""
+"""Dataset: candidates are checked, deduplicated, kept apart from the evaluation, and split."""
 
 from collections import Counter
 from contextlib import ExitStack, closing
@@ -16,7 +16,7 @@ def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
     from tuning_room.checks import files
 
-    # A run from before the first decision stays current until there is one.
+    # A run from before the first decision stays up to date until there is one.
     decided = [config.review] if config.review and config.review.is_file() else []
     return [workspace.candidates, *config.items, *files(config.checks), *decided]
 
@@ -30,7 +30,7 @@ def outputs(workspace: Workspace) -> list[Path]:
 def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     """Write `dataset/`: train and valid as chat messages, the rejected with their reasons, what was masked, and a card.
 
-    The candidates are read as a stream; of each, only digests stay in memory. Raises MissingInputError, DataError,
+    The candidates are streamed; only digests of each stay in memory. Raises MissingInputError, DataError,
     RecipeError for a check that does not exist, and StageError when fewer dialogues are accepted than the recipe asks
     for.
     """

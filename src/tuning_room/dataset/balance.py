@@ -1,4 +1,4 @@
-"""How many rows of one topic, situation and the like are kept."""
+"""Capping the number of rows of one topic, situation and the like."""
 
 from array import array
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ class Surplus(NamedTuple):
 
 
 class Balancing:
-    """The values of each accepted row, from which the rows to drop are drawn; 16 bytes a row and field."""
+    """The values of each accepted row, from which the rows to drop are drawn; 16 bytes per row and field."""
 
     def __init__(self, config: Balance, seed: int) -> None:
         self.config, self.seed = config, seed
@@ -35,7 +35,7 @@ class Balancing:
         for name, values, column in zip(self.config.by, self._values, self._columns, strict=True):
             column.append(values.setdefault(str(getattr(candidate, name)), len(values)))
         self._numbers.append(number)
-        # By the id, not the place: more rows elsewhere leave the draw as it was.
+        # By the id, not the position, so that more rows elsewhere do not change the draw.
         self._ranks.append(fingerprint(candidate.id, seed=self.seed))
 
     def surplus(self) -> Iterator[Surplus]:
@@ -44,7 +44,7 @@ class Balancing:
 
         kept: NDArray[np.bool_] = np.ones(len(self._numbers), dtype=bool)
         left = -1
-        # To drop rows for one field changes the shares of another.
+        # Dropping rows for one field changes the shares of another.
         while left != int(kept.sum()):
             left = int(kept.sum())
             for place, name in enumerate(self.config.by):
@@ -67,7 +67,7 @@ class Balancing:
                 yield int(row), int(value), cap
 
     def _cap(self, counts: "NDArray[np.int64]", name: str) -> int:
-        """Return the most rows of one value that meets both bounds."""
+        """Return the largest number of rows of one value that meets both bounds."""
         cap = min(int(counts.max(initial=0)), self.config.most or int(counts.max(initial=0)))
         share, present = self.config.largest_share, int((counts > 0).sum())
         if share is None or not present:

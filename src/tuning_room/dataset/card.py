@@ -1,4 +1,4 @@
-"""The dataset's card: README.md as the Hugging Face hub reads it, the numbers behind it, and the funnel."""
+"""The dataset's card: README.md as the Hugging Face hub reads it, its numbers, and the funnel as a figure."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ SIZES = {"n<1K": 10**3, "1K<n<10K": 10**4, "10K<n<100K": 10**5, "100K<n<1M": 10*
 
 
 def describe(folder: Path, config: DatasetConfig, result: DatasetResult) -> None:
-    """Write the card, the statistics and the funnel beside the rows that stand in `folder`."""
+    """Write the card, the statistics and the funnel beside the rows in `folder`."""
     numbers = statistics([folder / "train.jsonl", folder / "valid.jsonl"], config, result)
     write_json(folder / NUMBERS, numbers.model_dump(mode="json"))
     (folder / FUNNEL).write_text(funnel_svg(numbers.funnel), encoding="utf-8")
@@ -130,7 +130,7 @@ class FunnelBar(NamedTuple):
 
 
 def bars(steps: list[FunnelStep]) -> list[FunnelBar]:
-    """Return the bars, in proportion to the first step; the rows of a split stand for themselves."""
+    """Return the bars in proportion to the first step; those of train and valid do not follow from one another."""
     whole = max(steps[0].left, 1)
     found: list[FunnelBar] = []
     for number, step in enumerate(steps):
@@ -145,7 +145,7 @@ def bars(steps: list[FunnelStep]) -> list[FunnelBar]:
 
 
 def funnel_svg(steps: list[FunnelStep]) -> str:
-    """Return the figure as SVG."""
+    """Return the funnel, the number of dialogues left after each step, as SVG."""
     from jinja2 import Environment, FileSystemLoader
 
     drawn = bars(steps)

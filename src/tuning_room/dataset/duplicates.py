@@ -1,8 +1,8 @@
-"""Which dialogues are the same as, or nearly the same as, an earlier one that was kept.
+"""Which dialogues are the same, or nearly the same, as an earlier one that was kept.
 
 Rows that may be twins are found by MinHash (Broder 1997) in bands (Leskovec, Rajaraman and Ullman, Mining of Massive
-Datasets, 3.4). Each is compared in full with those that share enough of its rarest runs of words. Of each row, only
-digests stay in memory.
+Datasets, 3.4). Each is compared in full with those that share enough of its rarest runs of words. Only digests
+of each row stay in memory.
 """
 
 from array import array
@@ -52,7 +52,7 @@ SAME = 2.0
 
 
 class Duplicates:
-    """Digests of the rows so far, by which twins among them are found once all are there."""
+    """Digests of the rows so far, by which twins among them are found once all have been added."""
 
     def __init__(self, threshold: float) -> None:
         from datasketch import MinHash
@@ -116,7 +116,7 @@ def _digested(runs: list[bytes]) -> "NDArray[np.uint64]":
 
 
 def shared(column: "NDArray[np.uint64]") -> "NDArray[np.int32]":
-    """Return a number for each value that occurs more than once, -1 for the others."""
+    """Return a number for each value that occurs more than once, and -1 for the others."""
     import numpy as np
 
     _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
@@ -145,7 +145,7 @@ class _Comparison:
         return twin
 
     def _same(self, row: int, text: int) -> Twin | None:
-        # Two texts may have one digest.
+        # Two texts may have the same digest.
         rows = (other for other in self.texts.get(text, ()) if self.words_of(other) == self.words_of(row))
         return next((Twin(self.numbers[other], SAME) for other in rows), None)
 

@@ -1,6 +1,6 @@
-"""Which candidates are accepted: each is judged as it comes by, then all are compared with each other.
+"""Which candidates are accepted: each is judged as it is read, then all are compared with each other.
 
-The candidates are read once and wait on disk meanwhile; of each, only digests stay in memory.
+The candidates are read once and spooled to disk; only digests of each stay in memory.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ from tuning_room.dataset.words import dialogue_words, fingerprint, grams, words
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
 
-LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are known only when all rows are
+LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are only known once all rows are
 
 
 class Selected(NamedTuple):
@@ -47,7 +47,7 @@ class Selection:
         self._surplus: list[str] = []
 
     def add(self, candidate: Candidate, reason: str, detail: str) -> None:
-        """Take the next candidate, and what its own words have against it."""
+        """Take the next candidate, and the reason against it by itself."""
         number = self._spool.add(Rejection(reason=reason, detail=detail, candidate=candidate))
         self._ids.append(fingerprint(candidate.id))
         self._split.add(candidate)
@@ -67,7 +67,7 @@ class Selection:
             self._balance()
 
     def _standing(self) -> Iterator[tuple[int, Candidate]]:
-        """Yield the rows against which there is nothing so far."""
+        """Yield the rows that are accepted so far."""
         for number, judged in enumerate(self._spool):
             if not judged.reason and not self._late.reason(number):
                 yield number, judged.candidate
@@ -99,7 +99,9 @@ class Selection:
         for digest in ids[first[counts > 1]]:
             names = [self._spool.candidate(int(number)).id for number in np.flatnonzero(ids == digest)]
             if len(set(names)) < len(names):
-                raise DataError(f"two candidates have the id '{names[0]}'", hint="give every seed an id of its own")
+                raise DataError(
+                    f"two candidates have the id '{names[0]}'", hint="give every example dialogue an id of its own"
+                )
 
     def __iter__(self) -> Iterator[Selected]:
         is_valid = self._split.valid()
@@ -123,7 +125,7 @@ class Selection:
 
 
 class _Late:
-    """What all rows together have against each: 13 bytes a row."""
+    """The reason against each row that depends on the others: 13 bytes per row."""
 
     def __init__(self) -> None:
         self._reasons, self._others, self._scores = array("B"), array("Q"), array("f")
@@ -145,9 +147,9 @@ class _Late:
 
 
 class Spool:
-    """Candidates in the order in which they came, each to be had again by its number; 8 bytes of memory a row.
+    """Judged candidates on disk, in order and by number, so that a dataset of any size fits; 8 bytes of memory per row.
 
-    The file has no name: it is gone when the process ends, however it ends.
+    The file has no name, so it is gone when the process ends, however that happens.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -191,7 +193,7 @@ class Contamination:
     def __init__(self, items: list[Item], overlap: int) -> None:
         self.overlap = overlap
         self.runs = {run: _Place(item.id, found, at) for item in items for run, found, at in _runs(item, overlap)}
-        # A longer prompt that stands in a dialogue shares a run with it.
+        # A longer prompt that occurs in a dialogue shares a run with it.
         short = {item.id: found for item in items if 0 < len(found := words(item.prompt)) < overlap}
         self.whole = {" ".join(found): name for name, found in short.items()}
         self.lengths = sorted({len(found) for found in short.values()})
@@ -199,7 +201,7 @@ class Contamination:
         self.numbers = {found: name for found, name in numbers if found}
 
     def hit(self, candidate: Candidate) -> str:
-        """Return which item a dialogue shares a run of words, or numbers and answer, with, and these; '' if none."""
+        """Return the item with which a dialogue shares a run of words, or numbers and answer, and these; '' if none."""
         asked = [message.content for message in candidate.messages if message.role == "user"]
         text = " ".join(asked)
         return self._shared_run(words(text)) or self._shared_numbers(
@@ -235,17 +237,17 @@ def _runs(item: Item, size: int) -> Iterator[tuple[str, list[str], int]]:
 
 
 def signature(text: str, gold: str) -> tuple[Fraction | str, ...]:
-    """Return the numbers and the gold answer of a problem; nothing where these are too few to mean anything."""
+    """Return the numbers and the gold answer of a problem; nothing where they are too few to mean anything."""
     numbers = sorted(value for value, _ in quantities(text)) if gold else []
     return (*numbers, gold.replace(" ", "")) if len(numbers) > 1 else ()
 
 
 def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
-    """Judge candidates, which wait in `folder` meanwhile, and return them all; DataError if two have the same id."""
+    """Judge candidates, which are spooled to `folder`, and return them all; DataError if two have the same id."""
     if config.semantic_duplicate:
         from tuning_room.models.embeddings import embedding_folder
 
-        # A model that is not there is said before all rows are judged.
+        # A missing model is reported before all rows are judged.
         embedding_folder(config.embedding_model)
     contamination = Contamination(held_out, config.overlap)
     selection, review = Selection(folder, config), Review(config.review)
@@ -271,7 +273,7 @@ def judge(candidate: Candidate, config: DatasetConfig, contamination: Contaminat
 
 
 def exchanges(candidate: Candidate) -> Iterator[Exchange]:
-    """Yield each reply of a dialogue with all that the user has said before it."""
+    """Yield each reply of a dialogue with all of the user's messages before it."""
     asked: list[str] = []
     for message in candidate.messages:
         if message.role == "user":

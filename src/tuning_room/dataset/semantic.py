@@ -1,4 +1,4 @@
-"""Which dialogues say the same as an earlier one in other words, told by an embedding model.
+"""Which dialogues say the same as an earlier one in other words, according to an embedding model.
 
 Embeddings hardly see numbers: "What is 7 x 8?" and "What is 7 x 9?" are nearly one vector. So only dialogues with the
 same numbers are compared at all; the others are different problems.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK = 1024  # rows that are compared at once: 4 MiB of similarities
-AT_ONCE = 256  # texts that are handed to the model
+AT_ONCE = 256  # texts per call of the model
 
 Vectors: TypeAlias = "NDArray[np.float32]"  # (rows, size), each of length 1
 Embed: TypeAlias = Callable[[list[str]], Vectors]
@@ -38,8 +38,8 @@ class Near(NamedTuple):
 
 def numbers_key(candidate: Candidate) -> int:
     """Return 64 bits that stand for the different numbers of a dialogue, in whatever form they are written."""
-    said = (found for message in candidate.messages for found in quantities(message.content))
-    return fingerprint(" ".join(sorted({f"{value}{'%' * is_percent}" for value, is_percent in said})))
+    numbers = (found for message in candidate.messages for found in quantities(message.content))
+    return fingerprint(" ".join(sorted({f"{value}{'%' * is_percent}" for value, is_percent in numbers})))
 
 
 def near_in_meaning(
@@ -47,8 +47,8 @@ def near_in_meaning(
 ) -> Iterator[Near]:
     """Yield the rows to drop, each with the most similar kept row before it.
 
-    `rows` yields the rows, the same each time; they are read twice. The vectors wait in `folder`, in a file without a
-    name; of each row, 24 bytes stay in memory. Time grows with the square of the rows that have the same numbers.
+    `rows` yields the rows, the same each time; they are read twice. The vectors are kept in `folder`, in a file without
+    a name; 24 bytes of each row stay in memory. Time grows with the square of the rows that have the same numbers.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Which side of the split a dialogue stands on."""
+"""Which side of the split a dialogue is on."""
 
 import hashlib
 import re
@@ -19,9 +19,9 @@ _NUMBER = re.compile(rf"-?\s?(?:{NUMBER})(?:\s?/\s?\d+)?(?:\s?%)?")
 
 
 class Split:
-    """The side of each row; 24 bytes of memory a row.
+    """The side of each row; 24 bytes of memory per row.
 
-    All dialogues of one group stand together. Where the recipe says so, groups with a problem in common do too.
+    All dialogues of one group stay together. Where the recipe says so, groups with a problem in common do too.
     """
 
     def __init__(self, config: DatasetConfig) -> None:
@@ -41,7 +41,7 @@ class Split:
 
         groups, first, places = np.unique(np.asarray(self._groups), return_index=True, return_inverse=True)
         together = _together(len(groups), places, np.asarray(self._problems))
-        # The side of the group with the smallest digest counts for all: it depends on no order and favours no side.
+        # The side of the group with the smallest digest decides for all: that depends on no order and favours no side.
         _, leader = np.unique(together, return_index=True)
         shares = np.asarray(self._shares)[first][leader]
         return (shares < self.config.valid_fraction)[together][places]
@@ -63,8 +63,8 @@ def _together(count: int, groups: "NDArray[np.intp]", problems: "NDArray[np.uint
 def problem_of(candidate: Candidate) -> str:
     """Return the numbers of the first message and the gold answer, whatever words are around them.
 
-    '' where they are too few to tell one problem from another. Numbers that the user adds, a wrong result say, hide a
-    problem: only its group then keeps it together.
+    '' where they are too few to tell one problem from another. A number that the user adds, such as a wrong result,
+    hides a problem: then only its group keeps it together.
     """
     first = next((message.content for message in candidate.messages if message.role == "user"), "")
     numbers = sorted(value for value, _ in quantities(first)) if candidate.gold else []

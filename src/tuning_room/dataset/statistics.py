@@ -1,4 +1,4 @@
-"""What can be said of a dataset in numbers, read from its files."""
+"""A dataset in numbers, read from its files."""
 
 import heapq
 import json
@@ -19,14 +19,14 @@ from tuning_room.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SAMPLE = 1000  # rows of which tokens and diversity are taken: with more, only time grows
+SAMPLE = 1000  # rows from which tokens and diversity are taken: more would only take longer
 COUNTED = ("topic", "situation")
 
 Row = dict[str, Any]
 
 
 class TokenLengths(BaseModel):
-    """Tokens of a row under the model's own chat template, the system turn included."""
+    """Number of tokens per row under the model's own chat template, system turn included."""
 
     model: str
     rows: int
@@ -48,7 +48,7 @@ class Diversity(BaseModel):
 
 
 class FunnelStep(BaseModel):
-    """A step of the funnel: how many candidates are left after it, and for what others were rejected."""
+    """A step of the funnel: the number of candidates left after it, and of those rejected, by reason."""
 
     name: str
     left: int
@@ -56,7 +56,7 @@ class FunnelStep(BaseModel):
 
 
 class Statistics(BaseModel):
-    """The numbers of a dataset; `tokens` is None where the model is not at hand, and `tokens_missing` says why."""
+    """The numbers of a dataset; `tokens` is None where the model is not available, and `tokens_missing` says why."""
 
     rows: int
     replies: dict[int, int]
@@ -68,7 +68,7 @@ class Statistics(BaseModel):
 
 
 def statistics(files: list[Path], config: DatasetConfig, result: DatasetResult) -> Statistics:
-    """Return the statistics of the rows in `files`; they are read as a stream, and a sample is kept."""
+    """Return the statistics of the rows in `files`, which are streamed; a sample is kept in memory."""
     replies: Counter[int] = Counter()
     counts: dict[str, Counter[str]] = {}
     for row in _rows(files):
@@ -112,7 +112,7 @@ def _tokens(rows: list[Row], model: str) -> tuple[TokenLengths | None, str]:
     try:
         lengths = _lengths(rows, model)
     except TuningRoomError as error:
-        # The data is good without its length in tokens; training will say the same of the model.
+        # The data is good without its length in tokens; training will report the same error.
         return None, str(error)
     cuts = quantiles(lengths, n=20, method="inclusive") if len(lengths) > 1 else lengths * 19
     mean = round(fmean(lengths), 1)

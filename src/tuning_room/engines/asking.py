@@ -1,4 +1,4 @@
-"""Asking a chat server many things at once: attempts, pauses, what is given up, and what may be spent."""
+"""Asking a chat server many things at once: retries, pauses, giving up, and keeping to a budget."""
 
 import asyncio
 import json
@@ -20,14 +20,14 @@ Outcome = Reply | EngineError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts
 PATIENCE = 600.0  # seconds that one request waits for a server that says it is asked too often
-BYTES_PER_TOKEN = 64  # a reply may take, JSON and escapes included; a longer one did not keep to max_tokens
+BYTES_PER_TOKEN = 64  # that a reply may have, JSON and escapes included; a longer one ignored max_tokens
 LEAST_BYTES = 65_536
-SILENCE = 3.0  # timeouts without a reply, and so many attempts that failed meanwhile: the server is taken to be gone
+SILENCE = 3.0  # timeouts without a reply after which, with FAILURES failed attempts, the server counts as gone
 FAILURES = 10
 
 
 class Request(NamedTuple):
-    """A body to send, the most bytes that its answer may have, and the most that it can use."""
+    """A body to send, the largest answer that is accepted in bytes, and the most that it can cost."""
 
     data: bytes
     most_bytes: int
@@ -35,9 +35,9 @@ class Request(NamedTuple):
 
 
 class Asker:
-    """Sends requests to one address, so many at a time; `explain` makes an error of a failed attempt.
+    """Sends requests to one address, several at a time; `explain` turns a failed attempt into an error.
 
-    `timeout` is in seconds. After a refusal that would meet every request, and when a server is gone, the rest is not
+    `timeout` is in seconds. Once the server refuses in a way that would meet every request, or is gone, nothing more is
     sent.
     """
 
@@ -68,7 +68,7 @@ class Asker:
         concurrency: int,
         tell: Callable[[int, Outcome], None],
     ) -> None:
-        """Tell the outcome of each request as soon as it is there."""
+        """Report the outcome of each request to `tell` as soon as there is one."""
         waiting = iter(enumerate(requests))
 
         async def work() -> None:
@@ -80,7 +80,7 @@ class Asker:
     async def _outcome(self, session: "ClientSession", request: Request) -> Outcome:
         tries, waited = 0, 0.0
         while True:
-            # What is not sent need not wait for its turn.
+            # A request that will not be sent need not wait for its turn.
             if refusal := self._given_up or self._over_budget:
                 return refusal
             await self.pace.turn(request.usage.tokens)
@@ -96,19 +96,19 @@ class Asker:
             if not attempt.may_be_repeated or tries > self.retries or waited > PATIENCE:
                 return self._failed(attempt)
             if attempt.wait is not None:
-                # The server speaks of all that is asked of it, not of this one request.
+                # The server means all requests, not just this one.
                 self.pace.pause(pause)
             else:
                 await asyncio.sleep(pause)
 
     async def _reserved(self, request: Request) -> bool:
-        """Set aside what a request can use; waits for those under way if the budget may yet allow it."""
+        """Reserve the most that a request can use; wait for those under way if the budget may still allow it."""
         async with self._settled:
             while not (self._given_up or self._over_budget):
                 if self.budget.reserve(request.usage):
                     return True
                 if not self.budget.reserved.requests:
-                    # Said once, so that all that is left says the same.
+                    # Made once, so that all remaining rows have the same error.
                     self._over_budget = BudgetError(f"the budget is used up: {self.budget.short(request.usage)}")
                     break
                 await self._settled.wait()
@@ -163,7 +163,7 @@ def request(model: str, messages: Sequence[Message], sampling: Sampling) -> dict
 
 
 def requests(model: str, dialogues: Iterable[Sequence[Message]], samplings: Iterable[Sampling]) -> Iterator[Request]:
-    """Yield what is to be sent for dialogues, each when it is its turn: the first one need not wait for the last."""
+    """Yield the requests for dialogues one at a time, so that the first need not wait for the last."""
     return (_packed(model, messages, sampling) for messages, sampling in zip(dialogues, samplings, strict=True))
 
 
@@ -179,10 +179,10 @@ def _used(attempt: PostAttempt, most: Usage) -> Usage:
     try:
         return counted(parsed_reply(attempt.body), most.prompt_tokens)
     except EngineError:
-        # Something was answered that did not arrive or cannot be read: nobody knows what it cost.
+        # Something was answered that did not arrive or cannot be read, so nobody knows what it cost.
         return most
 
 
 def _back_off(tries: int) -> float:
-    # Drawn at random, so that requests that failed together do not come back together.
+    # At random, so that requests that failed together do not come back together.
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries) * random.uniform(0.5, 1.0))

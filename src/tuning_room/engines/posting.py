@@ -1,6 +1,6 @@
-"""One POST to a chat server, bounded in time and bytes, and what to make of it.
+"""One POST to a chat server, bounded in time and size, and how its answer is read.
 
-aiohttp rather than the official client, whose own CPU time a call stands in the way of many calls a second.
+With aiohttp rather than the official client, which takes too much CPU time per call for many calls a second.
 """
 
 import json
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 AGAIN = (408, 409, 425, 429)  # and 5xx: another attempt may be answered
 HOPELESS = (401, 402, 404)  # no further request would be answered either; a 403 may be about one prompt's words
-SPENT = "insufficient_quota"  # a 429 that waiting does not mend
+SPENT = "insufficient_quota"  # a 429 that waiting does not fix
 REASONING = ("reasoning_content", "reasoning")  # fields beside a message's content; never part of a reply
 NO_ANSWER = 0  # in place of a status
 
 
 class PostAttempt(NamedTuple):
-    """What came of one POST: a status with the server's bytes, or NO_ANSWER with the reason."""
+    """The outcome of one POST: a status with the server's bytes, or NO_ANSWER with the reason."""
 
     status: int
     body: bytes = b""
@@ -32,7 +32,7 @@ class PostAttempt(NamedTuple):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the server says that it is asked too often."""
+        """Whether the server says that requests come too fast."""
         return self.status == 429 and SPENT.encode() not in self.body
 
     @property
@@ -55,7 +55,7 @@ CUT = "the connection was cut"
 
 
 async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int) -> PostAttempt:
-    """Send a request and read its answer, no more than `most_bytes` of it; nothing is raised."""
+    """Send a request and read at most `most_bytes` of its answer; nothing is raised."""
     import aiohttp
 
     try:
@@ -97,7 +97,7 @@ def _wait(headers: Mapping[str, str]) -> float | None:
 
 
 def parsed_reply(body: bytes) -> Reply:
-    """Return the reply in a chat completion; EngineError says in a few words what it is instead."""
+    """Return the reply in a chat completion; EngineError says briefly what the body is instead."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -107,14 +107,14 @@ def parsed_reply(body: bytes) -> Reply:
     message = message if isinstance(message, dict) else {}
     text = message.get("content")
     if text is None and any(message.get(name) for name in REASONING):
-        # All tokens went into reasoning, which a server with a parser for it keeps apart.
+        # All tokens went into reasoning, which this server keeps apart.
         text = ""
     if choice.get("finish_reason") == "content_filter":
         raise EngineError("the server's content filter stopped the reply")
     if not isinstance(text, str):
         raise EngineError("not a chat completion with a text")
     prompt, completion = _counts(answer.get("usage"))
-    # Half of a surrogate pair is no text: it cannot be written to any file.
+    # Half of a surrogate pair is not text: it cannot be written to a file.
     text = text.encode("utf-8", errors="replace").decode("utf-8")
     return Reply(text.strip(), "length" if choice.get("finish_reason") == "length" else "stop", prompt, completion)
 

@@ -1,4 +1,4 @@
-"""Generate: candidate dialogues from documents, rules, seeds and a teacher, through an SDG Hub flow."""
+"""Generate: candidate dialogues from documents, rules, example dialogues and a teacher, through SDG Hub flows."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 
 
 class GenerateResult(StageResult):
-    """How many candidates there are, by source, how many rows failed, and what the teacher used in this run folder.
+    """The number of candidates, by source, and of failed rows, and what the teacher used in this run folder.
 
-    `stopped` says which bound of the budget was met, '' if none. `cleaned` counts the replies from which something was
-    taken off, by what that was; `cut_off` those that ended at `max_tokens`, and so failed.
+    `stopped` says which limit of the budget was reached, '' if none. `cleaned` counts the replies that were cleaned, by
+    what was removed; `cut_off` those that ended at `max_tokens`, and so failed.
     """
 
     candidates: int
@@ -38,7 +38,7 @@ def outputs(workspace: Workspace) -> list[Path]:
 
 
 def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
-    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source; and which replies were not kept.
+    """Write `candidates.jsonl`: the flows' rows and all example dialogues, with their sources; and what was rejected.
 
     A row that a teacher could not answer is kept with its error. Raises RecipeError, DataError, EngineError.
     """

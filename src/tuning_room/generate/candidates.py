@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LABELS = ("id", "topic", "situation", "gold")
 OF_ROWS = ("source", "group", "traits")  # what rows of training data have as well: an example is its own source
-ROUNDS = 4  # of requests in a portion of rows: enough that waiting for its last reply costs little
+ROUNDS = 4  # of concurrent requests in a portion of rows: enough that waiting for the last reply costs little
 
 
 class ExampleDialogue(Record):
@@ -69,7 +69,7 @@ def _example(row: Row) -> ExampleDialogue:
 
 
 class Made(NamedTuple):
-    """What came of a flow: the candidates, the replies that were not kept, and the judge's rubric, '' without one."""
+    """What the flows made: the candidates, the replies that were not kept, and the judge's rubric, '' without one."""
 
     candidates: list[Candidate]
     losers: list[Rejection]
@@ -77,7 +77,7 @@ class Made(NamedTuple):
 
 
 def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None") -> Made:
-    """Return what the flows make with a teacher; without one, what the rules make. Nothing is written."""
+    """Return what the flows make with a teacher or, without one, what the rules make. Nothing is written."""
     chunks = list(read_jsonl(workspace.chunks, Chunk))
     if teacher is None:
         return Made(_from_rules(config, chunks), [], "")
@@ -98,7 +98,7 @@ def _family_rows(config: GenerateConfig, rules: Path) -> list[FlowRow]:
     families = _chosen(load_families(rules / "families"), config.families)
     situations = load_situations(rules / "situations.yaml")
     rows = []
-    # In turn rather than at random: every family gets its share however few rows there are.
+    # In turn rather than at random, so that every family gets its share however few the rows.
     for number, family in enumerate(islice(cycle(families), config.rows)):
         situation = _drawn([s for s in situations if fitting(s, family)], rng, f"family '{family.name}'")
         follows = rng.random() < config.follow_up_share
@@ -169,7 +169,7 @@ def _from_teacher(config: GenerateConfig, chunks: list[Chunk], teacher: "Teacher
 def _portions(rows: list[FlowRow], teacher: TeacherConfig) -> Iterator[list[FlowRow]]:
     """Yield all rows at once or, under a budget, a few at a time.
 
-    A flow takes all its rows through one step before the next: under a budget it would pay for every question and have
+    A flow takes all its rows through one step before the next. Under a budget it would pay for every question and have
     nothing left for the answers.
     """
     size = teacher.concurrency * ROUNDS if teacher.has_budget else max(len(rows), 1)

@@ -1,4 +1,4 @@
-"""A teacher's reply without what is no part of it: reasoning, template tokens, a role label, quotes around it all.
+"""Cleaning a teacher's reply of reasoning, template tokens, a role label and the quotes around it.
 
 Models leave their reasoning in the reply where the server has no parser for it, in tags of many kinds; some chat
 templates open the tag themselves, so that only the closing one arrives:
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-PASSES = 8  # what is taken off can bare more; a reply that never settles is none
+PASSES = 8  # one cut can lay bare another; what is still changing after this many is not a reply
 
 _NAMES = r"(?:\w{1,20}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)\b[^<>]*"
 # XML-like tags, then Mistral's, Kimi's, OpenThinker's, Cohere's and gpt-oss's, the last also without its tokens.
@@ -51,7 +51,7 @@ class Cleaned(NamedTuple):
 
 
 def cleaned(text: str) -> Cleaned:
-    """Return a reply without what is no part of it; a clean one comes back as it is, but for white space around it."""
+    """Return a reply without what does not belong to it; a clean one is unchanged, apart from outer white space."""
     text, taken_off = text.strip(), dict[str, None]()
     for _ in range(PASSES):
         before = text
@@ -83,13 +83,13 @@ def _without_reasoning(text: str) -> str:
 
 def _without_tokens(text: str) -> str:
     text = _within_bos_and_eos(_FIRST_TOKENS.sub("", text))
-    # Behind the end of its turn a model plays the other side.
+    # After the end of its turn a model plays the other side.
     later = _LATER_TOKEN.search(text)
     return text[: later.start()] if later else text
 
 
 def _within_bos_and_eos(text: str) -> str:
-    """Return a text without <s> before and </s> behind it; a part struck out in HTML stays."""
+    """Return a text without <s> before and </s> after it; text that is struck out in HTML stays."""
     before, ending, after = text.partition("</s>")
     is_html = "<s>" in before and ending and (not before.startswith("<s>") or after.strip())
     return text if is_html else before.removeprefix("<s>")

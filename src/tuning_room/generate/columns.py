@@ -1,4 +1,4 @@
-"""Columns: what differs from row to row, such as who writes and how hard it is; drawn by weight under a seed."""
+"""Columns: what differs from row to row, such as who writes and how hard it is; drawn by weight under a random seed."""
 
 import random
 from pathlib import Path
@@ -14,7 +14,7 @@ PUSH = "push"  # drawn for each further message of a user; the other columns are
 
 
 class ColumnOption(BaseModel):
-    """One value of a column: its share of the rows is its weight, and `text` is what a prompt says of it."""
+    """One value of a column: `weight` decides its share of the rows, `text` is what a prompt says of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +35,7 @@ class Draw(NamedTuple):
 
 
 def load_columns(own: Path | None = None) -> Columns:
-    """Return the shipped columns, those of a recipe's own YAML file in their place; RecipeError names the field."""
+    """Return the shipped columns, replaced by those of a recipe's own YAML file; RecipeError names the field."""
     return {**_read(SHIPPED), **(_read(own) if own else {})}
 
 
@@ -49,7 +49,7 @@ def _read(file: Path) -> Columns:
 
 
 def draw(columns: Columns, column: str, key: str) -> Draw:
-    """Return an option by weight; the same key always draws the same, whatever other columns there are."""
+    """Return an option drawn by weight; the same key always draws the same one, whatever other columns there are."""
     options = columns[column]
     rng = random.Random(f"{column}/{key}")
     name = rng.choices(list(options), [option.weight for option in options.values()])[0]

@@ -27,7 +27,7 @@ class ReplyOption:
 
 @dataclass
 class Draft:
-    """A dialogue on its way: its row, what was said in whole exchanges, and the user's message that is open."""
+    """A dialogue in the making: its row, the exchanges so far, and the user's message that is to be answered."""
 
     row: FlowRow
     exchanged: list[Message] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Draft:
 
     @property
     def turn(self) -> int:
-        """Return how many exchanges are whole."""
+        """Return the number of complete exchanges."""
         return len(self.exchanged) // 2
 
     @property
@@ -190,7 +190,7 @@ def ranked(options: list[ReplyOption]) -> list[ReplyOption]:
     """Return the options, best first.
 
     What passes more checks is better, then what a judge scores higher, then a reply that was rewritten after a
-    critique, then the shorter one; a reply that never came is last.
+    critique, then the shorter one; a reply that failed is last.
     """
     return sorted(options, key=_rank)
 
@@ -201,19 +201,19 @@ def _rank(option: ReplyOption) -> tuple[bool, int, float, bool, int]:
 
 
 def why_lost(option: ReplyOption, best: ReplyOption) -> tuple[str, str]:
-    """Return why an option was not kept, as a word and a detail."""
+    """Return why an option was not kept: a reason in one word, and a detail."""
     if option.error:
         return "error", option.error
     if option.text == best.text:
-        return "same", "word for word the reply that was kept"
+        return "same", "identical to the reply that was kept"
     if option.failed:
         return option.failed[0]
     if option.score != best.score:
-        scores = f"{_written(option.score)} where the reply that was kept has {_written(best.score)}"
+        scores = f"{_written(option.score)}; the reply that was kept has {_written(best.score)}"
         return "score", f"{scores}: {option.judgement}"
     if option.is_rewritten != best.is_rewritten:
-        return "rewritten", best.critique or "written anew after a critique"
-    return "longer", f"{len(option.text)} characters where the reply that was kept has {len(best.text)}"
+        return "rewritten", best.critique or "rewritten after a critique"
+    return "longer", f"{len(option.text)} characters; the reply that was kept has {len(best.text)}"
 
 
 def _written(score: float | None) -> str:

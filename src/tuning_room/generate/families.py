@@ -12,7 +12,7 @@ from tuning_room.errors import RecipeError
 from tuning_room.generate.expressions import evaluate, written
 from tuning_room.generate.rule_files import filled, read_rules
 
-TRIES = 400  # draws before a family's conditions are held to be impossible
+TRIES = 400  # draws before a family's conditions count as impossible to meet
 
 
 class FollowUp(BaseModel):
@@ -25,7 +25,7 @@ class FollowUp(BaseModel):
 
 
 class NumberRange(BaseModel):
-    """Numbers from..to in steps."""
+    """The numbers from `from` to `to` in steps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -69,7 +69,7 @@ class ProblemFamily(BaseModel):
 
 
 class Problem(BaseModel):
-    """One problem, all its texts filled in."""
+    """One problem with all its texts filled in."""
 
     family: str
     topic: str

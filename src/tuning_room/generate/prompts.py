@@ -1,4 +1,4 @@
-"""Prompt files: chat messages as YAML, with templates that are evaluated in a sandbox."""
+"""Prompt files: chat messages in YAML, with templates that are rendered in a sandbox."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from tuning_room.errors import RecipeError
 from tuning_room.generate.rule_files import read_rules
 from tuning_room.records import Role
 
-# A recipe from elsewhere may bring prompt files: they can fill in a row's values and nothing more.
+# A recipe from elsewhere may bring prompt files; all they can do is fill in a row's values.
 SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
@@ -28,7 +28,7 @@ MESSAGES = TypeAdapter(list[PromptMessage])
 
 
 class PromptFile:
-    """A list of messages whose last is the user's; RecipeError names file and mistake."""
+    """A list of messages, the last of which is the user's; RecipeError names file and mistake."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class PromptFile:
         }
 
     def messages(self, values: Mapping[str, object]) -> list[dict[str, str]]:
-        """Return the messages with the values filled in; one whose text comes out empty is left out."""
+        """Return the messages with the values filled in; those that come out empty are left out."""
         texts = [(role, self._rendered(template, values)) for role, template in self._templates]
         return [{"role": role, "content": text} for role, text in texts if text]
 

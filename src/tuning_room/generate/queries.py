@@ -1,4 +1,4 @@
-"""What is asked of a teacher: a row a query, about a passage of the documents or about a part of the full prompt."""
+"""What a teacher is asked about: one row per query, on a passage of the documents or a part of the full prompt."""
 
 import random
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import FlowRow
 from tuning_room.records import Chunk
 
-SHORTEST_PART = 4  # words: what is shorter is a heading or a fragment, and no matter to write about
+SHORTEST_PART = 4  # words: anything shorter is a heading or a fragment, and nothing to write about
 OWN = {"id", "source", "group", "topic", "passage", "focus", "full_prompt", "number", "total", "turns", "traits"}
 OWN |= {"situation", "gold", "error", "seed", "row", "messages", "question", "reply", "rubric"}
 
 
 class PromptPart(NamedTuple):
-    """A line of the full prompt that says something, and the heading that it stands under."""
+    """A line of the full prompt that says something, and the heading above it."""
 
     text: str
     heading: str
 
 
 def prompt_parts(prompt: str) -> list[PromptPart]:
-    """Return the lines of a prompt that a query can be about; a prompt of a few words is one part."""
+    """Return the lines of a prompt that a query can be about; a prompt of a few words is a single part."""
     parts, heading = [], ""
     for line in prompt.splitlines():
         text = line.strip()
@@ -37,7 +37,9 @@ def prompt_parts(prompt: str) -> list[PromptPart]:
 def query_rows(config: GenerateConfig, chunks: list[Chunk], columns: Columns) -> list[FlowRow]:
     """Return the rows for a teacher, each with the columns drawn for it; RecipeError if there is nothing to ask."""
     if reserved := sorted(set(columns) & OWN):
-        raise RecipeError(f"columns: '{reserved[0]}' is a name of the flow's own", hint="give the column another one")
+        raise RecipeError(
+            f"columns: '{reserved[0]}' is a name that the flow itself uses", hint="give the column another one"
+        )
     full_prompt = config.full_prompt.read_text(encoding="utf-8").strip()
     rows = [*_about_chunks(config, chunks), *_about_prompt(config, full_prompt)]
     if not rows and not config.seeds:
@@ -74,7 +76,7 @@ def _row(name: str, source: str, group: str, topic: str) -> FlowRow:
 
 
 def _copy(config: GenerateConfig, copy: int, copies: int) -> FlowRow:
-    # Not every server heeds the seed: the prompt too says which of the rows on one matter this is.
+    # Not every server honours the seed, so the prompt also says which row of those on one matter this is.
     return {"number": copy + 1, "total": copies, "seed": config.seed + copy}
 
 

@@ -11,13 +11,13 @@ from tuning_room.errors import RecipeError
 
 
 def read_rules(file: Path) -> Any:
-    """Return what a YAML file holds; RecipeError if it is not there, or is no YAML."""
+    """Return the content of a YAML file; RecipeError if it is missing or not YAML."""
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}", hint="correct its name in the recipe, or write it") from None
+        raise RecipeError(f"{file}: {error.strerror}", hint="correct its name in the recipe, or create it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
+        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="fix the YAML") from None
 
 
 def names_in(template: str) -> set[str]:

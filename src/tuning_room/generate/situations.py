@@ -1,4 +1,4 @@
-"""Situations: how a user brings up a problem, and how the reply takes it up."""
+"""Situations: how a user brings up a problem, and how the reply responds."""
 
 import random
 from pathlib import Path
@@ -16,7 +16,7 @@ class Situation(BaseModel):
     """Templates around {user}, {problem}, {answer}, {wrong} and {assistant}.
 
     The weight is the situation's share of the rows; `plain_share` is the share of its rows in which the reply is
-    {assistant} alone: a small model that always learns a preamble first learns the rest less well.
+    {assistant} alone: a small model that is always taught a preamble learns the rest less well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,7 +42,7 @@ def load_situations(file: Path) -> list[Situation]:
 
 
 def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
-    """Say whether a problem, or a family's problems, have what a situation's templates name."""
+    """Tell whether a problem, or a family's problems, have what a situation's templates name."""
     texts = "".join(situation.user + situation.assistant)
     return all(f"{{{name}}}" not in texts or getattr(problem, name) not in ("", []) for name in ("wrong", "answer"))
 
@@ -52,11 +52,11 @@ def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, foll
     texts = {**problem.model_dump(exclude={"turns"}), "user": _closed(problem.user)}
     owner = f"situation '{situation.name}'"
     asked = rng.choice(situation.user)
-    # On its own, the problem stands as it was written, without a full stop of ours.
-    said = problem.user if asked == "{user}" else filled(asked, texts, owner)
+    # On its own, the problem stays as it was written, without a full stop added.
+    opening = problem.user if asked == "{user}" else filled(asked, texts, owner)
     template = "{assistant}" if rng.random() < situation.plain_share else rng.choice(situation.assistant)
     messages = [
-        Message(role="user", content=said),
+        Message(role="user", content=opening),
         Message(role="assistant", content=filled(template, texts, owner)),
     ]
     leads_on = any("{assistant}" in template for template in situation.assistant)

@@ -28,7 +28,7 @@ ONLY_REASONING = "the teacher's reply is reasoning without an answer"
 MORE_TOKENS = "raise generate.teacher.max_tokens (a teacher's reasoning counts towards it)"
 
 
-BATCH = 32  # replies of a local teacher between two entries of the journal: what a kill can cost
+BATCH = 32  # replies that a local teacher makes between two entries in the journal: what a kill can cost
 
 
 class TeacherAnswer(NamedTuple):
@@ -39,10 +39,11 @@ class TeacherAnswer(NamedTuple):
 
 
 class Teacher:
-    """Answers dialogues and writes each answer down as soon as it is there, as it came; what it returns is cleaned.
+    """Answers dialogues. Each reply is written down as soon as it comes in, and as it is; what is returned is cleaned.
 
-    `stopped` says which bound of the budget was met, '' if none. Raises RecipeError for a teacher that lacks its
-    address or model, and EngineError when a server refuses everything or is gone; what it answered so far is kept.
+    `stopped` says which limit of the budget was reached, '' if none; `cut_off` counts replies that ended at
+    `max_tokens`. Raises RecipeError for a teacher without its address or model, and EngineError when a server refuses
+    everything or is gone; what it has answered so far is kept.
     """
 
     def __init__(self, config: TeacherConfig, journal: Path) -> None:
@@ -61,9 +62,9 @@ class Teacher:
     def answers(
         self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = ""
     ) -> list[TeacherAnswer]:
-        """Return an answer a dialogue, in order; those in the journal are not asked for again.
+        """Return one answer per dialogue, in order; those in the journal are not asked for again.
 
-        Dialogues that are alike are asked for once, unless their seeds or the `step` of the flow differ.
+        Identical dialogues are asked once, unless their seeds or the `step` of the flow differ.
         """
         keys = [self.key(dialogue, seed, step) for dialogue, seed in zip(dialogues, seeds, strict=True)]
         missing = {key: i for i, key in reversed(list(enumerate(keys))) if not self.known(key)}
@@ -79,7 +80,7 @@ class Teacher:
         return found.text
 
     def key(self, dialogue: Sequence[Message], seed: int, step: str = "") -> str:
-        """Return the sha256 of everything that an answer depends on, and of nothing else."""
+        """Return the sha256 of exactly what an answer depends on."""
         model = [self.config.model, self.local.digest() if self.local else self.config.address]
         sampling = [self.config.max_tokens, self.config.temperature, seed]
         turns = ", ".join(_turn_json(message.role, message.content) for message in dialogue)
@@ -135,10 +136,10 @@ class Teacher:
         return engine.outcomes(self.config.model, dialogues, samplings, self.budget)
 
     def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome) -> str:
-        """Write an outcome down and return its error, '' if it is a reply."""
+        """Write down an outcome and return its error, '' if it is a usable reply."""
         if isinstance(outcome, Reply):
             error = self._fault(outcome)
-            # Without its text, a reply that failed is paid for and will be asked for again.
+            # Written down without its text, a failed reply counts as paid for and is asked for again.
             self.journal.add_text(key, "" if error else outcome.text, counted(outcome, estimated_tokens(dialogue)))
             return error
         if isinstance(outcome, BudgetError):
@@ -165,7 +166,7 @@ class Teacher:
 
 @lru_cache(maxsize=256)
 def _turn_json(role: str, content: str) -> str:
-    # Kept, since the full prompt is the first turn of thousands of dialogues.
+    # Cached, since the full prompt is the first turn of thousands of dialogues.
     return json.dumps({"content": content, "role": role})
 
 
@@ -179,7 +180,7 @@ def check(config: TeacherConfig) -> None:
 
 
 class LocalTeacher:
-    """A model by its reference, loaded when it is first asked unless an engine is given."""
+    """A model in this process, by its reference; it is loaded when first asked, unless an engine is given."""
 
     def __init__(self, model: str, engine: Engine | None = None) -> None:
         self.model = model
@@ -187,7 +188,7 @@ class LocalTeacher:
         self._digest = ""
 
     def digest(self) -> str:
-        """Return the sha256 of the model's files: a folder's content may change under the same name."""
+        """Return the sha256 of the model's files, since a folder's content may change under the same name."""
         from tuning_room.files import digest
         from tuning_room.models import resolve
 
@@ -210,7 +211,7 @@ class LocalTeacher:
                 yield i, BudgetError(f"the budget is used up: {budget.short(reserved[i])}")
 
     def _answered(self, dialogues: list[Sequence[Message]], sampling: Sampling) -> Sequence[Outcome]:
-        """Answer together; where that fails, one by one, so that the row that cannot be answered is alone."""
+        """Answer all at once or, where that fails, one by one, so that only the row that cannot be answered fails."""
         engine = self._loaded()
         try:
             return engine.complete(engine.models()[0], dialogues, sampling)

@@ -302,4 +302,4 @@ def test_piped_it_lists_the_decisions_or_says_that_it_needs_a_terminal(folder: P
 def test_when_all_is_settled_it_says_so(folder: Path) -> None:
     rows = read_jsonl(folder / "runs" / "cook" / "dataset" / "train.jsonl", Dialogue)
     review(folder / "recipe" / "review.jsonl", *(drop(row.messages) for row in rows))
-    assert "nothing is left to review" in talk(folder)
+    assert "nothing left to review" in talk(folder)

@@ -1,4 +1,4 @@
-"""Problem families, situations, notes and seeds from files. Real here: the files, SymPy, the stock recipe's rules."""
+"""Families, situations, notes and example dialogues from files. Real: the files, SymPy, the stock recipe's rules."""
 
 import random
 from pathlib import Path
@@ -196,7 +196,7 @@ def test_an_unknown_name_in_a_situation_is_a_recipe_error() -> None:
 USER, ASSISTANT = '{"role": "user", "content": "2+3?"}', '{"role": "assistant", "content": "What is 2+1?"}'
 
 
-def test_seeds_become_candidates_as_they_are(tmp_path: Path) -> None:
+def test_example_dialogues_become_candidates_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     path.write_text(f'{{"id": "one", "gold": "5", "messages": [{USER}, {ASSISTANT}]}}\n', encoding="utf-8")
     (candidate,) = example_candidates(path)
@@ -215,27 +215,27 @@ def test_seeds_become_candidates_as_they_are(tmp_path: Path) -> None:
         f'{USER}, {{"role": "system", "content": "Be short."}}, {ASSISTANT}',
     ],
 )
-def test_a_seed_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages: str) -> None:
+def test_an_example_dialogue_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages: str) -> None:
     path = tmp_path / "seeds.jsonl"
     path.write_text(f'\n{{"id": "one", "messages": [{messages}]}}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"seeds\.jsonl:2"):
         example_candidates(path)
 
 
-def test_a_system_turn_that_leads_a_seed_is_left_out(tmp_path: Path) -> None:
+def test_a_system_turn_that_leads_an_example_dialogue_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     system = '{"role": "system", "content": "Be short."}'
     path.write_text(f'{{"id": "one", "messages": [{system}, {USER}, {ASSISTANT}]}}\n', encoding="utf-8")
     assert [message.role for message in example_candidates(path)[0].messages] == ["user", "assistant"]
 
 
-def test_two_seeds_with_one_id_are_refused(tmp_path: Path) -> None:
+def test_two_example_dialogues_with_one_id_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     path.write_text(f'{{"id": "one", "messages": [{USER}, {ASSISTANT}]}}\n' * 2, encoding="utf-8")
     with pytest.raises(DataError, match="'one'"):
         example_candidates(path)
 
 
-def test_a_file_of_seeds_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_file_of_example_dialogues_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"seeds\.jsonl"):
         example_candidates(tmp_path / "seeds.jsonl")

@@ -57,7 +57,7 @@ def test_of_n_replies_the_shortest_that_passes_the_checks_is_kept(
         ("asks_question", "It is six."): 3,
         ("longer", "Which half do you mean by that?"): 3,
     }
-    assert {loser.detail for loser in found} == {"0 questions", "31 characters where the reply that was kept has 11"}
+    assert {loser.detail for loser in found} == {"0 questions", "31 characters; the reply that was kept has 11"}
     assert len({loser.candidate.id for loser in found}) == 6
 
 
@@ -227,7 +227,7 @@ def test_a_judge_ranks_what_passes_and_its_scores_stay(
         assert row.scores == {"judge": 9.0}
     assert Counter(loser.reason for loser in losers(workspace)) == {"asks_question": 3, "score": 3}
     details = {loser.detail for loser in losers(workspace) if loser.reason == "score"}
-    assert details == {"4 where the reply that was kept has 9: - no\nscore: 4"}
+    assert details == {"4; the reply that was kept has 9: - no\nscore: 4"}
     [rubric] = server.sent("rubric")
     assert FULL_PROMPT in last(rubric)
     assert (workspace.generation / "rubric.md").read_text() == "- Asks one question.\n"
