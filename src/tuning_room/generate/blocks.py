@@ -92,16 +92,16 @@ class SituationBlock(_Block):
 class TeacherBlock(_Block):
     """Sends chat messages to the teacher and records a reply or an error in each row."""
 
-    def generate(self, samples: pd.DataFrame, teacher: Any = None, **kwargs: Any) -> pd.DataFrame:
+    def generate(self, samples: pd.DataFrame, teacher: "Teacher | None" = None, **kwargs: Any) -> pd.DataFrame:
         """Fill the output column with replies; rows that failed before are not sent."""
-        asker: Teacher = teacher
+        assert teacher is not None
         column, target = self.input_cols[0], self.output_cols[0]
         # As lists: reading a frame value by value takes longer than the teacher's own overhead.
         errors, given, drawn = (list(samples[name]) for name in ("error", column, "seed"))
         open_rows = [i for i, error in enumerate(errors) if not error]
         dialogues, seeds = [_messages(given[i]) for i in open_rows], [int(drawn[i]) for i in open_rows]
         replies = [""] * len(samples)
-        for i, answer in zip(open_rows, asker.answers(dialogues, seeds, self.block_name), strict=True):
+        for i, answer in zip(open_rows, teacher.answers(dialogues, seeds, self.block_name), strict=True):
             replies[i], errors[i] = answer.text, answer.error
         return self._filled(samples, {target: replies, "error": errors})
 

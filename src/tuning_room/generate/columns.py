@@ -4,10 +4,9 @@ import random
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from tuning_room.errors import RecipeError
-from tuning_room.generate.rule_files import read_rules
+from tuning_room.generate.rule_files import read_checked
 
 SHIPPED = Path(__file__).parent / "flows" / "columns.yaml"
 PUSH = "push"  # drawn for each further message of a user; the other columns are drawn once a dialogue
@@ -36,16 +35,10 @@ class Draw(NamedTuple):
 
 def load_columns(own: Path | None = None) -> Columns:
     """Return the shipped columns, replaced by those of a recipe's own YAML file; RecipeError names the field."""
-    return {**_read(SHIPPED), **(_read(own) if own else {})}
-
-
-def _read(file: Path) -> Columns:
-    try:
-        return COLUMNS.validate_python(read_rules(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/generate.md") from None
+    files = [SHIPPED, *([own] if own else [])]
+    return {
+        name: column for file in files for name, column in read_checked(file, COLUMNS, "see docs/generate.md").items()
+    }
 
 
 def draw(columns: Columns, column: str, key: str) -> Draw:

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
 from tuning_room.checks.numbers import NUMBER
-from tuning_room.errors import RecipeError
 from tuning_room.generate.families import Problem
-from tuning_room.generate.rule_files import filled, names_in, read_rules
+from tuning_room.generate.rule_files import filled, names_in, read_checked
 from tuning_room.records import Chunk
 
 _FINITE = ("is", "are", "was", "were", "would", "could", "can", "should", "will")
@@ -64,12 +63,7 @@ class NoteRules(BaseModel):
 
 def load_rules(file: Path) -> NoteRules:
     """Return the rules of a YAML file; RecipeError names file and field."""
-    try:
-        return NoteRules.model_validate(read_rules(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
+    return read_checked(file, TypeAdapter(NoteRules), "see docs/recipes.md")
 
 
 def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Problem]]]:

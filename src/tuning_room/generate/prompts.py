@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tuning_room.errors import RecipeError
-from tuning_room.generate.rule_files import read_rules
+from tuning_room.generate.rule_files import read_checked
 from tuning_room.records import Role
 
 # A recipe from elsewhere may bring prompt files; all they can do is fill in a row's values.
@@ -25,6 +25,7 @@ class PromptMessage(BaseModel):
 
 
 MESSAGES = TypeAdapter(list[PromptMessage])
+HINT = "docs/generate.md says what a prompt file holds"
 
 
 class PromptFile:
@@ -32,11 +33,7 @@ class PromptFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            found = MESSAGES.validate_python(read_rules(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise self._error(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        found = read_checked(path, MESSAGES, HINT)
         if not found or found[-1].role != "user":
             raise self._error("the last message must be the user's")
         self._templates = [(message.role, self._compiled(message.content)) for message in found]
@@ -62,4 +59,4 @@ class PromptFile:
             raise self._error(str(error)) from None
 
     def _error(self, reason: str) -> RecipeError:
-        return RecipeError(f"{self.path}: {reason}", hint="docs/generate.md says what a prompt file holds")
+        return RecipeError(f"{self.path}: {reason}", hint=HINT)

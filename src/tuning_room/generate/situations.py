@@ -4,11 +4,10 @@ import random
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from tuning_room.errors import RecipeError
 from tuning_room.generate.families import Problem, ProblemFamily
-from tuning_room.generate.rule_files import filled, read_rules
+from tuning_room.generate.rule_files import filled, read_checked
 from tuning_room.records import Message
 
 
@@ -33,12 +32,7 @@ SITUATIONS = TypeAdapter(Annotated[list[Situation], Field(min_length=1)])
 
 def load_situations(file: Path) -> list[Situation]:
     """Return the situations of a YAML file; RecipeError names file and field."""
-    try:
-        return SITUATIONS.validate_python(read_rules(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
+    return read_checked(file, SITUATIONS, "see docs/recipes.md")
 
 
 def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
