@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from bakery import COMMAND, run, small_recipe
+from bakery import COMMAND, run, small_recipe, terse_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "generate"))
 from scripted_teacher import ScriptedTeacher, completion, refusal
@@ -130,13 +130,23 @@ def test_a_key_that_is_refused_is_one_line(server: ScriptedTeacher, folder: Path
 def test_the_local_engine_teaches_with_the_recipes_model(folder: Path, embedded_model: Path) -> None:
     (folder / "documents" / "faq.html").write_text("<h1>Tides</h1><p>High tide comes twice a day.</p>")
     assert run("convert", ".", cwd=folder).returncode == 0
-    path = folder / "recipe.yaml"
-    recipe = yaml.safe_load(path.read_text())
-    recipe["generate"]["teacher"] = {"kind": "local", "max_tokens": 8, "temperature": 0}
-    path.write_text(yaml.safe_dump(recipe))
+    set_teacher(folder, max_tokens=8)
     told = run("generate", ".", "--dry-run", cwd=folder)
     assert "counted by the tokenizer of embedded:smollm2-135m" in told.stdout
+    cut = run("generate", ".", cwd=folder)
+    assert cut.returncode == 2
+    assert "cut off at 8 tokens: raise generate.teacher.max_tokens" in cut.stderr
+
+    (folder / "terse").mkdir()
+    set_teacher(folder, max_tokens=60, model=str(terse_model(embedded_model, folder / "terse")))
     made = run("generate", ".", "--json", cwd=folder)
     assert made.returncode == 0, made.stderr
     result = json.loads(made.stdout)
     assert (result["errors"], result["sources"]["document"]) == (0, 1)
+
+
+def set_teacher(folder: Path, **knobs: Any) -> None:
+    path = folder / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    recipe["generate"]["teacher"] = {"kind": "local", "temperature": 0, **knobs}
+    path.write_text(yaml.safe_dump(recipe))

@@ -85,16 +85,23 @@ def summary(done: "Done") -> str:
     values = _plain(done)
     templates = {
         "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks",
-        "generate": "{candidates} candidates, {errors} rows failed",
+        "generate": "{candidates} candidates, {errors} rows failed{about_replies}",
         "dataset": "{accepted} accepted ({train} train, {valid} valid), {n_rejected} rejected",
         "train": "{rows} rows, {steps} steps, loss {final_loss:.3f}",
         "evaluate": "verdict {verdict}",
         "report": "{page}",
         "deploy": "release {release}, {n_files} files",
     }
+    values["about_replies"] = _about_replies(values.get("cleaned", {}), values.get("cut_off", 0))
     values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
     values["n_files"] = len(values.get("files", []))
     return templates[done.stage].format(**values)
+
+
+def _about_replies(cleaned: Mapping[str, int], cut_off: int) -> str:
+    of = ", ".join(f"{count} of {kind}" for kind, count in cleaned.items())
+    cut = f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else ""
+    return (f", replies cleaned: {of}" if of else "") + cut
 
 
 def exit_code(verdict: str) -> int:

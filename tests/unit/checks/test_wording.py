@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tuning_room.checks import CHECKS, Exchange, validate
 from tuning_room.errors import RecipeError
-from tuning_room.generate.seeds import seed_candidates
+from tuning_room.generate.candidates import example_candidates
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Item, read_jsonl
 
@@ -135,7 +135,7 @@ def test_what_is_in_no_language_passes(reply: str) -> None:
 
 def test_the_shipped_english_is_taken_for_english() -> None:
     said = [item.prompt for item in read_jsonl(TUTOR / "evaluation" / "behaviour.jsonl", Item)]
-    for seed in seed_candidates(load_recipe(str(TUTOR)).seeds):
+    for seed in example_candidates(load_recipe(str(TUTOR)).seeds):
         said += [message.content for message in seed.messages if message.role == "assistant"]
     wrong = [text for text in said if reason("language", text)]
     assert len(said) > 250

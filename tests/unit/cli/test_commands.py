@@ -227,6 +227,14 @@ def test_a_finished_stage_is_a_few_words_or_an_object(stage: str, capsys: pytest
     assert json.loads(capsys.readouterr().out) == {"stage": stage, "ran": True, "seconds": 61.5, **values}
 
 
+def test_what_was_wrong_with_a_teachers_replies_is_in_its_line() -> None:
+    found = summary(done("generate", candidates=9, errors=3, cleaned={"reasoning": 8, "quotes": 2}, cut_off=3))
+    assert found == (
+        "9 candidates, 3 rows failed, replies cleaned: 8 of reasoning, 2 of quotes, 3 replies cut off: "
+        "raise generate.teacher.max_tokens"
+    )
+
+
 @pytest.mark.parametrize("stage", ALL_STAGES)
 def test_the_summary_names_what_the_stages_result_has(stage: str) -> None:
     assert set(RESULTS[stage][0]) <= set(ALL_STAGES[stage].result.model_fields)

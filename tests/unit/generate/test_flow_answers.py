@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tuning_room import generate
 from tuning_room.errors import EngineError, RecipeError
-from tuning_room.generate.choice import Option, ranked, why_lost
 from tuning_room.generate.config import GenerateConfig
+from tuning_room.generate.dialogues import ReplyOption, ranked, why_lost
 from tuning_room.records import write_jsonl
 from tuning_room.workspace import Workspace
 
@@ -57,7 +57,7 @@ def test_of_n_replies_the_shortest_that_passes_the_checks_is_kept(
         ("asks_question", "It is six."): 3,
         ("longer", "Which half do you mean by that?"): 3,
     }
-    assert {loser.detail for loser in found} == {"0 questions", "31 characters where the reply that was kept has 11"}
+    assert {loser.detail for loser in found} == {"0 questions", "31 characters; the reply that was kept has 11"}
     assert len({loser.candidate.id for loser in found}) == 6
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_check_is_named_before_anything_is_asked(
 
 
 OPTIONS = st.builds(
-    Option,
+    ReplyOption,
     st.sampled_from(["", "Why?", "Why so?", "Because."]),
     error=st.sampled_from(["", "refused"]),
     failed=st.lists(st.tuples(st.sampled_from(["a", "b"]), st.just("why")), max_size=2).map(tuple),
@@ -99,7 +99,7 @@ OPTIONS = st.builds(
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=6))
-def test_ranking_keeps_all_and_puts_what_passes_more_first(options: list[Option]) -> None:
+def test_ranking_keeps_all_and_puts_what_passes_more_first(options: list[ReplyOption]) -> None:
     best, *others = ranked(options)
     assert len(others) == len(options) - 1
     for other in others:
@@ -227,7 +227,7 @@ def test_a_judge_ranks_what_passes_and_its_scores_stay(
         assert row.scores == {"judge": 9.0}
     assert Counter(loser.reason for loser in losers(workspace)) == {"asks_question": 3, "score": 3}
     details = {loser.detail for loser in losers(workspace) if loser.reason == "score"}
-    assert details == {"4 where the reply that was kept has 9: - no\nscore: 4"}
+    assert details == {"4; the reply that was kept has 9: - no\nscore: 4"}
     [rubric] = server.sent("rubric")
     assert FULL_PROMPT in last(rubric)
     assert (workspace.generation / "rubric.md").read_text() == "- Asks one question.\n"
