@@ -1,6 +1,6 @@
 """Checks that installed packages offer, under the entry point group `tuning_room.checks`."""
 
-from functools import cache
+from functools import cache, wraps
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -33,6 +33,7 @@ def plugin(name: str) -> Check | None:
 def _guarded(entry: EntryPoint) -> Check:
     check = _loaded(entry)
 
+    @wraps(check)
     def guarded(exchange: Exchange, **parameters: Any) -> str:
         """Call the check; what goes wrong in it is said with its name."""
         try:

@@ -1,11 +1,11 @@
 """What the dataset stage is told to do."""
 
 import re
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath
 from tuning_room.workspace import StageConfig
 
 STUDENT_IDS = [
@@ -57,10 +57,10 @@ class DatasetConfig(StageConfig):
 
     recipe: str = Field(description="the recipe's name, for the dataset's card")
     short_prompt: str = Field(description="system turn of every row: the prompt that remains after baking")
-    model: str = Field("", description="the model whose tokens are counted; nothing else depends on it")
-    items: list[Path] = Field([], description="held-out evaluation items, which must not be in the training data")
-    review: Path | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
-    checks: dict[str, dict[str, Any]] = Field({}, description="checks that every reply must pass, with parameters")
+    model: ModelReference = Field("", description="the model whose tokens are counted; nothing else depends on it")
+    items: list[RecipeFile] = Field([], description="held-out evaluation items, which must not be in the training data")
+    review: RecipePath | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
+    checks: Checks = Field({}, description="checks that every reply must pass, with parameters")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     semantic_duplicate: float | None = Field(
         None,
@@ -68,7 +68,7 @@ class DatasetConfig(StageConfig):
         le=1,
         description="cosine similarity of embeddings from which a row with the same numbers is a duplicate; none: off",
     )
-    embedding_model: str = Field(
+    embedding_model: ModelReference = Field(
         "embedded:all-minilm-l6-v2",
         description="what embeds rows for that: the packaged model, a folder with safetensors, or a hub id",
     )

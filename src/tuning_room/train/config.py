@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath, RecipeText
 from tuning_room.workspace import StageConfig
 
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$"
@@ -55,9 +56,11 @@ class SweepConfig(StageConfig):
 class TrainConfig(StageConfig):
     """LoRA fine-tuning on the accepted dialogues; docs/training.md says which objective to choose when."""
 
-    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    model: ModelReference = Field(description="base model: embedded:<name>, a folder, or a hub id")
     recipe: str = Field(description="the recipe's name, written into the adapter's lineage")
-    full_prompt: Path | None = Field(None, description="the long prompt, under which the base model is the teacher")
+    full_prompt: RecipeText | None = Field(
+        None, description="the long prompt, under which the base model is the teacher"
+    )
     short_prompt: str = Field(description="the system turn that remains, written into the adapter's lineage")
     backend: Literal["tuning-room-cpu", "unsloth"] = Field(
         "tuning-room-cpu", description="Training Hub backend: tuning-room-cpu, or unsloth on a GPU"
@@ -67,13 +70,13 @@ class TrainConfig(StageConfig):
     alpha: int = Field(32, ge=1, description="LoRA alpha: the update is scaled by alpha / rank")
     target_modules: str | list[str] = Field("all-linear", description="modules that get an adapter in each layer")
     skip_layers: int = Field(0, ge=0, description="lowest layers left without an adapter: their backward pass is saved")
-    start: Path | None = Field(None, description="folder of an adapter of the same shape to go on from")
+    start: RecipePath | None = Field(None, description="folder of an adapter of the same shape to go on from")
     sft: float = Field(1.0, ge=0, description="weight of the rows' own tokens (cross entropy)")
     distill: float = Field(
         0.0, ge=0, description="weight of what the base model predicts under the full prompt (forward KL)"
     )
     retention: float = Field(0.0, ge=0, description="weight of the way from the base model on neutral prompts (KL)")
-    retention_prompts: Path = Field(NEUTRAL_PROMPTS, description="text file of neutral prompts, one a line")
+    retention_prompts: RecipeFile = Field(NEUTRAL_PROMPTS, description="text file of neutral prompts, one a line")
     retention_rows: int = Field(1, ge=1, description="neutral rows per optimizer step")
     retention_under: Literal["nothing", "short_prompt"] = Field(
         "nothing", description="the trained model's system turn above neutral prompts"
@@ -92,7 +95,7 @@ class TrainConfig(StageConfig):
     validate_every: int = Field(100, ge=1, description="optimizer steps between validations")
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a lower loss")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps on the rows (for a trial)")
-    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, by which a sweep is ranked")
+    checks: Checks = Field({}, description="the dataset's checks, by which a sweep is ranked")
     sweep: SweepConfig | None = Field(None, description="what `train --sweep` tries (docs/training.md)")
     mlflow: MlflowConfig | None = Field(None, description="write trainings to MLflow (docs/training.md)")
     kubeflow: KubeflowConfig | None = Field(None, description="where `train --on kubeflow` runs (docs/training.md)")
