@@ -1,7 +1,7 @@
 """What an adapter's folder says of it, and whether it belongs to the model that is to serve it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +19,7 @@ SETTINGS = "adapter_config.json"
 SHA256 = r"^[0-9a-f]{64}$"
 
 
-class Lineage(BaseModel):
+class AdapterLineage(BaseModel):
     """The part of tuning_room.json that serving needs; digests are sha256 in hex."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -36,20 +36,20 @@ class Lineage(BaseModel):
         return adapter_name(self.recipe, self.adapter_digest)
 
 
-def read_lineage(folder: Path) -> Lineage:
+def read_lineage(folder: Path) -> AdapterLineage:
     """Return what an adapter's folder says of it; MissingInputError or DataError name the file and the field."""
     path = folder / LINEAGE
     if not (folder / WEIGHTS).is_file():
         raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
     try:
-        return Lineage.model_validate(read_json(path))
+        return AdapterLineage.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{path}: {field}: {first['msg']}", hint="train the adapter again") from None
 
 
-def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> Lineage:
+def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> AdapterLineage:
     """Return an adapter's lineage if its weights are those that were trained, under the tokenizer's chat template.
 
     Raises AdapterMismatchError if not, and read_lineage's errors.
@@ -69,7 +69,7 @@ def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> Lineag
 
 def adapter_rank(folder: Path) -> int:
     """Return the highest rank of an adapter's layers; DataError if its settings name none."""
-    settings: Any = read_json(folder / SETTINGS)
+    settings = read_json(folder / SETTINGS)
     ranks = [settings.get("r"), *(settings.get("rank_pattern") or {}).values()] if isinstance(settings, dict) else []
     if not ranks or not all(isinstance(rank, int) and rank > 0 for rank in ranks):
         raise DataError(f"{folder / SETTINGS}: r: not a rank", hint="train the adapter again")
