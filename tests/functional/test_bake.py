@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # What a stage writes while it is at work; the others write only at their end.
-SIGNS = {"dataset": ".dataset.*.tmp/*", "train": "training/metrics.jsonl", "evaluate": "evaluation/replies.jsonl"}
+SIGNS = {"dataset": ".dataset.*.tmp", "train": "training/metrics.jsonl", "evaluate": "evaluation/replies.jsonl"}
 
 
 def killed_in(stage: str, folder: Path) -> None:
@@ -56,7 +56,8 @@ def is_at_work(stage: str, before: list[str], folder: Path) -> bool:
     # Each stage opens the lock anew, after the manifest was written at the end of the one before.
     if before and lock.stat().st_mtime_ns < written.stat().st_mtime_ns:
         return False
-    return stage not in SIGNS or any(path.stat().st_size for path in run_folder.glob(SIGNS[stage]) if path.is_file())
+    signs = run_folder.glob(SIGNS[stage]) if stage in SIGNS else [run_folder]
+    return any(sign.is_dir() or (sign.is_file() and sign.stat().st_size > 0) for sign in signs)
 
 
 def done(folder: Path) -> dict[str, Any]:
