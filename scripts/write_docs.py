@@ -13,7 +13,7 @@ import click
 from pydantic import BaseModel
 
 from tuning_room.cli import COMMANDS, cli
-from tuning_room.recipe import DERIVED, SHARED, Recipe
+from tuning_room.recipe import SECTIONS, handed_down
 from tuning_room.report.content import Report
 from tuning_room.results import Results
 
@@ -24,16 +24,11 @@ DOCS = Path(__file__).parents[1] / "docs"
 def knobs() -> str:
     """Return a table of knobs for each section of a recipe."""
     parts = []
-    for section in SHARED:
-        rows = list(_rows(Recipe.model_fields[section].annotation, skip=handed(section)))
+    for section, config in SECTIONS.items():
+        rows = list(_rows(config, skip=handed_down(section)))
         if rows:
             parts.append("\n".join([f"## `{section}`", "| knob | default | effect |", "| --- | --- | --- |", *rows]))
     return "\n\n".join(parts)
-
-
-def handed(section: str) -> set[str]:
-    """Return what a section is given from the top of the recipe."""
-    return {*SHARED[section], *DERIVED.get(section, ())}
 
 
 def _rows(config: Any, skip: set[str], prefix: str = "") -> Iterator[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tuning_room import recipe as module
 from tuning_room.errors import ModelNotFoundError, RecipeError
-from tuning_room.recipe import ALL_STAGES, STAGES, Recipe, bake, load_recipe, run_stage
+from tuning_room.recipe import ALL_STAGES, SECTIONS, STAGES, Recipe, bake, handed_down, load_recipe, run_stage
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
 
 WriteRecipe = Callable[..., Path]
@@ -24,7 +24,7 @@ def test_a_recipe_of_a_few_lines_is_enough(write_recipe: WriteRecipe) -> None:
     recipe = load_recipe(str(folder))
     assert recipe.name == "cook"
     assert recipe.full_prompt == folder / "prompt.md"
-    assert recipe.suites == {"kitchen": {"items": folder / "items.jsonl"}}
+    assert {name: suite.items for name, suite in recipe.suites.items()} == {"kitchen": folder / "items.jsonl"}
     assert (recipe.seeds, recipe.rules) == (None, None)
 
 
@@ -48,6 +48,17 @@ def test_what_is_shared_reaches_every_stage(write_recipe: WriteRecipe) -> None:
     assert recipe.deploy.recipe == recipe.serve.recipe == recipe.train.recipe == "cook"
     for name in (*ALL_STAGES, "advise", "serve"):
         assert isinstance(recipe.config(name), StageConfig)
+
+
+def test_a_field_named_like_one_at_the_top_is_filled_from_there(write_recipe: WriteRecipe) -> None:
+    recipe = load_recipe(str(write_recipe(seeds="seeds.jsonl", dataset={"checks": {"length": {}}})))
+    for section, config in SECTIONS.items():
+        for name in config.model_fields.keys() & Recipe.model_fields.keys():
+            assert getattr(getattr(recipe, section), name) == getattr(recipe, name), f"{section}.{name}"
+            assert name in handed_down(section)
+    assert handed_down("dataset") == {"recipe", "short_prompt", "model", "items", "review"}
+    assert recipe.train.checks == recipe.evaluate.checks == recipe.generate.checks == {"length": {}}
+    assert recipe.dataset.review == recipe.full_prompt.parent / "review.jsonl"
 
 
 def test_knobs_of_a_section_are_kept(write_recipe: WriteRecipe) -> None:
@@ -95,7 +106,14 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "no suites": ({"suites": {}}, "suites"),
     "suites as a list": ({"suites": ["items.jsonl"]}, "suites"),
     "suites as a word": ({"suites": "items.jsonl"}, "suites"),
-    "no such suite": ({"suites": {"a": "nowhere.jsonl"}}, "a: .*nowhere.jsonl does not exist"),
+    "no such suite": ({"suites": {"a": "nowhere.jsonl"}}, r"suites\.a\.items: .*nowhere.jsonl does not exist"),
+    "suite without items": ({"suites": {"a": {"size": 3}}}, r"suites\.a\.items: is missing"),
+    "misspelt key of a suite": ({"suites": {"a": {"itmes": "items.jsonl"}}}, r"suites\.a\.items: is missing"),
+    "unknown key of a suite": (
+        {"suites": {"items": {"items": "items.jsonl", "sise": 3}}},
+        r"suites\.items\.sise: no such key; did you mean 'size'\?",
+    ),
+    "no such built-in": ({"suites": {"cooking": "builtin"}}, r"suites\.cooking: .*; there are capability, neutral"),
     "no such prompt": ({"full_prompt": "nowhere.md"}, "full_prompt: .*nowhere.md does not exist"),
     "prompt is a folder": ({"full_prompt": "documents"}, "full_prompt"),
     "prompt is a number": ({"full_prompt": 5}, "full_prompt"),
@@ -117,6 +135,12 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluate": {"judge": {"model": "m", "address": "http://a/v1", "rubric": "rubric.md"}}},
         r"evaluate\.judge\.rubric: .*rubric\.md does not exist",
     ),
+    "no neutral texts": ({"evaluate": {"neutral": "nowhere.jsonl"}}, r"evaluate\.neutral: .*does not exist"),
+    "no folder of tasks": (
+        {"evaluate": {"standard": {"tasks": ["gsm8k"], "include": "nowhere"}}},
+        r"evaluate\.standard\.include: .*nowhere is not a folder",
+    ),
+    "checks of a later stage": ({"train": {"checks": {}}}, r"train\.checks: stands at the top"),
     "two bounds": ({"evaluate": {"gates": [{"metric": "asks", "at_least": 1, "at_most": 1}]}}, "exactly one"),
 }
 

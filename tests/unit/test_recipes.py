@@ -55,6 +55,28 @@ def test_a_recipe_loads_and_its_files_are_there(file: Path) -> None:
         assert load_rules(recipe.rules / "notes.yaml").rules
 
 
+def paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from paths(inner)
+    elif isinstance(value, Path):
+        yield value
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*/recipe.yaml")), ids=lambda file: file.parent.name)
+def test_a_recipe_is_the_same_from_any_working_directory(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipes").symlink_to(RECIPES)
+    monkeypatch.chdir(tmp_path)
+    values = load_recipe(str(file)).model_dump(exclude={"serve": {"vllm_python"}})
+    found = list(paths(values))
+    assert len(found) > 20
+    assert [path for path in found if not path.is_absolute()] == []
+    by_name = load_recipe(file.parent.name).model_dump(exclude={"serve": {"vllm_python"}})
+    assert [path.resolve() for path in paths(by_name)] == [path.resolve() for path in found]
+
+
 def test_the_full_prompt_is_as_long_as_such_prompts_are(embedded_model: Path) -> None:
     prompt = (TUTOR / "prompt.md").read_text(encoding="utf-8").strip()
     assert 700 <= len(load_tokenizer(embedded_model)(prompt)["input_ids"]) <= 900

@@ -1,7 +1,7 @@
 """The checks by name: ours, and those that installed packages offer."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def _plugin(name: str) -> Check | None:
     if not callable(check):
         raise unusable("check", entry, "not a function")
 
+    @wraps(check)
     def guarded(exchange: Exchange, **parameters: Any) -> str:
         try:
             reason = check(exchange, **parameters)

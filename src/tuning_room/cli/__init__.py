@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "advise": Entry("advise", "Say whether a prompt is worth baking."),
     "bake": Entry("bake", "Run every stage: documents and prompt into a proven adapter."),
-    "convert": Entry("stage", "Documents into markdown and chunks (Docling)."),
+    "convert": Entry("convert", "Documents into markdown and chunks (Docling)."),
     "generate": Entry("generate", "Candidate dialogues from rules or a teacher (SDG Hub)."),
     "dataset": Entry("stage", "Checked, deduplicated, split training data."),
     "train": Entry("train", "A LoRA adapter (Training Hub)."),

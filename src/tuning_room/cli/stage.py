@@ -1,4 +1,4 @@
-"""`convert`, `dataset`, `train`, `report`: one stage of a recipe."""
+"""`dataset` and `report`: one stage of a recipe."""
 
 import click
 
@@ -20,8 +20,4 @@ def command(name: str) -> click.Command:
         show(run_stage(loaded, workspace, name, force=force), as_json=as_json)
         return 0
 
-    if name == "convert":
-        from tuning_room.cli.explain import with_explain
-
-        return with_explain(run)
     return run

@@ -1,10 +1,10 @@
 """What the convert stage is told to do, and what it has to say of its work."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from tuning_room.paths import RecipePath
 from tuning_room.workspace import StageConfig, StageResult
 
 Layout = Literal["auto", "rules", "models"]
@@ -13,13 +13,13 @@ Layout = Literal["auto", "rules", "models"]
 class ConvertConfig(StageConfig):
     """Which documents are converted, and how."""
 
-    documents: Path | None = Field(None, description="folder with the documents; its subfolders are read too")
+    documents: RecipePath | None = Field(None, description="folder with the documents; its subfolders are read too")
     layout: Layout = Field(
         default="auto",
         description="how the structure of a PDF is found: by Docling's models, by rules, or (auto) by the models "
         "if they are on this machine and by rules if not",
     )
-    artifacts: Path | None = Field(
+    artifacts: RecipePath | None = Field(
         default=None,
         description="folder with Docling's models; without it DOCLING_ARTIFACTS_PATH and the hub's cache are searched",
     )

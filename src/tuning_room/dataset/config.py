@@ -1,11 +1,11 @@
 """The configuration and the result of the dataset stage."""
 
 import re
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath
 from tuning_room.workspace import StageConfig, StageResult
 
 STUDENT_IDS = [
@@ -57,20 +57,18 @@ class DatasetConfig(StageConfig):
 
     recipe: str = Field(description="the recipe's name, for the dataset's card")
     short_prompt: str = Field(description="system turn of every row: the prompt that remains after baking")
-    model: str = Field("", description="model by whose tokenizer tokens are counted; nothing else depends on it")
-    items: list[Path] = Field([], description="held-out evaluation items, which must not be in the training data")
-    review: Path | None = Field(None, description="JSONL of people's decisions about rows, made with 'dataset review'")
-    checks: dict[str, dict[str, Any]] = Field({}, description="checks that every reply must pass, with parameters")
-    near_duplicate: float = Field(
-        0.9, gt=0, le=1, description="Jaccard similarity from which a row counts as a duplicate"
-    )
+    model: ModelReference = Field("", description="the model whose tokens are counted; nothing else depends on it")
+    items: list[RecipeFile] = Field([], description="held-out evaluation items, which must not be in the training data")
+    review: RecipePath | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
+    checks: Checks = Field({}, description="checks that every reply must pass, with parameters")
+    near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     semantic_duplicate: float | None = Field(
         None,
         gt=0,
         le=1,
         description="cosine similarity from which a row with the same numbers is a duplicate; off if not set",
     )
-    embedding_model: str = Field(
+    embedding_model: ModelReference = Field(
         "embedded:all-minilm-l6-v2",
         description="model that embeds rows for that: the packaged one, a folder with safetensors, or a hub id",
     )

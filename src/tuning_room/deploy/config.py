@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tuning_room.paths import ModelReference
 from tuning_room.workspace import StageConfig
 
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$"
@@ -15,7 +16,7 @@ class DeployConfig(StageConfig):
     """How an adapter is rendered for KServe and Argo CD; names and addresses are judged when the stage runs."""
 
     recipe: str = Field(description="the recipe's name; the release is named <recipe>-<digest8>")
-    model: str = Field(description="the base model that is served, as the recipe names it")
+    model: ModelReference = Field(description="the base model that is served, as the recipe names it")
     kind: Kind = Field(default="llm", description="llm (LLMInferenceService) or inference (InferenceService, vLLM)")
     base_model_uri: str = Field(
         default="",

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.errors import DataError, ModelError, RecipeError
@@ -97,14 +97,15 @@ def _rank(path: Path) -> int:
     unfit = [key for key in ("modules_to_save", "use_dora") if config.get(key)]
     if unfit:
         raise ModelError(f"{path}: {unfit[0]}: vLLM cannot serve it", hint="train a plain LoRA adapter")
-    ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [])]
     whole = [rank for rank in ranks if isinstance(rank, int) and rank > 0]
     if len(whole) < len(ranks):
         raise DataError(f"{path}: r: not a rank among {ranks}", hint="train the adapter again")
     return max(whole)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _mapping(path: Path) -> dict[str, object]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise DataError(f"{path}: not a JSON object", hint="train the adapter again")

@@ -1,14 +1,14 @@
 """The two kinds of model server read back as one, with what is wrong in how each is written."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tuning_room.deploy.manifests import Document
 
 ADAPTER_KEYS = {"name", "uri"}
 
 
-class Served(NamedTuple):
+class ModelServer(NamedTuple):
     """What a model server document would serve; `adapters` are pairs of name and uri."""
 
     model_name: str
@@ -20,7 +20,7 @@ class Served(NamedTuple):
     problems: list[str]
 
 
-def served(doc: Document) -> Served | None:
+def served(doc: Document) -> ModelServer | None:
     """Return what a document would serve; None if it is no model server, or only a patch of one."""
     if doc.get("kind") == "LLMInferenceService" and "model" in doc.get("spec", {}):
         return _llm(doc)
@@ -29,13 +29,13 @@ def served(doc: Document) -> Served | None:
     return None
 
 
-def _llm(doc: Document) -> Served:
+def _llm(doc: Document) -> ModelServer:
     spec = doc["spec"]
     model = spec["model"]
     lora = model.get("lora", {})
     adapters = lora.get("adapters", [])
     containers = spec.get("template", {}).get("containers", [])
-    return Served(
+    return ModelServer(
         model_name=model.get("name", doc["metadata"]["name"]),
         base_uri=model.get("uri", ""),
         max_rank=lora.get("maxRank"),
@@ -46,14 +46,14 @@ def _llm(doc: Document) -> Served:
     )
 
 
-def _adapter_keys(adapters: list[dict[str, Any]]) -> Iterator[str]:
+def _adapter_keys(adapters: list[Document]) -> Iterator[str]:
     for number, adapter in enumerate(adapters):
         for key in sorted(adapter.keys() ^ ADAPTER_KEYS):
             fault = "missing" if key in ADAPTER_KEYS else "unknown field"
             yield f"spec.model.lora.adapters[{number}].{key}: {fault}"
 
 
-def _own_modules(containers: list[dict[str, Any]]) -> Iterator[str]:
+def _own_modules(containers: list[Document]) -> Iterator[str]:
     for container in containers:
         words = [*container.get("command", []), *container.get("args", [])]
         words += [variable.get("value", "") for variable in container.get("env", [])]
@@ -63,14 +63,14 @@ def _own_modules(containers: list[dict[str, Any]]) -> Iterator[str]:
             yield f"container '{container.get('name')}': KServe runs vLLM in the one called main"
 
 
-def _inference(doc: Document) -> Served:
+def _inference(doc: Document) -> ModelServer:
     predictor = doc["spec"]["predictor"]
     arguments = _arguments(predictor["model"].get("args", []))
     storage = predictor.get("storageUris", [])
     modules = [module.partition("=") for module in arguments.get("--lora-modules", [])]
     rank = "".join(arguments.get("--max-lora-rank", []))
     image = predictor["model"].get("image")
-    return Served(
+    return ModelServer(
         model_name="".join(arguments.get("--served-model-name", [])),
         base_uri=_source(storage, "".join(arguments.get("--model", []))),
         max_rank=int(rank) if rank.isdecimal() else None,
@@ -105,7 +105,7 @@ def _arguments(words: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _source(storage: list[dict[str, Any]], path: str) -> str:
+def _source(storage: list[Document], path: str) -> str:
     """Return the uri of what lies at a path in the container; '' if nothing is mounted there."""
     for entry in storage:
         mount = entry.get("mountPath", "")

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from tuning_room.errors import RecipeError
 from tuning_room.gates import Arm, Gate
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipeText
 from tuning_room.workspace import StageConfig
 
 BUILTIN = Path(__file__).parent / "suites"
@@ -17,10 +19,31 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    items: Path = Field(description="JSONL file of items; builtin: the package's own of the suite's name")
+    items: RecipeFile = Field(description="JSONL file of items; builtin: the package's own of the suite's name")
     size: int | None = Field(None, ge=1, description="so many items, spread over families and topics; all if left out")
     metrics: list[str] | None = Field(None, min_length=1, description="what is measured; evaluate.metrics if left out")
     arms: list[Arm] | None = Field(None, min_length=1, description="which arms are asked; evaluate.arms if left out")
+
+
+def long_form(suites: Any) -> Any:
+    """Return suites with each as keys and values, and with the file of the package's own items for `builtin`."""
+    if not isinstance(suites, dict):
+        return suites
+    return {name: suite if isinstance(suite, Suite) else _long(name, suite) for name, suite in suites.items()}
+
+
+def _long(name: str, suite: Any) -> dict[str, Any]:
+    values = suite if isinstance(suite, dict) else {"items": suite}
+    if values.get("items") != "builtin":
+        return values
+    file = BUILTIN / f"{name}.jsonl"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in BUILTIN.glob("*.jsonl")))
+        raise RecipeError(f"suites.{name}: there are no built-in items of that name", hint=f"there are {known}")
+    return {**values, "items": file}
+
+
+Suites = Annotated[dict[str, Suite], BeforeValidator(long_form)]
 
 
 class Endpoint(BaseModel):
@@ -37,7 +60,7 @@ class Endpoint(BaseModel):
 class Judge(Endpoint):
     """A model that compares the baked replies with the prompted ones; the verdict does not look at it."""
 
-    rubric: Path | None = Field(
+    rubric: RecipeText | None = Field(
         None, description="file that says what a good reply is; the judge writes one if left out"
     )
     max_tokens: int = Field(512, ge=16, description="longest answer of the judge, its rubric among them")
@@ -50,24 +73,24 @@ class Standard(BaseModel):
 
     tasks: list[str] = Field(min_length=1, description="names that the harness knows: gsm8k, ifeval, hellaswag, ...")
     limit: int | None = Field(50, ge=1, description="documents of each task; all of them if null")
-    include: Path | None = Field(None, description="folder with task files of your own")
+    include: RecipeFolder | None = Field(None, description="folder with task files of your own")
 
 
 class EvaluateConfig(StageConfig):
     """The arms on held-out items, and the gates that decide."""
 
-    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
-    full_prompt: Path = Field(description="file with the full prompt, the system turn of the prompted arms")
+    model: ModelReference = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    full_prompt: RecipeText = Field(description="file with the full prompt, the system turn of the prompted arms")
     short_prompt: str = Field(description="the system turn of the arm `baked`")
-    suites: dict[str, Suite] = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
-    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, for the metric `accepted`")
+    suites: Suites = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
+    checks: Checks = Field({}, description="the dataset's checks, for the metric `accepted`")
     arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="ways to serve to compare")
     endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, `reference` among them")
     judge: Judge | None = Field(None, description="a model that compares `baked` with `prompted`; none if left out")
     metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="what is measured of each reply")
     standard: Standard | None = Field(None, description="tasks that the harness ships, on base and baked; none if null")
     trained_families: list[str] = Field([], description="families of attacks that the training data has too")
-    neutral: Path | None = Field(
+    neutral: RecipeFile | None = Field(
         BUILTIN / "neutral.jsonl", description="texts on which the adapter should change nothing (KL to the base)"
     )
     economics: bool = Field(True, description="measure what a request takes, prompted and baked, cold and warm")
@@ -78,13 +101,6 @@ class EvaluateConfig(StageConfig):
     margin: float = Field(0.05, ge=0, lt=1, description="a difference from the prompted arm that does not matter")
     seed: int = Field(5, description="decides which items a suite with a size takes")
     gates: list[Gate] = Field([], description="all must be met for the verdict `ship`")
-
-    @field_validator("suites", mode="before")
-    @classmethod
-    def _short_form(cls, suites: Any) -> Any:
-        if not isinstance(suites, dict):
-            return suites
-        return {name: given if isinstance(given, dict | Suite) else {"items": given} for name, given in suites.items()}
 
     @field_validator("suites")
     @classmethod

@@ -1,10 +1,10 @@
 """The configuration of the generate stage."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from tuning_room.paths import Checks, ModelReference, RecipePath, RecipeText, model_beside
 from tuning_room.workspace import StageConfig
 
 MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
@@ -30,12 +30,18 @@ class TeacherConfig(BaseModel):
     tokens_per_minute: float | None = Field(None, gt=0, description="endpoint: limit on tokens a minute, in and out")
     max_requests: int | None = Field(None, ge=1, description="budget of this run folder in requests")
     max_tokens_total: int | None = Field(None, ge=1, description="budget of this run folder in tokens, in and out")
-    max_cost: float | None = Field(None, gt=0, description="budget of this run folder in money; needs both prices")
-    prompt_price: float = Field(0.0, ge=0, description="price of a million prompt tokens")
-    reply_price: float = Field(0.0, ge=0, description="price of a million reply tokens")
-    tokenizer: str = Field(
-        "", description="endpoint: model whose tokenizer counts tokens for --dry-run; an estimate if empty"
+    max_cost: float | None = Field(None, gt=0, description="budget of this run folder in money; needs the prices")
+    prompt_price: float = Field(0.0, ge=0, description="money for a million tokens in")
+    reply_price: float = Field(0.0, ge=0, description="money for a million tokens out")
+    tokenizer: ModelReference = Field(
+        "", description="endpoint: model whose tokenizer counts for --dry-run; an estimate if empty"
     )
+
+    @field_validator("model")
+    @classmethod
+    def _local_model(cls, model: str, info: ValidationInfo) -> str:
+        # An endpoint knows its model by any name, ./model among them.
+        return model_beside(model, info) if info.data.get("kind") == "local" else model
 
     @model_validator(mode="after")
     def _money_needs_prices(self) -> Self:
@@ -52,13 +58,15 @@ class TeacherConfig(BaseModel):
 class GenerateConfig(StageConfig):
     """Candidate dialogues from the documents, the rules and the example dialogues."""
 
-    model: str = Field("", exclude=True, description="the recipe's base model, for a teacher of kind local")
-    full_prompt: Path = Field(description="file with the full prompt; the teacher sees it, the baked model does not")
-    seeds: Path | None = Field(None, description="JSONL of example dialogues, all of which become candidates")
-    rules: Path | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
-    columns: Path | None = Field(None, description="YAML of personas and what else differs from row to row")
-    flows: Path | None = Field(None, description="folder with flows that replace the shipped ones")
-    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, by which replies are ranked")
+    model: ModelReference = Field("", exclude=True, description="the recipe's base model, for a teacher of kind local")
+    full_prompt: RecipeText = Field(
+        description="file with the full prompt; the teacher sees it, the baked model does not"
+    )
+    seeds: RecipePath | None = Field(None, description="JSONL of example dialogues, all of which become candidates")
+    rules: RecipePath | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
+    columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
+    flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
+    checks: Checks = Field({}, description="the dataset's checks, by which replies are ranked")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
     families: list[str] = Field([], description="names of the families to draw from; all of them if empty")
     rows: int = Field(800, ge=0, description="dialogues drawn from the problem families")

@@ -1,9 +1,8 @@
 """What the report stage is told to do."""
 
-from pathlib import Path
-
 from pydantic import Field
 
+from tuning_room.paths import ModelReference, RecipeText
 from tuning_room.workspace import StageConfig
 
 
@@ -12,8 +11,8 @@ class ReportConfig(StageConfig):
 
     recipe: str = Field(description="the recipe's name, the title of the report")
     description: str = Field("", description="what the recipe bakes, in a sentence")
-    model: str = Field(description="base model, as the recipe names it")
-    full_prompt: Path = Field(description="file with the full prompt")
+    model: ModelReference = Field(description="base model, as the recipe names it")
+    full_prompt: RecipeText = Field(description="file with the full prompt")
     short_prompt: str = Field(description="the system turn that remains")
     messages_per_day: int = Field(ge=1, description="the recipe's traffic: users times messages per user")
     examples: int = Field(12, ge=0, description="items shown side by side, evenly spaced over the suites")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
-class Served(NamedTuple):
+class ServedModels(NamedTuple):
     """The base model's folder and name, and the adapters' folders by the names that they are served under."""
 
     model: Path
@@ -83,7 +83,7 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
     return LocalEngine(served.model, base=served.base, adapters=served.adapters)
 
 
-def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> Served:
+def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:
     from tuning_room.models import base_name, check_base, load_tokenizer, resolve
     from tuning_room.models.lineage import trained_lineage
     from tuning_room.serve.adapter import verify_adapter
@@ -94,7 +94,9 @@ def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> Served:
         check_base(folder, trained_lineage(folder).base_model, config.model)
     model = resolve(config.model)
     tokenizer = load_tokenizer(model)
-    return Served(model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders})
+    return ServedModels(
+        model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders}
+    )
 
 
 def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> None:

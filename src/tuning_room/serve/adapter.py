@@ -1,7 +1,7 @@
 """What an adapter's folder says of it, and whether it belongs to the model that is to serve it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuning_room.errors import AdapterMismatchError, DataError
 from tuning_room.files import digest
@@ -36,7 +36,7 @@ def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> Adapte
 
 def adapter_rank(folder: Path) -> int:
     """Return the highest rank of an adapter's layers; DataError if its settings name none."""
-    settings: Any = read_json(folder / SETTINGS)
+    settings = read_json(folder / SETTINGS)
     ranks = [settings.get("r"), *(settings.get("rank_pattern") or {}).values()] if isinstance(settings, dict) else []
     if not ranks or not all(isinstance(rank, int) and rank > 0 for rank in ranks):
         raise DataError(f"{folder / SETTINGS}: r: not a rank", hint="train the adapter again")

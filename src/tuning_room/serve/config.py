@@ -5,13 +5,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from tuning_room.paths import ModelReference, RecipePath
 from tuning_room.workspace import StageConfig
 
 
 class ServeConfig(StageConfig):
     """An OpenAI-compatible server for the base model and adapters of it."""
 
-    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    model: ModelReference = Field(description="base model: embedded:<name>, a folder, or a hub id")
     recipe: str = Field(description="the recipe's name; the adapter is served as <recipe>-<digest8>")
     engine: Literal["local", "vllm"] = Field(
         default="local", description="local: in this process; vllm: a server for load"
@@ -23,7 +24,7 @@ class ServeConfig(StageConfig):
     max_length: int = Field(
         default=2048, ge=16, description="longest reply in tokens; vllm: longest prompt and reply together"
     )
-    vllm_python: Path = Field(
+    vllm_python: RecipePath = Field(
         default=Path(".venv-vllm/bin/python"),
         description="vllm: the python of the environment that vLLM is installed in",
     )

@@ -5,7 +5,6 @@ import time
 from contextlib import suppress
 from threading import Event
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -16,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from tuning_room.engines import Engine
 from tuning_room.errors import EngineError, RenderingError
-from tuning_room.serve.answers import UNEXPECTED, Answer, error_body, model_list
+from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, error_body, model_list
 from tuning_room.serve.chat import ChatRequest
 from tuning_room.serve.stream import Pieces, events, whole
 
@@ -43,7 +42,7 @@ def create_app(engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | 
         return {"status": "ok"}
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    async def models() -> dict[str, object]:
         return model_list(names, created)
 
     @app.post("/v1/chat/completions")
@@ -59,7 +58,7 @@ def create_app(engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | 
 
 
 async def _answered(asked: ChatRequest, pieces: Pieces, ending: Event, request: Request) -> Response:
-    answer = Answer(asked.model)
+    answer = ChatAnswer(asked.model)
     if asked.stream:
         streamed = events(answer, pieces, ending, usage=asked.wants_usage)
         return StreamingResponse(streamed, media_type="text/event-stream")

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 
 from tuning_room.errors import TrainingError
 from tuning_room.files import digest
+from tuning_room.paths import Checks, ModelReference, RecipeText
 from tuning_room.records import TrainingStep
 from tuning_room.workspace import StageConfig
 
@@ -72,11 +73,11 @@ class TrainingKnobs(StageConfig):
     skip_layers: int = Field(
         0, ge=0, description="number of lowest layers without an adapter, which saves their backward pass"
     )
-    start: Path | None = Field(None, description="folder of an adapter of the same shape to continue from")
+    start: RecipePath | None = Field(None, description="folder of an adapter of the same shape to continue from")
     sft: float = Field(1.0, ge=0, description="weight of the cross entropy on the rows' own replies")
     distill: float = Field(0.0, ge=0, description="weight of the forward KL from the base model under the full prompt")
     retention: float = Field(0.0, ge=0, description="weight of the KL from the base model on neutral prompts")
-    retention_prompts: Path = Field(NEUTRAL_PROMPTS, description="text file of neutral prompts, one per line")
+    retention_prompts: RecipeFile = Field(NEUTRAL_PROMPTS, description="text file of neutral prompts, one per line")
     retention_rows: int = Field(1, ge=1, description="neutral rows per optimizer step")
     retention_under: Literal["nothing", "short_prompt"] = Field(
         "nothing", description="system turn above the neutral prompts: nothing, or the short prompt"
@@ -114,14 +115,16 @@ class TrainingKnobs(StageConfig):
 class TrainConfig(TrainingKnobs):
     """LoRA fine-tuning on the accepted dialogues; docs/training.md says which objective to choose when."""
 
-    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    model: ModelReference = Field(description="base model: embedded:<name>, a folder, or a hub id")
     recipe: str = Field(description="the recipe's name, written into the adapter's lineage")
-    full_prompt: Path | None = Field(None, description="the long prompt, under which the base model is the teacher")
+    full_prompt: RecipeText | None = Field(
+        None, description="the long prompt, under which the base model is the teacher"
+    )
     short_prompt: str = Field(description="the system turn that remains, written into the adapter's lineage")
     backend: Literal["tuning-room-cpu", "unsloth"] = Field(
         "tuning-room-cpu", description="Training Hub backend: tuning-room-cpu, or unsloth on a GPU"
     )
-    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, by which a sweep is ranked")
+    checks: Checks = Field({}, description="the dataset's checks, by which a sweep is ranked")
     sweep: SweepConfig | None = Field(None, description="what `train --sweep` tries (docs/training.md)")
     mlflow: MlflowConfig | None = Field(None, description="log trainings to MLflow (docs/training.md)")
     kubeflow: KubeflowConfig | None = Field(None, description="where `train --on kubeflow` runs (docs/training.md)")

@@ -1,10 +1,45 @@
-"""The README.md of a rendered release: what each file is, how it is used, and what only a cluster can show."""
+"""The texts of a release beside its manifests: its README.md, and the health rule that Argo CD does not ship."""
 
 from tuning_room.deploy.argocd import project_name, revision
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.deploy.manifests import file_name, max_rank
 from tuning_room.deploy.release import Release
 
+# Without it Argo CD calls a broken LLMInferenceService healthy.
+HEALTH_RULE = """\
+-- Health of serving.kserve.io/LLMInferenceService, from its condition Ready.
+local health = { status = "Progressing", message = "waiting for KServe to report a status" }
+local status = obj.status
+if status == nil or status.conditions == nil then
+  return health
+end
+local seen = status.observedGeneration
+if seen ~= nil and obj.metadata.generation ~= nil and seen < obj.metadata.generation then
+  health.message = "waiting for KServe to see the newest generation"
+  return health
+end
+-- Reasons that do not pass by waiting; a workload that is still loading its model has another.
+local final = { "Error$", "NotFound$", "Invalid", "Exceeded$", "Failed" }
+for _, condition in ipairs(status.conditions) do
+  if condition.type == "Ready" then
+    local reason = condition.reason or ""
+    health.message = condition.message or reason
+    if condition.status == "True" then
+      health.status = "Healthy"
+    elseif reason == "Stopped" then
+      health.status = "Suspended"
+    elseif condition.status == "False" then
+      for _, pattern in ipairs(final) do
+        if string.find(reason, pattern) then
+          health.status = "Degraded"
+        end
+      end
+    end
+  end
+end
+return health
+"""
+HEALTH_FILE = "health/LLMInferenceService/health.lua"
 HEALTH_KEY = "resource.customizations.health.serving.kserve.io_LLMInferenceService"
 
 TEMPLATE = """\
@@ -51,7 +86,7 @@ and images can be pulled, that the gateway routes to it, and that the adapter ta
 `pvc://` address can change its content: compare the adapter there with the sha256 above.
 """
 
-HEALTH_ROW = "| `health/LLMInferenceService/health.lua` | the health rule that Argo CD lacks for this kind |\n"
+HEALTH_ROW = "| `{file}` | the health rule that Argo CD lacks for this kind |\n"
 HEALTH_STEP = """\
 4. Put `health.lua` into Argo CD's settings (ConfigMap `argocd-cm`, key
    `{key}`).
@@ -60,8 +95,13 @@ HEALTH_STEP = """\
 """
 
 
-def readme(config: DeployConfig, release: Release) -> str:
-    """Return the README.md of a release as Markdown."""
+def texts(config: DeployConfig, release: Release) -> dict[str, str]:
+    """Return a release's texts by their paths in the folder."""
+    found = {"README.md": _readme(config, release)}
+    return {**found, HEALTH_FILE: HEALTH_RULE} if config.kind == "llm" else found
+
+
+def _readme(config: DeployConfig, release: Release) -> str:
     llm = config.kind == "llm"
     return TEMPLATE.format(
         **release._asdict(),
@@ -72,6 +112,6 @@ def readme(config: DeployConfig, release: Release) -> str:
         prod=config.prod_namespace,
         project=project_name(config),
         server=file_name(config),
-        health_row=HEALTH_ROW if llm else "",
+        health_row=HEALTH_ROW.format(file=HEALTH_FILE) if llm else "",
         health_step=HEALTH_STEP.format(key=HEALTH_KEY) if llm else "",
     )
