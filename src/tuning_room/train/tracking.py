@@ -9,8 +9,9 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuning_room.errors import MissingPrerequisiteError, TrainingError
+from tuning_room.errors import TrainingError
 from tuning_room.models import LINEAGE
+from tuning_room.prerequisites import explained
 from tuning_room.records import read_json
 from tuning_room.train.artefact import told
 from tuning_room.train.config import TrainConfig
@@ -27,10 +28,8 @@ def track(config: TrainConfig, workspace: Workspace) -> str:
 
     Raises MissingPrerequisiteError without MLflow, and TrainingError where the server cannot be reached or refuses.
     """
-    try:
+    with explained("mlflow"):
         from mlflow import MlflowClient
-    except ImportError:
-        raise MissingPrerequisiteError("MLflow is not installed", hint="pip install 'tuning-room[mlflow]'") from None
     # Of a server that is not there MLflow would say so only after minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
