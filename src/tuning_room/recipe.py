@@ -16,6 +16,7 @@ from tuning_room.errors import RecipeError
 from tuning_room.evaluate.config import EvaluateConfig, Suites, long_form
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.paths import ModelReference, RecipePath, RecipeText, context
+from tuning_room.prerequisites import require
 from tuning_room.report.config import ReportConfig
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
@@ -217,7 +218,9 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     """Run all stages in order, yielding each as it is finished; what is up to date is not run again."""
     from tuning_room.models import resolve
 
-    # A model that does not exist is reported before minutes are spent on the stages that do not need it.
+    # What is missing should fail here, not minutes later in the stage that needs it.
+    finished = workspace.records()
+    require(stage for stage in STAGES if stage not in finished)
     resolve(recipe.model)
     for stage in STAGES:
         yield run_stage(recipe, workspace, stage, force=force)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError, OccupiedError, WorkspaceBusyError
 from tuning_room.files import digest, remove_leftovers
+from tuning_room.prerequisites import explained, require
 from tuning_room.records import read_json, write_json
 
 PACKAGES = ("tuning-room", "torch", "transformers", "peft", "docling-slim", "sdg-hub", "training-hub", "lm-eval")
@@ -159,8 +160,11 @@ class Workspace:
         there before is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
         """
         with self.locked():
-            fresh = self._new_record(stage, config)
             done = self.records().get(stage.name)
+            if done is None:
+                # Before an input is asked for that other stages would have to make first.
+                require([stage.name])
+            fresh = self._new_record(stage, config)
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
             remove_leftovers(self.root)
@@ -171,7 +175,8 @@ class Workspace:
     def _run(self, stage: Stage[C, R], config: C, record: StageRecord) -> R:
         started = time.monotonic()
         try:
-            result = stage.run(config, self)
+            with explained(stage.name):
+                result = stage.run(config, self)
         except BaseException as error:
             # What was finished before still stands on disk, and so does its entry.
             if self._finished(stage.name) is None:

@@ -1,15 +1,19 @@
 """Advise: what the full prompt costs in tokens, and what speaks for and against baking it."""
 
+import math
 import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tuning_room.advise.config import AdviseConfig
+from tuning_room.errors import MissingPrerequisiteError
+from tuning_room.prerequisites import explained, require
 from tuning_room.workspace import StageResult
 
 LONG_PROMPT = 300  # tokens from which a prompt's share of a short message is large
 CACHED_FROM = 1024  # tokens from which OpenAI's prompt cache takes effect (OpenAI's prompt caching guide)
 MANY_TOKENS = 1_000_000  # prompt tokens a day
+CHARACTERS = 4  # of English a token, roughly (OpenAI's help centre, "What are tokens and how to count them?")
 
 
 class Signal(NamedTuple):
@@ -29,6 +33,7 @@ class Advice(StageResult):
     full_tokens_per_day: int
     short_tokens_per_day: int
     signals: list[Signal]
+    estimated: str = ""  # why the tokens are estimated, not counted
 
 
 # What belongs into weights is behaviour; what changes or must be exact belongs into the context.
@@ -43,13 +48,18 @@ PATTERNS: list[tuple[Literal["for", "against"], str, str]] = [
 
 
 def run(config: AdviseConfig) -> Advice:
-    """Count both prompts with the model's own chat template and collect the signals; raises ModelNotFoundError."""
-    from tuning_room.models import load_tokenizer, resolve
-    from tuning_room.rendering import system_tokens
+    """Count both prompts' tokens and collect the signals; raises ModelNotFoundError.
 
-    tokenizer = load_tokenizer(resolve(config.model))
+    The model's own tokenizer and chat template count. Where they are not installed, the tokens are estimated.
+    """
     text = config.full_prompt.read_text(encoding="utf-8").strip()
-    full, short = (system_tokens(tokenizer, prompt) for prompt in (text, config.short_prompt))
+    prompts = (text, config.short_prompt)
+    estimated = ""
+    try:
+        full, short = _counted(config.model, *prompts)
+    except MissingPrerequisiteError as error:
+        full, short = (math.ceil(len(prompt) / CHARACTERS) for prompt in prompts)
+        estimated = str(error)
     messages = config.traffic.users * config.traffic.messages_per_user
     return Advice(
         full_tokens=full,
@@ -58,7 +68,18 @@ def run(config: AdviseConfig) -> Advice:
         full_tokens_per_day=full * messages,
         short_tokens_per_day=short * messages,
         signals=[*_size_signals(full, messages), *_text_signals(text, config.full_prompt)],
+        estimated=estimated,
     )
+
+
+def _counted(model: str, *prompts: str) -> list[int]:
+    from tuning_room.models import load_tokenizer, resolve
+    from tuning_room.rendering import system_tokens
+
+    require(["advise"])
+    with explained("advise"):
+        tokenizer = load_tokenizer(resolve(model))
+        return [system_tokens(tokenizer, prompt) for prompt in prompts]
 
 
 def _size_signals(tokens: int, messages: int) -> list[Signal]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Exchange
-from tuning_room.errors import MissingPrerequisiteError
 
 FEWEST_LETTERS = 24  # fewer say nothing certain of a language
 
@@ -110,10 +109,6 @@ def language(exchange: Exchange, *, code: str = "en", at_least: float = 0.01) ->
 
 @cache
 def _identifier() -> Any:
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-    except ImportError:
-        raise MissingPrerequisiteError(
-            "the check 'language' needs py3langid, which is not installed", hint="run 'pip install py3langid'"
-        ) from None
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
     return LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)

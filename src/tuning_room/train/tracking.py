@@ -9,8 +9,9 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tuning_room.errors import MissingPrerequisiteError, TrainingError
+from tuning_room.errors import TrainingError
 from tuning_room.models.lineage import read_lineage
+from tuning_room.prerequisites import explained
 from tuning_room.records import TrainingStep
 from tuning_room.train.adapter import portable_config
 from tuning_room.train.config import TrainConfig
@@ -30,10 +31,8 @@ def track(config: TrainConfig, workspace: Workspace) -> str:
 
     Raises MissingPrerequisiteError without MLflow, and TrainingError where the server cannot be reached or refuses.
     """
-    try:
+    with explained("mlflow"):
         from mlflow import MlflowClient
-    except ImportError:
-        raise MissingPrerequisiteError("MLflow is not installed", hint="pip install 'tuning-room[mlflow]'") from None
     # Otherwise MLflow gives up on a server that is not there only after minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
