@@ -37,10 +37,9 @@ def run(config: ReportConfig, workspace: Workspace) -> ReportResult:
     """
     from tuning_room.files import atomic_writer
     from tuning_room.records import write_json
-    from tuning_room.report.card import model_card
     from tuning_room.report.content import build
     from tuning_room.report.evidence import read_evidence
-    from tuning_room.report.page import render
+    from tuning_room.report.page import model_card, render
 
     report = build(config, read_evidence(config, workspace))
     texts = {workspace.report_html: render(report), workspace.model_card: model_card(report)}

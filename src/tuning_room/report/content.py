@@ -9,12 +9,11 @@ from tuning_room.report.attacks import FamilyMap, family_maps
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.config import ReportConfig
 from tuning_room.report.decision import VerdictSection, decision
-from tuning_room.report.dialogues import Dialogues, dialogues
 from tuning_room.report.economics import Economics, economics
 from tuning_room.report.evidence import Evidence
 from tuning_room.report.lineage import Lineage, lineage
 from tuning_room.report.making import Funnel, Training, funnel, training
-from tuning_room.report.selection import Example, Failures, examples, failures
+from tuning_room.report.selection import Dialogues, Example, Failures, dialogues, examples, failures
 from tuning_room.report.suites import SuiteSection, suites
 from tuning_room.results import Drift, MeanTokens, MetricWords, Rate, Retention, StandardScores, Trainings
 

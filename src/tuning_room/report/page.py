@@ -1,12 +1,24 @@
-"""The page: templates over the report's values. Replies are not to be trusted, so everything is escaped."""
+"""The page and the adapter's model card: templates over the report's values.
 
+Replies are not to be trusted, so everything is escaped. The card has the form that the Hugging Face hub reads (Mitchell
+et al. 2019).
+"""
+
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tuning_room.report import figures, forest, labels
+from tuning_room.models import EMBEDDED, hub_name
+from tuning_room.report import figures, labels
 from tuning_room.report.content import Report
+from tuning_room.report.selection import SHIPPED
+from tuning_room.report.suites import SuiteMetric, SuiteSection
 from tuning_room.results import ALL
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 FILTERS = {
     "percent": labels.percent,
@@ -32,7 +44,6 @@ def render(report: Report) -> str:
             descriptions=labels.ARM_DESCRIPTIONS,
             questions=labels.QUESTIONS,
             figures=figures,
-            forest=forest,
             loss=figures.loss_figure(report.training),
             bars=figures.funnel_bars(report.data),
         )
@@ -52,3 +63,52 @@ def environment(report: Report, *, escape: bool) -> Environment:
     names = labels.MetricNames(report.metrics)
     made.filters.update(FILTERS, metric=names.words, amount=names.amount, gate=names.gate)
     return made
+
+
+TAGS = ["lora", "peft", "tuning-room"]
+# What Markdown would take for more than text.
+MARKUP = re.compile(r"([\\`*_{}\[\]<>#|])")
+COMPARED = ("base", "prompted", "baked", "reference")
+
+
+def model_card(report: Report) -> str:
+    """Return the card as Markdown behind YAML; base model and licence are those of the hub, where they are known."""
+    from huggingface_hub import ModelCardData
+
+    made = environment(report, escape=False)
+    made.filters["plain"] = plain
+    suites = [suite for suite in report.suites if SHIPPED in suite.arms]
+    arms = [arm for arm in COMPARED if arm in report.arms]
+    base_model, licence = hub_name(report.lineage.model)
+    data = ModelCardData(
+        base_model=base_model,
+        license=licence,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=TAGS,
+        model_name=report.lineage.release,
+        eval_results=[_result(report, suite, metric) for suite in suites for metric in suite.metrics] or None,
+    )
+    note = next((model.note for model in EMBEDDED if model.reference == report.lineage.model), "")
+    body = made.get_template("model_card.md.j2").render(report=report, arms=arms, suites=suites, note=note)
+    return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def plain(text: str) -> str:
+    """Return a text that Markdown shows as it stands, on one line."""
+    return MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def _result(report: Report, suite: SuiteSection, metric: SuiteMetric) -> "EvalResult":
+    from huggingface_hub import EvalResult
+
+    kind = "dialogues" if suite.dialogues else "items"
+    rate = report.rates[SHIPPED][suite.name][metric.name]
+    return EvalResult(
+        task_type="text-generation",
+        dataset_type=f"{report.recipe}/{suite.name}",
+        dataset_name=f"{report.recipe}, {labels.suite_title(suite.name)} ({suite.items} held-out {kind})",
+        metric_type=metric.name,
+        metric_name=report.metrics[metric.name].title,
+        metric_value=round(rate.rate, 4),
+    )

@@ -16,9 +16,16 @@ from tuning_room.records import TrainingStep, Tried
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.content import Report
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.figures import funnel_bars, loss_figure, survival_figure, sweep_figure, ticks, turn_figure
-from tuning_room.report.forest import compared as compared_pairs
-from tuning_room.report.forest import effect_plot
+from tuning_room.report.figures import compared as compared_pairs
+from tuning_room.report.figures import (
+    effect_plot,
+    funnel_bars,
+    loss_figure,
+    survival_figure,
+    sweep_figure,
+    ticks,
+    turn_figure,
+)
 from tuning_room.report.making import POINTS, Funnel, Training, training
 from tuning_room.results import Difference, Rate, Results, Verdict
 
