@@ -1,11 +1,15 @@
 """`generate`: candidates for the training data, or an estimate of what they would cost."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.options import clock, opened, recipe_options, show
+
+if TYPE_CHECKING:
+    from tuning_room.generate.estimate import Estimate
 
 
 def command(name: str) -> click.Command:
@@ -21,8 +25,10 @@ def command(name: str) -> click.Command:
             from tuning_room.generate.estimate import estimate
 
             found = estimate(loaded.generate, workspace)
-            values: dict[str, object] = found.model_dump() if found else {"requests": 0}
-            click.echo(json.dumps(values) if as_json else _described(values, loaded.generate.teacher.model_dump()))
+            if as_json:
+                click.echo(json.dumps(found.model_dump() if found else {"requests": 0}))
+            else:
+                click.echo(_described(found) if found else "requests  none: a teacher of kind rules asks no model")
             return 0
         from tuning_room.recipe import run_stage
 
@@ -32,23 +38,15 @@ def command(name: str) -> click.Command:
     return run
 
 
-def _described(values: dict[str, object], teacher: dict[str, object]) -> str:
-    if teacher["kind"] == "rules":
-        return "requests  none: a teacher of kind rules asks no model"
-    seconds = clock(float(str(values["seconds"])))
-    how = f"counted by the tokenizer of {values['counted_by']}" if values["counted_by"] else "estimated from the length"
+def _described(found: "Estimate") -> str:
+    how = f"counted by the tokenizer of {found.counted_by}" if found.counted_by else "estimated from the length"
+    unknown = "unknown; set generate.teacher.prompt_price and reply_price"
     lines = [
-        f"requests  {values['requests']:,} to send, {values['answered']:,} already answered",
-        f"tokens    {values['prompt_tokens']:,} in ({how}), at most {values['reply_tokens']:,} out",
-        f"cost      {_money(values['cost'])}",
-        f"time      about {seconds}, at {values['speed']:g} tokens a second in all (assumed)",
+        f"requests  {found.requests:,} to send, {found.answered:,} already answered",
+        f"tokens    {found.prompt_tokens:,} in ({how}), at most {found.reply_tokens:,} out",
+        f"cost      {unknown if found.cost is None else f'at most {found.cost:.4f}'}",
+        f"time      about {clock(found.seconds)}, at {found.speed:g} tokens a second in all (assumed)",
     ]
-    if values["stop"]:
+    if found.stop:
         lines.append("budget    may be reached before the end: generation would then stop and keep what it has")
     return "\n".join(lines)
-
-
-def _money(cost: object) -> str:
-    if cost is None:
-        return "unknown; set generate.teacher.prompt_price and reply_price"
-    return f"at most {cost:.4f}"
