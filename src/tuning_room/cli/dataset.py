@@ -17,7 +17,7 @@ FORMATS = ("messages", "sharegpt", "alpaca", "prompt-completion")
 
 
 class DatasetCommand(click.Command):
-    """The stage's command, and the further commands under its name: the first word tells them apart."""
+    """The stage's command, and the further commands under its name: the first word says which is meant."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -35,9 +35,11 @@ class DatasetCommand(click.Command):
 
 @click.command("export", help="Write the rows in another format.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="messages", show_default=True, help="Form of a row."
+    "--format", "form", type=click.Choice(FORMATS), default="messages", show_default=True, help="Format of a row."
 )
-@click.option("--split", type=click.Choice(["train", "valid"]), default="train", show_default=True, help="Which rows.")
+@click.option(
+    "--split", type=click.Choice(["train", "valid"]), default="train", show_default=True, help="Split to write."
+)
 @click.option("--to", "target", type=click.Path(dir_okay=False), required=True, help="JSONL file to write.")
 @recipe_options
 def export(recipe: str, runs: str, as_json: bool, form: "Format", split: str, target: str) -> int:
@@ -60,8 +62,8 @@ def export(recipe: str, runs: str, as_json: bool, form: "Format", split: str, ta
     return 0
 
 
-@click.command("review", help="Look at the rows one by one, and keep, drop or edit them.")
-@click.option("--all", "again", is_flag=True, help="Show the rows that are decided already, too.")
+@click.command("review", help="Go through the rows one by one and keep, drop or edit them.")
+@click.option("--all", "again", is_flag=True, help="Include rows that are already decided.")
 @recipe_options
 def review(recipe: str, runs: str, as_json: bool, again: bool) -> int:
     """Page through the rows, or list the decisions."""

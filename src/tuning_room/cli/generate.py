@@ -1,4 +1,4 @@
-"""`generate`: candidates for the training data, or what they would cost."""
+"""`generate`: candidates for the training data, or with `--dry-run` what they would cost."""
 
 import json
 
@@ -12,8 +12,8 @@ def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--dry-run", is_flag=True, help="Print requests, tokens, cost and time; no model is asked.")
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--dry-run", is_flag=True, help="Estimate requests, tokens, cost and time without calling a model.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool, dry_run: bool) -> int:
         loaded, workspace = opened(recipe, runs)
@@ -22,7 +22,7 @@ def command(name: str) -> click.Command:
 
             found = estimate(loaded.generate, workspace)
             values: dict[str, object] = found.model_dump() if found else {"requests": 0}
-            click.echo(json.dumps(values) if as_json else _told(values, loaded.generate.teacher.model_dump()))
+            click.echo(json.dumps(values) if as_json else _estimate_text(values, loaded.generate.teacher.model_dump()))
             return 0
         from tuning_room.recipe import run_stage
 
@@ -32,9 +32,9 @@ def command(name: str) -> click.Command:
     return run
 
 
-def _told(values: dict[str, object], teacher: dict[str, object]) -> str:
+def _estimate_text(values: dict[str, object], teacher: dict[str, object]) -> str:
     if teacher["kind"] == "rules":
-        return "requests  none: the teacher is of kind rules, which asks no model"
+        return "requests  none: a teacher of kind rules calls no model"
     seconds = clock(float(str(values["seconds"])))
     how = f"counted by the tokenizer of {values['counted_by']}" if values["counted_by"] else "estimated from the length"
     lines = [
@@ -44,11 +44,11 @@ def _told(values: dict[str, object], teacher: dict[str, object]) -> str:
         f"time      about {seconds}, at {values['speed']:g} tokens a second in all (assumed)",
     ]
     if values["stop"]:
-        lines.append("budget    could be met before the end: generation would stop there, and keep what it has")
+        lines.append("budget    may run out before the end; generation would then stop and keep what it has")
     return "\n".join(lines)
 
 
 def _money(cost: object) -> str:
     if cost is None:
-        return "not known; name generate.teacher.prompt_price and reply_price"
+        return "unknown; set generate.teacher.prompt_price and reply_price"
     return f"at most {cost:.4f}"
