@@ -1,4 +1,4 @@
-"""What the advice is about."""
+"""What the advice is based on."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

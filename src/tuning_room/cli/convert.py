@@ -20,7 +20,7 @@ def command(name: str) -> click.Command:
 
     @click.command(name, help=COMMANDS[name].help)
     @click.option("--explain", is_flag=True, help="Show how each file would be converted and why; convert nothing.")
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool, explain: bool) -> int:
         loaded, workspace = opened(recipe, runs)
@@ -47,7 +47,7 @@ def _show_routes(routes: "list[Route]", *, as_json: bool) -> None:
 
     table = Table("file", "route", "pages", "why")
     for route in routes:
-        kept = "; converted before, not read again" if route.converted else ""
+        kept = "; already converted, not read again" if route.converted else ""
         # As text: a file's name may look like markup.
         table.add_row(*map(Text, (route.name, route.route, str(route.pages or ""), route.reason + kept)))
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)

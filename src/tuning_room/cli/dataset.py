@@ -38,7 +38,7 @@ class DatasetCommand(click.Command):
     "--format", "form", type=click.Choice(FORMATS), default="messages", show_default=True, help="Format of a row."
 )
 @click.option(
-    "--split", type=click.Choice(["train", "valid"]), default="train", show_default=True, help="Rows to write."
+    "--split", type=click.Choice(["train", "valid"]), default="train", show_default=True, help="Split to write."
 )
 @click.option("--to", "target", type=click.Path(dir_okay=False), required=True, help="JSONL file to write.")
 @recipe_options
@@ -63,7 +63,7 @@ def export(recipe: str, runs: str, as_json: bool, form: "Format", split: str, ta
 
 
 @click.command("review", help="Go through the rows one by one and keep, drop or edit them.")
-@click.option("--all", "again", is_flag=True, help="Also show rows that have been decided already.")
+@click.option("--all", "again", is_flag=True, help="Include rows that are already decided.")
 @recipe_options
 def review(recipe: str, runs: str, as_json: bool, again: bool) -> int:
     """Go through the rows, or list the decisions."""

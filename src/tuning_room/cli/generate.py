@@ -1,4 +1,4 @@
-"""`generate`: candidates for the training data, or an estimate of what they would cost."""
+"""`generate`: candidates for the training data, or with `--dry-run` what they would cost."""
 
 import json
 from typing import TYPE_CHECKING
@@ -16,8 +16,8 @@ def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--dry-run", is_flag=True, help="Estimate requests, tokens, cost and time without asking a model.")
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--dry-run", is_flag=True, help="Estimate requests, tokens, cost and time without calling a model.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool, dry_run: bool) -> int:
         loaded, workspace = opened(recipe, runs)
@@ -28,7 +28,7 @@ def command(name: str) -> click.Command:
             if as_json:
                 click.echo(json.dumps(found.model_dump() if found else {"requests": 0}))
             else:
-                click.echo(_described(found) if found else "requests  none: a teacher of kind rules asks no model")
+                click.echo(_described(found) if found else "requests  none: a teacher of kind rules calls no model")
             return 0
         from tuning_room.recipe import run_stage
 
@@ -48,5 +48,5 @@ def _described(found: "Estimate") -> str:
         f"time      about {clock(found.seconds)}, at {found.speed:g} tokens a second in all (assumed)",
     ]
     if found.stop:
-        lines.append("budget    may be reached before the end: generation would then stop and keep what it has")
+        lines.append("budget    may run out before the end; generation would then stop and keep what it has")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ SHIP, DO_NOT_SHIP = 0, 3
 def recipe_options(function: F) -> F:
     """Add RECIPE, --runs and --json."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
         click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders."),
         click.argument("recipe"),
     ):
@@ -57,7 +57,7 @@ def quiet() -> None:
 def show(done: "Done", *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
     """Print a finished stage: a line for people, or an object for machines, with what `more` adds to it."""
     if stopped := _plain(done).get("stopped"):
-        advice = "what was answered is kept; raise the bound under generate.teacher and run the same command again"
+        advice = "the answers so far are kept; raise the limit under generate.teacher and run the same command again"
         click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
     if problem := _plain(done).get("mlflow_error"):
         click.echo(f"{click.style('not tracked:', fg='yellow')} {problem}", err=True)
@@ -76,7 +76,7 @@ def _plain(done: "Done") -> dict[str, Any]:
 
 
 def clock(seconds: float) -> str:
-    """Return a time in words."""
+    """Return a duration in words."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
@@ -105,5 +105,5 @@ def _about_replies(cleaned: Mapping[str, int], cut_off: int) -> str:
 
 
 def exit_code(verdict: str) -> int:
-    """Return what the process says of a verdict."""
+    """Return the exit code for a verdict."""
     return SHIP if verdict == "ship" else DO_NOT_SHIP

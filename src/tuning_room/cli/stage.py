@@ -11,7 +11,7 @@ def command(name: str) -> click.Command:
     """Return the command that runs the stage of this name."""
 
     @click.command(name, cls=DatasetCommand if name == "dataset" else click.Command, help=COMMANDS[name].help)
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool) -> int:
         loaded, workspace = opened(recipe, runs)

@@ -57,7 +57,7 @@ def release_name(recipe: str, sha256: str) -> str:
     name = adapter_name(recipe, sha256)
     if len(name) > LONGEST_RELEASE:
         raise RecipeError(
-            f"recipe '{recipe}': the release name '{name}' has {len(name)} characters, {LONGEST_RELEASE} are possible",
+            f"recipe '{recipe}': the release name '{name}' has {len(name)} characters, more than {LONGEST_RELEASE}",
             hint=f"give the recipe a name of at most {LONGEST_RELEASE - 9} characters",
         )
     return name
@@ -74,11 +74,11 @@ def check_names(config: DeployConfig) -> None:
             )
     if config.test_namespace == config.prod_namespace:
         raise RecipeError(
-            f"deploy.prod_namespace '{config.prod_namespace}': the test environment has it too",
+            f"deploy.prod_namespace '{config.prod_namespace}': is the test environment's namespace too",
             hint="give each environment a namespace of its own",
         )
     if not config.repo_url:
-        raise RecipeError("deploy.repo_url: not set", hint="name the git repository that Argo CD reads")
+        raise RecipeError("deploy.repo_url: not set", hint="set it to the git repository that Argo CD reads")
 
 
 def slug(reference: str) -> str:
@@ -87,7 +87,7 @@ def slug(reference: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", last).strip("-")
     if not name:
         raise RecipeError(
-            f"model '{reference}': no name can be made of it", hint="name a hub id, folder or embedded:..."
+            f"model '{reference}': no name can be made from it", hint="name a hub id, folder or embedded:..."
         )
     return name
 

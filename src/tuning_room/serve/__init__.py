@@ -25,7 +25,7 @@ class ServedModels(NamedTuple):
 
 
 def tell_stderr(text: str) -> None:
-    """Tell the user what goes on; standard output stays free for answers."""
+    """Tell the user what is going on; standard output stays free for answers."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -50,7 +50,7 @@ def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_st
         return
     from tuning_room.serve.server import bound_socket, serve
 
-    # An address that is taken is said before the model is loaded.
+    # An address in use is reported before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
         engine = _local_engine(config, workspaces)
         tell(_announcement(engine.models(), f"http://{config.host}:{bound.getsockname()[1]}/v1"))
@@ -88,7 +88,7 @@ def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModel
     from tuning_room.models.lineage import trained_lineage
     from tuning_room.serve.adapter import verify_adapter
 
-    # What can be told from small files is told before the base model is fetched or converted.
+    # Small files are checked before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
     for folder in folders:
         check_base(folder, trained_lineage(folder).base_model, config.model)
@@ -108,7 +108,7 @@ def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) 
             tell(_announcement([server.base, *server.adapters], server.address))
             server.wait()
     except KeyboardInterrupt:
-        tell("vLLM is stopped")
+        tell("vLLM has been stopped")
     finally:
         signal.signal(signal.SIGTERM, previous)
 

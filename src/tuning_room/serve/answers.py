@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tuning_room.engines import Reply
 
-UNEXPECTED = "the server made an error that it did not expect; its log has more"
+UNEXPECTED = "unexpected server error; the server's log says more"
 
 
 class ChatAnswer:

@@ -38,7 +38,7 @@ class ChatMessage(Message):
         if not isinstance(content, list):
             return content
         if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-            raise ValueError("only text parts are understood here")
+            raise ValueError("only text parts are supported here")
         return "".join(part["text"] for part in content)
 
 
@@ -49,7 +49,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """The body of POST /v1/chat/completions; what is not said is greedy, as it was evaluated."""
+    """The body of POST /v1/chat/completions; without a temperature the reply is greedy, as it was evaluated."""
 
     model_config = ConfigDict(extra="allow")
 

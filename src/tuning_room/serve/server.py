@@ -48,7 +48,7 @@ def create_app(engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | 
     @app.post("/v1/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
         if asked.model not in names:
-            raise UnknownModelError(f"model '{asked.model}' is not served here", hint=f"name one of {', '.join(names)}")
+            raise UnknownModelError(f"model '{asked.model}' is not served here", hint=f"choose from {', '.join(names)}")
         source = engine.stream(asked.model, asked.dialogue(), asked.sampling(longest))
         pieces = await run_in_threadpool(Pieces, source, asked.stops())
         return await _answered(asked, pieces, end, request)
@@ -111,7 +111,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         bound.close()
         reason = getattr(error, "strerror", None) or error
-        raise EngineError(f"cannot listen at {host}:{port} ({reason})", hint="name another host or port") from None
+        raise EngineError(f"cannot listen on {host}:{port} ({reason})", hint="choose another host or port") from None
     return bound
 
 

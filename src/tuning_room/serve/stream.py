@@ -82,11 +82,11 @@ def possible_stop(text: str, stops: Sequence[str]) -> int:
 
 
 async def read(pieces: Pieces, ending: Event) -> AsyncGenerator[str, None]:
-    """Yield pieces without holding up the event loop; EngineError once the server is being stopped."""
+    """Yield pieces without holding up the event loop; EngineError once the server is shutting down."""
     try:
         async for piece in iterate_in_threadpool(iter(pieces)):
             if ending.is_set():
-                raise EngineError("the server is being stopped")
+                raise EngineError("the server is shutting down")
             yield piece
     finally:
         pieces.close()

@@ -170,8 +170,8 @@ def test_a_reply_of_no_tokens_is_refused(tokens: int, call: Call, write_recipe: 
     ("error", "code", "words"),
     [
         (EngineError("it is silent", hint="start it"), 2, "error: it is silent; start it\n"),
-        (KeyboardInterrupt(), 130, "stopped; run the same command again to go on\n"),
-        (click.Abort(), 130, "stopped; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "stopped; run the same command again to continue\n"),
+        (click.Abort(), 130, "stopped; run the same command again to continue\n"),
         (BrokenPipeError(), 0, ""),
         (PermissionError(13, "Permission denied", "runs"), 2, "error: runs: Permission denied\n"),
         (OSError("no space"), 2, "error: no space\n"),
@@ -240,4 +240,4 @@ def test_steps_are_not_tried_by_several_processes(option: str, monkeypatch: pyte
     monkeypatch.setenv("WORLD_SIZE", "2")
     recipe = str(Path(__file__).parents[3] / "recipes" / "socratic-tutor")
     found = CliRunner().invoke(cli, ["train", recipe, option])
-    assert found.exit_code == 2 and "not for torchrun" in found.output
+    assert found.exit_code == 2 and "not under torchrun" in found.output

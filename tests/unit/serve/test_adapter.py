@@ -122,7 +122,7 @@ def test_an_address_that_is_taken_is_said_before_anything_is_loaded(workspace: W
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("no.such.host.invalid", 0), ("192.0.2.1", 0)])
 def test_an_address_that_is_none_here_is_an_error(host: str, port: int) -> None:
-    with pytest.raises(EngineError, match=f"cannot listen at {host}:{port}"):
+    with pytest.raises(EngineError, match=f"cannot listen on {host}:{port}"):
         bound_socket(host, port)
 
 
