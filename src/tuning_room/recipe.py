@@ -71,7 +71,8 @@ class Recipe(BaseModel):
     def _hand_down(cls, values: Values) -> Values:
         optional = {name: field for name, field in cls.model_fields.items() if not field.is_required()}
         top = {name: field.get_default(call_default_factory=True) for name, field in optional.items()} | values
-        top |= {"suites": long_form(top.get("suites"))}
+        if "suites" in top:
+            top["suites"] = long_form(top["suites"])
         shared = top | {name: work_out(top) for name, work_out in WORKED_OUT.items()}
         for section in SECTIONS:
             given = top.get(section) or {}
@@ -94,8 +95,8 @@ def _checks(top: Values) -> object:
 
 
 def _items(top: Values) -> list[object]:
-    suites = top["suites"] if isinstance(top["suites"], dict) else {}
-    return [suite.get("items") for suite in suites.values() if isinstance(suite, dict)]
+    suites = top["suites"].values() if isinstance(top.get("suites"), dict) else []
+    return [suite.get("items") if isinstance(suite, dict) else suite.items for suite in suites]
 
 
 def _messages_per_day(top: Values) -> int | None:

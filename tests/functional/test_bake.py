@@ -42,6 +42,8 @@ def killed_in(stage: str, folder: Path) -> None:
             assert p.poll() is None, f"ended with {p.returncode} before it was seen in {stage}"
             assert time.monotonic() < deadline, f"was never seen in {stage}"
             time.sleep(0.005)
+        # Past the digests of the inputs, and well short of the end: importing the library alone takes longer.
+        time.sleep({"convert": 0.5, "generate": 0.5}.get(stage, 0))
         p.send_signal(signal.SIGKILL)
     assert p.returncode == -signal.SIGKILL
     assert list(done(folder)) == before, "the kill was to land in a stage that had begun and had not ended"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tuning_room import recipe as module
 from tuning_room.errors import ModelNotFoundError, RecipeError
+from tuning_room.evaluate.config import Suite
 from tuning_room.recipe import ALL_STAGES, SECTIONS, STAGES, Recipe, bake, handed_down, load_recipe, run_stage
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
 
@@ -48,6 +49,14 @@ def test_what_is_shared_reaches_every_stage(write_recipe: WriteRecipe) -> None:
     assert recipe.deploy.recipe == recipe.serve.recipe == recipe.train.recipe == "cook"
     for name in (*ALL_STAGES, "advise", "serve"):
         assert isinstance(recipe.config(name), StageConfig)
+
+
+def test_a_recipe_made_in_python_keeps_its_paths_and_its_items() -> None:
+    values: dict[str, Any] = {"name": "cook", "model": "./m", "full_prompt": "p.md", "short_prompt": "You are a cook."}
+    recipe = Recipe(**values, suites={"kitchen": Suite(items=Path("items.jsonl")), "safety": "builtin"})  # type: ignore[call-arg]
+    assert (recipe.model, recipe.full_prompt) == ("./m", Path("p.md"))
+    assert recipe.dataset.items == [suite.items for suite in recipe.evaluate.suites.values()]
+    assert recipe.dataset.items[0] == Path("items.jsonl")
 
 
 def test_a_field_named_like_one_at_the_top_is_filled_from_there(write_recipe: WriteRecipe) -> None:
@@ -102,7 +111,7 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "unknown knob": ({"train": {"lerning_rate": 1}}, r"train\.lerning_rate: .*did you mean 'learning_rate'\?"),
     "nothing like it": ({"qqq": 1}, "qqq: no such key; known keys: name, "),
     "missing key": ({"short_prompt": None}, "short_prompt: is missing"),
-    "missing suites": ({"suites": None}, "suites"),
+    "missing suites": ({"suites": None}, "suites: is missing"),
     "no suites": ({"suites": {}}, "suites"),
     "suites as a list": ({"suites": ["items.jsonl"]}, "suites"),
     "suites as a word": ({"suites": "items.jsonl"}, "suites"),

@@ -1,11 +1,15 @@
 """`chat`: a conversation with an arm in the terminal."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.options import opened
+
+if TYPE_CHECKING:
+    from tuning_room.engines import Engine, Sampling
 
 ARMS = ("base", "prompted", "baked", "baked_prompted")
 
@@ -36,7 +40,7 @@ def command(name: str) -> click.Command:
     return run
 
 
-def _chat(engine: "Engine", model: str, system: str, sampling: "Sampling") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _chat(engine: "Engine", model: str, system: str, sampling: "Sampling") -> None:
     from tuning_room.records import Message
     from tuning_room.rendering import with_system
 

@@ -25,10 +25,8 @@ def command(name: str) -> click.Command:
             from tuning_room.generate.estimate import estimate
 
             found = estimate(loaded.generate, workspace)
-            if as_json:
-                click.echo(json.dumps(found.model_dump() if found else {"requests": 0}))
-            else:
-                click.echo(_described(found) if found else "requests  none: a teacher of kind rules calls no model")
+            values = found.model_dump() if found else {"requests": 0}
+            click.echo(json.dumps(values) if as_json else _estimate_text(found))
             return 0
         from tuning_room.recipe import run_stage
 
@@ -38,13 +36,15 @@ def command(name: str) -> click.Command:
     return run
 
 
-def _described(found: "Estimate") -> str:
+def _estimate_text(found: "Estimate | None") -> str:
+    if found is None:
+        return "requests  none: a teacher of kind rules calls no model"
     how = f"counted by the tokenizer of {found.counted_by}" if found.counted_by else "estimated from the length"
-    unknown = "unknown; set generate.teacher.prompt_price and reply_price"
+    price = "unknown; set generate.teacher.prompt_price and reply_price"
     lines = [
         f"requests  {found.requests:,} to send, {found.answered:,} already answered",
         f"tokens    {found.prompt_tokens:,} in ({how}), at most {found.reply_tokens:,} out",
-        f"cost      {unknown if found.cost is None else f'at most {found.cost:.4f}'}",
+        f"cost      {price if found.cost is None else f'at most {found.cost:.4f}'}",
         f"time      about {clock(found.seconds)}, at {found.speed:g} tokens a second in all (assumed)",
     ]
     if found.stop:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tuning_room.recipe import Done, Recipe
     from tuning_room.workspace import Workspace
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., int])
 
 SHIP, DO_NOT_SHIP = 0, 3
 
@@ -54,7 +54,7 @@ def quiet() -> None:
     limit_threads()
 
 
-def show(done: "Done", *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
+def show(done: "Done", *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
     """Print a finished stage: a line for people, or an object for machines, with what `more` adds to it."""
     if stopped := _plain(done).get("stopped"):
         advice = "the answers so far are kept; raise the limit under generate.teacher and run the same command again"

@@ -1,7 +1,5 @@
 """`serve`: an OpenAI-compatible server with a base model and adapters of it."""
 
-from typing import Any
-
 import click
 
 from tuning_room.cli import COMMANDS
@@ -24,7 +22,7 @@ def command(name: str) -> click.Command:
     @click.option("--host", help="Address to listen on.")
     @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
-    def run(recipes: tuple[str, ...], runs: str, **chosen: Any) -> int:
+    def run(recipes: tuple[str, ...], runs: str, **chosen: object) -> int:
         (loaded, workspace), *others = [opened(folder, runs) for folder in recipes]
         from tuning_room.serve import run_server
 

@@ -1,7 +1,7 @@
 """`train`: the stage, an estimate of what it takes, a sweep, and the same on a cluster."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from tuning_room.cli.options import clock, opened, recipe_options, show
 
 if TYPE_CHECKING:
     from tuning_room.recipe import Recipe
+    from tuning_room.records import Tried
     from tuning_room.workspace import Workspace
 
 
@@ -91,7 +92,7 @@ def _sweep(loaded: "Recipe", workspace: "Workspace", as_json: bool) -> int:
 
     for tried in sweep(loaded.train, workspace):
         if not as_json:
-            click.echo(_trial_text(tried.model_dump()))
+            click.echo(_trial_text(tried))
     found = read_json(workspace.sweep)["tried"]
     if as_json:
         click.echo(json.dumps({"best": found[0], "tried": found}))
@@ -104,13 +105,13 @@ def _sweep(loaded: "Recipe", workspace: "Workspace", as_json: bool) -> int:
     return 0
 
 
-def _trial_text(tried: dict[str, Any]) -> str:
-    named = f"learning rate {tried['learning_rate']:g}, rank {tried['rank']}, epochs {tried['epochs']}"
-    if tried["failed"]:
-        return f"{named}: {tried['failed']}"
-    loss = f"{tried['valid_loss']:.3f}" if tried["valid_loss"] is not None else "not measured"
-    accepted = f"{tried['accepted']:.0%} of {tried['replies']}" if tried["accepted"] is not None else "no checks"
-    return f"{named}: validation loss {loss}, accepted replies {accepted}, {clock(tried['seconds'])}"
+def _trial_text(tried: "Tried") -> str:
+    named = f"learning rate {tried.learning_rate:g}, rank {tried.rank}, epochs {tried.epochs}"
+    if tried.failed:
+        return f"{named}: {tried.failed}"
+    loss = f"{tried.valid_loss:.3f}" if tried.valid_loss is not None else "not measured"
+    accepted = f"{tried.accepted:.0%} of {tried.replies}" if tried.accepted is not None else "no checks"
+    return f"{named}: validation loss {loss}, accepted replies {accepted}, {clock(tried.seconds)}"
 
 
 def _job(loaded: "Recipe", workspace: "Workspace", as_json: bool, is_submitted: bool) -> int:
