@@ -101,7 +101,7 @@ def test_a_module_says_what_it_is_for(module: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=short)
 def test_a_module_is_of_a_size_to_be_read(module: Path) -> None:
-    assert len(module.read_text(encoding="utf-8").splitlines()) <= 300
+    assert len(module.read_text(encoding="utf-8").splitlines()) <= 500
     assert "utils" not in module.stem
 
 
