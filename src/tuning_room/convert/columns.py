@@ -1,12 +1,21 @@
 """Pages in three columns or more: where the columns part, and in which order such a page is read.
 
+Seen from above, the boxes of a page cover it but for strips of white, the gutters; a cut is the middle of one:
+
+    |      A title across the page        |      read first: it crosses the cuts
+    | aaa aaa  |  bbb bbb  |  ccc ccc     |      then column by column: a, a, b, b, c, c
+    | aaa aaa  |  bbb bbb  |  ccc ccc     |
+              cut         cut
+
+A table also has such strips. But its cells stand in rows across the strips and do not fill the columns.
+
 Coordinates are points from the top left corner of the page. Knows nothing of Docling.
 """
 
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tuning_room.convert.rule_tables import Box
+from tuning_room.convert.boxes import Box
 
 LEAST_COLUMNS = 3
 # The white between columns, in points, and the share of lines that may cross it: a title over the whole page.

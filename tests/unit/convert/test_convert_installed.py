@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tuning_room.convert import conversion
+from tuning_room.convert import installed
 from tuning_room.convert.config import ConvertConfig, Layout
-from tuning_room.convert.conversion import pdf_layout
+from tuning_room.convert.installed import pdf_layout
 from tuning_room.errors import MissingPrerequisiteError, ModelNotFoundError
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    for model in (conversion.LAYOUT_MODEL, conversion.TABLE_MODEL):
+    for model in (installed.LAYOUT_MODEL, installed.TABLE_MODEL):
         (tmp_path / "models" / model.replace("/", "--")).mkdir(parents=True)
     return tmp_path / "models"
 
@@ -21,7 +21,7 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture
 def packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every package that Docling's models need seems to be installed."""
-    monkeypatch.setattr(conversion, "find_spec", lambda name: ModuleSpec(name, None))
+    monkeypatch.setattr(installed, "find_spec", lambda name: ModuleSpec(name, None))
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +44,13 @@ def test_auto_takes_models_where_they_are(models: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("packages")
 def test_auto_finds_models_in_the_hub_cache(tmp_path: Path) -> None:
-    for model in (conversion.LAYOUT_MODEL, conversion.TABLE_MODEL):
+    for model in (installed.LAYOUT_MODEL, installed.TABLE_MODEL):
         (tmp_path / "hub" / f"models--{model.replace('/', '--')}" / "snapshots" / "abc").mkdir(parents=True)
     assert pdf_layout(config("auto")) == "models"
 
 
 def test_auto_takes_rules_without_the_packages(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "find_spec", lambda name: None)
+    monkeypatch.setattr(installed, "find_spec", lambda name: None)
     assert pdf_layout(config("auto", models)) == "rules"
     with pytest.raises(MissingPrerequisiteError, match="pip install docling"):
         pdf_layout(config("models", models))
@@ -71,4 +71,4 @@ def test_rules_are_taken_when_asked_for(models: Path) -> None:
 def test_names_of_the_models_are_docling_s() -> None:
     from docling.datamodel.pipeline_options import LayoutObjectDetectionOptions
 
-    assert LayoutObjectDetectionOptions().model_spec.repo_id == conversion.LAYOUT_MODEL
+    assert LayoutObjectDetectionOptions().model_spec.repo_id == installed.LAYOUT_MODEL

@@ -6,8 +6,8 @@ import convert_samples as samples
 import pytest
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from tuning_room.convert.rule_tables import Box
-from tuning_room.convert.second_reading import is_better, joined, lines_of, page_lines
+from tuning_room.convert.boxes import Box
+from tuning_room.convert.page_text import is_better, joined, lines_of, page_lines
 
 TEXT = "A multi-state model is used to model a process where subjects transition."
 DINGBATS = "❆ ♠✉❧a116✐✲a115a116❛a116❡ ♠♦❞❡❧ ✐a115 ✉a115❡❞ a116♦ ♠♦❞❡❧ ❛ ♣a114♦❝❡a115a115 ✇❤❡a114❡ a115✉❜❥❡❝a116a115"

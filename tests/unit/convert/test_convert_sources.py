@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.convert.config import ConvertConfig
-from tuning_room.convert.inspection import check_encoding, content_kind, inspect
-from tuning_room.convert.sources import FORMATS, IMAGES, Source
+from tuning_room.convert.sources import FORMATS, IMAGES, Source, check_encoding, content_kind, inspect
 from tuning_room.errors import DocumentError
 
 LIMIT = 1_000_000
@@ -50,10 +49,10 @@ def declare(path: Path, name: str, size: int) -> None:
         ("picture.pdf", b"\x89PNG\r\n\x1a\n" + b"\0" * 99, "the content is png, not pdf"),
         ("paper.docx", b"%PDF-1.7\n", "the content is pdf, not docx"),
         ("paper.md", b"%PDF-1.7\n", "the content is pdf, not md"),
-        ("text.png", b"some text", "the content is of no known kind, not image"),
+        ("text.png", b"some text", "the content is of an unknown kind, not image"),
         ("old.xlsx", b"GIF89a", "the content is gif, not xlsx"),
         ("half.docx", b"PK\x03\x04" + b"\0" * 200, "the content is damaged zip, not docx"),
-        ("zeros.txt", b"one\ntwo\0\n", r"zeros.txt:2: there are zero bytes in the file"),
+        ("zeros.txt", b"one\ntwo\0\n", r"zeros.txt:2: the file contains NUL bytes"),
     ],
 )
 def test_refused(name: str, content: bytes, reason: str, tmp_path: Path) -> None:
@@ -67,7 +66,7 @@ def test_refused(name: str, content: bytes, reason: str, tmp_path: Path) -> None
 def test_huge_file(tmp_path: Path) -> None:
     path = tmp_path / "huge.csv"
     path.write_bytes(b"a,b\n" * 300_000)
-    with pytest.raises(DocumentError, match=r"huge.csv: 1 MB, and more than 1 MB are not read; split it, or raise"):
+    with pytest.raises(DocumentError, match=r"huge.csv: 1.2 MB is over the limit of 1 MB; split it, or raise"):
         check(path, max_file_mb=1)
     check(path, max_file_mb=2)
 

@@ -1,5 +1,18 @@
 """The structure of a page by rules: its lines grouped into headings, list items, paragraphs and running heads.
 
+The parser's cells are first joined into lines, and each line then goes where it belongs, from top to bottom:
+
+    cells                            lines                        blocks
+    [1.2] [Moving terms]             1.2 Moving terms  (bold)     heading    1.2 Moving terms
+    [An equation is a]               An equation is a             text       An equation is a statement.
+    [statement.]                     statement.
+    [•]   [Ask what comes]           • Ask what comes             list_item  • Ask what comes next.
+          [next.]                      next.
+    [1] [See chapter 3.]  (small)    1 See chapter 3.             footnote   1 See chapter 3.
+
+A line continues the last block that it stands under, in the same weight and size and at the distance of two
+lines of a paragraph; otherwise it begins a block of its own. So the two columns of a page are not mixed.
+
 Coordinates are points from the top left corner of the page. Knows nothing of Docling.
 """
 
@@ -9,12 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from tuning_room.convert.boxes import Box, Word
 from tuning_room.convert.columns import column_of
 from tuning_room.convert.outline import titled
-from tuning_room.convert.rule_tables import Box
-from tuning_room.convert.typography import HEADING_SCALE, WORD, Band, Run, Typography, label_key
+from tuning_room.convert.typography import HEADING_SCALE, LEADERS, WORD, Typography, label_key
 
-Kind = Literal["heading", "list_item", "text", "footnote", "header", "footer"]
+BlockKind = Literal["heading", "list_item", "text", "footnote", "header", "footer"]
 
 BULLET = re.compile(r"^[•·▪◦‣●○■□➢✓⁃∙]\s+\S")  # noqa: RUF001 - bullets as they stand in files
 # Hyphens, numbers and letters also begin lines of running text, so these are bullets only where a line may begin.
@@ -31,15 +44,16 @@ SAME_SIZE = 0.06
 LOOSE_STEP = 1.2
 HEADING_STEP = 1.45
 MAX_TITLE = 100
-# The dots of a table of contents.
-LEADERS = re.compile(r"(\. ?){4}")
 # How far a bold line of the body's size stands from its neighbours to be a title, in steps of lines.
 SPACE_ABOVE = 1.6
 SPACE_BELOW = 1.3
 # Pieces of a row are nearer than this, over the size of their type; the columns of a page are not.
 BESIDE = 2.0
-# A bold line that comes so often is a label: 'Guidance', 'Example'.
+# A bold line that comes this often is a label: 'Guidance', 'Example'.
 OFTEN = 3
+# Pieces of a row are joined over a gap of at most this, over the size of their type; a lone bullet, over a wider one.
+PIECE_GAP = 0.8
+MARKER_GAP = 4.0
 
 
 class Line(NamedTuple):
@@ -56,7 +70,7 @@ class Line(NamedTuple):
 class Block:
     """Lines that belong together, and what they are."""
 
-    kind: Kind
+    kind: BlockKind
     lines: list[Line] = field(default_factory=list)
 
     @property
@@ -79,7 +93,7 @@ class PageRules:
     height: float
     cuts: Sequence[float] = ()
 
-    def blocks(self, cells: Sequence[tuple[Box, str]]) -> list[Block]:
+    def blocks(self, cells: Sequence[Word]) -> list[Block]:
         """Return the blocks that a page's cells (place and text, tables left out) make, from top to bottom."""
         pieces = [self._line(index, box, text) for index, (box, text) in enumerate(cells) if text.strip()]
         lines = joined_rows(pieces, self.cuts)
@@ -87,7 +101,11 @@ class PageRules:
         titles = self._titles(lines)
         for index, line in enumerate(lines):
             self._place(line, blocks, lines, is_title=index in titles)
-        return self._with_footnotes([self._settled(block) for block in blocks])
+        for block in blocks:
+            # Many lines of large type are an opening paragraph, not a title.
+            if block.kind == "heading" and len(block.lines) > MAX_HEADING_LINES:
+                block.kind = "text"
+        return self._with_footnotes(blocks)
 
     def _with_footnotes(self, blocks: list[Block]) -> list[Block]:
         """Return the blocks with those marked as footnotes that are small, numbered and below all text of the page."""
@@ -107,10 +125,10 @@ class PageRules:
 
     def _line(self, index: int, box: Box, text: str) -> Line:
         """Return a cell as a line in the font that most of its width is set in."""
-        runs = [run for run in self.typography.runs.get(self.number, []) if box.holds(_box(run))]
+        runs = [run for run in self.typography.runs.get(self.number, []) if box.holds(run.box)]
         if not runs:
-            return Line(box, text.strip(), box.bottom - box.top, False, (index,))
-        widest = max(runs, key=lambda run: run.right - run.left)
+            return Line(box, text.strip(), box.height, False, (index,))
+        widest = max(runs, key=lambda run: run.box.width)
         bold = sum(len(run.text) for run in runs if run.bold) > 0.6 * sum(len(run.text) for run in runs)
         return Line(box, text.strip(), widest.size, bold, (index,))
 
@@ -130,13 +148,13 @@ class PageRules:
 
     def _running_head(self, line: Line) -> Literal["header", "footer"] | None:
         middle = (line.box.top + line.box.bottom) / 2
-        bands: list[Band] = self.typography.furniture.get(self.number, [])
+        bands = self.typography.furniture.get(self.number, [])
         if not any(band.top - 1 <= middle <= band.bottom + 1 for band in bands):
             return None
         return "header" if middle < self.height / 2 else "footer"
 
     def _is_heading(self, line: Line) -> bool:
-        """Larger than the body text; body-sized bold lines are labels, unless numbered like 1.2."""
+        """Say whether a line is larger than the body text; bold lines of its size are labels unless numbered (1.2)."""
         if not WORD.search(line.text) or BULLET.match(line.text) or LEADERS.search(line.text):
             return False
         if line.size >= HEADING_SCALE * self.typography.body_size:
@@ -163,7 +181,7 @@ class PageRules:
         below = [other.box.bottom - line.box.bottom for other in others if other.box.bottom > line.box.bottom]
         return bool(below) and min(below) >= SPACE_BELOW * step and min(above, default=math.inf) >= SPACE_ABOVE * step
 
-    def _continues(self, block: Block, line: Line, kind: Kind) -> bool:
+    def _continues(self, block: Block, line: Line, kind: BlockKind) -> bool:
         last = block.lines[-1]
         if kind != ("text" if block.kind == "list_item" else block.kind) or last.bold != line.bold:
             return False
@@ -172,11 +190,6 @@ class PageRules:
         widest = HEADING_STEP if kind == "heading" else LOOSE_STEP * self.typography.line_step
         step = (line.box.bottom - last.box.bottom) / line.size
         return 0.5 < step <= widest and (block.kind != "list_item" or line.box.left >= block.lines[0].box.left - 2)
-
-    def _settled(self, block: Block) -> Block:
-        # Many lines of large type are an opening paragraph, not a title.
-        too_long = block.kind == "heading" and len(block.lines) > MAX_HEADING_LINES
-        return Block("text", block.lines) if too_long else block
 
 
 def _footnotes(block: Block) -> list[Block]:
@@ -214,13 +227,12 @@ def joined_rows(lines: Sequence[Line], cuts: Sequence[float] = ()) -> list[Line]
 
 def _is_one_row(one: Line, other: Line, cuts: Sequence[float]) -> bool:
     left, right = sorted((one, other), key=lambda line: line.box.left)
-    overlap = min(left.box.bottom, right.box.bottom) - max(left.box.top, right.box.top)
-    if overlap < 0.5 * min(left.box.bottom - left.box.top, right.box.bottom - right.box.top):
+    if left.box.overlap(right.box) < 0.5 * min(left.box.height, right.box.height):
         return False
     if cuts:
         column = column_of(left.box, cuts)
         return column is not None and column == column_of(right.box, cuts)
-    reach = 4.0 if LONE_MARKER.match(left.text) else 0.8
+    reach = MARKER_GAP if LONE_MARKER.match(left.text) else PIECE_GAP
     return -left.size < right.box.left - left.box.right <= reach * max(left.size, right.size)
 
 
@@ -243,9 +255,17 @@ def _begins_item(line: Line, home: Block | None, lines: Sequence[Line]) -> bool:
 
 
 def _is_wrapped(last: Line, line: Line, lines: Sequence[Line]) -> bool:
-    """Say whether a line goes on below because its next word did not fit any more."""
+    """Say whether a line goes on below because its next word no longer fitted.
+
+    Then what looks like a number of a list is a word of the sentence; `edge` is how far the lines of its column reach:
+
+        How much is 4 + 3 times x times |     '12.' would have stood beyond the edge: wrapped
+        12. Then add it.                |
+        Do this in turn:                |     '1.' would have fitted: a new item
+        1. Read.                        |
+    """
     edge = max(other.box.right for other in lines if abs(other.box.left - last.box.left) <= 4 * last.size)
-    word = len(line.text.split(maxsplit=1)[0]) / len(line.text) * (line.box.right - line.box.left)
+    word = len(line.text.split(maxsplit=1)[0]) / len(line.text) * line.box.width
     return last.box.right + word > edge - 0.5 * line.size
 
 
@@ -258,14 +278,9 @@ def is_title_like(text: str) -> bool:
 
 def _is_beside(line: Line, other: Line) -> bool:
     """Say whether another piece makes a row with a line: near it, or bold too as in the head of a table."""
-    overlap = min(line.box.bottom, other.box.bottom) - max(line.box.top, other.box.top)
     gap = max(other.box.left - line.box.right, line.box.left - other.box.right)
-    return overlap > 0.5 * (line.box.bottom - line.box.top) and (other.bold or gap < BESIDE * line.size)
+    return line.box.overlap(other.box) > 0.5 * line.box.height and (other.bold or gap < BESIDE * line.size)
 
 
 def _stand_above(upper: Box, lower: Box) -> bool:
     return min(upper.right, lower.right) > max(upper.left, lower.left)
-
-
-def _box(run: Run) -> Box:
-    return Box(run.left, run.top, run.right, run.bottom)
