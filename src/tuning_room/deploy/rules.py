@@ -11,9 +11,8 @@ from typing import get_type_hints
 from urllib.parse import urlsplit
 
 from tuning_room.deploy.argocd import Parameters
-from tuning_room.deploy.manifests import RANKS, Document, Documents
+from tuning_room.deploy.manifests import RANKS, Document, Documents, ModelServer, served
 from tuning_room.deploy.release import slug
-from tuning_room.deploy.serving_rules import ModelServer, served
 
 ADAPTER_SCHEMES = ("hf", "s3", "pvc")
 BASE_SCHEMES = (*ADAPTER_SCHEMES, "oci")

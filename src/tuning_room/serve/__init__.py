@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
+from tuning_room.errors import AdapterMismatchError, DataError
+from tuning_room.files import digest
+from tuning_room.models import LINEAGE, WEIGHTS
+from tuning_room.models.lineage import AdapterLineage, trained_lineage
+from tuning_room.records import read_json
+from tuning_room.rendering import template_digest
 from tuning_room.serve.config import ServeConfig
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from tuning_room.engines.vllm import VllmServer
 
 Tell = Callable[[str], None]
@@ -60,7 +68,6 @@ def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_st
 def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> "VllmServer":
     """Return the vLLM server for some runs, not started yet; raises what open_engine raises."""
     from tuning_room.engines.vllm import Settings, VllmServer
-    from tuning_room.serve.adapter import adapter_rank
 
     served = _served(config, workspaces)
     settings = Settings(
@@ -86,7 +93,6 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
 def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:
     from tuning_room.models import base_name, check_base, load_tokenizer, resolve
     from tuning_room.models.lineage import trained_lineage
-    from tuning_room.serve.adapter import verify_adapter
 
     # Small files are checked before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
@@ -119,3 +125,33 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _announcement(names: list[str], address: str) -> str:
     return f"serving {', '.join(names)} at {address} (Ctrl-C stops it)"
+
+
+SETTINGS = "adapter_config.json"
+
+
+def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> AdapterLineage:
+    """Return an adapter's lineage if its weights are those that were trained, under the tokenizer's chat template.
+
+    Raises AdapterMismatchError if not, and trained_lineage's errors.
+    """
+    lineage = trained_lineage(folder)
+    if digest(folder / WEIGHTS) != lineage.adapter_digest:
+        raise AdapterMismatchError(
+            f"{folder / WEIGHTS}: not the weights that {LINEAGE} names", hint="copy the folder again, or train again"
+        )
+    if template_digest(tokenizer) != lineage.template_digest:
+        raise AdapterMismatchError(
+            f"{folder}: the adapter was trained under another chat template than this model's",
+            hint=f"serve it with '{lineage.base_model}' as it was when it was trained, or train again",
+        )
+    return lineage
+
+
+def adapter_rank(folder: Path) -> int:
+    """Return the highest rank of an adapter's layers; DataError if its settings name none."""
+    settings = read_json(folder / SETTINGS)
+    ranks = [settings.get("r"), *(settings.get("rank_pattern") or {}).values()] if isinstance(settings, dict) else []
+    if not ranks or not all(isinstance(rank, int) and rank > 0 for rank in ranks):
+        raise DataError(f"{folder / SETTINGS}: r: not a rank", hint="train the adapter again")
+    return int(max(ranks))
