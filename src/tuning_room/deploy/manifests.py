@@ -1,4 +1,4 @@
-"""The documents of a release as plain dicts, written and read back: the model server, its kustomize layers, all by path."""
+"""The documents of a release as plain dicts, written and read back: model server, kustomize layers, all by path."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypedDict
