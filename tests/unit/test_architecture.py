@@ -1,12 +1,14 @@
 """The rules of the house, read from the source: who imports whom, who knows what, and what stays cheap."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,3 +144,18 @@ def test_no_two_test_files_have_one_name() -> None:
     # pytest imports them by their name alone.
     names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
     assert not [name for name, count in names.items() if count > 1]
+
+
+# A small module with one importer in its room, and the reason that it stands alone.
+ALONE: dict[str, str] = {}
+DEEPEST = 12
+
+
+def test_the_house_stays_simple() -> None:
+    line = [sys.executable, str(ROOT / "scripts" / "structure.py"), "--json"]
+    measured = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    found: dict[str, Any] = json.loads(measured)["tuning_room"]
+    assert [module for module in found["small_one_importer"] if module.split()[0] not in ALONE] == []
+    assert found["circles"] == found["circles_behind_init"] == []
+    assert found["classes_twice"] == {}
+    assert found["depth"] <= DEEPEST
