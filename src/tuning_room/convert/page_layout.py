@@ -30,28 +30,28 @@ from tuning_room.convert.typography import HEADING_SCALE, LEADERS, WORD, Typogra
 BlockKind = Literal["heading", "list_item", "text", "footnote", "header", "footer"]
 
 BULLET = re.compile(r"^[•·▪◦‣●○■□➢✓⁃∙]\s+\S")  # noqa: RUF001 - bullets as they stand in files
-# Hyphens, numbers and letters also begin lines of running text, so these are bullets only where a line may begin.
+# Hyphens, numbers and letters also begin lines of running text, so these are bullets only where a list item may begin.
 POSSIBLE_BULLET = re.compile(r"^([-–*+]\s+[^\W\d]|\(?(\d{1,3}|[a-zA-Z])[.)]\s+\S)")  # noqa: RUF001
 LONE_MARKER = re.compile(r"^([•·▪◦‣●○■□➢✓⁃∙–*-]|\(?(\d{1,3}|[a-zA-Z])[.)])$")  # noqa: RUF001
 NUMBERED_TITLE = re.compile(r"^\d+(\.\d+)+\.?\s+\S")
 MAX_HEADING_LINES = 3
 FOOTNOTE = re.compile(r"^(\d{1,3}|[*†‡§])\s*[^\W\d_]")
-# Footnotes stand in the lower part of a page, in type of at most this size relative to the body text.
+# Footnotes are in the lower part of a page, in type of at most this size relative to the body text.
 FOOT_SHARE = 0.5
 FOOTNOTE_SCALE = 0.93
 SAME_SIZE = 0.06
-# Lines of a paragraph are at most this much further apart than the document's tightest lines.
+# Lines of a paragraph are at most this many times as far apart as the document's tightest lines.
 LOOSE_STEP = 1.2
 HEADING_STEP = 1.45
 MAX_TITLE = 100
-# How far a bold line of the body's size stands from its neighbours to be a title, in steps of lines.
+# How far a bold line in body size is from its neighbours if it is a title, in line steps.
 SPACE_ABOVE = 1.6
 SPACE_BELOW = 1.3
-# Pieces of a row are nearer than this, over the size of their type; the columns of a page are not.
+# Pieces of a row are closer than this, relative to their type size; the columns of a page are not.
 BESIDE = 2.0
-# A bold line that comes this often is a label: 'Guidance', 'Example'.
+# A bold line that occurs this often is a label: 'Guidance', 'Example'.
 OFTEN = 3
-# Pieces of a row are joined over a gap of at most this, over the size of their type; a lone bullet, over a wider one.
+# The widest gap over which pieces of a row are joined, relative to their type size; after a lone bullet, a wider one.
 PIECE_GAP = 0.8
 MARKER_GAP = 4.0
 
@@ -108,7 +108,7 @@ class PageRules:
         return self._with_footnotes(blocks)
 
     def _with_footnotes(self, blocks: list[Block]) -> list[Block]:
-        """Return the blocks with those marked as footnotes that are small, numbered and below all text of the page."""
+        """Return the blocks, marking as footnotes those that are small, numbered and below all other text."""
         largest = FOOTNOTE_SCALE * self.typography.body_size
         text = [block for block in blocks if block.kind not in ("header", "footer")]
         foot = max((b.box.bottom for b in text if b.lines[0].size > largest), default=self.height)
@@ -164,7 +164,7 @@ class PageRules:
         return is_body_size and line.bold and bool(NUMBERED_TITLE.match(line.text))
 
     def _is_bold_heading(self, line: Line, lines: Sequence[Line]) -> bool:
-        """Say whether a bold line of the body's size stands alone like a title: a label stands close to its text."""
+        """Say whether a bold line in body size stands alone like a title: a label is close to its text."""
         is_body_size = line.size >= (1 - SAME_SIZE) * self.typography.body_size
         if not line.bold or not is_body_size or not is_title_like(line.text):
             return False
@@ -255,9 +255,9 @@ def _begins_item(line: Line, home: Block | None, lines: Sequence[Line]) -> bool:
 
 
 def _is_wrapped(last: Line, line: Line, lines: Sequence[Line]) -> bool:
-    """Say whether a line goes on below because its next word no longer fitted.
+    """Say whether a line continues on the next one because its next word no longer fitted.
 
-    Then what looks like a number of a list is a word of the sentence; `edge` is how far the lines of its column reach:
+    Then what looks like a list number is a word of the sentence; `edge` is how far the lines of its column reach:
 
         How much is 4 + 3 times x times |     '12.' would have stood beyond the edge: wrapped
         12. Then add it.                |
@@ -277,7 +277,7 @@ def is_title_like(text: str) -> bool:
 
 
 def _is_beside(line: Line, other: Line) -> bool:
-    """Say whether another piece makes a row with a line: near it, or bold too as in the head of a table."""
+    """Say whether another piece is in the same row as a line: near it, or bold too, as in a table header."""
     gap = max(other.box.left - line.box.right, line.box.left - other.box.right)
     return line.box.overlap(other.box) > 0.5 * line.box.height and (other.bold or gap < BESIDE * line.size)
 

@@ -94,7 +94,7 @@ class RuleLayout(BaseLayoutModel):
     def __init__(self, *, options: RuleLayoutOptions) -> None:
         self.options = options
         self.typography = Typography()
-        # Where the columns of each page part, once it is laid out; none for one or two columns.
+        # Where the columns of each page are separated, once it is laid out; none for one or two columns.
         self.cuts: dict[int, list[float]] = {}
 
     @classmethod
@@ -146,7 +146,7 @@ class RuleTables(BaseTableStructureModel):
         predictions = [TableStructurePrediction(table_map=self._tables(page)) for page in pages]
         for page in pages:
             if page.parsed_page:
-                # Only tables are made of these: kept for every page, they are several megabytes a page.
+                # Only the tables needed these, and they take several megabytes per page.
                 page.parsed_page.word_cells = []
                 page.parsed_page.char_cells = []
         return predictions
@@ -189,7 +189,7 @@ class RulePdfPipeline(StandardPdfPipeline):
         self.preprocessing_model = ReadablePages(
             PagePreprocessingModel(options=PagePreprocessingOptions(images_scale=None))
         )
-        # Docling's own step for text recognition: ours works earlier, with the cells of a page.
+        # In place of Docling's text recognition: ours comes earlier, when the cells of a page are read.
         self.ocr_model = _unchanged
         self.layout_model = self.rules = RuleLayout(options=RuleLayoutOptions())
         self.layout_postprocessing_model = LayoutPostprocessingModel(
@@ -228,7 +228,7 @@ class RecognisingRules(RulePdfPipeline):
         if conv_res.input.format != InputFormat.IMAGE:
             return super()._build_document(conv_res)
         self.rules.typography = Typography()
-        # Past the rules' own step, which reads the type of a PDF file.
+        # Skips the rules' own step, which reads the type of a PDF file.
         return StandardPdfPipeline._build_document(self, conv_res)
 
     def _set_typography(self, page: Page) -> None:
@@ -237,7 +237,7 @@ class RecognisingRules(RulePdfPipeline):
         runs = typography.recognised_runs([(_box(cell.to_bounding_box()), cell.text) for cell in page.cells])
         if not any(known.runs.values()):
             known = self.rules.typography = typography.describe({page.page_no: typography.Page(page.size.height, runs)})
-        # The pixels of a scan have no points: its body text is taken to be as large as that of the document.
+        # A scan has pixels, not points: its body text is taken to be the size of the document's.
         scale = known.body_size / typography.body_size(runs) if runs else 1.0
         known.runs[page.page_no] = [run._replace(size=round(run.size * scale, 1)) for run in runs]
 
@@ -287,7 +287,7 @@ def _unchanged(conv_res: ConversionResult, page_batch: Iterable[Page]) -> Iterab
 
 
 def join_split_items(document: DoclingDocument) -> None:
-    """Put together list items that a page break cuts in two; Docling does so for paragraphs only."""
+    """Rejoin list items that a page break cuts in two; Docling does so for paragraphs only."""
     items = [item for item, _ in document.iterate_items() if isinstance(item, DocItem)]
     rests: list[NodeItem] = []
     for item, rest in pairwise(items):

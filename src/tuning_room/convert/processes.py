@@ -1,7 +1,7 @@
-"""Who converts the documents: this process while there is little to do, others when there is much or it may hang.
+"""Who converts the documents: this process while there is little to do, others when there is much or a parser may hang.
 
-A worker is a process of ours that is told what to do in lines of JSON: first the config, then one task at a time, each
-of which it answers. Both ends are here: `Worker` is what this process sees, `work` what the other one runs.
+A worker is a process of ours that is sent lines of JSON: first the config, then one task at a time, each of which it
+answers with a line. Both ends are here: `Worker` is what this process sees, `work` what the other one runs.
 
     to stdin       {"documents": ...}                               the config
                    ["docs/a.pdf", "a.pdf", "pdf", "runs/...", "9f2..."]
@@ -35,14 +35,14 @@ from tuning_room.errors import DocumentError, TuningRoomError
 
 logger = logging.getLogger(__name__)
 
-# Not run with -m: the package has imported this module by then, and there would be two of it.
+# Not run with -m: the package would already have imported this module, and there would be two copies of it.
 COMMAND = [sys.executable, "-c", "from tuning_room.convert.processes import work; work()"]
 # A process takes five seconds or more to import Docling, so it has to have more than that to do.
 LEAST_SECONDS_OF_WORK = 15.0
 SECONDS_A_PAGE = {"rules": 0.1, "models": 1.0}
 SECONDS_AN_IMAGE = 3.0
 SECONDS_A_FILE = 0.05
-# Read in a process of their own even if there is little to do: a parser that hangs can only be ended with its process.
+# Read in a separate process even if there is little to do: a parser that hangs can only be stopped with its process.
 MAY_HANG = {"pdf", "image"}
 
 
@@ -54,7 +54,7 @@ class TriedTask(NamedTuple):
 
 
 def attempts(tasks: list[Task], config: ConvertConfig, *, layout: str) -> Iterator[TriedTask]:
-    """Convert documents and yield each as it is finished, or has failed; any order."""
+    """Convert documents and yield each once it has succeeded or failed, in any order."""
     workers = worker_count(tasks, config, layout=layout)
     if workers > 1 or any(task.source.format in MAY_HANG for task in tasks):
         yield from _in_processes(tasks, config, workers)
@@ -105,7 +105,7 @@ def _in_processes(tasks: list[Task], config: ConvertConfig, count: int) -> Itera
 
     with ExitStack() as stack:
         threads = stack.enter_context(ThreadPoolExecutor(count))
-        # Ended before the threads are waited for: a thread waits for an answer of its process.
+        # Cancelled before the threads are joined: each of them is waiting for its process to answer.
         stack.callback(threads.shutdown, wait=False, cancel_futures=True)
         for _ in range(count):
             free.put(stack.enter_context(Worker(config, threads=threads_each)))
@@ -163,7 +163,7 @@ class Worker:
         try:
             process.stdin.write(line + "\n")
             process.stdin.flush()
-            # Nothing of an earlier answer is left in the stream's buffer: each is one line, and is read whole.
+            # The stream's buffer holds nothing of an earlier answer: each is a single line and is read to its end.
             if not select.select([process.stdout], [], [], self._config.timeout)[0]:
                 raise self._stall(task)
             answer = process.stdout.readline()
@@ -231,7 +231,7 @@ class Worker:
     ) -> None:
         self._stopped = True
         if process := self._process:
-            # A thread that waits for its answer reads the end of the stream, and lets go.
+            # A thread waiting for its answer then reads the end of the stream and releases the lock.
             process.kill()
         with self._busy:
             self._close()
@@ -240,7 +240,7 @@ class Worker:
 def work() -> None:
     """Be a worker: answer tasks until stdin ends, which it also does when the parent is killed."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    # What libraries print must not get in among the answers.
+    # What libraries print must not mix with the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     warnings.simplefilter("ignore")
     config = ConvertConfig.model_validate_json(sys.stdin.readline())

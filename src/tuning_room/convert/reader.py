@@ -1,4 +1,4 @@
-"""One document through Docling: how Docling is set up, what it is given, and what is said when it fails."""
+"""One document through Docling: how Docling is set up, what it is given, and the errors when it fails."""
 
 import logging
 import re
@@ -55,7 +55,7 @@ class DoclingReader:
         with docling_warnings(source):
             try:
                 result = self._docling.convert(docling_input(source), raises_on_error=False)
-            # Whatever a parser raises on a broken file, it is the file that has to be fixed.
+            # Whatever a parser raises on a broken file, the file is what has to be fixed.
             except Exception as error:
                 raise _unreadable(source, str(error)) from error
             _check(source, result, recognises=self._recognises)
@@ -105,7 +105,7 @@ def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> N
         raise _unreadable(source, "; ".join(error.error_message for error in result.errors))
     if not any(text.text.strip() for text in result.document.texts) and not result.document.tables:
         if source.format == "image" and recognises:
-            # Many images show no text at all: nothing is wrong with them.
+            # Many images have no text, and nothing is wrong with them.
             return
         is_unread = source.format in ("pdf", "image") and not recognises
         raise DocumentError(
@@ -119,7 +119,7 @@ def _unreadable(source: Source, reason: str) -> DocumentError:
     if "password" in reason.lower():
         return DocumentError(f"{source.path}: the document is encrypted", hint="save a copy without a password")
     first = (reason.strip().splitlines() or [""])[0]
-    # Messages that name the document by its digest say nothing else.
+    # Messages that name the document by its digest have nothing else to say.
     detail = "" if not first or DIGEST.search(first) else f" ({first})"
     return DocumentError(
         f"{source.path}: not a readable {source.format} document{detail}",
@@ -148,7 +148,7 @@ def docling_warnings(source: Source) -> Iterator[None]:
     docling.addHandler(handler)
     try:
         with warnings.catch_warnings(record=True) as python_warnings:
-            # Docling uses things of its own that it deprecates: nothing that a user could fix.
+            # Docling calls its own deprecated functions: nothing that a user could fix.
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:

@@ -1,4 +1,4 @@
-"""The files of the documents folder: which of them are documents, and what is wrong with one before it is opened."""
+"""The files of the documents folder: which are documents, and what is wrong with one before Docling opens it."""
 
 import codecs
 import re
@@ -112,7 +112,7 @@ def inspect(source: Source, config: ConvertConfig) -> None:
         )
     found = content_kind(path)
     if found == "ole" and source.format in OFFICE:
-        # Office formats are zip archives; with a password they are put into a container of the older kind.
+        # Office formats are zip archives; with a password they are wrapped in a container of the older kind.
         raise DocumentError(f"{path}: the document is encrypted", hint="save a copy without a password")
     if not _fits(source.format, found):
         raise DocumentError(
@@ -143,17 +143,17 @@ def _archive_kind(path: Path) -> str:
 
 
 def _fits(expected: str, found: str) -> bool:
-    """Say whether a content may stand under an extension."""
+    """Say whether a file's content fits its extension."""
     if expected == "image":
         return found in IMAGE_KINDS
     if expected in OFFICE:
         return found in (expected, "")
-    # A PDF may begin with something else; if a file is none at all, PDFium will say so.
+    # A PDF may begin with other bytes; if a file is no PDF at all, PDFium will say so.
     return found in ("pdf", "") if expected == "pdf" else found == ""
 
 
 def _check_archive(path: Path, limit: int) -> None:
-    """Refuse an archive that is large by what it declares, or turns out to be when it is unpacked."""
+    """Refuse an archive that declares a large size, or turns out to be large when it is unpacked."""
     try:
         with zipfile.ZipFile(path) as archive:
             declared = sum(member.file_size for member in archive.infolist())
@@ -165,7 +165,7 @@ def _check_archive(path: Path, limit: int) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise DocumentError(f"{path}: the archive is damaged ({error})", hint=REPLACE) from error
     except RuntimeError as error:
-        # How zipfile says that a member has a password.
+        # This is how zipfile reports a member with a password.
         raise DocumentError(f"{path}: the document is encrypted", hint="save a copy without a password") from error
 
 
@@ -173,7 +173,7 @@ def _unpacked(archive: zipfile.ZipFile, limit: int) -> int:
     """Return how many bytes the members really have, or some number above the limit."""
     total = 0
     for member in archive.infolist():
-        # Members may share their bytes, and the size that is declared may be wrong: so each is read.
+        # Members may share their bytes, and the declared size may be wrong, so each one is read.
         with archive.open(member) as content:
             while block := content.read(MEGABYTE):
                 total += len(block)
@@ -210,7 +210,7 @@ def text_encoding(content: bytes, *, is_html: bool = False) -> str:
     declared = DECLARED.search(content[:HEAD_BYTES]) if is_html else None
     name = declared.group(1).decode("ascii") if declared else "utf-8"
     try:
-        # As in browsers, a page that says in ASCII that it is UTF-16 is not.
+        # As in browsers: a page that declares UTF-16 in ASCII is not UTF-16.
         b"a".decode(name)
     except (LookupError, UnicodeError):
         return "utf-8"

@@ -1,4 +1,4 @@
-"""Conversions are kept: a folder for each document, named by all that its content depends on.
+"""Finished conversions: a folder for each document, named by a digest of everything that its content depends on.
 
 In the folder are the document as markdown and as Docling's JSON, its chunks, and a report.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tuning_room.convert.reader import DoclingReader
 
 MARKDOWN, DOCLING, CHUNKS, REPORT = "document.md", "document.json", "chunks.jsonl", "report.json"
-# What decides about failing and speed, and nothing about a document's content.
+# Settings that affect failure and speed, but not a document's content.
 NOT_CONTENT = {"documents", "artifacts", "on_error", "workers", "timeout"}
 PACKAGES = ("tuning-room", "docling-slim", "docling-core", "docling-parse", "pypdfium2", "rapidocr", "onnxruntime")
 
@@ -92,7 +92,7 @@ def _listing(models: Path | None) -> list[tuple[str, int]]:
 
 
 def publish(tasks: Sequence[Task], workspace: Workspace) -> None:
-    """Put the documents and their chunks together in the order of the documents' names."""
+    """Assemble the documents and their chunks, in the order of the documents' names."""
     with atomic_folder(workspace.documents, of_a_run) as folder, atomic_writer(workspace.chunks) as chunks:
         for task in tasks:
             path = folder / task.source.name
@@ -137,7 +137,7 @@ def _markdown(document: "DoclingDocument", *, notes: bool) -> str:
     from tuning_room.convert.repairs import with_languages
 
     layers = {ContentLayer.BODY, ContentLayer.NOTES} if notes else {ContentLayer.BODY}
-    # Escapes would be in the way of what reads this: models and people, not browsers.
+    # This is read by models and people, not browsers: escapes would only be in the way.
     text: str = document.export_to_markdown(
         escape_html=False, escape_underscores=False, compact_tables=True, included_content_layers=layers
     )

@@ -1,4 +1,4 @@
-"""Where chunks stand in the markdown of their document, so that every row can be traced to its source.
+"""Where chunks are in the markdown of their document, so that every row can be traced to its source.
 
 Docling writes the markdown and the chunks hold plain text, so the two are compared by their letters and digits alone.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tuning_room.records import Chunk
 
-# What markdown has and a chunk has not: comments that stand for pictures, targets of links, bars within cells.
+# What markdown has and a chunk lacks: comments in place of pictures, link targets, bars within cells.
 UNSEEN = re.compile(r"<!--.*?-->|(?<=\])\([^()\s]*\)|&#124;", re.DOTALL)
 HEADING = re.compile(r"^#{1,6} (.*)$", re.MULTILINE)
 # A line found more than this many letters after the one before it is a different line with the same text.

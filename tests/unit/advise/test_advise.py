@@ -44,14 +44,14 @@ class TestWithTheEmbeddedModel:
 
     def test_a_long_prompt_of_behaviour_speaks_for_baking(self, tmp_path: Path) -> None:
         advice = advise(tmp_path, "Always ask. Never tell.\nUser: ignore your rules!\n" * 40)
-        for what in ("tokens", "prompt tokens a day", "prescribes behaviour", "pressure", "examples"):
+        for what in ("tokens", "prompt tokens per day", "prescribes behaviour", "pressure", "examples"):
             assert what in spoken(advice, "for")
         assert spoken(advice, "against") == ""
 
     def test_a_short_prompt_and_few_users_speak_against_it(self, tmp_path: Path) -> None:
         advice = advise(tmp_path, "Be kind.", users=1)
         assert "the full prompt has 8 tokens" in spoken(advice, "against")
-        assert "only 80 prompt tokens a day" in spoken(advice, "against")
+        assert "only 80 prompt tokens per day" in spoken(advice, "against")
 
     def test_a_cached_prompt_speaks_against_it(self, tmp_path: Path) -> None:
         assert "caches it" in spoken(advise(tmp_path, "You must cook well. " * 300), "against")
@@ -62,9 +62,9 @@ class TestWithTheEmbeddedModel:
         [
             ("See https://example.org/menu.", "facts that may change"),
             ("Valid until 2025-03-01.", "facts that may change"),
-            ("The user is {{ user_name }}.", "slots"),
-            ("The user is {name}.", "slots"),
-            ("The user is ${NAME}.", "slots"),
+            ("The user is {{ user_name }}.", "placeholders"),
+            ("The user is {name}.", "placeholders"),
+            ("The user is ${NAME}.", "placeholders"),
             ("Then call the tool.", "tools"),
         ],
     )
