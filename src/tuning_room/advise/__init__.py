@@ -50,7 +50,7 @@ PATTERNS: list[tuple[Literal["for", "against"], str, str]] = [
 def run(config: AdviseConfig) -> Advice:
     """Count both prompts in the model's own chat template and collect the signals; raises ModelNotFoundError.
 
-    The model's own tokenizer and chat template count. Where they are not installed, the tokens are estimated.
+    Where its tokenizer is not installed, the tokens are estimated.
     """
     text = config.full_prompt.read_text(encoding="utf-8").strip()
     prompts = (text, config.short_prompt)
