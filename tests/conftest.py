@@ -10,7 +10,7 @@ from drawn_adapters import EMBEDDED, write_drawn_adapter, write_drawn_lineage, w
 from prerequisites import missing
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.models import resolve
-from tuning_room.models.embeddings import PACKAGED, embedding_folder
+from tuning_room.models.embeddings import packaged_folder
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def embedded_model() -> Path:
 def embedding_model() -> Path:
     """The folder of the packaged sentence-embedding model."""
     try:
-        return embedding_folder(PACKAGED)
+        return packaged_folder()
     except MissingPrerequisiteError as error:
         missing(str(error))
 

@@ -77,7 +77,7 @@ def _with_files(checks: dict[str, dict[str, Any]], info: ValidationInfo) -> dict
 
 
 def _path_parameters(check: str) -> set[str]:
-    from tuning_room.checks import find
+    from tuning_room.checks.registry import find
 
     try:
         parameters = signature(find(check)).parameters

@@ -74,7 +74,8 @@ class Selection:
 
     def _compare_meanings(self, threshold: float) -> None:
         from tuning_room.dataset.semantic import near_in_meaning
-        from tuning_room.models.embeddings import Embedder, embedding_folder
+        from tuning_room.models import embedding_folder
+        from tuning_room.models.embeddings import Embedder
 
         embedder = Embedder(embedding_folder(self._config.embedding_model))
         # All are found before any is dropped: the rows are read twice and must be the same ones.
@@ -245,7 +246,7 @@ def signature(text: str, gold: str) -> tuple[Fraction | str, ...]:
 def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
     """Judge candidates, which are spooled to `folder`, and return them all; DataError if two have the same id."""
     if config.semantic_duplicate:
-        from tuning_room.models.embeddings import embedding_folder
+        from tuning_room.models import embedding_folder
 
         # A missing model is reported before all rows are judged.
         embedding_folder(config.embedding_model)

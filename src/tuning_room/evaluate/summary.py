@@ -24,7 +24,7 @@ from tuning_room.evaluate.statistics import (
 )
 from tuning_room.evaluate.verdict import judge, pairs
 from tuning_room.gates import ArmPair, Gate, higher_is_better, question
-from tuning_room.models.embeddings import PACKAGED, embedding_folder
+from tuning_room.models.embeddings import packaged_folder
 from tuning_room.results import (
     ALL,
     ArmIdentity,
@@ -104,7 +104,7 @@ def check_metrics(config: EvaluateConfig) -> None:
                 raise RecipeError(f"{place}: '{name}' is not measured reply by reply", hint="only a gate can name it")
         if "resembles" in names:
             # Before minutes are spent on replies that could not be measured.
-            embedding_folder(PACKAGED)
+            packaged_folder()
 
 
 def _grouped(samples: Sequence[Sample], config: EvaluateConfig) -> dict[str, dict[str, list[Sample]]]:

@@ -58,6 +58,16 @@ def resolve(reference: str) -> Path:
     return _from_hub(reference)
 
 
+def embedding_folder(reference: str) -> Path:
+    """Return the folder of an embedding model: the packaged one, a folder, or a hub id.
+
+    Raises MissingPrerequisiteError if the package is not installed, ModelNotFoundError for the others.
+    """
+    from tuning_room.models.embeddings import PACKAGED, packaged_folder
+
+    return packaged_folder() if reference == PACKAGED else resolve(reference)
+
+
 def portable(reference: str) -> str:
     """Return a model reference that may leave this machine: of an absolute path only the folder's name."""
     return Path(reference).name if Path(reference).is_absolute() else reference

