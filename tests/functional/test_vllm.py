@@ -40,7 +40,7 @@ def server(small_run: Path) -> Iterator[VllmServer]:
     """Serve the small run by vLLM, once for all tests."""
     config = ServeConfig(model="embedded:smollm2-135m", recipe="small", port=0, vllm_python=PYTHON)
     prepared = vllm_server(config, Workspace(small_run), tell=print)
-    settings = prepared.settings._replace(loadable=2)
+    settings = prepared.settings._replace(loadable=3)
     with VllmServer(prepared.model, prepared.base, prepared.adapters, settings, print) as started:
         yield started
 
@@ -106,12 +106,18 @@ def test_an_adapter_without_effect_is_noticed(server: VllmServer, small_run: Pat
         server.load_adapter("idle", tmp_path / "idle")
 
 
-def test_base_and_adapter_asked_at_once_answer_as_each_does_alone(server: VllmServer, engine: EndpointEngine) -> None:
+def test_base_and_adapter_asked_at_once_answer_as_each_does_alone(
+    server: VllmServer, engine: EndpointEngine, small_run: Path
+) -> None:
     """With no slot left empty, rows of the base are computed with the last slot's adapter on a CPU.
 
-    The mixed requests come first: what the cache of prefixes holds of a request alone would hide part of it.
+    So every slot that may be filled is. The mixed requests come first: what the cache of prefixes holds of a request
+    alone would hide part of it.
     """
     adapter = next(iter(server.adapters))
+    with pytest.raises(EngineError, match="no slot is free"):
+        for n in range(9):
+            server.load_adapter(f"small-{n}", small_run / "adapter")
     asked = [(model, f"What is {n} plus {n + 3}?") for n in range(12) for model in (server.base, adapter)]
 
     def reply(request: tuple[str, str]) -> str:
