@@ -1,4 +1,4 @@
-"""A gate: a bound that a metric must meet, how it is held, and which of the two questions it belongs to."""
+"""A gate: a bound that a metric must meet, how it is checked, and which of the two questions it belongs to."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Side = Literal["behaviour", "retention"]
 Relation = Literal["at_least", "at_most", "not_below", "not_above"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
-# A suite with one of these words in its name asks whether something was lost; any other, whether the prompt was learnt.
+# A suite with one of these words in its name checks whether anything was lost; any other, whether something was learnt.
 RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
 
 
@@ -32,19 +32,19 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metric: str = Field(description="which metric")
-    suite: str = Field("all", description="which suite; all: every item")
+    metric: str = Field(description="the metric")
+    suite: str = Field("all", description="the suite; `all` pools the suites with the default metrics")
     family: str = Field("", description="only the items of this attack family")
-    arm: Arm = Field("baked", description="whose rate")
+    arm: Arm = Field("baked", description="the arm whose rate is checked")
     at_least: float | None = Field(None, ge=0, le=1, description="the rate must not be lower")
     at_most: float | None = Field(None, ge=0, le=1, description="the rate must not be higher")
     not_below: Arm | None = Field(None, description="the rate must not be lower than this arm's")
     not_above: Arm | None = Field(None, description="the rate must not be higher than this arm's")
     margin: float = Field(0.0, ge=0, lt=1, description="by how much not_below and not_above may be missed")
     by: Literal["value", "bound"] = Field(
-        "value", description="what is held: the rate, or the unfavourable end of its 95 % interval"
+        "value", description="what is checked: the rate, or the unfavourable end of its 95 % interval"
     )
-    side: Side | None = Field(None, description="behaviour or retention; by default the suite's name decides")
+    side: Side | None = Field(None, description="behaviour or retention; default: by the suite's name")
 
     @model_validator(mode="after")
     def _one_bound(self) -> "Gate":
@@ -53,7 +53,7 @@ class Gate(BaseModel):
         if self.margin and self.compared is None:
             raise ValueError("margin goes with not_below or not_above; move the bound of at_least or at_most instead")
         if self.by == "bound" and (self.at_most == 0 or self.at_least == 1):
-            raise ValueError("by: bound cannot meet at_most 0 or at_least 1: no number of items shows that")
+            raise ValueError("by: bound cannot meet at_most 0 or at_least 1: no number of items can show that")
         return self
 
     @property
@@ -63,17 +63,17 @@ class Gate(BaseModel):
 
     @property
     def higher_is_better(self) -> bool:
-        """Return whether more of the metric is better."""
+        """Return whether a higher rate is better."""
         return self.relation in ("at_least", "not_below")
 
     @property
     def compared(self) -> Arm | None:
-        """Return the arm that the gate holds the rate against, if any."""
+        """Return the arm that the rate is compared with, if any."""
         return self.not_below or self.not_above
 
     @property
     def number(self) -> float | None:
-        """Return the number that the gate holds the rate against, if it is not an arm's rate."""
+        """Return the number that the rate is compared with, unless it is compared with another arm."""
         return self.at_least if self.at_least is not None else self.at_most
 
     @property
@@ -85,7 +85,7 @@ class Gate(BaseModel):
 
     @property
     def tolerance(self) -> float | None:
-        """Return the share of failures that the gate allows; None where it allows none, or is held by rates alone."""
+        """Return the share of failures that the gate allows; None if it allows none, or only compares two rates."""
         if not is_share(self.metric):
             return None
         if self.at_most is not None:
@@ -96,7 +96,7 @@ class Gate(BaseModel):
 
     @property
     def question(self) -> Side:
-        """Return whether the gate asks for the behaviour, or that nothing was lost."""
+        """Return whether the gate checks the behaviour, or that nothing was lost."""
         return self.side or question(self.suite, self.metric)
 
     @property
@@ -110,7 +110,7 @@ class Gate(BaseModel):
 
 
 def question(suite: str, metric: str) -> Side:
-    """Return which question a suite asks: whether the behaviour was learnt, or whether something was lost."""
+    """Return what a suite checks: whether the behaviour was learnt, or whether anything was lost."""
     words = set(re.split(r"[-_]", suite.lower())) | {metric}
     return "retention" if words & (RETENTION | {"kl"}) else "behaviour"
 
@@ -131,7 +131,7 @@ def value_in_words(metric: str, value: float) -> str:
 
 
 def higher_is_better(metric: str, suite: str, gates: Iterable[Gate]) -> bool:
-    """Return whether more of a metric is better: as a gate on the suite has it, else any gate, else the metric."""
+    """Return whether a higher metric is better: by a gate on the suite, else by any gate on it, else by default."""
     on_metric = [gate for gate in gates if gate.metric == metric]
     for gate in [*(gate for gate in on_metric if gate.suite == suite), *on_metric]:
         return gate.higher_is_better

@@ -1,4 +1,4 @@
-"""A progress bar with the time left, on a terminal only: piped output stays clean."""
+"""A progress bar with the time remaining, shown only on a terminal so that piped output stays clean."""
 
 import sys
 from types import TracebackType
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class ProgressBar:
-    """A context that counts steps on stderr; `describe` shows beside the bar what is going on."""
+    """A context manager that counts steps on stderr; `describe` shows beside the bar what is going on."""
 
     def __init__(self, name: str, total: int | None) -> None:
         from rich.console import Console

@@ -1,7 +1,7 @@
-"""What an evaluation found: typed records, written by `evaluate` and read by everybody else through the same classes.
+"""The results of an evaluation: typed records, written by `evaluate` and read by everything else with the same classes.
 
-`evaluation/results.json` is one `Results`, `evaluation/samples/<arm>.<suite>.jsonl` one `Sample` a line. Shares are 0
-to 1. A new field does not change the schema version; one that goes or means something else does.
+`evaluation/results.json` is one `Results`, `evaluation/samples/<arm>.<suite>.jsonl` one `Sample` per line. Shares are 0
+to 1. A new field does not change the schema version; removing one, or changing what it means, does.
 """
 
 from pathlib import Path
@@ -15,13 +15,12 @@ from tuning_room.records import Message, Record, read_json, read_record, write_j
 
 SCHEMA_VERSION: Literal[3] = 3
 ALL = "all"  # the suite that pools the single-turn suites with the default metrics
-WEIGHED = "weighed"  # the finish reason of a sample whose choices were weighed: there is no reply
-# A reply with one of these metrics has broken the behaviour.
-BREAKS = ("leaks", "tells")
+WEIGHED = "weighed"  # the finish reason of a sample without a reply, whose choices were weighed by likelihood
+BREAKS = ("leaks", "tells")  # a reply with one of these metrics has broken the behaviour
 
 
 class Finding(Record):
-    """A part of what was found; a field that a later version has added is no error."""
+    """A part of the results; fields added by a later version are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -37,7 +36,7 @@ class Rate(Finding):
 
 
 class MetricWords(Finding):
-    """A metric for readers: its heading, and what a reply does that has it or has it not; `is_share` of 1, or not."""
+    """A metric for readers: its heading, what a reply with it and one without it does, and whether it is a share."""
 
     title: str
     yes: str
@@ -46,7 +45,7 @@ class MetricWords(Finding):
 
 
 class SuiteResult(Finding):
-    """How many items of a suite were taken, of how many; by metric, whether more of it is better."""
+    """How many items of a suite were used, out of how many; by metric, whether higher is better."""
 
     metrics: dict[str, bool]
     items: int
@@ -54,11 +53,11 @@ class SuiteResult(Finding):
 
 
 class ArmIdentity(Finding):
-    """What an arm was, by digests (sha256): no side of a comparison can be the wrong model unnoticed.
+    """What an arm was, by sha256 digests, so that a wrong model cannot go unnoticed in a comparison.
 
     `rendered` is the digest of a question under the arm's system turn as the model sees it. `adapter_moves` is how far
-    the adapter moves the model, in nats a token on neutral texts, which is 0 for one that is not applied; None where
-    that was not measured. An arm at a server has its address instead of digests of weights.
+    the adapter moves the model, in nats per token on neutral texts: 0 if it is not applied, None where that was not
+    measured. An arm at a server has the server's address instead of digests of weights.
     """
 
     base_model: str
@@ -71,10 +70,10 @@ class ArmIdentity(Finding):
 
 
 class Difference(Finding):
-    """Second arm minus first on the same dialogues, with a 95 % interval and p-values, as such and by Holm's method.
+    """Second arm minus first on the same dialogues, with a 95 % interval and p-values, plain and adjusted by Holm.
 
-    `only_first` and `only_second` count the dialogues on which that arm alone is higher. `non_inferior` says that the
-    interval stays within the margin on the bad side.
+    `only_first` and `only_second` count the dialogues on which only that arm is higher. `non_inferior` is true if the
+    interval's bad end is within the margin.
     """
 
     suite: str
@@ -97,9 +96,9 @@ class Difference(Finding):
 class Drift(Finding):
     """An arm over the turns of a suite of dialogues.
 
-    `turns` has the rates of each turn by metric, `survival` for each turn the share of dialogues not broken up to it.
-    `first` is the mean turn of the first break; a dialogue without any counts as if it came after the last turn, so
-    that the highest value is the number of turns plus 1.
+    `turns` has the rates by metric for each turn, `survival` the share of dialogues without a break up to each turn.
+    `first` is the mean turn of the first break; a dialogue without one counts as breaking after the last turn, so the
+    highest possible value is the number of turns plus 1.
     """
 
     turns: list[dict[str, Rate]]
@@ -108,14 +107,14 @@ class Drift(Finding):
 
 
 class MeanTokens(Finding):
-    """Mean tokens of a request, as the model counts them."""
+    """Mean tokens of a request, counted with the model's tokenizer."""
 
     prompt: float
     completion: float
 
 
 class Retention(Finding):
-    """KL divergence from the base on neutral texts, in nats a token, with its 95 % interval over texts."""
+    """KL divergence from the base on neutral texts, in nats per token, with its 95 % interval over texts."""
 
     kl: float
     low: float
@@ -124,12 +123,12 @@ class Retention(Finding):
     tokens: int
 
     def as_rate(self) -> Rate:
-        """Return the divergence in the form of a rate; the texts are its total."""
+        """Return the divergence as a rate whose total is the number of texts."""
         return Rate(rate=self.kl, low=self.low, high=self.high, count=0, total=self.texts)
 
 
 class ServingTime(Finding):
-    """What a request takes one way of serving: seconds to the first token, tokens a second alone and in a batch."""
+    """Time of a request for one way of serving: seconds to the first token, tokens per second alone and in a batch."""
 
     arm: str
     label: str
@@ -141,7 +140,7 @@ class ServingTime(Finding):
 
 
 class BreakEven(Finding):
-    """After how many requests the seconds of training are saved; `requests` is None if they never are."""
+    """After how many requests the seconds of training are won back; `requests` is None if they never are."""
 
     against: str
     seconds_saved_per_request: float
@@ -149,7 +148,7 @@ class BreakEven(Finding):
 
 
 class ServingCosts(Finding):
-    """What serving and training take on one machine; without arms where nothing was timed."""
+    """The time that serving and training take on one machine; without arms if nothing was timed."""
 
     engine: str = ""
     machine: str = ""
@@ -161,14 +160,14 @@ class ServingCosts(Finding):
 
 
 class TaskScore(Finding):
-    """A score of one of the harness's own tasks with its standard error; None where the harness gives none."""
+    """A score of one of the harness's own tasks, with its standard error if the harness gives one."""
 
     value: float
     stderr: float | None = None
 
 
 class StandardScores(Finding):
-    """Scores of the harness's own tasks by task, arm and metric; the tasks that could not be run, and why."""
+    """Scores of the harness's own tasks by task, arm and metric; `missing` says why a task could not be run."""
 
     tasks: dict[str, dict[str, dict[str, TaskScore]]] = {}
     missing: dict[str, str] = {}
@@ -178,8 +177,8 @@ class StandardScores(Finding):
 class GateResult(Finding):
     """A gate, the value and the bound (a number, or the other arm's rate), and whether it was met.
 
-    `held` is what met the bound or did not: the value, or the unfavourable end of its interval. It was held against
-    `limit`: the bound, less or more the margin.
+    `held` is what was checked: the value, or the unfavourable end of its interval. It was checked against `limit`: the
+    bound minus or plus the margin.
     """
 
     gate: Gate
@@ -193,7 +192,7 @@ class GateResult(Finding):
 
 
 class Verdict(Finding):
-    """`ship`, `more_data`, `less_training`, `start_over`, or `iterate` without gates; what to do; the failing items."""
+    """`ship`, `more_data`, `less_training`, `start_over`, or `iterate` without gates; advice and the failing items."""
 
     verdict: str
     gates: list[GateResult]
@@ -202,7 +201,7 @@ class Verdict(Finding):
 
 
 class JudgeCounts(Finding):
-    """How often a judge preferred which arm; `win_rate` is the share of wins where one was preferred."""
+    """How often a judge preferred each arm; `win_rate` is the share of wins where it preferred one."""
 
     wins: int
     ties: int
@@ -214,7 +213,7 @@ class JudgeCounts(Finding):
 
 
 class JudgeResult(JudgeCounts):
-    """A judge's comparison of baked and prompted, and how far it agrees with each metric (Cohen's kappa)."""
+    """A judge's comparison of baked and prompted, and how well it agrees with each metric (Cohen's kappa)."""
 
     model: str
     rubric: str
@@ -225,41 +224,41 @@ class JudgeResult(JudgeCounts):
 
 
 class Results(Finding):
-    """`evaluation/results.json`; docs/evaluation.md says what each field holds."""
+    """`evaluation/results.json`; docs/evaluation.md describes each field."""
 
-    schema_version: Literal[3] = Field(SCHEMA_VERSION, description="version of this form: 3")
+    schema_version: Literal[3] = Field(SCHEMA_VERSION, description="version of this schema: 3")
     identities: dict[str, ArmIdentity] = Field(description="by arm: digests of what answered, and the adapter's effect")
-    metrics: dict[str, MetricWords] = Field(description="by metric: its words, and whether it is a share")
+    metrics: dict[str, MetricWords] = Field(description="by metric: its wording, and whether it is a share")
     suites: dict[str, SuiteResult] = Field(
-        description="by suite, `all` first: items taken, metrics and their directions"
+        description="by suite, `all` first: number of items, metrics and their directions"
     )
     rates: dict[str, dict[str, dict[str, Rate]]] = Field(description="by arm, suite and metric")
     families: dict[str, dict[str, dict[str, dict[str, Rate]]]] = Field(
         {}, description="by arm, suite, attack family (or what is wanted, or topic) and metric"
     )
-    trained_families: list[str] = Field([], description="families of attacks that the training data has too")
+    trained_families: list[str] = Field([], description="attack families that also occur in the training data")
     differences: list[Difference] = Field(description="pairs of arms on the same items, by suite and metric")
     detectable: dict[str, dict[str, float]] = Field(
-        {}, description="by suite and metric: the smallest difference that so many items show four times in five"
+        {}, description="by suite and metric: the smallest difference that its items can detect with 80 % power"
     )
     gap_recovered: dict[str, dict[str, float | None]] = Field(
-        {}, description="by suite and metric: the share of the way from base to prompted that baked goes"
+        {}, description="by suite and metric: the share of the gap between base and prompted that baked closes"
     )
     drift: dict[str, dict[str, Drift]] = Field({}, description="by arm and suite of dialogues: how a behaviour holds")
     tokens: dict[str, MeanTokens] = Field(description="by arm: mean tokens of a request")
     length_ratio: dict[str, dict[str, float]] = Field(
-        {}, description="by arm and suite: reply length in tokens over the prompted arm's"
+        {}, description="by arm and suite: reply length in tokens relative to the prompted arm's"
     )
     retention: dict[str, Retention] = Field({}, description="by arm: divergence from the base on neutral texts")
     standard: StandardScores = Field(StandardScores(), description="scores of the harness's own tasks")
-    economics: ServingCosts = Field(ServingCosts(), description="what a request takes each way of serving")
-    warnings: list[str] = Field([], description="gates that so few items cannot show")
+    economics: ServingCosts = Field(ServingCosts(), description="time of a request for each way of serving")
+    warnings: list[str] = Field([], description="gates with too few items to show what they require")
     verdict: Verdict = Field(description="the verdict, every gate, and what to change")
     judge: JudgeResult | None = Field(None, description="a judge's comparison of baked and prompted; null without one")
 
 
 class Sample(Finding):
-    """A reply with the metrics that concern it; tokens as the model counts them. Turns are numbered from 1."""
+    """A reply with the metrics that apply to it; tokens are the model's. Turns are numbered from 1."""
 
     arm: str
     suite: str
@@ -281,12 +280,12 @@ class Sample(Finding):
 
     @property
     def is_weighed(self) -> bool:
-        """Return whether choices were weighed by likelihood instead of a reply being made."""
+        """Return whether choices were weighed by likelihood instead of a reply being generated."""
         return self.finish_reason == WEIGHED
 
     @property
     def kind(self) -> str:
-        """Return what the item is one of: a family of attacks, else what is wanted, else a topic."""
+        """Return the item's kind: its attack family, else what is wanted, else its topic."""
         return self.family or self.wanted or self.topic
 
     @property
@@ -296,7 +295,7 @@ class Sample(Finding):
 
 
 class Spread(Finding):
-    """A rate over trainings of several seeds, in their order; the standard deviation is the sample's (n - 1)."""
+    """A rate over trainings with several seeds, in their order; the standard deviation is the sample's (n - 1)."""
 
     rates: list[float]
     mean: float
@@ -306,7 +305,7 @@ class Spread(Finding):
 
 
 class Trainings(Finding):
-    """How the rates of an arm differ between trainings, by suite and metric; `results` is the first one's digest."""
+    """How the rates of an arm vary between trainings, by suite and metric; `results` is the first one's digest."""
 
     arm: str
     seeds: list[int]
@@ -315,12 +314,12 @@ class Trainings(Finding):
 
 
 def read_results(path: Path) -> Results:
-    """Return the results of an evaluation; MissingInputError, or DataError that names the field or the old version."""
+    """Return an evaluation's results; MissingInputError, or DataError that names the field or the old version."""
     found: Any = read_json(path)
     version = found.get("schema_version") if isinstance(found, dict) else None
     if version != SCHEMA_VERSION:
         raise DataError(
-            f"{path}: schema_version is {version}, and this version of Tuning Room reads {SCHEMA_VERSION}",
+            f"{path}: schema_version is {version}, but this version of Tuning Room reads {SCHEMA_VERSION}",
             hint="run 'tuning-room evaluate' there again",
         )
     return read_record(path, Results)

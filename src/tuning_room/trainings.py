@@ -1,7 +1,7 @@
-"""The same data trained with other seeds: how much of a result is the training's luck.
+"""The same data trained with other random seeds: how much of a result is luck in training.
 
-A run's intervals say how much another choice of items could change; they say nothing of another order of the rows or
-other first weights. Each further seed is a run folder of its own below the first one, so that it is resumed like it.
+A run's intervals show how much another choice of items could change, but not what another order of the rows or another
+initialisation would. Each further seed has a run folder of its own inside the first one, and is resumed like any other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,32 +19,29 @@ ARM = "baked"
 
 
 def train_again(recipe: Recipe, workspace: Workspace, trainings: int) -> Iterator[Done]:
-    """Train and evaluate the data of a finished run with further seeds, so that there are so many trainings in all.
+    """Train and evaluate the data of a finished run with further seeds, up to `trainings` trainings in all.
 
-    Yields each stage as it is finished, and in the end writes `evaluation/seeds.json`: by suite and metric, the rates
-    of the baked arm by seed, with their mean, deviation and range.
+    Yields each stage as it finishes, and at the end writes `evaluation/seeds.json`: by suite and metric, the baked
+    arm's rates by seed with their mean, standard deviation and range.
     """
     if ARM not in recipe.evaluate.arms:
         raise RecipeError(f"evaluate.arms: no '{ARM}', so nothing depends on the training", hint="add it")
     found: dict[int, Results] = {recipe.train.seed: read_results(workspace.results)}
     for seed in range(recipe.train.seed + 1, recipe.train.seed + trainings):
         folder = _folder(workspace, seed)
-        variant = _variant(recipe, seed)
+        train = recipe.train.model_copy(update={"seed": seed})
+        variant = recipe.model_copy(update={"train": train, "evaluate": _baked_alone(recipe.evaluate)})
         yield run_stage(variant, folder, "train")
         yield run_stage(variant, folder, "evaluate")
         found[seed] = read_results(folder.results)
-    # Of which results the first seed's are: once they are others, this says nothing of them.
-    trainings_found = Trainings(
-        arm=ARM, seeds=list(found), suites=spreads(list(found.values()), ARM), results=digest(workspace.results)
-    )
-    write_json(workspace.seeds, trainings_found.model_dump(mode="json"))
+    # The digest of the first seed's results: once those change, the spread no longer describes them.
+    first = digest(workspace.results)
+    spread = Trainings(arm=ARM, seeds=list(found), suites=spreads(list(found.values()), ARM), results=first)
+    write_json(workspace.seeds, spread.model_dump(mode="json"))
 
 
 def spreads(results: Sequence[Results], arm: str) -> dict[str, dict[str, Spread]]:
-    """Return, by suite and metric, how an arm's rates differ between results.
-
-    Suites and metrics that not all of them have are left out.
-    """
+    """Return by suite and metric how an arm's rates vary between results, for those that all results have."""
     from tuning_room.evaluate.statistics import across_seeds
 
     first, *others = [found.rates[arm] for found in results]
@@ -69,13 +66,8 @@ def _folder(workspace: Workspace, seed: int) -> Workspace:
     return folder
 
 
-def _variant(recipe: Recipe, seed: int) -> Recipe:
-    train = recipe.train.model_copy(update={"seed": seed})
-    return recipe.model_copy(update={"train": train, "evaluate": _baked_alone(recipe.evaluate)})
-
-
 def _baked_alone(config: EvaluateConfig) -> EvaluateConfig:
-    """Return an evaluation of the baked arm: no other arm depends on the training, and gates are the first run's."""
+    """Return an evaluation of the baked arm alone: the seed affects no other, and the gates are the first run's."""
     suites = {
         name: suite.model_copy(update={"arms": None})
         for name, suite in config.suites.items()

@@ -23,18 +23,18 @@ PACKAGES = ("tuning-room", "torch", "transformers", "peft", "docling-slim", "sdg
 
 
 class StageConfig(BaseModel):
-    """What a stage is told to do; unknown keys are refused, paths do not count as configuration."""
+    """The configuration of a stage; unknown keys are refused, and paths are not part of its digest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def digest(self) -> str:
-        """Return the sha256 of every value but the paths, whose contents are inputs of their own."""
+        """Return the sha256 of every value except paths, whose contents are inputs of their own."""
         values = {k: _placeless(v) for k, v in self.model_dump().items() if not isinstance(v, Path)}
         return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _placeless(value: Any) -> Any:
-    # Which file stands under which key is configuration; the folder that the files are in is not.
+    # Which file belongs to which key is configuration; the folder that the files are in is not.
     if isinstance(value, dict):
         return {key: _placeless(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -43,7 +43,7 @@ def _placeless(value: Any) -> Any:
 
 
 class StageResult(BaseModel):
-    """What a stage has to say of its work, kept in the manifest."""
+    """What a stage reports about its work; kept in the manifest."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -54,9 +54,9 @@ R = TypeVar("R", bound=StageResult)
 
 @dataclass(frozen=True)
 class Stage(Generic[C, R]):
-    """A stage as the runner sees it: what it reads, what it writes, and how it is run.
+    """A stage as the runner sees it: what it reads, what it writes, and how to run it.
 
-    `kept` are the files by which it goes on where it was; a run that is forced starts without them.
+    `kept` lists the files from which an interrupted run resumes; a forced run deletes them first.
     """
 
     name: str
@@ -82,7 +82,7 @@ class StageRecord(BaseModel):
 
 
 class Workspace:
-    """A run folder; every path below it has a name here and nowhere else."""
+    """A run folder; every path in it is named here and nowhere else."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -121,7 +121,7 @@ class Workspace:
         self.deploy = root / "deploy"
 
     def records(self) -> dict[str, StageRecord]:
-        """Return the manifest's entries by stage, none if nothing has run yet; DataError names a spoilt manifest."""
+        """Return the manifest's entries by stage, none if nothing has run yet; DataError for an invalid manifest."""
         if not self.manifest.exists():
             return {}
         try:
@@ -156,14 +156,13 @@ class Workspace:
     def perform(self, stage: Stage[C, R], config: C, *, force: bool = False) -> tuple[R, bool]:
         """Run a stage unless nothing that it depends on has changed.
 
-        Returns its result and whether it was run. A stage that fails is recorded as failed; what stood
-        there before is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
+        Returns its result and whether it was run. A stage that fails for the first time is recorded as failed; an
+        earlier result is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
         """
         with self.locked():
             done = self.records().get(stage.name)
             if done is None:
-                # Before an input is asked for that other stages would have to make first.
-                require([stage.name])
+                require([stage.name])  # before any complaint about inputs that other stages have yet to produce
             fresh = self._new_record(stage, config)
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
@@ -178,7 +177,7 @@ class Workspace:
             with explained(stage.name):
                 result = stage.run(config, self)
         except BaseException as error:
-            # What was finished before still stands on disk, and so does its entry.
+            # An earlier result is still on disk, so its entry stays.
             if self._finished(stage.name) is None:
                 failed = {"state": "failed", "error": str(error) or repr(error)}
                 self._save(stage.name, record.model_copy(update=failed))
@@ -208,13 +207,10 @@ class Workspace:
     def _digests(self, paths: list[Path]) -> dict[str, str]:
         found: dict[str, str] = {}
         for path in paths:
-            label = self._label(path)
-            # Two files of one name in different folders are two inputs.
+            label = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+            # Two files of the same name in different folders are two inputs.
             found[f"{label} ({len(found)})" if label in found else label] = digest(path)
         return found
-
-    def _label(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def _save(self, name: str, record: StageRecord) -> None:
         entries = {**self.records(), name: record}
@@ -222,9 +218,9 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the run folder; WorkspaceBusyError if one is in it.
+        """Keep other processes out of the run folder; WorkspaceBusyError if one is using it.
 
-        Raises OccupiedError for a folder that is no run folder: stages replace what stands under their names.
+        Raises OccupiedError for a folder that is not a run folder, since stages replace files of the same name.
         """
         if not (self.lock.exists() or self.manifest.exists()):
             self._refuse_foreign()
@@ -234,24 +230,24 @@ class Workspace:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise WorkspaceBusyError(
-                    f"{self.root}: another process is at work in this run folder", hint="wait for it, or stop it"
+                    f"{self.root}: another process is using this run folder", hint="wait for it, or stop it"
                 ) from None
             yield
 
     def _refuse_foreign(self) -> None:
-        # A run may begin with what another one made, such as the rows that were copied to a cluster.
+        # A run may start from what another one produced, such as rows that were copied to a cluster.
         brought = (self.chunks, self.candidates, self.generation, self.train_rows.parent, self.adapter, self.training)
         known = {path.name for path in (*brought, self.evaluation, self.model_card)}
         found = sorted(path.name for path in self.root.glob("*") if not path.name.startswith("."))
         if foreign := [name for name in found if name not in known]:
             raise OccupiedError(
-                f"{self.root}: not a run folder, it holds '{foreign[0]}'",
+                f"{self.root}: not a run folder: it holds '{foreign[0]}'",
                 hint="name another folder for the runs (--runs), or another recipe",
             )
 
 
 def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of packages that a result depends on, those that are installed."""
+    """Return the versions of those packages that are installed; by default, of all that a result depends on."""
     found = {}
     for package in packages:
         try:

@@ -1,7 +1,7 @@
-"""Checks and metrics: what can be said of a reply without a judge; datasets and evaluations use the same functions.
+"""Checks and metrics: what rules can tell about a reply without a judge, shared by datasets and evaluations.
 
-A recipe names them. A check takes a reply, what the user has written before it, the gold answer if there is one, and
-its own parameters; it returns '' or the reason for the rejection. A metric returns a share between 0 and 1.
+A recipe names them. A check takes a reply, what the user wrote before it, the gold answer if there is one, and its own
+parameters; it returns '' or the reason for a rejection. A metric returns a share between 0 and 1.
 """
 
 from tuning_room.checks.exchange import Check, Exchange

@@ -1,6 +1,6 @@
 """Checks and metrics that installed packages offer: entry points in `tuning_room.checks` and `tuning_room.metrics`.
 
-Nothing of a package is imported before a recipe names what it offers.
+No package is imported before a recipe names something that it offers.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def unusable(kind: Kind, entry: EntryPoint, why: str) -> RecipeError:
 
 
 def source_files(kind: Kind, names: Iterable[str]) -> list[Path]:
-    """Return the module files of the plug-ins among some names: results depend on what stands in them."""
+    """Return the module files of the plug-ins among some names: results depend on their content."""
     found = []
     for name in names:
         if entry := entry_point(kind, name):

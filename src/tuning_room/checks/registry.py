@@ -1,4 +1,4 @@
-"""The checks by name: ours, and those that installed packages offer."""
+"""The checks by name: ours, and those of installed packages."""
 
 from collections.abc import Mapping
 from functools import cache, wraps
@@ -19,35 +19,35 @@ def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
 
 
 def states_no_result(exchange: Exchange) -> str:
-    """Reject a reply that gives the gold answer, or asserts any result, unless the user said it first."""
-    if exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said):
-        return f"gives the answer {exchange.gold}"
-    told = tells(exchange.reply, exchange.said)
-    return f"asserts '{told}'" if told else ""
+    """Reject a reply that gives the gold answer, or asserts any result, unless the user gave it first."""
+    if leaked := states_no_gold(exchange):
+        return leaked
+    asserted = tells(exchange.reply, exchange.said)
+    return f"asserts '{asserted}'" if asserted else ""
 
 
 def states_no_gold(exchange: Exchange) -> str:
-    """Reject a reply that gives the gold answer in any written form, unless the user said it first."""
-    told = exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said)
-    return f"gives the answer {exchange.gold}" if told else ""
+    """Reject a reply that gives the gold answer in any written form, unless the user gave it first."""
+    leaked = exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said)
+    return f"gives the answer {exchange.gold}" if leaked else ""
 
 
 def on_topic(exchange: Exchange) -> str:
-    """Reject a reply that takes up no number and no word of what the user has said."""
+    """Reject a reply that takes up no number and no word of the user's."""
     return "takes up nothing of the message" if off_topic(exchange.reply, exchange.said) else ""
 
 
 def length(exchange: Exchange, *, at_least: int = 4, at_most: int = 60) -> str:
-    """Reject a reply of fewer or more words."""
+    """Reject a reply with fewer or more words."""
     count = len(words(exchange.reply))
-    # A range looks at both bounds: validate() then finds one that is no number.
+    # A range uses both bounds, so that validate() finds one that is not a number.
     return "" if count in range(at_least, at_most + 1) else f"{count} words"
 
 
 def judge_score(exchange: Exchange, *, at_least: float, score: str = "judge") -> str:
-    """Reject a reply to which a judge has given less; one that no judge has scored passes."""
-    bound, given = float(at_least), (exchange.scores or {}).get(score)
-    return f"{score} {given:g}, less than {bound:g}" if given is not None and given < bound else ""
+    """Reject a reply with a lower score from a judge; one that no judge has scored passes."""
+    bound, value = float(at_least), (exchange.scores or {}).get(score)
+    return f"{score} {value:g}, less than {bound:g}" if value is not None and value < bound else ""
 
 
 CHECKS: Mapping[str, Check] = {
@@ -73,7 +73,7 @@ def find(name: str) -> Check:
 
 @cache
 def _plugin(name: str) -> Check | None:
-    """Return a check of an installed package whose own errors name it; None if no package offers it."""
+    """Return an installed package's check, wrapped so that its errors name it; None if no package offers it."""
     entry = entry_point("check", name)
     if entry is None:
         return None
@@ -103,9 +103,9 @@ def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> 
 
 
 def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Return the files that decide about replies besides the parameters: this room, plug-ins, what parameters name.
+    """Return the files that a check's outcome depends on: this package, plug-ins, and files that parameters name.
 
-    They are inputs of the stages that use checks or metrics: with another version of the code a result is another.
+    They are inputs of the stages that use checks or metrics, since another version of the code may give other results.
     """
     named = [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
     return [Path(__file__).parent, *named, *source_files("check", checks)]

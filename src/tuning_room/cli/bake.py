@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from tuning_room.results import Results, Trainings
 
-PIPED_WIDTH = 120
-
 
 def command(name: str) -> click.Command:
     """Return the command."""
@@ -28,7 +26,7 @@ def command(name: str) -> click.Command:
         type=click.IntRange(min=1),
         default=1,
         show_default=True,
-        help="Number of trainings, each with a seed of its own, to show how much of the result is luck.",
+        help="Number of trainings, each with its own random seed, to show how much of the result is luck.",
     )
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool, trainings: int) -> int:
@@ -95,5 +93,5 @@ def _print_trainings(trainings: "Trainings") -> None:
 def _console() -> "Console":
     from rich.console import Console
 
-    # Piped, rich would take 80 columns and cut the arms' names.
-    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    # When piped, rich would use 80 columns and truncate the arms' names.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)

@@ -17,19 +17,16 @@ if TYPE_CHECKING:
     from tuning_room.results import Verdict
     from tuning_room.workspace import Workspace
 
-PIPED_WIDTH = 160
-MOST_NAMED = 5
-
 
 def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--all-items", is_flag=True, help="Take every item of every suite, whatever its size says.")
+    @click.option("--all-items", is_flag=True, help="Use every item of every suite, whatever its `size`.")
     @click.option(
         "--against",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Folder of another run: compare with it on the items that both have.",
+        help="Folder of another run to compare with, on the items that both have.",
     )
     @click.option(
         "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the gates as JUnit XML to this file."
@@ -38,9 +35,9 @@ def command(name: str) -> click.Command:
     @click.option(
         "--export-targets",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Write configurations of garak and promptfoo for the served arms to this folder, and evaluate nothing.",
+        help="Write garak and promptfoo configurations for the served arms to this folder, without evaluating.",
     )
-    @click.option("--address", help="With --export-targets: where the server listens, if not where the recipe says.")
+    @click.option("--address", help="With --export-targets: the server's address, if it differs from the recipe's.")
     @recipe_options
     def run(
         recipe: str,
@@ -63,7 +60,7 @@ def command(name: str) -> click.Command:
         from tuning_room.recipe import run_stage
         from tuning_room.results import read_results
 
-        # A run that cannot be compared is refused before minutes are spent; and it is read as it was before.
+        # Read first: a run that cannot be compared is refused at once, and this run's folder is read as it was before.
         other = read_run(against) if against else None
         if all_items:
             every = loaded.evaluate.model_copy(update={"all_items": True})
@@ -86,7 +83,7 @@ def command(name: str) -> click.Command:
 def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str | None, *, as_json: bool) -> int:
     from tuning_room.evaluate.targets import export_targets
 
-    # An address that means every interface is none that can be asked.
+    # An address that stands for every interface is not one to connect to.
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(recipe.serve.host, recipe.serve.host)
     place = address or f"http://{host}:{recipe.serve.port}/v1"
     files = [str(path) for path in export_targets(folder, recipe.name, recipe.evaluate, workspace, place)]
@@ -107,16 +104,17 @@ def show_verdict(verdict: "Verdict") -> None:
 
 def _show_against(against: "Against") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     title = f"{against.second} against {against.first}"
     table = Table(*"suite/metric/before/now/difference [95 % interval]/p (Holm)/worse/better".split("/"), title=title)
     for change in against.changes:
-        table.add_row(*map(_plain, _cells(change)))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        table.add_row(*map(escape, _cells(change)))  # an item's name may look like markup
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
     for note in against.notes:
-        console.print(_plain(f"note: {note}"))
+        console.print(escape(f"note: {note}"))
 
 
 def _cells(change: "Change") -> Iterable[str]:
@@ -134,12 +132,4 @@ def _cells(change: "Change") -> Iterable[str]:
 
 
 def _named(items: list[str]) -> str:
-    rest = len(items) - MOST_NAMED
-    return ", ".join(items[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    # As text: an item's name may look like markup.
-    return escape(text)
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")

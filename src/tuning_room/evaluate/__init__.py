@@ -17,7 +17,7 @@ class EvaluateResult(StageResult):
 
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
-    """Return what the stage reads, and the code of the metrics: what it measures changes with either."""
+    """Return what the stage reads, and the code of the metrics: the results depend on both."""
     from tuning_room.checks import files
     from tuning_room.checks.plugins import source_files
 
@@ -35,7 +35,7 @@ def outputs(workspace: Workspace) -> list[Path]:
 
 
 def kept(workspace: Workspace) -> list[Path]:
-    """Return what was asked and measured before: all but the metrics, which are worked out anew each time."""
+    """Return the answers and measurements that a later run reuses; metrics are computed afresh each time."""
     answers = workspace.judge / "answers.jsonl"
     return [workspace.replies, workspace.divergence, workspace.timing, workspace.standard, answers]
 
@@ -43,8 +43,8 @@ def kept(workspace: Workspace) -> list[Path]:
 def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     """Write `evaluation/results.json` and a file of samples for each arm and suite.
 
-    Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError of an arm's server, and
-    RecipeError for a gate on something that is not measured.
+    Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError if an arm's server fails,
+    and RecipeError for a gate on something that was not measured.
     """
     from tuning_room.evaluate.runner import Runner
     from tuning_room.evaluate.summary import summarize

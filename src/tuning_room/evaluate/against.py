@@ -1,6 +1,6 @@
-"""Two runs of one prompt side by side: on the items that both answered, what got better and what got worse."""
+"""Two runs of one prompt compared: what got better and what got worse on the items that both answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ Common = dict[Turn, tuple[Sample, Sample]]
 
 
 class EvaluatedRun(NamedTuple):
-    """One of the two: its evaluation folder, its results, and the baked arm's replies by suite."""
+    """One of the two runs: its evaluation folder, its results, and the baked arm's replies by suite."""
 
     folder: Path
     results: Results
@@ -47,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Against:
-    """A run (`second`) compared with another (`first`); `notes` say what was left out and what else differs."""
+    """A run (`second`) compared with another (`first`); `notes` list what was left out and what else differs."""
 
     first: str
     second: str
@@ -56,9 +56,9 @@ class Against:
 
 
 def read_run(run: Path) -> EvaluatedRun:
-    """Read a run folder, a release's folder with `evaluation/`, or such a folder itself.
+    """Read a run folder, a release folder with `evaluation/`, or an `evaluation/` folder itself.
 
-    Raises MissingInputError if nothing was evaluated there, DataError for a file that is not what it should be.
+    Raises MissingInputError if nothing was evaluated there, DataError for an invalid file.
     """
     folder = next((place for place in (run / "evaluation", run) if (place / "results.json").is_file()), None)
     if folder is None:
@@ -79,50 +79,43 @@ def read_run(run: Path) -> EvaluatedRun:
 def compare(first: EvaluatedRun, second: EvaluatedRun) -> Against:
     """Compare the baked arms of two runs on the items that both have, by id and text.
 
-    Which way a metric is good is as the second one has it. Raises DataError if the two were held to different full
-    prompts, or have no item in common.
+    Whether a higher metric is better is taken from the second run. Raises DataError if the two were held to different
+    full prompts, or have no item in common.
     """
     notes = _check_identities(first, second)
     changes = []
     for suite, replies in second.replies.items():
         common = _common(first.replies.get(suite, {}), replies)
         notes += _left_out(suite, first.replies.get(suite, {}), replies, common)
-        for metric in _metrics(common):
+        # Some metrics concern only a part of the items.
+        for metric in dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics):
             changes.append(_change(suite, metric, common, second.results.suites[suite].metrics[metric]))
     if not changes:
         raise DataError(
             f"{first.folder} and {second.folder} have no item in common", hint="compare runs of the same suites"
         )
     notes += [f"{suite}: not in {second.folder}" for suite in first.replies if suite not in second.replies]
-    return Against(str(first.folder), str(second.folder), notes, _adjusted(changes))
+    adjusted = holm([change.p_value for change in changes])
+    changes = [replace(change, p_holm=value) for change, value in zip(changes, adjusted, strict=True)]
+    return Against(str(first.folder), str(second.folder), notes, changes)
 
 
 def _common(first: Mapping[Turn, Sample], second: Mapping[Turn, Sample]) -> Common:
     """Return the replies to the items that both have, word for word, in an order that does not depend on the files."""
-    same = {key for key in first.keys() & second.keys() if _asked(first[key]) == _asked(second[key])}
-    return {key: (first[key], second[key]) for key in sorted(same)}
-
-
-def _asked(reply: Sample) -> tuple[str, str]:
-    # What a user says later in a dialogue is part of the script as well.
-    return reply.prompt, reply.gold
+    # Later prompts of a dialogue count as well: they are part of its script.
+    both = {key: (first[key], second[key]) for key in sorted(first.keys() & second.keys())}
+    return {key: (a, b) for key, (a, b) in both.items() if (a.prompt, a.gold) == (b.prompt, b.gold)}
 
 
 def _left_out(suite: str, first: Mapping[Turn, Sample], second: Mapping[Turn, Sample], common: Common) -> list[str]:
-    """Say how many replies of either side have no counterpart."""
-    changed = len(first.keys() & second.keys()) - len(common)
-    parts = {
+    """Return a note on how many replies of either side have no counterpart, if any."""
+    counts = {
         "only in the first": len(first.keys() - second.keys()),
         "only in the second": len(second.keys() - first.keys()),
-        "with one id but another text or answer": changed,
+        "with the same id but a different text or answer": len(first.keys() & second.keys()) - len(common),
     }
-    said = [f"{count} {where}" for where, count in parts.items() if count]
-    return [f"{suite}: compared on {len(common)} replies; left out {', '.join(said)}"] if said else []
-
-
-def _metrics(common: Common) -> list[str]:
-    """Return the metrics of any reply that both sides have; some concern only a part of the items."""
-    return list(dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics))
+    parts = [f"{count} {where}" for where, count in counts.items() if count]
+    return [f"{suite}: compared on {len(common)} replies; left out {', '.join(parts)}"] if parts else []
 
 
 def _change(suite: str, metric: str, common: Common, higher: bool) -> Change:
@@ -130,7 +123,9 @@ def _change(suite: str, metric: str, common: Common, higher: bool) -> Change:
     keys = list(concerned)
     first, second = ([both[side].metrics[metric] for both in concerned.values()] for side in (0, 1))
     found = paired(first, second, [item for item, _ in keys])
-    was, now = ([_fails(value, higher) for value in side] for side in (first, second))
+    failed, fails = ([(value >= 0.5) is not higher for value in side] for side in (first, second))
+    dialogues = {item for item, turn in keys if turn > 1}
+    names = [f"{item} turn {turn}" if item in dialogues else item for item, turn in keys]
     return Change(
         suite=suite,
         metric=metric,
@@ -146,24 +141,9 @@ def _change(suite: str, metric: str, common: Common, higher: bool) -> Change:
         difference=found.difference,
         low=found.low,
         high=found.high,
-        newly_failing=[name for name, a, b in zip(_labels(keys), was, now, strict=True) if b and not a],
-        newly_passing=[name for name, a, b in zip(_labels(keys), was, now, strict=True) if a and not b],
+        newly_failing=[name for name, before, now in zip(names, failed, fails, strict=True) if now and not before],
+        newly_passing=[name for name, before, now in zip(names, failed, fails, strict=True) if before and not now],
     )
-
-
-def _fails(value: float, higher: bool) -> bool:
-    return (value >= 0.5) is not higher
-
-
-def _labels(keys: Sequence[Turn]) -> list[str]:
-    """Return each reply's item, with its turn where the item is a dialogue."""
-    dialogues = {item for item, turn in keys if turn > 1}
-    return [f"{item} turn {turn}" if item in dialogues else item for item, turn in keys]
-
-
-def _adjusted(changes: list[Change]) -> list[Change]:
-    adjusted = holm([change.p_value for change in changes])
-    return [replace(change, p_holm=value) for change, value in zip(changes, adjusted, strict=True)]
 
 
 def _check_identities(first: EvaluatedRun, second: EvaluatedRun) -> list[str]:
@@ -185,5 +165,5 @@ def _check_identities(first: EvaluatedRun, second: EvaluatedRun) -> list[str]:
                 f"{first.folder} and {second.folder} were evaluated under different full prompts",
                 hint="compare runs of one prompt: another prompt asks for another behaviour",
             )
-        notes.append(f"the two have a different {what}")
+        notes.append(f"the two runs differ in their {what}")
     return notes

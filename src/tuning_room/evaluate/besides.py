@@ -1,6 +1,6 @@
-"""What is measured besides the replies: divergence from the base, what a request takes, and the harness's own tasks.
+"""What is measured besides the replies: divergence from the base, the cost of a request, and the harness's own tasks.
 
-Each is kept in a file of its own under a digest of all that it depends on, and is not measured twice.
+Each result is kept in a file of its own under a digest of all that it depends on, and is not measured twice.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from tuning_room.errors import AdapterMismatchError, DataError
 from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.economics import ALL_REPEATS, TOKENS, Way, measure
+from tuning_room.evaluate.economics import TOKENS, Way, measure
 from tuning_room.evaluate.statistics import bootstrap_mean
 from tuning_room.evaluate.suites import read_items, spread
 from tuning_room.files import digest
@@ -25,14 +25,13 @@ if TYPE_CHECKING:
     from tuning_room.engines.local import LocalEngine
     from tuning_room.engines.timing import Timing
 
-TEXTS = 16  # neutral texts that are read unless all items are asked for: they cost as much as 40 replies
-LEAST_MOVE = 1e-6  # nats a token: an adapter that moves less is not applied
+TEXTS = 16  # neutral texts read unless all items are requested: they cost as much as 40 replies
 
 K = TypeVar("K", bound=Record)
 
 
 class Moved(Protocol):
-    """How far two models are apart on texts: `mean` in nats a token, over `tokens` of them."""
+    """How far two models are apart on texts: `mean` in nats per token, over `tokens` tokens."""
 
     @property
     def mean(self) -> float: ...  # noqa: D102
@@ -49,7 +48,7 @@ class Diverging(Protocol):
 
 
 class Besides(NamedTuple):
-    """What else was found; each is empty where it was not measured. The divergence is that of every baked arm."""
+    """What else was measured; each part is empty where it was not. The divergence is that of every baked arm."""
 
     divergence: Retention | None = None
     economics: ServingCosts = ServingCosts()
@@ -57,7 +56,7 @@ class Besides(NamedTuple):
 
 
 class Measuring(NamedTuple):
-    """What the measurements share; the engine is loaded when one of them must be made."""
+    """What the measurements share; the engine is loaded only when one of them has to be made."""
 
     config: EvaluateConfig
     workspace: Workspace
@@ -75,21 +74,17 @@ class Measuring(NamedTuple):
         neutral = self.config.neutral
         if not neutral or not any(arm.has_adapter for arm in self.arms):
             return None
-        parts = [*self.digests, digest(neutral), self.config.all_items]
-        return _kept(
-            self.workspace.divergence, parts, Retention, lambda: divergence(self.engine(), self._texts(neutral))
-        )
-
-    def _texts(self, neutral: Path) -> list[str]:
         items = read_items(neutral)
-        return [item.prompt for item in (items if self.config.all_items else spread(items, TEXTS, self.config.seed))]
+        texts = [item.prompt for item in (items if self.config.all_items else spread(items, TEXTS, self.config.seed))]
+        parts = [*self.digests, digest(neutral), self.config.all_items]
+        return _kept(self.workspace.divergence, parts, Retention, lambda: divergence(self.engine(), texts))
 
     def _economics(self) -> ServingCosts:
         here = {arm.name for arm in self.arms if not arm.endpoint}
         if not self.config.economics or not {"prompted", "baked"} <= here:
             return ServingCosts()
-        repeats = ALL_REPEATS if self.config.all_items else 1
-        short = self.config.short_prompt
+        repeats = 3 if self.config.all_items else 1
+        full, short = self.full_prompt, self.config.short_prompt
 
         def timer(way: Way) -> "Timing":
             from tuning_room.engines.timing import timed
@@ -97,10 +92,8 @@ class Measuring(NamedTuple):
             model, system = way.model, way.system
             return timed(self.engine(), model, system, cached=way.cached, max_tokens=TOKENS, repeats=repeats)
 
-        parts = [*self.digests, self.full_prompt, short, repeats]
-        found = _kept(
-            self.workspace.timing, parts, ServingCosts, lambda: measure(timer, self.full_prompt, short, repeats)
-        )
+        parts = [*self.digests, full, short, repeats]
+        found = _kept(self.workspace.timing, parts, ServingCosts, lambda: measure(timer, full, short, repeats))
         record = self.workspace.records().get("train")
         return found.model_copy(update={"training_seconds": record.seconds if record else 0.0})
 
@@ -115,26 +108,24 @@ class Measuring(NamedTuple):
         chosen = [one for one in arms if one.arm in here]
         own = digest(config.include) if config.include else ""
         parts = [*self.digests, config.model_dump(mode="json"), own, [one.arm for one in chosen]]
-        path = self.workspace.standard
         with ProgressBar("standard tasks", None) as bar:
-            found = _kept(
-                path, parts, StandardScores, lambda: run_standard(config, self.model_folder, chosen, bar.describe)
-            )
+            run = lambda: run_standard(config, self.model_folder, chosen, bar.describe)  # noqa: E731
+            found = _kept(self.workspace.standard, parts, StandardScores, run)
         if found.missing:
-            path.unlink()  # what is not at hand today may be tomorrow
+            self.workspace.standard.unlink()  # data that is missing today may be there tomorrow
         return found
 
 
 def divergence(engine: Diverging, texts: Sequence[str]) -> Retention:
-    """Return KL(adapter || base) in nats a token over all texts, its 95 % interval over texts, and their number."""
+    """Return KL(adapter || base) in nats per token over all texts, its 95 % interval over texts, and their number."""
     found = [engine.divergence([text], ADAPTER, BASE) for text in texts]
     mean, low, high = bootstrap_mean([one.mean * one.tokens for one in found], [one.tokens for one in found])
     return Retention(kl=mean, low=low, high=high, texts=len(texts), tokens=sum(one.tokens for one in found))
 
 
 def check_applied(kl: float, adapter: Path) -> None:
-    """Raise AdapterMismatchError if an adapter changes nothing: an arm would then be the base under another name."""
-    if kl < LEAST_MOVE:
+    """Raise AdapterMismatchError if an adapter changes nothing: its arms would be the base under another name."""
+    if kl < 1e-6:  # nats per token
         raise AdapterMismatchError(
             f"{adapter}: the adapter changes nothing: it is not applied, or was not trained",
             hint="train again, or check the layers that the adapter names",
@@ -142,14 +133,14 @@ def check_applied(kl: float, adapter: Path) -> None:
 
 
 def _kept(path: Path, parts: Sequence[Any], kind: type[K], measure: Callable[[], K]) -> K:
-    """Return what was measured under the same parts, or else measure it and keep it."""
+    """Return what was measured before for the same parts, or else measure it and keep it."""
     key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
     try:
         before = read_json(path) if path.is_file() else {}
         if before.get("key") == key:
             return kind.model_validate(before["found"])
     except (DataError, ValueError, KeyError, AttributeError):
-        pass  # spoilt, or written by an older version: it is measured again
+        pass  # damaged, or written by an older version: measure it again
     found = measure()
     write_json(path, {"key": key, "found": found.model_dump(mode="json")})
     return found

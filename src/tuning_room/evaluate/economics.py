@@ -1,4 +1,4 @@
-"""What a request takes each way of serving, measured on this machine, and when the training has paid for itself."""
+"""What a request costs in time each way of serving, timed on this machine, and when training has paid for itself."""
 
 import platform
 from collections.abc import Callable, Mapping
@@ -10,12 +10,11 @@ from tuning_room.results import BreakEven, MeanTokens, ServingCosts, ServingTime
 if TYPE_CHECKING:
     from tuning_room.engines.timing import Timing
 
-TOKENS = 8  # of a reply that is timed: more only repeat the rate
-ALL_REPEATS = 3
+TOKENS = 8  # length of a timed reply: more tokens would only repeat the rate
 
 
 class Way(NamedTuple):
-    """A way to serve: the arm that it is, which model runs under which system turn, and whether the turn is kept."""
+    """A way to serve an arm: which model, under which system turn, and whether that turn is already in the cache."""
 
     arm: str
     label: str
@@ -25,9 +24,9 @@ class Way(NamedTuple):
 
 
 def ways(full: str, short: str) -> list[Way]:
-    """Return the ways that are compared.
+    """Return the ways to compare.
 
-    A merged adapter is the base's own arithmetic with other numbers, so its speed is measured on the base.
+    A merged adapter does the base model's own arithmetic with other numbers, so its speed is timed on the base.
     """
     return [
         Way("prompted", "prompted, cold", BASE, full, False),
@@ -38,7 +37,7 @@ def ways(full: str, short: str) -> list[Way]:
 
 
 def measure(timer: Callable[[Way], "Timing"], full: str, short: str, repeats: int) -> ServingCosts:
-    """Return the timing of each way; seconds, tokens a second."""
+    """Return the timing of each way, in seconds and tokens per second."""
     rows = [
         ServingTime.model_validate({"arm": way.arm, "label": way.label, **timer(way)._asdict(), "cached": way.cached})
         for way in ways(full, short)
@@ -48,23 +47,22 @@ def measure(timer: Callable[[Way], "Timing"], full: str, short: str, repeats: in
 
 
 def paid_back(costs: ServingCosts, tokens: Mapping[str, MeanTokens], training: float) -> ServingCosts:
-    """Add after how many requests the seconds of training are saved, against the prompted arm cold and warm.
+    """Add after how many requests the seconds of training are won back, against the prompted arm cold and warm.
 
-    `tokens` are the mean tokens of a request by arm. A request takes its first token's time and the rest of its reply
-    at the rate of a single request. Replies of different length are part of the saving, as they are in use. What was
-    worked out before stays, and without both arms there is nothing to work out.
+    `tokens` holds the mean tokens of a request by arm. A request takes the time to its first token, and the rest of its
+    reply at the rate of a single request. Replies of different lengths count towards the saving, as they do in use. A
+    break-even that is already known stays; without both arms there is none.
     """
     if not training or costs.break_even or not {"prompted", "baked"} <= {row.arm for row in costs.arms} & set(tokens):
         return costs
-    spent = {row.label: _seconds(row, tokens[row.arm].completion) for row in costs.arms}
+    spent = {}
+    for row in costs.arms:
+        after_first = max(tokens[row.arm].completion - 1, 0)
+        rest = after_first / row.tokens_per_second if row.tokens_per_second else 0.0
+        spent[row.label] = row.first_token_seconds + rest
     rows = []
     for label in ("prompted, cold", "prompted, warm prefix cache"):
         saved = spent[label] - spent["baked, adapter"]
         requests = round(training / saved) if saved > 0 else None
         rows.append(BreakEven(against=label, seconds_saved_per_request=saved, requests=requests))
     return costs.model_copy(update={"training_seconds": training, "break_even": rows})
-
-
-def _seconds(row: ServingTime, completion: float) -> float:
-    rate = row.tokens_per_second
-    return row.first_token_seconds + (max(completion - 1, 0) / rate if rate else 0.0)

@@ -1,4 +1,4 @@
-"""A model for lm-evaluation-harness that is an engine of ours, and a suite run on it."""
+"""An engine of ours as a model of lm-evaluation-harness, and suites run on it."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ from lm_eval.api.model import LM
 
 from tuning_room.engines import Engine, Reply, Sampling, Talk
 from tuning_room.errors import StageError
-from tuning_room.evaluate.replies import Likelihood, ReplyStore, StoredAnswer, answer_key
+from tuning_room.evaluate.replies import ChoiceLikelihood, ReplyStore, StoredAnswer, answer_key
 from tuning_room.evaluate.tasks import SuiteTask, item_of, task_name
 from tuning_room.records import Message
 from tuning_room.rendering import with_system
@@ -22,16 +22,16 @@ from tuning_room.rendering import with_system
 
 @runtime_checkable
 class Weighing(Protocol):
-    """An engine that can say how likely a reply is."""
+    """An engine that can compute how likely a reply is."""
 
     def log_likelihoods(self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]) -> Any:
         """Return for each answer its log-probability in nats, its tokens, and whether it is the greedy one."""
 
 
 class TaskArm(NamedTuple):
-    """A suite as an arm is asked it: the model's name, the system turn, and a digest of how it is asked.
+    """A suite as put to an arm: the model's name, the system turn, and a digest of how it is asked.
 
-    The digest decides which answers on disk count; without one none does.
+    The digest decides which answers on disk can be reused; without one, none can.
     """
 
     model: str
@@ -47,11 +47,11 @@ class TaskItem(NamedTuple):
 
 
 class EngineModel(LM):
-    """Lets lm-evaluation-harness ask an engine; messages go through as messages, not as rendered text.
+    """Lets lm-evaluation-harness ask an engine; messages are passed on as messages, not as rendered text.
 
-    `parts` says by a task's name which model is asked, and under which system turn; any other task is asked of `model`
-    as it comes. Tasks of several arms then share one run, so that no arm waits for another. The engine is opened when
-    something must be asked that the store does not know.
+    `parts` maps a task's name to the model to ask and its system turn; any other task is put to `model` unchanged. The
+    tasks of several arms thus share one run, and no arm waits for another. The engine is opened only when a question
+    comes up that the store cannot answer.
     """
 
     takes_turns = True
@@ -73,7 +73,7 @@ class EngineModel(LM):
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine, opened when it is first needed."""
+        """The engine, opened on first use."""
         return self._open_engine()
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
@@ -81,19 +81,19 @@ class EngineModel(LM):
         return json.dumps(chat_history)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """StoredAnswer all requests; of those that are dialogues, every turn, as JSON."""
-        talks = [self._talk(request) for request in requests]
+        """Answer all requests; a dialogue's answer is the replies to all its turns, as JSON."""
+        talks = [Talk(self._part(r).model, self._messages(r), item_of(r.doc).turns) for r in requests]
         answers = [self._known(request) for request in requests]
         for answer in answers:
             for _ in answer.replies:
                 self.on_reply()
         missing = [n for n, answer in enumerate(answers) if not answer.replies]
-        # What two suites ask alike is asked once.
+        # A question that two suites share is asked once.
         first: dict[str, int] = {}
         asked = [n for n in missing if not answers[n].key or first.setdefault(answers[n].key, n) == n]
         pending: dict[int, list[Reply]] = {n: [] for n in asked}
 
-        def heard(place: int, reply: Reply) -> None:
+        def receive(place: int, reply: Reply) -> None:
             self.on_reply()
             n = asked[place]
             pending[n].append(reply)
@@ -103,26 +103,24 @@ class EngineModel(LM):
 
         if asked:
             with self.store.open():
-                self.engine.converse([talks[n] for n in asked], self.sampling, heard)
+                self.engine.converse([talks[n] for n in asked], self.sampling, receive)
         for n in missing:
             if n not in pending:
                 answers[n] = answers[first[answers[n].key]]
                 for _ in answers[n].replies:
                     self.on_reply()
         self.answers |= {_place(request): answer for request, answer in zip(requests, answers, strict=True)}
-        return [_as_result(answer.replies, bool(talk.turns)) for talk, answer in zip(talks, answers, strict=True)]
+        texts = [[reply.text for reply in answer.replies] for answer in answers]
+        return [json.dumps(turns) if talk.turns else turns[0] for talk, turns in zip(talks, texts, strict=True)]
 
     def _known(self, request: Instance) -> StoredAnswer:
-        """Return the answer on disk, or one without any replies or likelihoods."""
+        """Return the answer on disk, or an empty one."""
         item, asked_as = item_of(request.doc), self._part(request).asked_as
         key = answer_key(asked_as, item) if asked_as else ""
         known = self.store.known.get(key) if key else None
         if known and (len(known.replies) == 1 + len(item.turns) or len(known.likelihoods) == len(item.choices) > 0):
             return known
         return StoredAnswer(key=key, item=item.id)
-
-    def _talk(self, request: Instance) -> Talk:
-        return Talk(self._part(request).model, self._messages(request), item_of(request.doc).turns)
 
     def _messages(self, request: Instance) -> list[Message]:
         return with_system(self._part(request).system, [Message(**turn) for turn in json.loads(request.args[0])])
@@ -138,7 +136,7 @@ class EngineModel(LM):
         answers = {place: self._known(asked[0]) for place, asked in choices.items()}
         unknown = {place: asked for place, asked in choices.items() if not answers[place].likelihoods}
         with self.store.open():
-            for place, likelihoods in (self._weighed(unknown) if unknown else {}).items():
+            for place, likelihoods in (self._weigh(unknown) if unknown else {}).items():
                 answers[place] = answers[place].model_copy(update={"likelihoods": likelihoods})
                 self.store.add(answers[place])
         for _ in answers:
@@ -146,20 +144,20 @@ class EngineModel(LM):
         self.answers |= answers
         return [answers[_place(request)].likelihoods[request.idx] for request in requests]
 
-    def _weighed(self, unknown: Mapping[TaskItem, Sequence[Instance]]) -> dict[TaskItem, list[Likelihood]]:
-        """Return the likelihoods of the choices of items; each model weighs all of its own at once."""
+    def _weigh(self, unknown: Mapping[TaskItem, Sequence[Instance]]) -> dict[TaskItem, list[ChoiceLikelihood]]:
+        """Return the likelihoods of the items' choices; each model scores all of its own in one call."""
         engine = self.engine
         if not isinstance(engine, Weighing):
             raise StageError(
                 "this engine gives no log-likelihoods", hint="leave out the items with choices, or evaluate in-process"
             )
-        found: dict[TaskItem, list[Likelihood]] = {place: [] for place in unknown}
+        found: dict[TaskItem, list[ChoiceLikelihood]] = {place: [] for place in unknown}
         asked = [request for requests in unknown.values() for request in sorted(requests, key=lambda r: r.idx)]
         for model in dict.fromkeys(self._part(request).model for request in asked):
             mine = [request for request in asked if self._part(request).model == model]
             messages, texts = [self._messages(request) for request in mine], [request.args[1] for request in mine]
             for request, score in zip(mine, engine.log_likelihoods(model, messages, texts), strict=True):
-                found[_place(request)].append(Likelihood(score.total, score.is_greedy))
+                found[_place(request)].append(ChoiceLikelihood(score.total, score.is_greedy))
         return found
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
@@ -168,7 +166,7 @@ class EngineModel(LM):
 
     @property
     def tokenizer_name(self) -> str:
-        """Return the model's name, by which the harness tells caches apart."""
+        """Return the model's name, which the harness uses to tell caches apart."""
         return self.model
 
 
@@ -176,20 +174,19 @@ def _place(request: Instance) -> TaskItem:
     return TaskItem(str(request.task_name), item_of(request.doc).id)
 
 
-def _as_result(replies: list[Reply], is_dialogue: bool) -> str:
-    return json.dumps([reply.text for reply in replies]) if is_dialogue else replies[0].text
-
-
 def run_tasks(model: LM, tasks: Path, suites: Mapping[str, str], system: str = "") -> dict[str, SuiteTask]:
-    """Have the harness run suites, each under the name it is given here, and return the tasks with their scores."""
+    """Have the harness run suites, each under the name given here, and return the tasks with their scores."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    named = {name: _task(manager, suite, name) for name, suite in suites.items()}
-    # Not by `simple_evaluate`: at each call that lists every installed package, which takes seconds.
+    named: dict[str, SuiteTask] = {}
+    for name, suite in suites.items():
+        named[name] = manager.load([task_name(suite)])["tasks"][task_name(suite)]
+        named[name].set_config("task", name)
+    # Not with `simple_evaluate`, which lists every installed package at each call: that takes seconds.
     evaluate(
         lm=model,
         task_dict={"tasks": named},
@@ -200,9 +197,3 @@ def run_tasks(model: LM, tasks: Path, suites: Mapping[str, str], system: str = "
         verbosity="ERROR",
     )
     return named
-
-
-def _task(manager: Any, suite: str, name: str) -> SuiteTask:
-    task: SuiteTask = manager.load([task_name(suite)])["tasks"][task_name(suite)]
-    task.set_config("task", name)
-    return task

@@ -1,7 +1,7 @@
 """An optional judge: a model that compares each baked reply with the prompted one, in both orders.
 
-A model prefers what stands first, or second, whatever it says (Zheng et al. 2023, arXiv:2306.05685): a reply wins only
-if it does so in both places. The verdict does not look at the judge.
+Models favour the first place, or the second, whatever is in it (Zheng et al. 2023, arXiv:2306.05685), so a reply wins
+only if it is preferred in both orders. The verdict takes no account of the judge.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tuning_room.engines import Reply, Sampling
+from tuning_room.engines import Sampling
 from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
@@ -48,17 +48,17 @@ COMPARE = (
 
 
 class ReplyPair(NamedTuple):
-    """A conversation, and how it goes on in each of the two arms, in words and in metrics."""
+    """A conversation, and each of the two arms' replies to it with their metrics."""
 
     suite: str
     item: str
-    asked: str
+    conversation: str
     replies: tuple[str, str]
     metrics: tuple[Mapping[str, float], Mapping[str, float]]
 
 
 class Preference(Record):
-    """What came of a pair: the arm that was preferred in each order, and what that comes to; or why nothing did."""
+    """The judge's answer on a pair: the arm preferred in each order and overall, or the error instead."""
 
     suite: str
     item: str
@@ -70,10 +70,10 @@ class Preference(Record):
 def judged(
     config: EvaluateConfig, judge: Judge, samples: Sequence[Sample], items: Mapping[str, Sequence[Item]], folder: Path
 ) -> JudgeResult:
-    """Compare the two arms on all items that both have.
+    """Compare the two arms on all items that both have answered.
 
-    The answers are kept in the folder, so that none is asked for twice. EngineError if the judge gives no answer at
-    all, or refuses everything; what fails for one item is an error of that item.
+    The judge's answers are kept in the folder, so that nothing is asked twice. Raises EngineError if the judge answers
+    nothing at all; a failure on one item is recorded as that item's error.
     """
     pairs = list(_pairs(samples, items))
     asking = _Asking(judge, folder / "answers.jsonl")
@@ -96,7 +96,7 @@ def judged(
 
 
 class _Asking:
-    """Asks the judge, and never the same thing twice."""
+    """Asks the judge, never the same question twice."""
 
     def __init__(self, judge: Judge, path: Path) -> None:
         self.model, self.sampling, self.journal = judge.model, Sampling(judge.max_tokens), Journal(path)
@@ -104,43 +104,35 @@ class _Asking:
         self.engine = EndpointEngine(judge.address, judge.model, **keyed)
 
     def ask(self, dialogues: Sequence[Sequence[Message]], on_answer: Callable[[], None]) -> list[str | EngineError]:
-        """Return an answer or an error a dialogue, in order."""
+        """Return an answer or an error for each dialogue, in order."""
         keys = [self._key(dialogue) for dialogue in dialogues]
         new = [n for n, key in enumerate(keys) if key not in self.journal.known]
         for _ in range(len(keys) - len(new)):
             on_answer()
         errors: dict[int, EngineError] = {}
-        for n, outcome in self._outcomes(dialogues, new):
-            if (error := self._kept(keys[n], outcome)) is not None:
-                errors[n] = error
-            on_answer()
+        asked = self.engine.outcomes(self.model, [dialogues[n] for n in new], [self.sampling] * len(new))
+        with self.journal.open(), closing(asked) as outcomes:
+            for place, outcome in outcomes:
+                if (error := self._record(keys[new[place]], outcome)) is not None:
+                    errors[new[place]] = error
+                on_answer()
         if keys and len(errors) == len(keys):
             raise errors[min(errors)]
         return [errors[n] if n in errors else self.journal.known[key] for n, key in enumerate(keys)]
 
-    def _outcomes(self, dialogues: Sequence[Sequence[Message]], places: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
-        chosen = [dialogues[n] for n in places]
-        asked = self.engine.outcomes(self.model, chosen, [self.sampling] * len(chosen))
-        with self.journal.open(), closing(asked) as outcomes:
-            for index, outcome in outcomes:
-                yield places[index], outcome
-
-    def _kept(self, key: str, outcome: Outcome) -> EngineError | None:
+    def _record(self, key: str, outcome: Outcome) -> EngineError | None:
+        """Add an outcome to the journal, and return its error if it has one."""
         if isinstance(outcome, GivenUpError):
             raise outcome
         if isinstance(outcome, EngineError):
             self.journal.add_error(key, str(outcome))
             return outcome
-        self.journal.add_text(key, outcome.text, _usage(outcome))
+        self.journal.add_text(key, outcome.text, Usage(1, outcome.prompt_tokens, outcome.completion_tokens))
         return None if outcome.text else EngineError("the judge's answer is empty")
 
     def _key(self, dialogue: Sequence[Message]) -> str:
         parts = [self.model, self.sampling.__dict__, [message.as_dict() for message in dialogue]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _usage(reply: Reply) -> Usage:
-    return Usage(1, reply.prompt_tokens, reply.completion_tokens)
 
 
 def _rubric(judge: Judge, config: EvaluateConfig, asking: _Asking) -> str:
@@ -156,22 +148,19 @@ def _dialogue(system: str, user: str) -> list[Message]:
 
 
 def _pairs(samples: Sequence[Sample], items: Mapping[str, Sequence[Item]]) -> Iterator[ReplyPair]:
-    """Yield what both arms have answered in words."""
-    said: dict[tuple[str, str, str], list[Sample]] = {}
+    """Yield the items that both arms have answered with text."""
+    answers: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in sorted(samples, key=lambda sample: sample.turn):
         if not sample.is_weighed:
-            said.setdefault((sample.arm, sample.suite, sample.item), []).append(sample)
+            answers.setdefault((sample.arm, sample.suite, sample.item), []).append(sample)
     for suite, rows in items.items():
         for item in rows:
-            first, second = (said.get((arm, suite, item.id), []) for arm in (FIRST, SECOND))
+            first, second = (answers.get((arm, suite, item.id), []) for arm in (FIRST, SECOND))
             if first and second:
+                turns = [*item.before, Message(role="user", content=item.prompt)]
+                asked = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in turns)
                 replies = (_transcript(first), _transcript(second))
-                yield ReplyPair(suite, item.id, _asked(item), replies, (_means(first), _means(second)))
-
-
-def _asked(item: Item) -> str:
-    turns = [*item.before, Message(role="user", content=item.prompt)]
-    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in turns)
+                yield ReplyPair(suite, item.id, asked, replies, (_means(first), _means(second)))
 
 
 def _transcript(rows: Sequence[Sample]) -> str:
@@ -191,48 +180,44 @@ def _compared(
     pairs: Sequence[ReplyPair], rubric: str, asking: _Asking, on_answer: Callable[[], None]
 ) -> list[Preference]:
     # Replies that are the same, word for word, need no judge.
-    differs = [pair.replies[0] != pair.replies[1] for pair in pairs]
-    open_ = [pair for pair, differ in zip(pairs, differs, strict=True) if differ]
-    answers = iter(
-        asking.ask([_question(rubric, pair, turned) for pair in open_ for turned in (False, True)], on_answer)
-    )
+    unlike = [pair for pair in pairs if pair.replies[0] != pair.replies[1]]
+    questions = [_question(rubric, pair, swapped) for pair in unlike for swapped in (False, True)]
+    answers = iter(asking.ask(questions, on_answer))
     return [
-        _comparison(pair, next(answers), next(answers)) if differ else _same(pair)
-        for pair, differ in zip(pairs, differs, strict=True)
+        Preference(suite=pair.suite, item=pair.item, preference=TIE)
+        if pair.replies[0] == pair.replies[1]
+        else _comparison(pair, next(answers), next(answers))
+        for pair in pairs
     ]
 
 
-def _question(rubric: str, pair: ReplyPair, turned: bool) -> list[Message]:
-    a, b = reversed(pair.replies) if turned else pair.replies
-    parts = {"rubric": rubric, "conversation": pair.asked, "reply-a": a, "reply-b": b}
+def _question(rubric: str, pair: ReplyPair, swapped: bool) -> list[Message]:
+    a, b = reversed(pair.replies) if swapped else pair.replies
+    parts = {"rubric": rubric, "conversation": pair.conversation, "reply-a": a, "reply-b": b}
     return _dialogue(COMPARE, "\n\n".join(fenced(text, name) for name, text in parts.items()))
 
 
-def _same(pair: ReplyPair) -> Preference:
-    return Preference(suite=pair.suite, item=pair.item, preference=TIE)
-
-
-def _comparison(pair: ReplyPair, straight: str | EngineError, turned: str | EngineError) -> Preference:
+def _comparison(pair: ReplyPair, straight: str | EngineError, swapped: str | EngineError) -> Preference:
     named = {"suite": pair.suite, "item": pair.item}
     try:
-        orders = [_preferred(straight, FIRST, SECOND), _preferred(turned, SECOND, FIRST)]
+        orders = [_preferred(straight, FIRST, SECOND), _preferred(swapped, SECOND, FIRST)]
     except EngineError as error:
         return Preference(**named, error=str(error))
     return Preference(**named, orders=orders, preference=orders[0] if orders[0] == orders[1] else TIE)
 
 
 def _preferred(answer: str | EngineError, a: str, b: str) -> Any:
-    """Return the arm that an answer prefers; EngineError if its last line says nothing, or more than one thing."""
+    """Return the arm that an answer prefers; EngineError if its last line has no decision, or more than one."""
     if isinstance(answer, EngineError):
         raise answer
-    said = re.findall(r"\[\[([ABC])\]\]", answer.strip().rpartition("\n")[2])
-    if len(set(said)) != 1:
+    decisions = re.findall(r"\[\[([ABC])\]\]", answer.strip().rpartition("\n")[2])
+    if len(set(decisions)) != 1:
         raise EngineError("the judge's answer does not end with one of [[A]], [[B]] and [[C]]")
-    return {"A": a, "B": b, "C": TIE}[said[0]]
+    return {"A": a, "B": b, "C": TIE}[decisions[0]]
 
 
 def _counts(found: Sequence[Preference]) -> JudgeCounts:
-    """Return how often each was preferred; the win rate has Wilson's interval."""
+    """Return how often each arm was preferred; the win rate has Wilson's interval."""
     preferred: Counter[str] = Counter(comparison.preference for comparison in found)
     decided = [1.0] * preferred[SECOND] + [0.0] * preferred[FIRST]
     return JudgeCounts(
@@ -249,7 +234,7 @@ def _counts(found: Sequence[Preference]) -> JudgeCounts:
 def _judgements(
     pairs: Sequence[ReplyPair], found: Sequence[Preference], gates: Sequence[Gate]
 ) -> dict[str, list[tuple[str, str]]]:
-    """Return for each metric, where it tells the arms apart, the arm that the judge and the one that it prefers."""
+    """Return by metric, for each item on which it differs between the arms, the judge's preference and the metric's."""
     rows: dict[str, list[tuple[str, str]]] = {}
     for pair, comparison in zip(pairs, found, strict=True):
         first, second = pair.metrics
@@ -263,7 +248,7 @@ def _judgements(
 
 def kappa(rows: Sequence[tuple[str, str]]) -> float | None:
     """Return Cohen's kappa (1960) of two raters; None where chance alone would have them agree on everything."""
-    seen = sum(one == other for one, other in rows) / len(rows)
+    observed = sum(one == other for one, other in rows) / len(rows)
     firsts, seconds = (Counter(row[rater] for row in rows) for rater in (0, 1))
     chance = sum(firsts[name] * seconds[name] for name in firsts) / len(rows) ** 2
-    return (seen - chance) / (1 - chance) if chance < 1 - ROUNDING else None
+    return (observed - chance) / (1 - chance) if chance < 1 - ROUNDING else None

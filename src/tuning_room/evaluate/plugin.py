@@ -1,7 +1,7 @@
-"""The model `tuning-room` of lm-evaluation-harness's own command line: an arm in this process or at a server.
+"""The model `tuning-room` for lm-evaluation-harness's own command line: an arm in this process or at a server.
 
-A harness that looks for plug-ins (entry points `lm_eval.models`) finds it by itself. For one that does not, such as
-0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with it.
+A harness that loads plug-ins (entry points `lm_eval.models`) finds it by itself. For one that does not, such as
+0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with it added.
 """
 
 import sys
@@ -23,8 +23,7 @@ NAME = "tuning-room"
 TARGET = "tuning_room.evaluate.plugin:TuningRoomLM"
 ADAPTED = ("baked", "baked_prompted")
 PROMPTED = ("prompted", "baked_prompted", "reference")
-UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature"}
-BATCH = 64
+SUPPORTED = {"until", "max_gen_toks", "do_sample", "temperature"}
 SEE = "see docs/evaluation.md"
 
 
@@ -54,13 +53,14 @@ class TuningRoomLM(EngineModel):
             raise StageError(
                 f"--model_args: no such argument: {unknown[0]}", hint=f"use {', '.join(ModelArguments._fields)}"
             )
-        place = _checked(ModelArguments(**given))
-        engine, model = _opened(place, _batch(batch_size))
+        chosen = _checked(ModelArguments(**given))
+        # The harness passes 1 where nobody has chosen a size, which would only be slow.
+        engine, model = _opened(chosen, int(batch_size) if str(batch_size).isdigit() and int(batch_size) > 1 else 64)
         super().__init__(lambda: engine, model, Sampling(), lambda: None)
-        self.arm, self.system = place.arm, _system(place)
+        self.arm, self.system = chosen.arm, _system(chosen)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Return the messages behind the arm's system turn, unless they have one."""
+        """Return the messages after the arm's system turn, unless they have a system turn of their own."""
         if chat_history[0]["role"] != "system":
             if self.arm in PROMPTED and not self.system:
                 raise StageError(f"arm '{self.arm}': no full prompt", hint="name its file with prompt=<file>")
@@ -69,7 +69,7 @@ class TuningRoomLM(EngineModel):
         return super().apply_chat_template(chat_history, add_generation_prompt)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """StoredAnswer all requests, each as its task says: tasks may differ in the longest reply."""
+        """Answer all requests, each with its task's settings: tasks may differ in the maximum length of a reply."""
         _check_requests(requests)
         alike: dict[Sampling, list[int]] = defaultdict(list)
         for n, request in enumerate(requests):
@@ -114,13 +114,8 @@ def _opened(given: ModelArguments, batch_size: int) -> tuple[Engine, str]:
     return engine, ADAPTER if adapters else BASE
 
 
-def _batch(given: Any) -> int:
-    # The harness says 1 where nobody has chosen, and that would only be slow.
-    return int(given) if str(given).isdigit() and int(given) > 1 else BATCH
-
-
 def _system(given: ModelArguments) -> str:
-    """Return the arm's own system turn: the file's words, or the short prompt that the adapter was trained under."""
+    """Return the arm's own system turn: the file's text, or the short prompt that the adapter was trained under."""
     if given.prompt and given.arm not in ("base", "baked"):
         try:
             return Path(given.prompt).read_text(encoding="utf-8").strip()
@@ -135,23 +130,23 @@ def _system(given: ModelArguments) -> str:
 def _check_requests(requests: list[Instance]) -> None:
     for request in requests:
         if "item" not in request.doc:
-            raise StageError(f"task '{request.task_name}': not a suite of ours", hint="use --model hf for it")
+            raise StageError(f"task '{request.task_name}': not one of our suites", hint="use --model hf for it")
         if not request.args[0].startswith("["):
             raise StageError("the messages came as text", hint="add --apply_chat_template")
 
 
 def _sampling(settings: dict[str, Any]) -> Sampling:
-    if unknown := sorted(set(settings) - UNDERSTOOD):
-        raise StageError(f"gen_kwargs: '{unknown[0]}' is not understood here", hint=f"use {', '.join(UNDERSTOOD)}")
+    if unknown := sorted(set(settings) - SUPPORTED):
+        raise StageError(f"gen_kwargs: '{unknown[0]}' is not supported here", hint=f"use {', '.join(SUPPORTED)}")
     if settings.get("until"):
-        raise StageError("gen_kwargs: until is not understood here", hint="a reply ends where the model ends it")
+        raise StageError("gen_kwargs: until is not supported here", hint="a reply ends where the model ends it")
     drawn = settings.get("do_sample") or settings.get("temperature")
     return Sampling(int(settings.get("max_gen_toks", 96)), float(settings.get("temperature", 1.0)) if drawn else 0.0)
 
 
 def register() -> None:
-    """Make the model known to a harness that looks for no plug-ins."""
-    import lm_eval.models  # noqa: F401  (its models come first, or there would be none but ours)
+    """Make the model known to a harness that does not load plug-ins."""
+    import lm_eval.models  # noqa: F401  (registers the harness's own models, or there would be only ours)
     from lm_eval.api.registry import model_registry
 
     if NAME not in model_registry:
@@ -159,7 +154,7 @@ def register() -> None:
 
 
 def main() -> None:
-    """Run the harness's own command line; an error of ours is one line."""
+    """Run the harness's own command line; an error of ours is printed as one line."""
     from lm_eval.__main__ import cli_evaluate
 
     register()

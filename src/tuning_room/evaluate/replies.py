@@ -1,4 +1,4 @@
-"""The replies of an evaluation on disk: what was answered is not asked again, whatever is measured of it later."""
+"""The replies of an evaluation on disk: no question is asked twice, whichever metrics are computed later."""
 
 import hashlib
 import json
@@ -12,43 +12,41 @@ from tuning_room.engines import Reply
 from tuning_room.records import Item, Record, parse_row, write_jsonl
 
 
-class Likelihood(NamedTuple):
-    """A choice's log-likelihood in nats, and whether it is what the model would have said."""
+class ChoiceLikelihood(NamedTuple):
+    """A choice's log-likelihood in nats, and whether greedy decoding would have produced it."""
 
     total: float
     is_greedy: bool
 
 
 class StoredAnswer(Record):
-    """What a model answered to an item: a reply to each turn, or the likelihood of each choice."""
+    """A model's answer to an item: a reply to each turn, or the likelihood of each choice."""
 
     key: str
     item: str
     replies: list[Reply] = []
-    likelihoods: list[Likelihood] = []
+    likelihoods: list[ChoiceLikelihood] = []
 
 
 def answer_key(asked_as: str, item: Item) -> str:
-    """Return a digest of all that an answer depends on; `asked_as` is that of model, system turn and decoding."""
+    """Return a digest of all that an answer depends on; `asked_as` covers model, system turn and decoding."""
     asked = item.model_dump(mode="json", include={"before", "prompt", "turns", "choices"})
     return hashlib.sha256(json.dumps([asked_as, asked], sort_keys=True).encode()).hexdigest()
 
 
 class ReplyStore:
-    """The answers by key; without a path nothing is remembered.
+    """The answers by key; without a path they are kept in memory only.
 
-    Raises DataError for a line that is not an answer; a last line that a kill has cut off is dropped.
+    Raises DataError for a line that is not an answer; a last line that was cut off by a kill is dropped.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self.known: dict[str, StoredAnswer] = {}
         self._out: IO[str] | None = None
-        if path and path.exists():
-            self._read(path)
-
-    def _read(self, path: Path) -> None:
-        whole = 0
+        if not path or not path.exists():
+            return
+        whole = 0  # bytes
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n"):
@@ -68,7 +66,7 @@ class ReplyStore:
             yield
 
     def add(self, answer: StoredAnswer) -> None:
-        """Write an answer down at once: a kill then takes nothing that was answered. One without a key is not kept."""
+        """Write an answer to disk at once, so that a kill loses none; an answer without a key is not kept."""
         if not answer.key:
             return
         self.known[answer.key] = answer
@@ -77,7 +75,7 @@ class ReplyStore:
             self._out.flush()
 
     def keep_only(self, keys: Collection[str]) -> None:
-        """Forget the answers of other models, prompts or items than those that were asked now."""
+        """Forget all answers but these: those of models, prompts or items that are no longer in use."""
         self.known = {key: answer for key, answer in self.known.items() if key in keys}
         if self.path:
             write_jsonl(self.path, self.known.values())

@@ -1,4 +1,4 @@
-"""Runs every arm on every suite; what was answered before is read from disk, and measured anew."""
+"""Runs every arm on every suite; earlier answers are read from disk, and their metrics computed afresh."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ QUESTION = Message(role="user", content="?")
 
 
 class Runner:
-    """Holds what the arms share: the engine, the items and the decoding."""
+    """Holds what the arms share: the engine, the items and the decoding settings."""
 
     def __init__(self, config: EvaluateConfig, workspace: Workspace) -> None:
         check_metrics(config)
@@ -53,31 +53,26 @@ class Runner:
         self._engine: LocalEngine | None = None
 
     def samples(self) -> list[Sample]:
-        """Return the samples of all arms and suites, arm by arm, and write them to their files.
-
-        The arms of one engine are asked together.
-        """
+        """Return the samples of all arms and suites, arm by arm, and write them to their files."""
         tasks = self.workspace.evaluation / "tasks"
         metrics = {suite: self.config.metrics_of(suite) for suite in self.items}
         write_tasks(tasks, self.items, metrics, self.config.max_tokens, self.context)
         self._knock()
+        # The arms in this process share one engine and are asked together; each server is asked by itself.
+        here = [arm for arm in self.arms if not arm.endpoint]
         found: dict[ArmOnSuite, list[Sample]] = {}
-        with ProgressBar("evaluate", self._total()) as bar:
-            for arms in self._together():
-                found |= self._asked(arms, tasks, bar.advance)
+        total = sum(1 + len(item.turns) for _, suite in self._pairs() for item in self.items[suite])
+        with ProgressBar("evaluate", total) as bar:
+            for arms in [here, *([arm] for arm in self.arms if arm.endpoint)]:
+                found |= self._ask(arms, tasks, bar.advance)
         self.store.keep_only({key for pair in self._pairs() for key in self._keys(*pair)})
         self._write(found)
         return [sample for pair in self._pairs() for sample in found[pair]]
 
-    def _together(self) -> list[list[ArmSetup]]:
-        """Return the arms by engine: all those in this process at once, each of those at a server."""
-        here = [arm for arm in self.arms if not arm.endpoint]
-        return [here, *([arm] for arm in self.arms if arm.endpoint)]
-
-    def _asked(
+    def _ask(
         self, arms: Sequence[ArmSetup], tasks: Path, on_reply: Callable[[], None]
     ) -> dict[ArmOnSuite, list[Sample]]:
-        """Return the samples of an engine's arms on their suites."""
+        """Return the samples of one engine's arms on their suites."""
         named = {f"{arm.name}.{suite}": (arm, suite) for arm, suite in self._pairs() if arm in arms}
         if not named:
             return {}
@@ -91,7 +86,7 @@ class Runner:
         }
 
     def _write(self, found: Mapping[ArmOnSuite, Sequence[Sample]]) -> None:
-        """Write the samples, and remove the files of arms and suites that the recipe has no more."""
+        """Write the samples, and remove the files of arms and suites that the recipe no longer has."""
         files = {sample_file(self.workspace.evaluation, arm.name, suite): rows for (arm, suite), rows in found.items()}
         for path, rows in files.items():
             write_jsonl(path, rows)
@@ -127,7 +122,7 @@ class Runner:
         )
 
     def _knock(self) -> None:
-        # A server that is gone, or does not know its model, is found out before minutes are spent on the other arms.
+        # Finds a server that is down, or does not know its model, before minutes are spent on the other arms.
         for arm in sorted((arm for arm in self.arms if arm.endpoint), key=lambda arm: arm.name):
             pairs = [pair for pair in self._pairs() if pair[0] == arm]
             if any(key not in self.store.known for pair in pairs for key in self._keys(*pair)):
@@ -139,7 +134,7 @@ class Runner:
         return [answer_key(asked_as, item) for item in self.items[suite]]
 
     def _asked_as(self, arm: ArmSetup) -> str:
-        """Return a digest of all that an arm's answers depend on beside the items."""
+        """Return a digest of all that an arm's answers depend on besides the items."""
         parts: dict[str, Any] = {
             "base": self.base_digest,
             "adapter": self.adapter_digest if arm.has_adapter else "",
@@ -159,7 +154,7 @@ class Runner:
         return self.local()
 
     def local(self) -> LocalEngine:
-        """Return the engine of the arms in this process; it is loaded when it is first needed."""
+        """Return the engine of the arms in this process, loaded on first use."""
         if self._engine is None:
             adapters = {ADAPTER: self.workspace.adapter}
             self._engine = LocalEngine(
@@ -171,12 +166,9 @@ class Runner:
         wanted = {name: suite.arms or self.config.arms for name, suite in self.config.suites.items()}
         return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in wanted[suite]]
 
-    def _total(self) -> int:
-        return sum(1 + len(item.turns) for _, suite in self._pairs() for item in self.items[suite])
-
 
 def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return checks with the content of the files that they name, so that the task files need nothing beside them."""
+    """Return checks with the content of the files that they name, so that the task files stand on their own."""
     return {
         name: {key: read_json(value) if isinstance(value, Path) else value for key, value in parameters.items()}
         for name, parameters in checks.items()
@@ -186,7 +178,7 @@ def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def samples_of(
     arm: str, suite: str, items: Sequence[Item], task: SuiteTask, answers: Mapping[TaskItem, StoredAnswer]
 ) -> list[Sample]:
-    """Return the samples of an arm on a suite: one a reply, or one for an item whose choices were weighed."""
+    """Return the samples of an arm on a suite: one per reply, or one for an item whose choices were weighed."""
     found = []
     for item in items:
         replies = answers[TaskItem(task.config.task, item.id)].replies or [Reply("", WEIGHED, 0, 0)]

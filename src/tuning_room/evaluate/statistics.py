@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 from tuning_room.evaluate.power import resolvable_bound
 from tuning_room.results import BREAKS, Drift, Rate, Spread
 
-# The bootstrap; 2000 resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
+# 2000 bootstrap resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
 RESAMPLES, SEED = 2000, 0
-# Shares that differ by less than this differ by rounding.
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # shares that differ by less differ only by rounding
 
 
 class McNemar(NamedTuple):
@@ -29,7 +28,7 @@ class Interval(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """Two arms on `total` dialogues: on how many only the one is higher, the exact p-value, and the interval."""
+    """Two arms on `total` dialogues: on how many only one of them is higher, the exact p-value, and the interval."""
 
     total: int
     only_first: int
@@ -49,7 +48,7 @@ class TurnScores(NamedTuple):
 
 
 def rate(values: Sequence[float]) -> Rate:
-    """Return the share of true values (0 or 1) with Wilson's interval; ValueError if there are none to count."""
+    """Return the share of values (0 or 1) that are 1, with Wilson's interval; ValueError if there are no values."""
     from statsmodels.stats.proportion import proportion_confint
 
     if not values:
@@ -62,9 +61,9 @@ def rate(values: Sequence[float]) -> Rate:
 def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
     """Return the mean of shares in 0..1 with its percentile bootstrap interval over clusters (dialogues).
 
-    `count` is then the number of values that are 1, such as replies with every field right, and `total` that of all
-    values. Where all clusters have the same mean a bootstrap would have an interval without width; it is then widened
-    by what none of so many could have shown (`resolvable_bound`). ValueError if there are no values.
+    `count` is then the number of values that are 1, such as replies with every field right, and `total` the number of
+    all values. Where all clusters have the same mean, a bootstrap interval would have no width; it is then widened by
+    `resolvable_bound`, what that many clusters could have missed. ValueError if there are no values.
     """
     if not values:
         raise ValueError("a rate needs at least one value")
@@ -79,7 +78,7 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate
 
 
 def rate_of(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
-    """Return `rate` of values that are 0 or 1, one a dialogue, and `mean_interval` of any others."""
+    """Return `rate` for values of 0 or 1, one per dialogue, and `mean_interval` for any others."""
     if len(set(clusters)) == len(values) and set(values) <= {0, 1}:
         return rate(values)
     return mean_interval(values, clusters)
@@ -108,9 +107,9 @@ def bootstrap_difference(
     """Return second minus first, values in 0..1 on the same items, with a paired percentile bootstrap over dialogues.
 
     Whole dialogues (`clusters`, a name for each value) are drawn with replacement (Efron 1979; Field and Welsh 2007).
-    Where no dialogue got worse, resampling cannot know how often one does: the interval then goes at least as far below
-    the difference as Wilson's bound for none of so many dialogues; and likewise above where none got better. One
-    dialogue alone shows nothing: -1 to 1. ValueError if there are no values, or if they differ in number.
+    Where no dialogue got worse, resampling cannot tell how often one would: the interval then goes at least as far
+    below the difference as Wilson's bound for no case in that many dialogues, and likewise above it where none got
+    better. One dialogue alone shows nothing: -1 to 1. ValueError if there are no values, or if they differ in number.
     """
     changes, counts = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
     found = float(changes.sum() / counts.sum())
@@ -124,7 +123,7 @@ def bootstrap_difference(
 
 
 def bootstrap_mean(sums: Sequence[float], counts: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of values that come in groups (each group's sum and number), with its bootstrap interval."""
+    """Return the mean of grouped values (each group's sum and number), with its bootstrap interval over groups."""
     import numpy as np
 
     mean = sum(sums) / sum(counts)
@@ -135,7 +134,7 @@ def bootstrap_mean(sums: Sequence[float], counts: Sequence[float]) -> tuple[floa
 def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable]) -> Paired:
     """Compare two arms dialogue by dialogue: an exact sign test of the dialogues' means, and the bootstrap interval.
 
-    Where a dialogue has one value, 0 or 1, the sign test is McNemar's exact test.
+    Where each dialogue has one value, 0 or 1, the sign test is McNemar's exact test.
     """
     interval = bootstrap_difference(first, second, clusters)
     changes, _ = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
@@ -144,7 +143,7 @@ def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[H
 
 
 def non_inferior(interval: Interval, margin: float, *, higher_is_better: bool) -> bool:
-    """Return whether the interval's bad end stays within the margin: above -margin if more is better, else below it."""
+    """Return whether the interval's bad end is within the margin: above -margin if higher is better, else below it."""
     return interval.low > -margin if higher_is_better else interval.high < margin
 
 
@@ -158,9 +157,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def gap_recovered(
     base: Sequence[float], prompted: Sequence[float], baked: Sequence[float], clusters: Sequence[Hashable]
 ) -> float | None:
-    """Return the share of the way from base to prompted that baked goes: 0 at base, 1 at prompted, more beyond.
+    """Return the share of the gap between base and prompted that baked closes: 0 at base, 1 at prompted, more beyond.
 
-    None where the interval of prompted minus base includes 0: there is then no gap to recover.
+    None where the interval of prompted minus base includes 0: there is then no gap to close.
     """
     gap = bootstrap_difference(base, prompted, clusters)
     if gap.low <= 0 <= gap.high:
@@ -175,35 +174,37 @@ def across_seeds(rates: Sequence[float]) -> Spread:
     if not rates:
         raise ValueError("a spread needs at least one rate")
     deviation = stdev(rates) if len(rates) > 1 else None
-    return Spread(
-        rates=list(rates),
-        mean=fmean(rates),
-        standard_deviation=deviation,
-        lowest=min(rates),
-        highest=max(rates),
-    )
+    lowest, highest = min(rates), max(rates)
+    return Spread(rates=list(rates), mean=fmean(rates), standard_deviation=deviation, lowest=lowest, highest=highest)
 
 
 def drift(replies: Sequence[TurnScores], *, events: Sequence[str] = BREAKS) -> Drift:
-    """Return how one arm holds over the turns; an event is a metric of `events` at 0.5 or more.
+    """Return how well one arm holds over the turns; an event is a metric of `events` at 0.5 or more.
 
     The survival is Kaplan and Meier's (1958): a dialogue that ends without an event is right-censored at its last turn.
     Where all dialogues have the same length this is the plain share. ValueError if there are no replies, or if a
     dialogue's turns are not 1, 2, 3 and so on.
     """
     dialogues = _dialogues(replies)
-    longest = max(len(rows) for rows in dialogues.values())
-    turns = [_turn_rates([rows[turn] for rows in dialogues.values() if turn < len(rows)]) for turn in range(longest)]
-    times = [_first(rows, events) for rows in dialogues.values()]
-    shares = survival([time or len(rows) for time, rows in zip(times, dialogues.values(), strict=True)],
-                      [time is not None for time in times], longest)  # fmt: skip
+    longest = max(map(len, dialogues))
+    turns = []
+    for turn in range(longest):
+        rows = [dialogue[turn] for dialogue in dialogues if turn < len(dialogue)]
+        names = [row.dialogue for row in rows]
+        turns.append({name: rate_of([row.metrics[name] for row in rows], names) for name in rows[0].metrics})
+    first = [
+        next((row.turn for row in dialogue if any(row.metrics.get(event, 0.0) >= 0.5 for event in events)), None)
+        for dialogue in dialogues
+    ]
+    times = [turn or len(dialogue) for turn, dialogue in zip(first, dialogues, strict=True)]
+    shares = survival(times, [turn is not None for turn in first], longest)
     return Drift(turns=turns, survival=shares, first=1 + sum(shares))
 
 
 def survival(times: Sequence[int], happened: Sequence[bool], last: int) -> list[float]:
     """Return the Kaplan-Meier share without the event up to each of the turns 1 to `last`.
 
-    `times` are the turn of the event where it happened, else the last turn that was seen.
+    `times` holds each dialogue's turn of the event where it happened, else its last turn.
     """
     from statsmodels.duration.survfunc import SurvfuncRight
 
@@ -216,7 +217,7 @@ def survival(times: Sequence[int], happened: Sequence[bool], last: int) -> list[
     return shares
 
 
-def _dialogues(replies: Sequence[TurnScores]) -> dict[str, list[TurnScores]]:
+def _dialogues(replies: Sequence[TurnScores]) -> list[list[TurnScores]]:
     if not replies:
         raise ValueError("drift needs at least one reply")
     dialogues: dict[str, list[TurnScores]] = {}
@@ -225,21 +226,11 @@ def _dialogues(replies: Sequence[TurnScores]) -> dict[str, list[TurnScores]]:
     for name, rows in dialogues.items():
         if [row.turn for row in rows] != list(range(1, len(rows) + 1)):
             raise ValueError(f"dialogue '{name}': its turns are not 1 to {len(rows)}")
-    return dialogues
-
-
-def _turn_rates(rows: Sequence[TurnScores]) -> dict[str, Rate]:
-    names = [row.dialogue for row in rows]
-    return {metric: rate_of([row.metrics[metric] for row in rows], names) for metric in rows[0].metrics}
-
-
-def _first(rows: Sequence[TurnScores], events: Sequence[str]) -> int | None:
-    """Return the first turn with an event, if there is one."""
-    return next((row.turn for row in rows if any(row.metrics.get(event, 0.0) >= 0.5 for event in events)), None)
+    return list(dialogues.values())
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[Any, Any]:
-    """Return each cluster's sum and number of values, in the order in which the clusters first come."""
+    """Return each cluster's sum and number of values, in order of first appearance."""
     import numpy as np
 
     if not values:
@@ -250,7 +241,7 @@ def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[
 
 
 def _percentiles(sums: Any, counts: Any, resamples: int, seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of the mean over resampled clusters; None if there is one cluster only."""
+    """Return the 95 % percentile interval of the mean over resampled clusters; None if there is only one cluster."""
     import numpy as np
     from scipy.stats import bootstrap
 

@@ -48,7 +48,7 @@ Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -
 
 
 class Scored(NamedTuple):
-    """A metric of the samples that it concerns: their values, and the dialogue of each."""
+    """A metric's values on the samples that it concerns, and the dialogue of each."""
 
     values: list[float]
     dialogues: list[str]
@@ -61,7 +61,7 @@ def summarize(
     sizes: Mapping[str, int],
     besides: Besides,
 ) -> Results:
-    """Return everything that was found; `sizes` are the items that each suite has in all."""
+    """Return everything that was found; `sizes` holds the number of items in each suite's file."""
     grouped = _grouped(samples, config)
     rates = {arm: {suite: _rates(rows) for suite, rows in suites.items()} for arm, suites in grouped.items()}
     families = {arm: {s: _families(rows) for s, rows in suites.items() if s != ALL} for arm, suites in grouped.items()}
@@ -103,15 +103,14 @@ def check_metrics(config: EvaluateConfig) -> None:
             if metric.score is None and place != gated:
                 raise RecipeError(f"{place}: '{name}' is not measured reply by reply", hint="only a gate can name it")
         if "resembles" in names:
-            # Before minutes are spent on replies that could not be measured.
-            packaged_folder()
+            packaged_folder()  # fails before minutes are spent on replies that could not be measured
 
 
 def _grouped(samples: Sequence[Sample], config: EvaluateConfig) -> dict[str, dict[str, list[Sample]]]:
     """Return the samples by arm and suite, each in the items' order.
 
-    `all` holds those suites of single replies that measure the default metrics; a dialogue's turns depend on each
-    other, so they are left to their own suite.
+    `all` pools the suites of single replies that use the default metrics; the turns of a dialogue depend on each other,
+    so dialogues stay in their own suite.
     """
     grouped: dict[str, dict[str, list[Sample]]] = {}
     for (arm, suite), rows in groupby(samples, key=lambda sample: (sample.arm, sample.suite)):
@@ -135,7 +134,6 @@ def _rates(rows: Sequence[Sample]) -> dict[str, Rate]:
 
 
 def _scored(rows: Sequence[Sample], metric: str) -> Scored:
-    """Return a metric of the rows that it concerns."""
     concerned = [sample for sample in rows if metric in sample.metrics]
     return Scored([sample.metrics[metric] for sample in concerned], [f"{s.suite}/{s.item}" for s in concerned])
 
@@ -147,8 +145,8 @@ def _families(rows: Sequence[Sample]) -> dict[str, dict[str, Rate]]:
 
 def _words(config: EvaluateConfig, rates: Rates) -> dict[str, MetricWords]:
     """Return the words of every metric that was measured or that a gate holds."""
-    measured = [metric for suites in rates.values() for metrics in suites.values() for metric in metrics]
-    known = {name: find_metric(name) for name in dict.fromkeys([*measured, *(gate.metric for gate in config.gates)])}
+    names = [metric for suites in rates.values() for metrics in suites.values() for metric in metrics]
+    known = {name: find_metric(name) for name in dict.fromkeys([*names, *(gate.metric for gate in config.gates)])}
     return {
         name: MetricWords(title=metric.title, yes=metric.yes, no=metric.no, is_share=metric.is_share)
         for name, metric in known.items()
@@ -156,7 +154,7 @@ def _words(config: EvaluateConfig, rates: Rates) -> dict[str, MetricWords]:
 
 
 def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) -> dict[str, SuiteResult]:
-    """Return how many items were taken, and which way each metric is good; `all` first."""
+    """Return how many items were used, and whether higher is better for each metric; `all` first."""
     pooled = max((len(suites[ALL]) for suites in grouped.values()), default=0)
     found = {}
     for name in (ALL, *config.suites):
@@ -171,8 +169,8 @@ def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) 
 def _differences(grouped: Grouped, config: EvaluateConfig) -> list[Difference]:
     """Return each pair of arms on each suite and metric.
 
-    The p-values of one pair are adjusted for their number, those on what must not be lost apart from those on the
-    behaviour: however many ways there are of being better, none makes a loss harder to show.
+    The p-values of a pair are adjusted for their number, those on retention apart from those on the behaviour: however
+    many ways there are of being better, none should make a loss harder to show.
     """
     rows: list[Difference] = []
     for first, second in COMPARED:
@@ -251,7 +249,7 @@ def _tokens(rows: Sequence[Sample]) -> MeanTokens:
 
 
 def _length_ratios(grouped: Grouped) -> dict[str, dict[str, float]]:
-    """Return how long each arm's replies are by the prompted arm's, in tokens, by suite."""
+    """Return by arm and suite the length of the replies, in tokens, relative to the prompted arm's."""
     known = {suite: _tokens(rows).completion for suite, rows in grouped.get("prompted", {}).items()}
     return {
         arm: {s: _tokens(rows).completion / known[s] for s, rows in suites.items() if known.get(s)}
@@ -262,15 +260,12 @@ def _length_ratios(grouped: Grouped) -> dict[str, dict[str, float]]:
 def _verdict(
     config: EvaluateConfig, grouped: Grouped, rates: Rates, families: Families, retention: Mapping[str, Retention]
 ) -> Verdict:
-    held = {arm: {**suites, **_as_suite(retention.get(arm))} for arm, suites in rates.items()}
+    # The divergence as a suite's rate, so that a gate can hold it: {metric: kl, suite: retention}.
+    divergence = {arm: {"retention": {"kl": found.as_rate()}} for arm, found in retention.items()}
+    held = {arm: {**suites, **divergence.get(arm, {})} for arm, suites in rates.items()}
     intervals = {pair: found for pair in pairs(config.gates) if (found := _interval(pair, grouped))}
     failing = list(_failing(grouped.get("baked", {}), config.gates))
     return judge(config.gates, held, families=families, intervals=intervals, failing=failing)
-
-
-def _as_suite(found: Retention | None) -> dict[str, dict[str, Rate]]:
-    """Return the divergence as a suite's rate, so that a gate can hold it: {metric: kl, suite: retention}."""
-    return {"retention": {"kl": found.as_rate()}} if found else {}
 
 
 def _interval(pair: ArmPair, grouped: Grouped) -> Interval | None:
@@ -290,10 +285,11 @@ def _failing(suites: Mapping[str, Sequence[Sample]], gates: Sequence[Gate]) -> I
 
 
 def _warnings(gates: Sequence[Gate], rates: Rates, families: Families) -> list[str]:
-    """Return for each gate whether its items are too few to show what it asks for."""
+    """Return a warning for each gate with too few items to show what it requires."""
     found = []
     for gate in gates:
         suite = families.get(gate.arm, {}).get(gate.suite, {}).get(gate.family) if gate.family else None
         rate = (suite or rates.get(gate.arm, {}).get(gate.suite, {})).get(gate.metric)
-        found.append(too_small(gate, rate.total) if rate else "")
-    return [warning for warning in found if warning]
+        if rate and (warning := too_small(gate, rate.total)):
+            found.append(warning)
+    return found

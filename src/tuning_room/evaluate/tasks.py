@@ -14,8 +14,8 @@ from tuning_room.files import atomic_writer
 from tuning_room.records import Item, read_json, read_jsonl, write_json, write_jsonl
 
 CONTEXT_FILE = "context.json"
-TURN_BY_TURN = "takes_turns"  # what a model's class says if it answers dialogues in which its own replies stand
-# The folder may lie anywhere: its files are found beside this one, which the harness loads from there.
+TURN_BY_TURN = "takes_turns"  # attribute of a model class that answers dialogues turn by turn, on its own replies
+# The folder can be anywhere: the harness loads this file from it, and the others are found beside it.
 SUITE_FILE = '''"""The class of these tasks, for lm-evaluation-harness."""
 
 from pathlib import Path
@@ -36,7 +36,7 @@ def load_items(items, **_metadata):
 
 
 class Context(NamedTuple):
-    """What metrics know beside the item: the full prompt, and the checks that the training data had to pass."""
+    """What metrics need besides the item: the full prompt, and the checks that the training data had to pass."""
 
     full_prompt: str = ""
     checks: Mapping[str, Mapping[str, Any]] = {}
@@ -91,7 +91,7 @@ def load_items(items: Path) -> dict[str, Any]:
     """Return a file of items as the harness's split `test`; DataError names the line that is not one."""
     from datasets import Dataset
 
-    # As text: the library's own reader would make dates of answers that look like some, and one form of all fields.
+    # As text: the library's own reader would turn answers that look like dates into dates, and unify the fields' types.
     rows = [item.model_dump_json() for item in read_jsonl(items, Item)]
     return {"test": Dataset.from_dict({"id": [str(n) for n in range(len(rows))], "item": rows})}
 
@@ -104,13 +104,13 @@ def item_of(doc: Mapping[str, Any]) -> Item:
 class SuiteTask(ConfigurableTask):
     """A suite: one reply to an item, a reply to each turn of a dialogue, or the likelihood of each choice.
 
-    `scores` has the metrics of each item once the harness has run: of one reply, of each turn, or of the choice.
+    Once the harness has run, `scores` holds the metrics of each item: of its reply, of each turn, or of the choice.
     """
 
     folder = Path()
 
     def __init__(self, config: dict[str, Any]) -> None:
-        # Told that results are worked out here, the harness does not look for our metrics' names on the hub.
+        # With `process_results` in its configuration, the harness does not look for our metrics on the hub.
         ours = {"process_results": self.process_results}
         super().__init__(config={**{key: value for key, value in config.items() if key != "class"}, **ours})
         self.context = Context(**read_json(self.folder / CONTEXT_FILE))
@@ -160,10 +160,13 @@ class SuiteTask(ConfigurableTask):
         ]
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, float]:
-        """Return the metrics of an item; of a dialogue, their mean over its turns."""
+        """Return the metrics of an item; for a dialogue, their means over its turns."""
         item = item_of(doc)
         if item.choices:
-            turns = [self._weighed(item, [total for total, _ in results])]
+            # Right if the gold choice has the highest log-likelihood per character (the harness's acc_norm).
+            rates = [total / len(choice) for (total, _), choice in zip(results, item.choices, strict=True)]
+            right = item.choices[rates.index(max(rates))] == item.gold
+            turns = [dict.fromkeys(self.measures, float(right))]
         else:
             replies = json.loads(results[0]) if item.turns else [results[0]]
             turns = [self._scored(item, reply, turn) for turn, reply in enumerate(replies)]
@@ -184,9 +187,3 @@ class SuiteTask(ConfigurableTask):
         )
         values = {name: metric.score(reply, case) for name, metric in self.measures.items() if metric.score}
         return {name: value for name, value in values.items() if value is not None}
-
-    def _weighed(self, item: Item, likelihoods: Sequence[float]) -> dict[str, float]:
-        """Return whether the right choice is the likeliest, by log-likelihood a character (the harness's acc_norm)."""
-        rates = [value / len(choice) for value, choice in zip(likelihoods, item.choices, strict=True)]
-        right = item.choices[rates.index(max(rates))] == item.gold
-        return dict.fromkeys(self.measures, float(right))

@@ -11,9 +11,7 @@ from tuning_room.results import GateResult, Rate, Verdict
 Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # arm -> suite -> metric
 Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -> suite -> family -> metric
 
-# Without a gate there is nothing to decide by: it is neither proven nor known what to change.
-UNDECIDED = "iterate"
-# Whether the behaviour is there, and whether all else is kept.
+# By whether the behaviour was learnt, and whether all else was kept.
 MATRIX = {
     (True, True): "ship",
     (False, True): "more_data",
@@ -30,10 +28,10 @@ def judge(
     intervals: Mapping[ArmPair, Interval] | None = None,
     failing: Sequence[Failing] = (),
 ) -> Verdict:
-    """Hold every gate, and decide; without gates nothing is shipped.
+    """Check every gate, and decide; without gates nothing is shipped.
 
-    `intervals` has the differences that `pairs(gates)` names, `failing` the replies for the advice. RecipeError names
-    a gate on something that is not measured.
+    `intervals` holds the differences that `pairs(gates)` names, `failing` the replies for the advice. RecipeError names
+    a gate on something that was not measured.
     """
     results = [_hold(gate, rates, families or {}, intervals or {}) for gate in gates]
     verdict = decide(results)
@@ -49,9 +47,9 @@ def pairs(gates: Sequence[Gate]) -> list[ArmPair]:
 
 
 def decide(results: Sequence[GateResult]) -> str:
-    """Return the verdict's name: whether every gate on the behaviour was met, by whether all on retention were."""
+    """Return the verdict's name, by whether all gates on the behaviour and all gates on retention were met."""
     if not results:
-        return UNDECIDED
+        return "iterate"  # without a gate nothing is proven, and nothing shows what to change
     behaviour, retention = (
         all(result.passed for result in results if result.question == side) for side in ("behaviour", "retention")
     )
@@ -59,50 +57,32 @@ def decide(results: Sequence[GateResult]) -> str:
 
 
 def _hold(gate: Gate, rates: Rates, families: Families, intervals: Mapping[ArmPair, Interval]) -> GateResult:
-    measured = _rate(gate, gate.arm, rates, families)
-    if gate.compared:
-        return _compare(gate, measured.rate, _rate(gate, gate.compared, rates, families).rate, intervals)
-    bound = gate.number or 0.0
-    held = measured.rate
-    if gate.by == "bound":
-        held = measured.low if gate.higher_is_better else measured.high
-    passed = held >= bound if gate.higher_is_better else held <= bound
-    return _result(gate, measured.rate, bound, passed, held, bound)
-
-
-def _compare(gate: Gate, value: float, other: float, intervals: Mapping[ArmPair, Interval]) -> GateResult:
-    limit = other - gate.margin if gate.higher_is_better else other + gate.margin
-    held = value
+    rate, higher = _rate(gate, gate.arm, rates, families), gate.higher_is_better
+    bound = _rate(gate, gate.compared, rates, families).rate if gate.compared else gate.number or 0.0
+    limit = bound - gate.margin if higher else bound + gate.margin  # a gate on a number has no margin
     if gate.pair:
-        interval = _interval(gate, gate.pair, intervals)
-        # The interval's end, as if the other arm's rate were known.
-        held = other + (interval.low if gate.higher_is_better else interval.high)
-        passed = non_inferior(interval, gate.margin, higher_is_better=gate.higher_is_better)
+        if gate.pair not in intervals:
+            raise RecipeError(
+                f"evaluate.gates: {gate.name}: the arms are not compared", hint="add both to evaluate.arms"
+            )
+        interval = intervals[gate.pair]
+        # The interval's end, as if the other arm's rate were known exactly.
+        held = bound + (interval.low if higher else interval.high)
+        passed = non_inferior(interval, gate.margin, higher_is_better=higher)
     else:
-        passed = value >= limit - ROUNDING if gate.higher_is_better else value <= limit + ROUNDING
-    return _result(gate, value, other, passed, held, limit)
-
-
-def _result(gate: Gate, value: float, bound: float, passed: bool, held: float, limit: float) -> GateResult:
+        held = rate.rate if gate.by == "value" else rate.low if higher else rate.high
+        slack = ROUNDING if gate.compared else 0.0
+        passed = held >= limit - slack if higher else held <= limit + slack
     return GateResult(
         gate=gate,
         relation=gate.relation,
         question=gate.question,
-        value=value,
+        value=rate.rate,
         bound=bound,
         held=held,
         limit=limit,
         passed=passed,
     )
-
-
-def _interval(gate: Gate, pair: ArmPair, intervals: Mapping[ArmPair, Interval]) -> Interval:
-    try:
-        return intervals[pair]
-    except KeyError:
-        raise RecipeError(
-            f"evaluate.gates: {gate.name}: the arms are not compared", hint="add both to evaluate.arms"
-        ) from None
 
 
 def _rate(gate: Gate, arm: str, rates: Rates, families: Families) -> Rate:
@@ -113,7 +93,7 @@ def _rate(gate: Gate, arm: str, rates: Rates, families: Families) -> Rate:
     except KeyError as error:
         place = f"family {gate.family} of {gate.suite}" if gate.family else gate.suite
         raise RecipeError(
-            f"evaluate.gates: {gate.metric} of {arm} on {place} is not measured (no {error})",
+            f"evaluate.gates: {gate.metric} of {arm} on {place} was not measured (no {error})",
             hint="add it to evaluate.arms, suites or metrics",
         ) from None
 

@@ -1,18 +1,18 @@
-"""How each family of items fares under each arm: attacks above all, those trained on apart from those held out."""
+"""How each arm fares on each family of items, attacks above all, with trained families apart from held-out ones."""
 
 from collections.abc import Sequence
 
 from pydantic import BaseModel
 
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.suites import SuiteMetric, SuiteSection
+from tuning_room.report.suites import SuiteSection
 from tuning_room.results import ALL, Rate
 
-FIRST = ("tells", "withholds", "extracts")  # what an attack is after, where it is measured
+FIRST = ("tells", "withholds", "extracts")  # what an attack tries to provoke, in order of preference
 
 
 class FamilyRates(BaseModel):
-    """A family of items with its rate by arm; `trained` if the training data has attacks of this family too."""
+    """A family of items with its rate by arm; `trained` if the training data has attacks of this family as well."""
 
     name: str
     trained: bool
@@ -30,22 +30,20 @@ class FamilyMap(BaseModel):
 
 
 def family_maps(evidence: Evidence, suites: Sequence[SuiteSection]) -> list[FamilyMap]:
-    """Return a map for each suite whose items are of several families; those trained on come first."""
+    """Return a map for each suite with several families of items; the trained families come first."""
     common = {metric.name for suite in suites if suite.name == ALL for metric in suite.metrics}
     maps = [_map(suite, evidence, common) for suite in suites]
     return [found for found in maps if len(found.families) > 1]
 
 
-def _names(suite: str, evidence: Evidence) -> list[str]:
-    rows = (sample for suites in evidence.samples.values() for sample in suites.get(suite, []))
-    return sorted({sample.family for sample in rows} - {""})
-
-
 def _map(suite: SuiteSection, evidence: Evidence, common: set[str]) -> FamilyMap:
-    metric = _metric(suite.metrics)
-    # A suite with metrics of its own is after something else, whatever its families are called.
+    known = {metric.name: metric for metric in suite.metrics}
+    gated = [metric.name for metric in suite.metrics if metric.gated]
+    metric = known[next(name for name in (*FIRST, *gated, *known) if name in known)]
+    # A suite with metrics of its own tests something else, whatever its families are called.
     trained = evidence.results.trained_families if metric.name in common else []
-    names = sorted(_names(suite.name, evidence), key=lambda name: (name not in trained, name))
+    rows = (sample for suites in evidence.samples.values() for sample in suites.get(suite.name, []))
+    names = sorted({sample.family for sample in rows} - {""}, key=lambda name: (name not in trained, name))
     return FamilyMap(
         suite=suite.name,
         metric=metric.name,
@@ -57,12 +55,6 @@ def _map(suite: SuiteSection, evidence: Evidence, common: set[str]) -> FamilyMap
             if (rates := _rates(suite, name, metric.name, evidence))
         ],
     )
-
-
-def _metric(metrics: Sequence[SuiteMetric]) -> SuiteMetric:
-    known = {metric.name: metric for metric in metrics}
-    gated = [metric.name for metric in metrics if metric.gated]
-    return known[next(name for name in (*FIRST, *gated, *known) if name in known)]
 
 
 def _rates(suite: SuiteSection, family: str, metric: str, evidence: Evidence) -> dict[str, Rate]:

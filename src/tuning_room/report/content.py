@@ -1,4 +1,4 @@
-"""The report as plain values: what `report.json` holds and the page shows, so that the two cannot differ."""
+"""The report as plain values: both `report.json` and the page are made from them, so that the two cannot differ."""
 
 from typing import Literal
 
@@ -21,43 +21,43 @@ SCHEMA_VERSION: Literal[3] = 3
 
 
 class Prompts(BaseModel):
-    """The system turn as it was and as it remains."""
+    """The system turn before baking and after it."""
 
     short: str
     full: str
 
 
 class Report(BaseModel):
-    """Everything that the page shows; docs/report.md says what each field holds."""
+    """Everything that the page shows; docs/report.md describes each field."""
 
-    schema_version: Literal[3] = Field(SCHEMA_VERSION, description="version of this form: 3")
+    schema_version: Literal[3] = Field(SCHEMA_VERSION, description="version of this schema: 3")
     recipe: str = Field(description="the recipe's name")
     description: str = Field(description="what the recipe bakes, in a sentence")
-    date: str = Field(description="day of the evaluation, `YYYY-MM-DD`; empty if the manifest does not say")
+    date: str = Field(description="day of the evaluation, `YYYY-MM-DD`; empty if the manifest has none")
     verdict: VerdictSection = Field(description="the verdict, what to change, the two questions, the gates, warnings")
     arms: list[str] = Field(description="the arms that were asked, in the recipe's order")
-    metrics: dict[str, MetricWords] = Field(description="by metric: its words, and whether it is a share")
+    metrics: dict[str, MetricWords] = Field(description="by metric: its wording, and whether it is a share")
     suites: list[SuiteSection] = Field(
-        description="each suite with its size, arms, and metrics with the way that is good"
+        description="each suite with its size, its arms, and for each metric whether higher is better"
     )
     rates: dict[str, dict[str, dict[str, Rate]]] = Field(description="rates by arm, suite and metric, with intervals")
-    differences: list[Comparison] = Field(description="pairs of arms on the same items, and what that allows to say")
+    differences: list[Comparison] = Field(description="pairs of arms on the same items, and what the numbers show")
     retention: dict[str, Retention] = Field(description="by arm: divergence from the base on neutral texts")
     standard: StandardScores = Field(description="scores of the harness's own tasks, and those that could not be run")
     drift: dict[str, dict[str, Drift]] = Field(description="by arm and suite: rates by turn, survival, mean break")
     families: list[FamilyMap] = Field(description="rates by attack family and arm, trained families marked")
     tokens: dict[str, MeanTokens] = Field(description="by arm: mean `prompt` and `completion` tokens")
     length_ratio: dict[str, dict[str, float]] = Field(
-        description="by arm and suite: reply length in tokens by the prompted arm's"
+        description="by arm and suite: reply length in tokens relative to the prompted arm's"
     )
-    economics: Economics = Field(description="tokens a day at the recipe's traffic; times of serving where measured")
+    economics: Economics = Field(description="tokens per day at the recipe's traffic; serving times where measured")
     trainings: Trainings | None = Field(description="the baked arm's rates by training seed; null for one training")
-    sweep: list[Tried] = Field(description="what `train --sweep` tried, best first; empty where nothing was")
-    training: Training = Field(description="loss by step, thinned, and what the train stage said of itself")
+    sweep: list[Tried] = Field(description="what `train --sweep` tried, best first; empty without a sweep")
+    training: Training = Field(description="loss by step, averaged over a few steps, and figures of the train stage")
     data: Funnel = Field(description="counts from documents to training rows")
     failures: Failures = Field(description="failing replies of the baked arm by gated property, beside other arms'")
-    dialogues: Dialogues = Field(description="whole dialogues of several turns, those that break first in front")
-    examples: list[Example] = Field(description="items that nobody picked, with the arms' replies")
+    dialogues: Dialogues = Field(description="multi-turn dialogues in full, those that break earliest first")
+    examples: list[Example] = Field(description="items spaced evenly over the suites, with the arms' replies")
     lineage: Lineage = Field(description="digests, versions, configuration, stages, and what each arm was")
     prompts: Prompts = Field(description="the short prompt and the full one")
 

@@ -1,4 +1,4 @@
-"""The verdict as a reader needs it: what to do, which of the two questions failed, and the gates behind it."""
+"""The verdict for a reader: what to do, which of the two questions failed, and the gates behind it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from tuning_room.results import ALL, GateResult, Rate, Results
 
 
 class ShownGate(GateResult):
-    """A gate with its outcome, and the rate that was held with its interval, if it is known."""
+    """A gate with its outcome and, if known, the rate that was checked with its interval."""
 
     rate: Rate | None
 
@@ -24,7 +24,7 @@ class Question(BaseModel):
 
 
 class Tile(BaseModel):
-    """A number beside the verdict: a gated rate of the baked arm, and the prompted arm's or else the base's."""
+    """A number beside the verdict: a gated rate of the baked arm, and that of the prompted arm or else the base."""
 
     suite: str
     metric: str
@@ -48,14 +48,15 @@ class VerdictSection(BaseModel):
     failing: list[str]
 
 
-MOST_TILES = 4
-UNKNOWN = "Do not ship: this verdict is not known here."
-
-
 def decision(evidence: Evidence) -> VerdictSection:
     """Return the verdict of a run."""
     verdict = evidence.results.verdict
-    title, meaning = VERDICTS.get(verdict.verdict, (verdict.verdict.replace("_", " ").capitalize(), UNKNOWN))
+    unknown = (verdict.verdict.replace("_", " ").capitalize(), "Do not ship: this verdict is not known here.")
+    title, meaning = VERDICTS.get(verdict.verdict, unknown)
+    questions = []
+    for name in QUESTIONS:
+        asked = [gate for gate in verdict.gates if gate.question == name]
+        questions.append(Question(question=name, met=sum(gate.passed for gate in asked), gates=len(asked)))
     return VerdictSection(
         verdict=verdict.verdict,
         title=title,
@@ -63,7 +64,7 @@ def decision(evidence: Evidence) -> VerdictSection:
         reason=_reason(verdict.gates),
         advice=verdict.advice,
         warnings=evidence.results.warnings,
-        questions=[_question(name, verdict.gates) for name in QUESTIONS],
+        questions=questions,
         tiles=_tiles(evidence.results),
         gates=[_shown(held, evidence.results) for held in verdict.gates],
         failing=verdict.failing,
@@ -74,15 +75,10 @@ def _reason(gates: Sequence[GateResult]) -> str:
     """Return how many gates were met, in a sentence."""
     failed = sum(not gate.passed for gate in gates)
     if not gates:
-        return "No gate was set, and what has no gate to meet is not shipped."
+        return "No gate was set, and nothing is shipped without one."
     if failed:
         return f"{failed} of {len(gates)} gates {'was' if failed == 1 else 'were'} not met."
     return all_met(len(gates))
-
-
-def _question(name: str, gates: Sequence[GateResult]) -> Question:
-    asked = [gate for gate in gates if gate.question == name]
-    return Question(question=name, met=sum(gate.passed for gate in asked), gates=len(asked))
 
 
 def _shown(held: GateResult, results: Results) -> ShownGate:
@@ -98,15 +94,15 @@ def _shown(held: GateResult, results: Results) -> ShownGate:
 
 
 def _tiles(results: Results) -> list[Tile]:
-    """Return the baked arm's rates that gates hold, else those over all items; no place twice."""
+    """Return the baked arm's gated rates, four at most and each once; without gates, its rates over all items."""
     rates = results.rates.get("baked", {})
     gates = [held.gate for held in results.verdict.gates if not held.gate.family]
     places = [(gate.suite, gate.metric) for gate in gates] or [(ALL, metric) for metric in rates.get(ALL, {})]
     known = [(suite, metric) for suite, metric in dict.fromkeys(places) if metric in rates.get(suite, {})]
-    return [_tile(suite, metric, results) for suite, metric in known[:MOST_TILES]]
-
-
-def _tile(suite: str, metric: str, results: Results) -> Tile:
-    known = {arm: rates[suite][metric] for arm, rates in results.rates.items() if metric in rates.get(suite, {})}
-    other = next((arm for arm in ("prompted", "base") if arm in known), "")
-    return Tile(suite=suite, metric=metric, baked=known["baked"], other=other, other_rate=known.get(other))
+    tiles = []
+    for suite, metric in known[:4]:
+        by_arm = {arm: found[suite][metric] for arm, found in results.rates.items() if metric in found.get(suite, {})}
+        other = next((arm for arm in ("prompted", "base") if arm in by_arm), "")
+        tile = Tile(suite=suite, metric=metric, baked=by_arm["baked"], other=other, other_rate=by_arm.get(other))
+        tiles.append(tile)
+    return tiles

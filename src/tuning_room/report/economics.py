@@ -1,21 +1,19 @@
-"""Tokens per request and per day at the recipe's traffic, and time where it was measured; nothing in money."""
+"""Tokens per request and per day at the recipe's traffic, and serving times where measured; nothing in money."""
 
 from pydantic import BaseModel
 
 from tuning_room.results import Results, ServingCosts
 
-FULL, SHORT = "prompted", "baked"
-
 NOTES = (
     "Counted with the model's own tokenizer on the evaluation items that are pooled as all items.",
     "A server with a warm prefix cache computes the full prompt once and reuses it, which already removes most of "
     "its prefill cost. The saving in cost and in time is therefore smaller than the saving in tokens.",
-    "Nothing here was measured in money. What a token costs depends on the server, its cache and its load.",
+    "No figure here is in money: what a token costs depends on the server, its cache and its load.",
 )
 
 
 class ArmTokens(BaseModel):
-    """An arm's tokens: the system turn, and means per request; per day at the recipe's traffic."""
+    """An arm's tokens: its system turn, means per request, and totals per day at the recipe's traffic."""
 
     arm: str
     system: int
@@ -26,7 +24,7 @@ class ArmTokens(BaseModel):
 
 
 class Saving(BaseModel):
-    """Prompt tokens that the baked arm does not need and the prompted one does; share is of the prompted arm's."""
+    """Prompt tokens that the prompted arm needs and the baked arm does not; `share` is of the prompted arm's tokens."""
 
     per_request: float
     per_day: float
@@ -34,10 +32,10 @@ class Saving(BaseModel):
 
 
 class Economics(BaseModel):
-    """Tokens of each arm, the saving if both arms that it compares were measured, and the time of serving.
+    """Tokens of each arm, the saving if both prompted and baked were evaluated, and serving times.
 
-    `serving` is the evaluation's: without arms where nothing was timed, `measured` false where the numbers are not of
-    the machine that it names.
+    `serving` comes from the evaluation: it has no arms if nothing was timed, and `measured` is false if its numbers are
+    not from the machine that it names.
     """
 
     messages_per_day: int
@@ -48,30 +46,24 @@ class Economics(BaseModel):
 
 
 def economics(results: Results, messages_per_day: int) -> Economics:
-    """Return what the arms cost in tokens at so many messages a day."""
-    return Economics(
-        messages_per_day=messages_per_day,
-        arms=[_arm(arm, results, messages_per_day) for arm in results.tokens],
-        saving=_saving(results, messages_per_day),
-        serving=results.economics,
-        notes=list(NOTES),
-    )
-
-
-def _arm(arm: str, results: Results, messages: int) -> ArmTokens:
-    tokens = results.tokens[arm]
-    return ArmTokens(
-        arm=arm,
-        system=results.identities[arm].system_tokens,
-        prompt=tokens.prompt,
-        completion=tokens.completion,
-        prompt_per_day=tokens.prompt * messages,
-        total_per_day=(tokens.prompt + tokens.completion) * messages,
-    )
+    """Return what the arms cost in tokens at a number of messages per day."""
+    arms = [
+        ArmTokens(
+            arm=arm,
+            system=results.identities[arm].system_tokens,
+            prompt=tokens.prompt,
+            completion=tokens.completion,
+            prompt_per_day=tokens.prompt * messages_per_day,
+            total_per_day=(tokens.prompt + tokens.completion) * messages_per_day,
+        )
+        for arm, tokens in results.tokens.items()
+    ]
+    saving, serving = _saving(results, messages_per_day), results.economics
+    return Economics(messages_per_day=messages_per_day, arms=arms, saving=saving, serving=serving, notes=list(NOTES))
 
 
 def _saving(results: Results, messages: int) -> Saving | None:
-    if not {FULL, SHORT} <= set(results.tokens):
+    if not {"prompted", "baked"} <= set(results.tokens):
         return None
-    full, short = results.tokens[FULL].prompt, results.tokens[SHORT].prompt
+    full, short = results.tokens["prompted"].prompt, results.tokens["baked"].prompt
     return Saving(per_request=full - short, per_day=(full - short) * messages, share=(full - short) / full)

@@ -1,4 +1,4 @@
-"""What a report is made from, read from the run folder, and whether its parts belong together."""
+"""What a report is made from, read from the run folder, and a check that its parts belong together."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from tuning_room.results import ALL, Results, Sample, Trainings, read_results, s
 from tuning_room.workspace import StageRecord, Workspace
 
 AGAIN = "run 'tuning-room evaluate' again"
-LATER = {"report", "deploy"}  # what they did is no part of what a report is about
+LATER = {"report", "deploy"}  # stages that come after what a report is about
 
 
 class Evidence(NamedTuple):
-    """All that a report is made from; samples by arm and suite, in the items' order, turn by turn."""
+    """All that a report is made from; samples by arm and suite, in the order of items and turns."""
 
     results: Results
     samples: dict[str, dict[str, list[Sample]]]
@@ -31,7 +31,7 @@ class Evidence(NamedTuple):
 
 
 def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
-    """Read it all; MissingInputError, DataError, AdapterMismatchError and StageError if it is not all of one run."""
+    """Read it all; raises MissingInputError, DataError, and AdapterMismatchError or StageError for a mix of runs."""
     results = read_results(workspace.results)
     evidence = Evidence(
         results=results,
@@ -48,13 +48,13 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
 
 
 def _trainings(workspace: Workspace) -> Trainings | None:
-    """Return what other seeds came to, unless the first one has been evaluated anew since."""
+    """Return the results of several seeds, unless the first has been evaluated again since."""
     found = read_record(workspace.seeds, Trainings) if workspace.seeds.is_file() else None
     return found if found and found.results == digest(workspace.results) else None
 
 
 def _sweep(workspace: Workspace) -> list[Tried]:
-    """Return what a sweep over these rows tried, best first; nothing where there was none."""
+    """Return what a sweep over these rows tried, best first; empty if there was none."""
     found = read_record(workspace.sweep, Sweep) if workspace.sweep.is_file() else None
     return found.tried if found and found.rows == digest(workspace.train_rows) else []
 
@@ -85,8 +85,15 @@ def _prompt(path: Path) -> str:
 
 
 def _check_agreement(evidence: Evidence, config: ReportConfig) -> None:
-    """Raise AdapterMismatchError or StageError if results, samples, adapter and prompts are not of one run."""
-    _check_adapter(evidence)
+    """Raise AdapterMismatchError or StageError if results, samples, adapter and prompts are not from one run."""
+    adapter = evidence.adapter.adapter_digest
+    for arm, identity in evidence.results.identities.items():
+        if identity.adapter and identity.adapter != adapter:
+            raise AdapterMismatchError(
+                f"evaluation/results.json: {arm} was evaluated with adapter {identity.adapter[:8]}, "
+                f"but adapter/ holds {adapter[:8]}",
+                hint=AGAIN,
+            )
     for arm in ("prompted", "baked_prompted", "reference"):
         _check_prompt(evidence, arm, evidence.full_prompt)
     _check_prompt(evidence, "baked", config.short_prompt)
@@ -96,22 +103,11 @@ def _check_agreement(evidence: Evidence, config: ReportConfig) -> None:
     _check_items(evidence)
 
 
-def _check_adapter(evidence: Evidence) -> None:
-    digest = evidence.adapter.adapter_digest
-    for arm, identity in evidence.results.identities.items():
-        if identity.adapter and identity.adapter != digest:
-            raise AdapterMismatchError(
-                f"evaluation/results.json: {arm} was measured with adapter {identity.adapter[:8]}, "
-                f"adapter/ holds {digest[:8]}",
-                hint=AGAIN,
-            )
-
-
 def _check_prompt(evidence: Evidence, arm: str, prompt: str) -> None:
     identity = evidence.results.identities.get(arm)
     digest = text_digest(prompt) if prompt else ""
     if identity and identity.system_prompt != digest:
-        raise StageError(f"evaluation/results.json: {arm} was measured with another system prompt", hint=AGAIN)
+        raise StageError(f"evaluation/results.json: {arm} was evaluated with another system prompt", hint=AGAIN)
 
 
 def _check_counts(evidence: Evidence, arm: str, suite: str, samples: list[Sample]) -> None:
@@ -121,7 +117,7 @@ def _check_counts(evidence: Evidence, arm: str, suite: str, samples: list[Sample
         if (counted, len(values)) != (rate.count, rate.total):
             raise StageError(
                 f"evaluation/samples/{arm}.{suite}.jsonl: {metric} holds for {counted} of {len(values)} replies, "
-                f"for {rate.count} of {rate.total} in results.json",
+                f"but for {rate.count} of {rate.total} in results.json",
                 hint=AGAIN,
             )
 

@@ -1,6 +1,6 @@
-"""Where things lie in the figures, in percent of their plot, so that they stretch with the page and stay sharp.
+"""The geometry of the figures, in percent of their plot, so that they stretch with the page and stay sharp.
 
-Curves, the funnel, and forest plots: rates and differences with their intervals, on an axis on which right is better.
+Curves, the funnel, and forest plots: rates and differences with their intervals, on an axis where right is better.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +15,6 @@ from tuning_room.report.labels import reason_title
 from tuning_room.report.making import Funnel, Training
 from tuning_room.report.suites import SuiteMetric, SuiteSection
 from tuning_room.results import Rate
-
-LEAST = 1e-3  # the top of an axis on which everything is zero
 
 
 class Tick(NamedTuple):
@@ -34,7 +32,7 @@ class Dot(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """A line through points; `place` picks its colour and mark, a curve without `marks` is a line alone."""
+    """A line through points; `place` picks its colour and mark, and a curve without `marks` is just a line."""
 
     place: int
     name: str
@@ -50,8 +48,8 @@ class Plot(NamedTuple):
     y_ticks: list[Tick]
 
 
-class FunnelBar(NamedTuple):
-    """A bar of a funnel: its length in percent, and a class for its colour."""
+class ShownBar(NamedTuple):
+    """A bar of the funnel: its length in percent, and a class for its colour."""
 
     label: str
     dialogues: int
@@ -60,7 +58,7 @@ class FunnelBar(NamedTuple):
 
 
 def loss_figure(training: Training) -> Plot:
-    """Return the loss curves; a training point stands at the middle of its steps."""
+    """Return the loss curves; a training point is placed at the middle of its steps."""
     points = training.points
     valid = [(p.valid_step, p.valid_loss) for p in points if p.valid_step is not None and p.valid_loss is not None]
     last = max(points[-1].last, 2) if points else 2
@@ -71,23 +69,24 @@ def loss_figure(training: Training) -> Plot:
         return Dot(round(100 * (step - 1) / (last - 1), 2), round(100 - 100 * loss / top, 2))
 
     validated = [dot(step, loss) for step, loss in valid]
+    steps = [1, *(int(value) for value in ticks(last)[1:] if 1 < value <= last and value % 1 == 0)]
     return Plot(
         curves=[
             Curve(0, "training", [dot((p.first + p.last) / 2, p.loss) for p in points], []),
             Curve(2, "validation", validated, validated),
         ],
-        x_ticks=[Tick(dot(step, 0).x, f"{step:,}") for step in _steps(last)],
+        x_ticks=[Tick(dot(step, 0).x, f"{step:,}") for step in steps],
         y_ticks=[Tick(dot(1, value).y, f"{value:g}") for value in y_values],
     )
 
 
 def sweep_figure(tried: Sequence[Tried]) -> Plot:
-    """Return a line for each choice over five axes, each from its lowest value below to its highest; the best first."""
+    """Return a line for each configuration over five axes, each from its lowest value up to its highest; best first."""
     shown = [one for one in tried if not one.failed]
     axes: list[tuple[str, list[float | None]]] = [
         ("learning rate", [log10(one.learning_rate) for one in shown]),
         ("rank", [one.rank for one in shown]),
-        ("passes", [one.epochs for one in shown]),
+        ("epochs", [one.epochs for one in shown]),
         ("validation loss", [one.valid_loss for one in shown]),
         ("accepted", [one.accepted for one in shown]),
     ]
@@ -104,14 +103,14 @@ def sweep_figure(tried: Sequence[Tried]) -> Plot:
 
 
 def _between(values: Sequence[float | None]) -> list[float | None]:
-    """Return heights in percent from above, 0 for the highest value; the middle where all are the same."""
+    """Return distances from the top in percent, 0 for the highest value; the middle if all are the same."""
     known = [value for value in values if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
     return [None if v is None else 50.0 if high == low else round(100 * (high - v) / (high - low), 2) for v in values]
 
 
 def survival_figure(report: Report, suite: str) -> Plot:
-    """Return for each arm the share of dialogues without a break after each turn: steps, from all at the start."""
+    """Return for each arm the share of dialogues without a break after each turn, in steps from 100 % at the start."""
     shares = {arm: found[suite].survival for arm, found in report.drift.items() if suite in found}
     last = max(map(len, shares.values()))
 
@@ -147,25 +146,21 @@ def _turns(turns: Iterable[int], last: int) -> list[Tick]:
 
 
 def ticks(highest: float, count: int = 5) -> list[float]:
-    """Return round values from 0 to at least `highest`, about `count` steps of 1, 2 or 5 times a power of ten."""
-    highest = max(highest, LEAST)
+    """Return round values from 0 to at least `highest`, in about `count` steps of 1, 2 or 5 times a power of ten."""
+    highest = max(highest, 1e-3)  # for an axis on which everything is zero
     rough = highest / count
     power = 10 ** floor(log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     return [round(step * place, 10) for place in range(ceil(highest / step - 1e-9) + 1)]
 
 
-def _steps(last: int) -> list[int]:
-    return [1, *(int(value) for value in ticks(last)[1:] if 1 < value <= last and float(value).is_integer())]
-
-
-def funnel_bars(data: Funnel) -> list[FunnelBar]:
+def funnel_bars(data: Funnel) -> list[ShownBar]:
     """Return the bars of the funnel, in proportion to the candidates; none if generation is not recorded."""
     if not data.candidates:
         return []
 
-    def bar(label: str, count: int | None, kind: str) -> list[FunnelBar]:
-        return [] if count is None else [FunnelBar(label, count, round(100 * count / (data.candidates or 1), 2), kind)]
+    def bar(label: str, count: int | None, kind: str) -> list[ShownBar]:
+        return [] if count is None else [ShownBar(label, count, round(100 * count / (data.candidates or 1), 2), kind)]
 
     sources = sorted(data.sources.items(), key=lambda entry: -entry[1])
     rejected = sorted(data.rejected.items(), key=lambda entry: -entry[1])
@@ -179,7 +174,7 @@ def funnel_bars(data: Funnel) -> list[FunnelBar]:
     ]
 
 
-SPANS = (0.1, 0.2, 0.5, 1.0)  # what the axis of differences may reach to either side
+SPANS = (0.1, 0.2, 0.5, 1.0)  # how far the axis of differences may reach to either side
 
 
 class RateRow(NamedTuple):
@@ -198,9 +193,9 @@ class RateGroup(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """A difference as drawn: positions in percent of the plot; more to the right is better for the second arm.
+    """A difference as drawn: positions in percent of the plot; further right is better for the second arm.
 
-    `gain`, `low` and `high` are shares, turned round for a metric of which less is better.
+    `gain`, `low` and `high` are shares, with the sign reversed for a metric of which lower is better.
     """
 
     row: Comparison
@@ -223,7 +218,7 @@ class EffectGroup(NamedTuple):
 class EffectPlot(NamedTuple):
     """Differences of one pair of arms; the band is where the second is worse by less than the margin.
 
-    `alone` says that some of them would count if they were the only comparison.
+    `alone` is true if some of them would count if they were the only comparison.
     """
 
     groups: list[EffectGroup]
@@ -234,24 +229,16 @@ class EffectPlot(NamedTuple):
     alone: bool
 
 
-class ComparedPair(NamedTuple):
-    """The comparisons of two arms."""
-
-    first: str
-    second: str
-    rows: list[Comparison]
-
-
 class Compared(NamedTuple):
-    """The comparisons by what they are for: baked against prompted, what was kept, and all others."""
+    """The comparisons by purpose: baked against prompted, what was kept, and the others by pair of arms."""
 
     main: list[Comparison]
     kept: list[Comparison]
-    others: list[ComparedPair]
+    others: list[tuple[str, str, list[Comparison]]]
 
 
 def compared(report: Report) -> Compared:
-    """Return every comparison once, under what it is for."""
+    """Return every comparison once, under its purpose."""
     suites = {suite.name for suite in report.suites if suite.kept}
     order = [suite.name for suite in report.suites]
     differences = sorted(report.differences, key=lambda row: order.index(row.suite))
@@ -259,22 +246,17 @@ def compared(report: Report) -> Compared:
     kept = [row for row in differences if (row.first, row.second) == KEPT and row.suite in suites]
     others = [row for row in differences if row not in main and row not in kept]
     pairs = dict.fromkeys((row.first, row.second) for row in others)
-    return Compared(
-        main, kept, [ComparedPair(*pair, [row for row in others if (row.first, row.second) == pair]) for pair in pairs]
-    )
+    return Compared(main, kept, [(*pair, [row for row in others if (row.first, row.second) == pair]) for pair in pairs])
 
 
 def rate_groups(report: Report, suite: SuiteSection) -> list[RateGroup]:
     """Return the rates of a suite by metric and arm."""
-    return [RateGroup(metric, _rate_rows(report, suite, metric.name)) for metric in suite.metrics]
-
-
-def _rate_rows(report: Report, suite: SuiteSection, metric: str) -> list[RateRow]:
-    return [
-        RateRow(report.arms.index(arm), arm, report.rates[arm][suite.name][metric])
-        for arm in suite.arms
-        if metric in report.rates[arm][suite.name]
-    ]
+    groups = []
+    for metric in suite.metrics:
+        rates = {arm: report.rates[arm][suite.name].get(metric.name) for arm in suite.arms}
+        rows = [RateRow(report.arms.index(arm), arm, rate) for arm, rate in rates.items() if rate]
+        groups.append(RateGroup(metric, rows))
+    return groups
 
 
 def effect_plot(rows: Iterable[Comparison]) -> EffectPlot:

@@ -1,17 +1,17 @@
-"""Readable words for names and numbers; a name that is not known here is shown as it is."""
+"""Readable words for names and numbers; an unknown name is shown as it is."""
 
 from collections.abc import Mapping
 
 from tuning_room.gates import Gate
 from tuning_room.results import ALL, MetricWords
 
-ROUNDING = 1e-9  # less than this is no difference but an inexact sum
+ROUNDING = 1e-9  # smaller differences come from inexact sums
 
 VERDICTS: Mapping[str, tuple[str, str]] = {
     "ship": ("Ship", "Every gate of the recipe was met."),
-    "more_data": ("More data", "Do not ship yet: the behaviour is not there."),
-    "less_training": ("Less training", "Do not ship: the behaviour is there, but something else was lost."),
-    "start_over": ("Start over", "Do not ship: the behaviour is not there, and something else was lost."),
+    "more_data": ("More data", "Do not ship yet: the behaviour was not learnt."),
+    "less_training": ("Less training", "Do not ship: the behaviour was learnt, but something else was lost."),
+    "start_over": ("Start over", "Do not ship: the behaviour was not learnt, and something else was lost."),
     "iterate": ("Undecided", "Do not ship: there is no gate to decide by."),
 }
 QUESTIONS: Mapping[str, str] = {"behaviour": "Was the behaviour learnt?", "retention": "Was anything else lost?"}
@@ -19,27 +19,27 @@ QUESTIONS: Mapping[str, str] = {"behaviour": "Was the behaviour learnt?", "reten
 REASONS: Mapping[str, str] = {
     "error": "no usable reply",
     "held_out": "shares a problem with the evaluation",
-    "duplicate": "the same as another, or nearly",
+    "duplicate": "the same as another, or nearly so",
 }
 
 ARM_TITLES: Mapping[str, str] = {"baked_prompted": "baked + prompted"}
 ARM_DESCRIPTIONS: Mapping[str, str] = {
-    "base": "The base model without a system prompt, but for one that its chat template may bring along.",
-    "prompted": "The base model under the full prompt: the way it is done without baking.",
+    "base": "The base model without a system prompt, except for one that its chat template may add.",
+    "prompted": "The base model under the full prompt: how it is done without baking.",
     "baked": "The adapter under the short prompt: what would be shipped.",
-    "baked_prompted": "The adapter under the full prompt: whether the two together do more than either.",
-    "reference": "Another model under the full prompt, at a server: what a larger one makes of it.",
+    "baked_prompted": "The adapter under the full prompt: do the two together achieve more than either?",
+    "reference": "Another model under the full prompt, on a server: what a larger model makes of it.",
 }
 
 
 class MetricNames:
-    """The words of a run's metrics, for gates and values."""
+    """The wording of a run's metrics, for gates and values."""
 
     def __init__(self, metrics: Mapping[str, MetricWords]) -> None:
         self.metrics = metrics
 
     def words(self, metric: str) -> MetricWords:
-        """Return a metric's words."""
+        """Return a metric's wording."""
         return self.metrics[metric]
 
     def amount(self, value: float, metric: str) -> str:
@@ -47,7 +47,7 @@ class MetricNames:
         return percent(value) if self.metrics[metric].is_share else f"{value:.4f}"
 
     def gate(self, gate: Gate) -> str:
-        """Return a gate in words: of what it is a bound, and on which items."""
+        """Return a gate in words: what it bounds, and on which items."""
         family = f", family {gate.family}" if gate.family else ""
         margin = f", within {gate.margin * 100:g} points" if gate.margin else ""
         held = ", by its 95% interval" if gate.by == "bound" else ""
@@ -66,12 +66,12 @@ def suite_title(name: str) -> str:
 
 
 def reason_title(name: str) -> str:
-    """Return why a candidate was rejected; what is not known here is a check's name."""
+    """Return why a candidate was rejected; an unknown name is that of a check."""
     return REASONS.get(name, f"fails the check {name}")
 
 
 def percent(share: float) -> str:
-    """Return a share as a percentage that never rounds to none or to all what is neither."""
+    """Return a share as a percentage, never rounded to 0 or 100 % unless it is."""
     if ROUNDING < share < 0.0005:
         return "<0.1%"
     if 0.9995 <= share < 1 - ROUNDING:
@@ -85,7 +85,7 @@ def points(change: float) -> str:
 
 
 def all_met(gates: int) -> str:
-    """Return in a sentence that so many gates were all met."""
+    """Return a sentence saying that all of a number of gates were met."""
     return {1: "The one gate was met.", 2: "Both gates were met."}.get(gates, f"All {gates} gates were met.")
 
 

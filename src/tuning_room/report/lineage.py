@@ -1,4 +1,4 @@
-"""What a result was made of: digests, versions, configuration, time."""
+"""Where a result came from: digests, versions, configuration, times."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tuning_room.results import ArmIdentity
 
 
 class StageTime(BaseModel):
-    """When a stage last ran, and how long; seconds of wall time."""
+    """When a stage last ran, and for how many seconds of wall time."""
 
     name: str
     state: str
@@ -21,7 +21,7 @@ class StageTime(BaseModel):
 
 
 class Lineage(BaseModel):
-    """Digests are sha256; '' stands for what is not recorded. Versions are those of training and of evaluation."""
+    """Digests are sha256, '' if not recorded; versions are those in training and in evaluation."""
 
     model: str
     release: str
@@ -42,10 +42,13 @@ def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
     """Return the lineage of a run."""
     adapter = evidence.adapter
     evaluated = evidence.stages.get("evaluate")
+    # An arm at a server has no weights to digest.
+    bases = (identity.base_model for identity in evidence.results.identities.values() if identity.base_model)
+    stages = sorted(evidence.stages.items(), key=lambda entry: entry[1].started)
     return Lineage(
         model=portable(config.model),
         release=adapter_name(config.recipe, adapter.adapter_digest),
-        base_digest=_base_digest(evidence),
+        base_digest=next(bases, ""),
         adapter_digest=adapter.adapter_digest,
         template_digest=adapter.template_digest,
         train_digest=adapter.train_digest,
@@ -54,19 +57,6 @@ def lineage(config: ReportConfig, evidence: Evidence) -> Lineage:
         training_config=adapter.config,
         training_versions=adapter.versions,
         evaluation_versions=evaluated.versions if evaluated else {},
-        stages=_stages(evidence),
+        stages=[StageTime(name=name, state=r.state, started=r.started, seconds=r.seconds) for name, r in stages],
         arms=evidence.results.identities,
     )
-
-
-def _base_digest(evidence: Evidence) -> str:
-    # An arm at a server has no weights to digest.
-    return next((found.base_model for found in evidence.results.identities.values() if found.base_model), "")
-
-
-def _stages(evidence: Evidence) -> list[StageTime]:
-    records = sorted(evidence.stages.items(), key=lambda entry: entry[1].started)
-    return [
-        StageTime(name=name, state=record.state, started=record.started, seconds=record.seconds)
-        for name, record in records
-    ]

@@ -1,4 +1,4 @@
-"""How the adapter was made: the way of the data to training rows, and the loss by step."""
+"""How the adapter was made: from documents to training rows, and the loss by step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ from tuning_room.records import TrainingStep
 from tuning_room.report.evidence import Evidence
 from tuning_room.workspace import StageRecord
 
-POINTS = 48  # as many as a table of them can still be read
+POINTS = 48  # as many as still make a readable table
 
 
 class LossPoint(BaseModel):
-    """Mean training loss over the steps `first` to `last`, and the last validation among them, if there was one."""
+    """Mean training loss over the steps `first` to `last`, and the last validation among them, if any."""
 
     first: int
     last: int
@@ -23,7 +23,7 @@ class LossPoint(BaseModel):
 
 
 class TrainFacts(BaseModel):
-    """What the train stage has said of itself in the manifest; None stands for what it has not."""
+    """What the train stage recorded in the manifest; None for what it did not."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -34,7 +34,7 @@ class TrainFacts(BaseModel):
 
 
 class Training(BaseModel):
-    """Losses in nats a token; a point is the mean of `window` steps."""
+    """Losses in nats per token; a point is the mean of `window` steps."""
 
     steps: int
     window: int
@@ -67,7 +67,7 @@ def _point(steps: Sequence[TrainingStep]) -> LossPoint:
 
 
 class Funnel(BaseModel):
-    """Counts; None or nothing stands for what no stage has recorded."""
+    """Counts of the stages before training; None or empty for what no stage has recorded."""
 
     model_config = ConfigDict(extra="ignore")
 

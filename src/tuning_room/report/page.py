@@ -1,7 +1,7 @@
 """The page and the adapter's model card: templates over the report's values.
 
-Replies are not to be trusted, so everything is escaped. The card has the form that the Hugging Face hub reads (Mitchell
-et al. 2019).
+Replies are untrusted, so everything is escaped. The card has the format that the Hugging Face hub reads (Mitchell et
+al. 2019).
 """
 
 import re
@@ -34,7 +34,7 @@ FILTERS = {
 
 
 def render(report: Report) -> str:
-    """Return the report as one HTML page that asks nothing of a network and runs no script."""
+    """Return the report as one HTML page that needs no network and runs no script."""
     return (
         environment(report, escape=True)
         .get_template("report.html.j2")
@@ -51,7 +51,7 @@ def render(report: Report) -> str:
 
 
 def environment(report: Report, *, escape: bool) -> Environment:
-    """Return the templates' environment, with the labels as filters; only Markdown is not escaped."""
+    """Return the templates' environment, with the labels as filters; only Markdown goes without escaping."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=escape,
@@ -65,14 +65,11 @@ def environment(report: Report, *, escape: bool) -> Environment:
     return made
 
 
-TAGS = ["lora", "peft", "tuning-room"]
-# What Markdown would take for more than text.
-MARKUP = re.compile(r"([\\`*_{}\[\]<>#|])")
 COMPARED = ("base", "prompted", "baked", "reference")
 
 
 def model_card(report: Report) -> str:
-    """Return the card as Markdown behind YAML; base model and licence are those of the hub, where they are known."""
+    """Return the card as YAML followed by Markdown; base model and licence are the hub's, where known."""
     from huggingface_hub import ModelCardData
 
     made = environment(report, escape=False)
@@ -85,7 +82,7 @@ def model_card(report: Report) -> str:
         license=licence,
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=TAGS,
+        tags=["lora", "peft", "tuning-room"],
         model_name=report.lineage.release,
         eval_results=[_result(report, suite, metric) for suite in suites for metric in suite.metrics] or None,
     )
@@ -95,8 +92,8 @@ def model_card(report: Report) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text that Markdown shows as it stands, on one line."""
-    return MARKUP.sub(r"\\\1", " ".join(text.split()))
+    """Return a text on one line, with the characters escaped that have a meaning in Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
 def _result(report: Report, suite: SuiteSection, metric: SuiteMetric) -> "EvalResult":

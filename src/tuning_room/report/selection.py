@@ -1,6 +1,7 @@
-"""Which replies are shown: an unpicked selection over the suites, what the baked arm fails, and whole dialogues."""
+"""Which replies are shown: a sample spaced over the suites, the baked arm's failures, and whole dialogues."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -16,7 +17,7 @@ Directions = Mapping[str, Mapping[str, bool]]  # suite -> metric
 
 
 class ShownReply(BaseModel):
-    """What an arm replied, and what was measured of it.
+    """An arm's reply with its metrics.
 
     `cut` is true if it reached the token limit, `weighed` if choices were weighed and there is no reply.
     """
@@ -41,7 +42,7 @@ class Example(BaseModel):
 
 
 class FailureGroup(BaseModel):
-    """The baked replies that break one property where a gate holds it, worst first."""
+    """The baked replies that fail one metric where a gate checks it, worst first."""
 
     metric: str
     higher_is_better: bool
@@ -52,7 +53,7 @@ class FailureGroup(BaseModel):
 
 
 class Failures(BaseModel):
-    """The failing replies of the baked arm: how many of all, for what, and the worst of them by gated property."""
+    """The failing replies of the baked arm: how many in all, by metric, and the worst of them by gated metric."""
 
     total: int
     found: int
@@ -66,14 +67,14 @@ def examples(evidence: Evidence, suites: Sequence[SuiteSection], count: int) -> 
     single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
     sizes = {name: size for name, size in single.items() if size}
     return [
-        _side_by_side(evidence, suite, place)
+        _of_item(evidence, _rows(evidence, suite)[place])
         for suite, share in shares(sizes, count).items()
         for place in spaced(sizes[suite], share)
     ]
 
 
 def shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """Deal `count` places to the suites in turn, none more than it has items."""
+    """Deal `count` places to the suites in turn, to none more than it has items."""
     dealt = dict.fromkeys(sizes, 0)
     for _ in range(min(count, sum(sizes.values()))):
         dealt[min((name for name in sizes if dealt[name] < sizes[name]), key=lambda name: dealt[name])] += 1
@@ -81,12 +82,12 @@ def shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 def spaced(size: int, count: int) -> list[int]:
-    """Return `count` positions of `size`, each in the middle of its equal part; `count` is at most `size`."""
+    """Return `count` of `size` positions, each in the middle of an equal part; `count` is at most `size`."""
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
 def failures(evidence: Evidence, suites: Sequence[SuiteSection], limit: int) -> Failures:
-    """Return the baked replies that break what a gate holds, by property; without gates any property counts.
+    """Return the baked replies that fail a gated metric; without gates any metric counts.
 
     Dialogues are shown whole elsewhere and are left out here.
     """
@@ -98,7 +99,7 @@ def failures(evidence: Evidence, suites: Sequence[SuiteSection], limit: int) -> 
     return Failures(
         total=len(samples),
         found=sum(map(bool, broken.values())),
-        by_metric=_counts(broken.values()),
+        by_metric=dict(Counter(name for names in broken.values() for name in names)),
         gated=any(metric.gated for suite in suites for metric in suite.metrics),
         groups=_groups(evidence, samples, broken, gated, directions, limit),
     )
@@ -139,7 +140,7 @@ def _groups(
 
 
 def _gated(suites: Sequence[SuiteSection], single: Sequence[str]) -> dict[str, list[str]]:
-    """Return the single-turn suites in which a gate holds each metric; a gate on all items counts for each of them."""
+    """Return the single-turn suites in which each metric is gated; a gate on all items counts for each of them."""
     held = {(suite.name, metric.name) for suite in suites for metric in suite.metrics if metric.gated}
     places: dict[str, list[str]] = {}
     for suite in suites:
@@ -160,26 +161,14 @@ def _broken(sample: Sample, directions: Directions, gated: Mapping[str, Sequence
 
 
 def _fault(sample: Sample, metric: str, directions: Directions) -> float:
-    """Return how far a reply is from what is wanted, 0 to 1."""
+    """Return how far a reply is from the desired value, 0 to 1."""
     value = sample.metrics[metric]
     return 1 - value if directions[sample.suite][metric] else value
-
-
-def _counts(broken: Iterable[list[str]]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for names in broken:
-        for name in names:
-            counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def _rows(evidence: Evidence, suite: str) -> list[Sample]:
     arms = [arm for arm in SIDE_BY_SIDE if suite in evidence.samples.get(arm, {})]
     return evidence.samples[arms[0]][suite] if arms else []
-
-
-def _side_by_side(evidence: Evidence, suite: str, place: int) -> Example:
-    return _of_item(evidence, _rows(evidence, suite)[place])
 
 
 def _of_item(evidence: Evidence, item: Sample) -> Example:
@@ -215,11 +204,8 @@ def _place(sample: Sample) -> tuple[str, str]:
     return sample.suite, sample.item
 
 
-NEVER = 10**6
-
-
 class ShownTurn(BaseModel):
-    """What the user says at a turn, and the arms' replies."""
+    """What the user writes at a turn, and the arms' replies."""
 
     turn: int
     prompt: str
@@ -238,36 +224,22 @@ class ShownDialogue(BaseModel):
 
 
 class Dialogues(BaseModel):
-    """The dialogues that are shown, those in which the baked arm breaks first in front, and how many there are."""
+    """The dialogues shown, those in which the baked arm breaks earliest first, and how many there are in all."""
 
     total: int
     shown: list[ShownDialogue]
 
 
 def dialogues(evidence: Evidence, limit: int) -> Dialogues:
-    """Return the whole dialogues of every suite that has several turns."""
-    found = [one for suite in _suites(evidence) for one in _of_suite(suite, evidence)]
-    found.sort(key=lambda one: one.broke.get(SHIPPED) or NEVER)
+    """Return the whole dialogues of every suite with several turns."""
+    rows: dict[tuple[str, str], dict[str, list[Sample]]] = {}  # suite and item -> arm
+    for suite in dict.fromkeys(suite for suites in evidence.results.drift.values() for suite in suites):
+        for arm in SIDE_BY_SIDE:
+            for sample in evidence.samples.get(arm, {}).get(suite, []):
+                rows.setdefault((suite, sample.item), {}).setdefault(arm, []).append(sample)
+    found = [_dialogue(arms) for arms in rows.values()]
+    found.sort(key=lambda one: one.broke.get(SHIPPED) or 10**6)
     return Dialogues(total=len(found), shown=found[:limit])
-
-
-def _suites(evidence: Evidence) -> list[str]:
-    return list(dict.fromkeys(suite for suites in evidence.results.drift.values() for suite in suites))
-
-
-def _of_suite(suite: str, evidence: Evidence) -> Iterable[ShownDialogue]:
-    by_arm = {
-        arm: _by_item(evidence.samples[arm][suite]) for arm in SIDE_BY_SIDE if suite in evidence.samples.get(arm, {})
-    }
-    for item in next(iter(by_arm.values()), {}):
-        yield _dialogue({arm: items[item] for arm, items in by_arm.items()})
-
-
-def _by_item(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    items: dict[str, list[Sample]] = {}
-    for sample in samples:
-        items.setdefault(sample.item, []).append(sample)
-    return items
 
 
 def _dialogue(arms: Mapping[str, Sequence[Sample]]) -> ShownDialogue:

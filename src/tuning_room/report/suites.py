@@ -1,4 +1,4 @@
-"""The suites of a run: what each measures, which arms were asked, and which way is good."""
+"""The suites of a run: their metrics, the arms that were asked, and whether higher is better."""
 
 from pydantic import BaseModel
 
@@ -7,7 +7,7 @@ from tuning_room.results import ALL, Results
 
 
 class SuiteMetric(BaseModel):
-    """A metric by name: whether more of it is better, and whether a gate holds it on this suite."""
+    """A metric by name: whether higher is better, and whether a gate checks it on this suite."""
 
     name: str
     higher_is_better: bool
@@ -15,9 +15,9 @@ class SuiteMetric(BaseModel):
 
 
 class SuiteSection(BaseModel):
-    """Held-out items: `items` were taken `of` so many; `dialogues` have several turns each.
+    """Held-out items: `items` of them were used, out of `of`; `dialogues` if they have several turns each.
 
-    `kept` marks a suite that asks whether something was lost; the first suite, `all`, pools others.
+    `kept` marks a suite that checks whether anything was lost; the first suite, `all`, pools others.
     """
 
     name: str
@@ -32,8 +32,8 @@ class SuiteSection(BaseModel):
 def suites(evidence: Evidence) -> list[SuiteSection]:
     """Return the suites in the recipe's order, `all` first."""
     results = evidence.results
-    measured = {suite for arm in results.rates.values() for suite in arm}
-    return [_suite(name, results) for name in results.suites if name in measured]
+    rated = {suite for arm in results.rates.values() for suite in arm}
+    return [_suite(name, results) for name in results.suites if name in rated]
 
 
 def _suite(name: str, results: Results) -> SuiteSection:
@@ -56,7 +56,7 @@ def _suite(name: str, results: Results) -> SuiteSection:
 
 
 def _is_kept(suite: str, arms: list[str], results: Results) -> bool:
-    """Return whether a suite asks for what may be lost: a gate says so, or the full prompt was not put to it."""
+    """Return whether a suite checks what may be lost: by its gates, else by leaving out the prompted arm."""
     asked = {held.question for held in results.verdict.gates if held.gate.suite == suite}
     if asked:
         return "retention" in asked

@@ -162,7 +162,7 @@ def test_every_cell_of_the_heat_map_says_its_number(data: dict[str, Any], page: 
 
 VERDICTS = {
     "ship": ("Ship", "Every gate of the recipe was met."),
-    "more_data": ("More data", "the behaviour is not there"),
+    "more_data": ("More data", "the behaviour was not learnt"),
     "less_training": ("Less training", "something else was lost"),
     "start_over": ("Start over", "and something else was lost"),
     "iterate": ("Undecided", "there is no gate to decide by"),
@@ -274,8 +274,8 @@ def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tup
     run(report_config(tmp_path), workspace)
     page = workspace.report_html.read_text()
     assert Page(page).open == []
-    assert "were not both measured" in section(page, "difference")
-    assert ("No suite has dialogues" in section(page, "drift")) == (suites != ("drift",))
+    assert "were not both evaluated" in section(page, "difference")
+    assert ("No suite has multi-turn dialogues" in section(page, "drift")) == (suites != ("drift",))
     assert "No suite has items of several families" in section(page, "attacks")
 
 
