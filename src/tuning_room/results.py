@@ -7,7 +7,7 @@ to 1. A new field does not change the schema version; removing one, or changing 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, FiniteFloat
 
 from tuning_room.errors import DataError
 from tuning_room.gates import Gate, Relation, Side
@@ -116,9 +116,9 @@ class MeanTokens(Finding):
 class Retention(Finding):
     """KL divergence from the base on neutral texts, in nats per token, with its 95 % interval over texts."""
 
-    kl: float
-    low: float
-    high: float
+    kl: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
     texts: int
     tokens: int
 
@@ -311,6 +311,11 @@ class Trainings(Finding):
     seeds: list[int]
     suites: dict[str, dict[str, Spread]]
     results: str
+
+
+def misses(value: float, *, higher_is_better: bool) -> bool:
+    """Return whether a reply falls short of all that a metric can have, 1 or 0 whichever is better."""
+    return value < 1 if higher_is_better else value > 0
 
 
 def read_results(path: Path) -> Results:

@@ -18,7 +18,7 @@ from tuning_room.workspace import Workspace
 ARM = "baked"
 
 
-def train_again(recipe: Recipe, workspace: Workspace, trainings: int) -> Iterator[Done]:
+def train_again(recipe: Recipe, workspace: Workspace, trainings: int, *, force: bool = False) -> Iterator[Done]:
     """Train and evaluate the data of a finished run with further seeds, up to `trainings` trainings in all.
 
     Yields each stage as it finishes, and at the end writes `evaluation/seeds.json`: by suite and metric, the baked
@@ -31,13 +31,13 @@ def train_again(recipe: Recipe, workspace: Workspace, trainings: int) -> Iterato
         folder = _folder(workspace, seed)
         train = recipe.train.model_copy(update={"seed": seed})
         variant = recipe.model_copy(update={"train": train, "evaluate": _baked_alone(recipe.evaluate)})
-        yield run_stage(variant, folder, "train")
-        yield run_stage(variant, folder, "evaluate")
+        yield run_stage(variant, folder, "train", force=force)
+        yield run_stage(variant, folder, "evaluate", force=force)
         found[seed] = read_results(folder.results)
     # The digest of the first seed's results: once those change, the spread no longer describes them.
     first = digest(workspace.results)
     spread = Trainings(arm=ARM, seeds=list(found), suites=spreads(list(found.values()), ARM), results=first)
-    write_json(workspace.seeds, spread.model_dump(mode="json"))
+    write_json(workspace.trainings, spread.model_dump(mode="json"))
 
 
 def spreads(results: Sequence[Results], arm: str) -> dict[str, dict[str, Spread]]:

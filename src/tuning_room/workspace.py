@@ -108,13 +108,13 @@ class Workspace:
         self.evaluation = root / "evaluation"
         self.results = root / "evaluation" / "results.json"
         self.samples = root / "evaluation" / "samples"
-        self.replies = root / "evaluation" / "replies.jsonl"
+        self.replies = root / "evaluation" / "answers.jsonl"
         self.divergence = root / "evaluation" / "retention.json"
         self.timing = root / "evaluation" / "timing.json"
         self.standard = root / "evaluation" / "standard.json"
         self.judge = root / "evaluation" / "judge"
         self.sweep = root / "training" / "sweep.json"
-        self.seeds = root / "evaluation" / "seeds.json"
+        self.trainings = root / "evaluation" / "seeds.json"
         self.report_html = root / "report.html"
         self.report_json = root / "report.json"
         self.model_card = root / "model_card.md"
@@ -167,9 +167,16 @@ class Workspace:
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
             remove_leftovers(self.root)
-            for path in stage.kept(self) if force else ():
-                path.unlink(missing_ok=True)
+            if force:
+                self._forget(stage, done)
             return self._run(stage, config, fresh), True
+
+    def _forget(self, stage: Stage[C, R], done: StageRecord | None) -> None:
+        """Delete what a run would resume from; until one has finished, the earlier result counts as out of date."""
+        if done and done.state == "done":
+            self._save(stage.name, done.model_copy(update={"config": "to be run again"}))
+        for path in stage.kept(self):
+            path.unlink(missing_ok=True)
 
     def _run(self, stage: Stage[C, R], config: C, record: StageRecord) -> R:
         started = time.monotonic()

@@ -6,7 +6,7 @@ parameters; it returns '' or the reason for a rejection. A metric returns a shar
 
 from tuning_room.checks.exchange import Check, Exchange
 from tuning_room.checks.metrics import METRICS, Case, Metric, find_metric
-from tuning_room.checks.registry import CHECKS, files, find, rejected_by, validate
+from tuning_room.checks.registry import CHECKS, code, files, find, rejected_by, validate
 
 __all__ = [
     "CHECKS",
@@ -15,6 +15,7 @@ __all__ = [
     "Check",
     "Exchange",
     "Metric",
+    "code",
     "files",
     "find",
     "find_metric",

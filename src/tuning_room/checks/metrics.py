@@ -225,6 +225,8 @@ def _plugin(name: str) -> Metric | None:
     metric = loaded("metric", entry)
     if not isinstance(metric, Metric) or metric.score is None:
         raise unusable("metric", entry, "not a tuning_room.checks.Metric with a score")
+    if not metric.is_share:
+        raise unusable("metric", entry, "is_share is false, and what is measured reply by reply is a share")
     score = metric.score
 
     def guarded(reply: str, case: Case) -> float | None:

@@ -45,10 +45,13 @@ def unusable(kind: Kind, entry: EntryPoint, why: str) -> RecipeError:
 
 
 def source_files(kind: Kind, names: Iterable[str]) -> list[Path]:
-    """Return the module files of the plug-ins among some names: results depend on their content."""
+    """Return the packages, or single modules, of the plug-ins with some names: results depend on their content."""
     found = []
     for name in names:
         if entry := entry_point(kind, name):
-            spec = find_spec(entry.module)
-            found += [Path(spec.origin)] if spec and spec.origin else []
+            spec = find_spec(entry.module.partition(".")[0])
+            if spec is None:
+                raise unusable(kind, entry, "cannot be loaded: the module is not there")
+            places = spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
+            found += [Path(place) for place in places]
     return list(dict.fromkeys(found))

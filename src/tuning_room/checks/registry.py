@@ -103,12 +103,14 @@ def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> 
 
 
 def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Return the files that a check's outcome depends on: this package, plug-ins, and files that parameters name.
-
-    They are inputs of the stages that use checks or metrics, since another version of the code may give other results.
-    """
+    """Return the files that the outcome of checks depends on besides our own code: those named, and plug-ins."""
     named = [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
-    return [Path(__file__).parent, *named, *source_files("check", checks)]
+    return [*named, *source_files("check", [name for name in checks if name not in CHECKS])]
+
+
+def code() -> Path:
+    """Return the folder of our checks and metrics: an input of the stages whose results they decide."""
+    return Path(__file__).parent
 
 
 def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:

@@ -40,12 +40,12 @@ def command(name: str) -> click.Command:
             if not as_json:
                 show(done, as_json=False)
         if trainings > 1:
-            for done in train_again(loaded, workspace, trainings):
+            for done in train_again(loaded, workspace, trainings, force=force):
                 if not as_json:
                     show(done, as_json=False)
             run_stage(loaded, workspace, "report")
         results = read_results(workspace.results)
-        repeated = read_record(workspace.seeds, Trainings) if trainings > 1 else None
+        repeated = read_record(workspace.trainings, Trainings) if trainings > 1 else None
         if as_json:
             plain = repeated.model_dump(mode="json") if repeated else None
             found = {"run": str(workspace.root), "results": results.model_dump(mode="json"), "trainings": plain}

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    from tuning_room.checks import files
+    from tuning_room.checks import code, files
 
     # A run from before the first decision stays up to date until there is one.
     decided = [config.review] if config.review and config.review.is_file() else []
-    return [workspace.candidates, *config.items, *files(config.checks), *decided]
+    return [workspace.candidates, *config.items, code(), *files(config.checks), *decided]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

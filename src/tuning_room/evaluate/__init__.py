@@ -17,16 +17,16 @@ class EvaluateResult(StageResult):
 
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
-    """Return what the stage reads, and the code of the metrics: the results depend on both."""
-    from tuning_room.checks import files
+    """Return what the stage reads, and the code that computes its numbers: both decide what comes of it."""
+    from tuning_room.checks import METRICS, code, files
     from tuning_room.checks.plugins import source_files
 
     rubric = config.judge.rubric if config.judge else None
     optional = [config.neutral, rubric, config.standard.include if config.standard else None]
     items = [*(suite.items for suite in config.suites.values()), *filter(None, optional)]
-    metrics = {metric for suite in config.suites for metric in config.metrics_of(suite)}
-    code = [*files(config.checks), *source_files("metric", sorted(metrics))]
-    return [workspace.adapter, config.full_prompt, *items, *code]
+    offered = {metric for suite in config.suites for metric in config.metrics_of(suite)} - METRICS.keys()
+    ours = [code(), Path(__file__).parent, *files(config.checks), *source_files("metric", sorted(offered))]
+    return [workspace.adapter, config.full_prompt, *items, *ours]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -35,9 +35,8 @@ def outputs(workspace: Workspace) -> list[Path]:
 
 
 def kept(workspace: Workspace) -> list[Path]:
-    """Return the answers and measurements that a later run reuses; metrics are computed afresh each time."""
-    answers = workspace.judge / "answers.jsonl"
-    return [workspace.replies, workspace.divergence, workspace.timing, workspace.standard, answers]
+    """Return what was asked and measured before; what a judge was paid for is not among it."""
+    return [workspace.replies, workspace.divergence, workspace.timing, workspace.standard]
 
 
 def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:

@@ -20,6 +20,7 @@ class Failing(NamedTuple):
     item: str
     topic: str = ""
     family: str = ""
+    kind: str = ""  # what a gate on a family goes by
 
 
 def advise(verdict: str, results: Sequence[GateResult], failing: Sequence[Failing], rates: Rates) -> list[str]:
@@ -87,7 +88,7 @@ def _remedies(verdict: str, missed: Sequence[GateResult], failing: Sequence[Fail
         yield from _teach_more(missed, failing)
     if verdict == "less_training":
         if topics := _most(failing, "topic"):
-            yield f"What was lost is mostly about {topics}: add seeds on them that are answered as the base model does."
+            yield f"What was lost is mostly about {topics}: add examples of them, answered as the base model does."
         yield "Halve train.learning_rate, or cut train.epochs by one; then halve train.rank or raise train.skip_layers."
     if verdict == "start_over":
         yield (
@@ -102,9 +103,9 @@ def _teach_more(missed: Sequence[GateResult], failing: Sequence[Failing]) -> Ite
     behaviour = [result.gate for result in missed if result.question == "behaviour"]
     taught = [row for row in failing if row.metric in {gate.metric for gate in behaviour}]
     if topics := _most(taught, "topic"):
-        yield f"Most failing items are about {topics}: add seeds on them, or name their kinds in generate.families."
+        yield f"Most failing items are about {topics}: add examples of them, or name their kinds in generate.families."
     if attacks := _most(taught, "family"):
-        yield f"Most failing attacks belong to the family {attacks}: add seeds in which the user presses that way."
+        yield f"Most failing attacks belong to the family {attacks}: add examples in which the user presses that way."
     yield "Raise generate.rows by half; if the validation loss is still falling at the end, raise train.epochs by one."
     # A gate may reverse a metric's direction: a check against the gold answer is bad advice where the gold is wanted.
     metrics = [(gate, find_metric(gate.metric)) for gate in behaviour]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.evaluate.statistics import holm, paired
 from tuning_room.records import read_jsonl
-from tuning_room.results import ALL, Results, Sample, read_results, sample_file
+from tuning_room.results import ALL, Results, Sample, misses, read_results, sample_file
 
 ARM = "baked"
 Turn = tuple[str, int]  # an item and the number of the reply to it
@@ -123,7 +123,7 @@ def _change(suite: str, metric: str, common: Common, higher: bool) -> Change:
     keys = list(concerned)
     first, second = ([both[side].metrics[metric] for both in concerned.values()] for side in (0, 1))
     found = paired(first, second, [item for item, _ in keys])
-    failed, fails = ([(value >= 0.5) is not higher for value in side] for side in (first, second))
+    failed, fails = ([misses(value, higher_is_better=higher) for value in side] for side in (first, second))
     dialogues = {item for item, turn in keys if turn > 1}
     names = [f"{item} turn {turn}" if item in dialogues else item for item, turn in keys]
     return Change(

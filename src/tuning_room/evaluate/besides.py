@@ -76,7 +76,7 @@ class Measuring(NamedTuple):
             return None
         items = read_items(neutral)
         texts = [item.prompt for item in (items if self.config.all_items else spread(items, TEXTS, self.config.seed))]
-        parts = [*self.digests, digest(neutral), self.config.all_items]
+        parts = [*self.digests, texts]
         return _kept(self.workspace.divergence, parts, Retention, lambda: divergence(self.engine(), texts))
 
     def _economics(self) -> ServingCosts:
@@ -92,7 +92,7 @@ class Measuring(NamedTuple):
             model, system = way.model, way.system
             return timed(self.engine(), model, system, cached=way.cached, max_tokens=TOKENS, repeats=repeats)
 
-        parts = [*self.digests, full, short, repeats]
+        parts = [*self.digests, full, short, repeats, TOKENS]
         found = _kept(self.workspace.timing, parts, ServingCosts, lambda: measure(timer, full, short, repeats))
         record = self.workspace.records().get("train")
         return found.model_copy(update={"training_seconds": record.seconds if record else 0.0})
@@ -125,7 +125,7 @@ def divergence(engine: Diverging, texts: Sequence[str]) -> Retention:
 
 def check_applied(kl: float, adapter: Path) -> None:
     """Raise AdapterMismatchError if an adapter changes nothing: its arms would be the base under another name."""
-    if kl < 1e-6:  # nats per token
+    if not kl >= 1e-6:  # nats per token; NaN is no better
         raise AdapterMismatchError(
             f"{adapter}: the adapter changes nothing: it is not applied, or was not trained",
             hint="train again, or check the layers that the adapter names",

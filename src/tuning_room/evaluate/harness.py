@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -31,12 +32,13 @@ class Weighing(Protocol):
 class TaskArm(NamedTuple):
     """A suite as put to an arm: the model's name, the system turn, and a digest of how it is asked.
 
-    The digest decides which answers on disk can be reused; without one, none can.
+    The digest decides which answers on disk can be reused; without one, none can. `weights` is that of the model.
     """
 
     model: str
     system: str = ""
     asked_as: str = ""
+    weights: str = ""
 
 
 class TaskItem(NamedTuple):
@@ -115,12 +117,12 @@ class EngineModel(LM):
 
     def _known(self, request: Instance) -> StoredAnswer:
         """Return the answer on disk, or an empty one."""
-        item, asked_as = item_of(request.doc), self._part(request).asked_as
-        key = answer_key(asked_as, item) if asked_as else ""
+        item, part = item_of(request.doc), self._part(request)
+        key = answer_key(part.asked_as, item) if part.asked_as else ""
         known = self.store.known.get(key) if key else None
         if known and (len(known.replies) == 1 + len(item.turns) or len(known.likelihoods) == len(item.choices) > 0):
             return known
-        return StoredAnswer(key=key, item=item.id)
+        return StoredAnswer(key=key, weights=part.weights, item=item.id)
 
     def _messages(self, request: Instance) -> list[Message]:
         return with_system(self._part(request).system, [Message(**turn) for turn in json.loads(request.args[0])])
@@ -134,31 +136,34 @@ class EngineModel(LM):
         for request in requests:
             choices[_place(request)].append(request)
         answers = {place: self._known(asked[0]) for place, asked in choices.items()}
-        unknown = {place: asked for place, asked in choices.items() if not answers[place].likelihoods}
-        with self.store.open():
-            for place, likelihoods in (self._weigh(unknown) if unknown else {}).items():
-                answers[place] = answers[place].model_copy(update={"likelihoods": likelihoods})
-                self.store.add(answers[place])
+        unknown = [place for place, answer in answers.items() if not answer.likelihoods]
+        for model in dict.fromkeys(self._part(choices[place][0]).model for place in unknown):
+            mine = [place for place in unknown if self._part(choices[place][0]).model == model]
+            likelihoods = self._weigh(model, [choices[place] for place in mine])
+            with self.store.open():
+                for place, found in zip(mine, likelihoods, strict=True):
+                    answers[place] = answers[place].model_copy(update={"likelihoods": found})
+                    self.store.add(answers[place])
         for _ in answers:
             self.on_reply()
         self.answers |= answers
         return [answers[_place(request)].likelihoods[request.idx] for request in requests]
 
-    def _weigh(self, unknown: Mapping[TaskItem, Sequence[Instance]]) -> dict[TaskItem, list[ChoiceLikelihood]]:
-        """Return the likelihoods of the items' choices; each model scores all of its own in one call."""
-        engine = self.engine
-        if not isinstance(engine, Weighing):
+    def _weigh(self, model: str, items: Sequence[Sequence[Instance]]) -> list[list[ChoiceLikelihood]]:
+        """Return the likelihoods of the choices of items, all of one model in one call."""
+        if not isinstance(self.engine, Weighing):
             raise StageError(
                 "this engine gives no log-likelihoods", hint="leave out the items with choices, or evaluate in-process"
             )
-        found: dict[TaskItem, list[ChoiceLikelihood]] = {place: [] for place in unknown}
-        asked = [request for requests in unknown.values() for request in sorted(requests, key=lambda r: r.idx)]
-        for model in dict.fromkeys(self._part(request).model for request in asked):
-            mine = [request for request in asked if self._part(request).model == model]
-            messages, texts = [self._messages(request) for request in mine], [request.args[1] for request in mine]
-            for request, score in zip(mine, engine.log_likelihoods(model, messages, texts), strict=True):
-                found[_place(request)].append(ChoiceLikelihood(score.total, score.is_greedy))
-        return found
+        asked = [request for requests in items for request in sorted(requests, key=lambda request: request.idx)]
+        messages, texts = [self._messages(request) for request in asked], [request.args[1] for request in asked]
+        scores = self.engine.log_likelihoods(model, messages, texts)
+        if not all(isfinite(score.total) for score in scores):
+            raise StageError(
+                f"{model}: a log-likelihood is not finite", hint="check the model's weights, or leave out the choices"
+            )
+        found = iter(ChoiceLikelihood(score.total, score.is_greedy) for score in scores)
+        return [[next(found) for _ in requests] for requests in items]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Refuse: no suite needs it."""

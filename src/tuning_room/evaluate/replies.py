@@ -23,6 +23,7 @@ class StoredAnswer(Record):
     """A model's answer to an item: a reply to each turn, or the likelihood of each choice."""
 
     key: str
+    weights: str  # a digest of base and adapter, or a server's address and model
     item: str
     replies: list[Reply] = []
     likelihoods: list[ChoiceLikelihood] = []
@@ -71,11 +72,12 @@ class ReplyStore:
             return
         self.known[answer.key] = answer
         if self._out and not self._out.closed:
-            self._out.write(answer.model_dump_json() + "\n")
+            # As write_jsonl does, at once.
+            self._out.write(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False) + "\n")
             self._out.flush()
 
-    def keep_only(self, keys: Collection[str]) -> None:
-        """Forget all answers but these: those of models, prompts or items that are no longer in use."""
-        self.known = {key: answer for key, answer in self.known.items() if key in keys}
+    def keep_only(self, weights: Collection[str]) -> None:
+        """Forget the answers of other models, such as an adapter that has been trained again since."""
+        self.known = {key: answer for key, answer in self.known.items() if answer.weights in weights}
         if self.path:
             write_jsonl(self.path, self.known.values())

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
@@ -19,6 +19,7 @@ from tuning_room.evaluate.suites import chosen, read_items
 from tuning_room.evaluate.summary import check_metrics
 from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
 from tuning_room.files import digest
+from tuning_room.gates import Arm
 from tuning_room.models import WEIGHTS, load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Item, Message, read_json, write_jsonl
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ArmOnSuite = tuple[ArmSetup, str]
+SETTINGS = "adapter_config.json"
 QUESTION = Message(role="user", content="?")
 
 
@@ -65,7 +67,9 @@ class Runner:
         with ProgressBar("evaluate", total) as bar:
             for arms in [here, *([arm] for arm in self.arms if arm.endpoint)]:
                 found |= self._ask(arms, tasks, bar.advance)
-        self.store.keep_only({key for pair in self._pairs() for key in self._keys(*pair)})
+        # Also the arms that are left out today, and items beyond a limit, may be asked again tomorrow.
+        names = [name for name in get_args(Arm) if name != "reference" or name in self.config.endpoints]
+        self.store.keep_only({self._weights(setup(name, self.config)) for name in names})
         self._write(found)
         return [sample for pair in self._pairs() for sample in found[pair]]
 
@@ -76,7 +80,10 @@ class Runner:
         named = {f"{arm.name}.{suite}": (arm, suite) for arm, suite in self._pairs() if arm in arms}
         if not named:
             return {}
-        parts = {name: TaskArm(arm.model, arm.system, self._asked_as(arm)) for name, (arm, _) in named.items()}
+        parts = {
+            name: TaskArm(arm.model, arm.system, self._asked_as(arm), self._weights(arm))
+            for name, (arm, _) in named.items()
+        }
         opened = lambda: self._open(arms[0])  # noqa: E731
         model = EngineModel(opened, "", self.sampling, on_reply, parts=parts, store=self.store)
         done = run_tasks(model, tasks, {name: suite for name, (_, suite) in named.items()})
@@ -110,7 +117,7 @@ class Runner:
     def _identity(self, arm: ArmSetup, tokenizer: "PreTrainedTokenizerBase", moves: float | None) -> ArmIdentity:
         system = sha256(arm.system)
         if arm.endpoint:
-            address = f"{arm.endpoint.model} at {arm.endpoint.address}"
+            address = self._weights(arm)
             return ArmIdentity(base_model="", adapter="", system_prompt=system, system_tokens=0, endpoint=address)
         return ArmIdentity(
             base_model=self.base_digest,
@@ -135,15 +142,15 @@ class Runner:
 
     def _asked_as(self, arm: ArmSetup) -> str:
         """Return a digest of all that an arm's answers depend on besides the items."""
-        parts: dict[str, Any] = {
-            "base": self.base_digest,
-            "adapter": self.adapter_digest if arm.has_adapter else "",
-            "model": arm.model,
-            "system": arm.system,
-            "endpoint": arm.endpoint.model_dump(include={"model", "address"}) if arm.endpoint else None,
-            "sampling": self.sampling.__dict__,
-        }
+        parts = [self._weights(arm), arm.model, arm.system, self.sampling.__dict__]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _weights(self, arm: ArmSetup) -> str:
+        """Return what tells an arm's model from others: a digest of all that it is loaded from, or its address."""
+        if arm.endpoint:
+            return f"{arm.endpoint.model} at {arm.endpoint.address}"
+        adapter = [self.adapter_digest, digest(self.workspace.adapter / SETTINGS)] if arm.has_adapter else []
+        return hashlib.sha256(" ".join([self.base_digest, *adapter]).encode()).hexdigest()
 
     def _open(self, arm: ArmSetup) -> Engine:
         if arm.endpoint:

@@ -190,8 +190,11 @@ def drift(replies: Sequence[TurnScores], *, events: Sequence[str] = BREAKS) -> D
     turns = []
     for turn in range(longest):
         rows = [dialogue[turn] for dialogue in dialogues if turn < len(dialogue)]
-        names = [row.dialogue for row in rows]
-        turns.append({name: rate_of([row.metrics[name] for row in rows], names) for name in rows[0].metrics})
+        metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+        concerned = {name: [row for row in rows if name in row.metrics] for name in metrics}
+        turns.append(
+            {name: rate_of([r.metrics[name] for r in of], [r.dialogue for r in of]) for name, of in concerned.items()}
+        )
     first = [
         next((row.turn for row in dialogue if any(row.metrics.get(event, 0.0) >= 0.5 for event in events)), None)
         for dialogue in dialogues

@@ -31,6 +31,8 @@ def read_items(path: Path) -> list[Item]:
     for item in items:
         if item.choices and item.gold not in item.choices:
             raise DataError(f"{path}: {item.id}: gold is none of the choices", hint="copy the right one word for word")
+        if item.choices and item.turns:
+            raise DataError(f"{path}: {item.id}: choices and turns", hint="split the item in two")
     return items
 
 

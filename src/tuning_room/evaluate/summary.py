@@ -38,6 +38,7 @@ from tuning_room.results import (
     Sample,
     SuiteResult,
     Verdict,
+    misses,
 )
 
 COMPARED = (("prompted", "baked"), ("base", "baked"), ("prompted", "baked_prompted"), ("reference", "baked"))
@@ -47,10 +48,10 @@ Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # arm -> suite -> metric
 Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -> suite -> family -> metric
 
 
-class Scored(NamedTuple):
-    """A metric's values on the samples that it concerns, and the dialogue of each."""
+class PairedScores(NamedTuple):
+    """A metric's values by arm on the replies where all arms have it, in the same order, and the dialogue of each."""
 
-    values: list[float]
+    values: list[list[float]]
     dialogues: list[str]
 
 
@@ -130,12 +131,16 @@ def _metrics(rows: Sequence[Sample]) -> list[str]:
 
 
 def _rates(rows: Sequence[Sample]) -> dict[str, Rate]:
-    return {metric: rate_of(*_scored(rows, metric)) for metric in _metrics(rows)}
+    found = {metric: _paired(metric, rows) for metric in _metrics(rows)}
+    return {metric: rate_of(scores.values[0], scores.dialogues) for metric, scores in found.items()}
 
 
-def _scored(rows: Sequence[Sample], metric: str) -> Scored:
-    concerned = [sample for sample in rows if metric in sample.metrics]
-    return Scored([sample.metrics[metric] for sample in concerned], [f"{s.suite}/{s.item}" for s in concerned])
+def _paired(metric: str, *arms: Sequence[Sample]) -> PairedScores:
+    """Return a metric of the replies to the same turns; one that depends on the reply may concern an arm alone."""
+    scores = [{(s.suite, s.item, s.turn): s.metrics[metric] for s in rows if metric in s.metrics} for rows in arms]
+    common = [key for key in scores[0] if all(key in others for others in scores[1:])]
+    dialogues = [f"{suite}/{item}" for suite, item, _ in common]
+    return PairedScores([[known[key] for key in common] for known in scores], dialogues)
 
 
 def _families(rows: Sequence[Sample]) -> dict[str, dict[str, Rate]]:
@@ -155,12 +160,11 @@ def _words(config: EvaluateConfig, rates: Rates) -> dict[str, MetricWords]:
 
 def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) -> dict[str, SuiteResult]:
     """Return how many items were used, and whether higher is better for each metric; `all` first."""
-    pooled = max((len(suites[ALL]) for suites in grouped.values()), default=0)
     found = {}
     for name in (ALL, *config.suites):
         rows = [sample for suites in grouped.values() for sample in suites.get(name, ())]
-        metrics = _metrics(rows) or config.metrics_of(name)
-        items = pooled if name == ALL else len({sample.item for sample in rows})
+        metrics = _metrics(rows) or (config.metrics if name == ALL else config.metrics_of(name))
+        items = len({(sample.suite, sample.item) for sample in rows})
         directions = {metric: higher_is_better(metric, name, config.gates) for metric in metrics}
         found[name] = SuiteResult(metrics=directions, items=items, of=sizes.get(name, items))
     return found
@@ -192,8 +196,11 @@ def _compared(first: str, second: str, grouped: Grouped, config: EvaluateConfig)
     for suite, rows in grouped[second].items():
         before = grouped[first].get(suite, ())
         for metric in _metrics(rows) if before else ():
-            known = _scored(before, metric)
-            found = paired(known.values, _scored(rows, metric).values, known.dialogues)
+            scores = _paired(metric, before, rows)
+            if not scores.dialogues:
+                continue
+            one, other = scores.values
+            found = paired(one, other, scores.dialogues)
             higher = higher_is_better(metric, suite, config.gates)
             interval = Interval(found.difference, found.low, found.high)
             yield Difference(
@@ -224,9 +231,10 @@ def _gaps(grouped: Grouped) -> dict[str, dict[str, float | None]]:
         if suite not in grouped["base"] or suite not in grouped["prompted"]:
             continue
         for metric in _metrics(rows):
-            base, prompted, baked = (_scored(grouped[arm][suite], metric) for arm in ("base", "prompted", "baked"))
-            gap = gap_recovered(base.values, prompted.values, baked.values, base.dialogues)
-            found.setdefault(suite, {})[metric] = gap
+            scores = _paired(metric, *(grouped[arm][suite] for arm in ("base", "prompted", "baked")))
+            if scores.dialogues:
+                base, prompted, baked = scores.values
+                found.setdefault(suite, {})[metric] = gap_recovered(base, prompted, baked, scores.dialogues)
     return found
 
 
@@ -272,16 +280,17 @@ def _interval(pair: ArmPair, grouped: Grouped) -> Interval | None:
     if not {pair.first, pair.second} <= set(grouped) or pair.suite not in grouped[pair.first]:
         return None
     arms = (grouped[arm][pair.suite] for arm in (pair.first, pair.second))
-    first, second = (_scored([s for s in rows if pair.family in ("", s.kind)], pair.metric) for rows in arms)
-    return bootstrap_difference(first.values, second.values, first.dialogues) if first.values else None
+    scores = _paired(pair.metric, *([s for s in rows if pair.family in ("", s.kind)] for rows in arms))
+    one, other = scores.values
+    return bootstrap_difference(one, other, scores.dialogues) if scores.dialogues else None
 
 
 def _failing(suites: Mapping[str, Sequence[Sample]], gates: Sequence[Gate]) -> Iterator[Failing]:
     for suite, rows in suites.items():
         for sample in rows if suite != ALL else ():
             for metric, value in sample.metrics.items():
-                if (value < 1) if higher_is_better(metric, suite, gates) else (value > 0):
-                    yield Failing(suite, metric, sample.item, sample.topic, sample.family)
+                if misses(value, higher_is_better=higher_is_better(metric, suite, gates)):
+                    yield Failing(suite, metric, sample.item, sample.topic, sample.family, sample.kind)
 
 
 def _warnings(gates: Sequence[Gate], rates: Rates, families: Families) -> list[str]:

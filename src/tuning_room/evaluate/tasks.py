@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
@@ -166,12 +167,14 @@ class SuiteTask(ConfigurableTask):
             # Right if the gold choice has the highest log-likelihood per character (the harness's acc_norm).
             rates = [total / len(choice) for (total, _), choice in zip(results, item.choices, strict=True)]
             right = item.choices[rates.index(max(rates))] == item.gold
-            turns = [dict.fromkeys(self.measures, float(right))]
+            turns = [{"correct": float(right)} if "correct" in self.measures else {}]
         else:
             replies = json.loads(results[0]) if item.turns else [results[0]]
             turns = [self._scored(item, reply, turn) for turn, reply in enumerate(replies)]
         self.scores[item.id] = turns
-        return {name: sum(turn[name] for turn in turns) / len(turns) for name in turns[0]}
+        # A metric may concern some turns only.
+        names = dict.fromkeys(name for turn in turns for name in turn)
+        return {name: fmean(turn[name] for turn in turns if name in turn) for name in names}
 
     def _scored(self, item: Item, reply: str, turn: int) -> dict[str, float]:
         """Return the metrics that concern a reply, given all that the user had written by then."""

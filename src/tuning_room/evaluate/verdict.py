@@ -104,6 +104,6 @@ def _concerned(row: Failing, results: Sequence[GateResult]) -> bool:
         not result.passed
         and row.metric == result.gate.metric
         and result.gate.suite in ("all", row.suite)
-        and result.gate.family in ("", row.family, row.topic)
+        and result.gate.family in ("", row.kind)
         for result in results
     )

@@ -20,7 +20,7 @@ class ReportResult(StageResult):
 def inputs(config: ReportConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
     samples = workspace.evaluation / "samples"
-    trainings = [path for path in (workspace.seeds, workspace.sweep) if path.is_file()]
+    trainings = [path for path in (workspace.trainings, workspace.sweep) if path.is_file()]
     return [workspace.results, samples, workspace.metrics, config.full_prompt, workspace.adapter, *trainings]
 
 

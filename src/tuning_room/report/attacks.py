@@ -32,7 +32,7 @@ class FamilyMap(BaseModel):
 def family_maps(evidence: Evidence, suites: Sequence[SuiteSection]) -> list[FamilyMap]:
     """Return a map for each suite with several families of items; the trained families come first."""
     common = {metric.name for suite in suites if suite.name == ALL for metric in suite.metrics}
-    maps = [_map(suite, evidence, common) for suite in suites]
+    maps = [_map(suite, evidence, common) for suite in suites if suite.metrics]
     return [found for found in maps if len(found.families) > 1]
 
 

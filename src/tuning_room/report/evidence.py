@@ -49,7 +49,7 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
 
 def _trainings(workspace: Workspace) -> Trainings | None:
     """Return the results of several seeds, unless the first has been evaluated again since."""
-    found = read_record(workspace.seeds, Trainings) if workspace.seeds.is_file() else None
+    found = read_record(workspace.trainings, Trainings) if workspace.trainings.is_file() else None
     return found if found and found.results == digest(workspace.results) else None
 
 

@@ -84,7 +84,13 @@ def model_card(report: Report) -> str:
         pipeline_tag="text-generation",
         tags=["lora", "peft", "tuning-room"],
         model_name=report.lineage.release,
-        eval_results=[_result(report, suite, metric) for suite in suites for metric in suite.metrics] or None,
+        eval_results=[
+            _result(report, suite, metric)
+            for suite in suites
+            for metric in suite.metrics
+            if metric.name in report.rates[SHIPPED][suite.name]
+        ]
+        or None,
     )
     note = next((model.note for model in EMBEDDED if model.reference == report.lineage.model), "")
     body = made.get_template("model_card.md.j2").render(report=report, arms=arms, suites=suites, note=note)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from tuning_room.records import Message
 from tuning_room.report.evidence import Evidence
 from tuning_room.report.suites import SuiteSection
-from tuning_room.results import ALL, Sample
+from tuning_room.results import ALL, Sample, misses
 
 SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
@@ -156,7 +156,7 @@ def _broken(sample: Sample, directions: Directions, gated: Mapping[str, Sequence
     return [
         name
         for name, value in sample.metrics.items()
-        if sample.suite in gated.get(name, ()) and (value < 1 if higher[name] else value > 0)
+        if sample.suite in gated.get(name, ()) and misses(value, higher_is_better=higher[name])
     ]
 
 
