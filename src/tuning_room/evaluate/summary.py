@@ -48,7 +48,7 @@ Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -
 
 
 class Scored(NamedTuple):
-    """A metric's values on the samples that it concerns, and the dialogue of each."""
+    """A metric's values on the samples to which it applies, and the dialogue of each."""
 
     values: list[float]
     dialogues: list[str]

@@ -97,10 +97,7 @@ def _check_agreement(evidence: Evidence, config: ReportConfig) -> None:
     for arm in ("prompted", "baked_prompted", "reference"):
         _check_prompt(evidence, arm, evidence.full_prompt)
     _check_prompt(evidence, "baked", config.short_prompt)
-    for arm, suites in evidence.samples.items():
-        for suite, samples in suites.items():
-            _check_counts(evidence, arm, suite, samples)
-    _check_items(evidence)
+    _check_samples(evidence)
 
 
 def _check_prompt(evidence: Evidence, arm: str, prompt: str) -> None:
@@ -110,22 +107,20 @@ def _check_prompt(evidence: Evidence, arm: str, prompt: str) -> None:
         raise StageError(f"evaluation/results.json: {arm} was evaluated with another system prompt", hint=AGAIN)
 
 
-def _check_counts(evidence: Evidence, arm: str, suite: str, samples: list[Sample]) -> None:
-    for metric, rate in evidence.results.rates[arm][suite].items():
-        values = [sample.metrics[metric] for sample in samples if metric in sample.metrics]
-        counted = sum(value >= 1 for value in values)
-        if (counted, len(values)) != (rate.count, rate.total):
-            raise StageError(
-                f"evaluation/samples/{arm}.{suite}.jsonl: {metric} holds for {counted} of {len(values)} replies, "
-                f"but for {rate.count} of {rate.total} in results.json",
-                hint=AGAIN,
-            )
-
-
-def _check_items(evidence: Evidence) -> None:
+def _check_samples(evidence: Evidence) -> None:
+    """Raise StageError if samples do not give the rates in the results, or are of other items than another arm's."""
     expected: dict[str, list[tuple[str, int]]] = {}
-    for arm, suites in evidence.samples.items():
-        for suite, samples in suites.items():
-            items = [(sample.item, sample.turn) for sample in samples]
-            if expected.setdefault(suite, items) != items:
-                raise StageError(f"evaluation/samples/{arm}.{suite}.jsonl: not the items of the other arms", hint=AGAIN)
+    for arm, suite in [(arm, suite) for arm, suites in evidence.samples.items() for suite in suites]:
+        samples, where = evidence.samples[arm][suite], f"evaluation/samples/{arm}.{suite}.jsonl"
+        for metric, rate in evidence.results.rates[arm][suite].items():
+            values = [sample.metrics[metric] for sample in samples if metric in sample.metrics]
+            counted = sum(value >= 1 for value in values)
+            if (counted, len(values)) != (rate.count, rate.total):
+                raise StageError(
+                    f"{where}: {metric} holds for {counted} of {len(values)} replies, "
+                    f"but for {rate.count} of {rate.total} in results.json",
+                    hint=AGAIN,
+                )
+        items = [(sample.item, sample.turn) for sample in samples]
+        if expected.setdefault(suite, items) != items:
+            raise StageError(f"{where}: not the items of the other arms", hint=AGAIN)
