@@ -127,3 +127,8 @@ def _is_temporary(path: Path) -> bool:
 def _file_digest(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """Return the sha256 of a text; '' for no text."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""

@@ -134,7 +134,7 @@ def test_the_recipes_own_folder_is_no_run_folder(folder: Path) -> None:
         out.write("documents: documents\n")
     before = contents(folder)
     done = run("convert", "recipes/tiny", "--runs", "recipes", cwd=folder)
-    assert done.returncode == 2 and "recipes/tiny: not a run folder, it holds 'documents'" in done.stderr
+    assert done.returncode == 2 and "recipes/tiny: not a run folder: it holds 'documents'" in done.stderr
     assert contents(folder) == before
 
 

@@ -324,7 +324,7 @@ def test_a_folder_that_no_run_has_made_is_left_alone(copier: Copier, tmp_path: P
     (root / name).write_text("precious")
     source = tmp_path / "source"
     source.write_text("x")
-    with pytest.raises(OccupiedError, match=f"theirs: not a run folder, it holds '{name}'"):
+    with pytest.raises(OccupiedError, match=f"theirs: not a run folder: it holds '{name}'"):
         Workspace(root).perform(copier.stage, CopyConfig(source=source))
     assert [path.name for path in root.iterdir()] == [name] and copier.runs == 0
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuning_room.cli import COMMANDS
-from tuning_room.cli.evaluate import show_verdict
-from tuning_room.cli.options import exit_code, opened, recipe_options, show
+from tuning_room.cli.options import exit_code, opened, recipe_options, show, show_verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from tuning_room.cli import COMMANDS
-from tuning_room.cli.options import exit_code, opened, recipe_options, show
+from tuning_room.cli.options import exit_code, opened, recipe_options, show, show_verdict
 
 if TYPE_CHECKING:
     from tuning_room.evaluate.against import Against, Change
     from tuning_room.recipe import Recipe
-    from tuning_room.results import Verdict
     from tuning_room.workspace import Workspace
 
 
@@ -89,17 +88,6 @@ def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str
     files = [str(path) for path in export_targets(folder, recipe.name, recipe.evaluate, workspace, place)]
     click.echo(json.dumps({"address": place, "files": files}) if as_json else "\n".join(files))
     return 0
-
-
-def show_verdict(verdict: "Verdict") -> None:
-    """Print each gate, whether it was met, and what to do."""
-    from tuning_room.gates import value_in_words
-
-    for held in verdict.gates:
-        mark = click.style("met", fg="green") if held.passed else click.style("not met", fg="red")
-        click.echo(f"  {mark}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
-    for advice in verdict.advice:
-        click.echo(f"  - {advice}")
 
 
 def _show_against(against: "Against") -> None:

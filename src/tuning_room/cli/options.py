@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from tuning_room.recipe import Done, Recipe
+    from tuning_room.results import Verdict
     from tuning_room.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., int])
@@ -107,3 +108,14 @@ def _about_replies(cleaned: Mapping[str, int], cut_off: int) -> str:
 def exit_code(verdict: str) -> int:
     """Return the exit code for a verdict."""
     return SHIP if verdict == "ship" else DO_NOT_SHIP
+
+
+def show_verdict(verdict: "Verdict") -> None:
+    """Print each gate, whether it was met, and what to do."""
+    from tuning_room.gates import value_in_words
+
+    for held in verdict.gates:
+        mark = click.style("met", fg="green") if held.passed else click.style("not met", fg="red")
+        click.echo(f"  {mark}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
+    for advice in verdict.advice:
+        click.echo(f"  - {advice}")

@@ -87,7 +87,7 @@ def compare(first: EvaluatedRun, second: EvaluatedRun) -> Against:
     for suite, replies in second.replies.items():
         common = _common(first.replies.get(suite, {}), replies)
         notes += _left_out(suite, first.replies.get(suite, {}), replies, common)
-        # Some metrics concern only a part of the items.
+        # Some metrics apply to only part of the items.
         for metric in dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics):
             changes.append(_change(suite, metric, common, second.results.suites[suite].metrics[metric]))
     if not changes:

@@ -1,6 +1,5 @@
 """The arms: which model answers under which system turn."""
 
-import hashlib
 from typing import NamedTuple
 
 from tuning_room.evaluate.config import Endpoint, EvaluateConfig
@@ -30,8 +29,3 @@ def setup(arm: Arm, config: EvaluateConfig) -> ArmSetup:
     systems = {"base": "", "baked": config.short_prompt}
     endpoint = config.endpoints.get(arm)
     return ArmSetup(arm, endpoint.model if endpoint else models[arm], systems.get(arm, full), endpoint)
-
-
-def sha256(text: str) -> str:
-    """Return a text's sha256, '' for no text."""
-    return hashlib.sha256(text.encode()).hexdigest() if text else ""

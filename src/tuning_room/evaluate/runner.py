@@ -10,7 +10,7 @@ from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import MissingInputError
-from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, setup, sha256
+from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, setup
 from tuning_room.evaluate.besides import Besides, Measuring, check_applied
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.harness import EngineModel, TaskArm, TaskItem, run_tasks
@@ -18,7 +18,7 @@ from tuning_room.evaluate.replies import ReplyStore, StoredAnswer, answer_key
 from tuning_room.evaluate.suites import chosen, read_items
 from tuning_room.evaluate.summary import check_metrics
 from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
-from tuning_room.files import digest
+from tuning_room.files import digest, text_digest
 from tuning_room.gates import Arm
 from tuning_room.models import WEIGHTS, load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
@@ -115,7 +115,7 @@ class Runner:
         return {arm.name: self._identity(arm, tokenizer, moves) for arm in self.arms}
 
     def _identity(self, arm: ArmSetup, tokenizer: "PreTrainedTokenizerBase", moves: float | None) -> ArmIdentity:
-        system = sha256(arm.system)
+        system = text_digest(arm.system)
         if arm.endpoint:
             address = self._weights(arm)
             return ArmIdentity(base_model="", adapter="", system_prompt=system, system_tokens=0, endpoint=address)
@@ -124,7 +124,7 @@ class Runner:
             adapter=self.adapter_digest if arm.has_adapter else "",
             system_prompt=system,
             system_tokens=system_tokens(tokenizer, arm.system),
-            rendered=sha256(render_text(tokenizer, with_system(arm.system, [QUESTION]), ask=True)),
+            rendered=text_digest(render_text(tokenizer, with_system(arm.system, [QUESTION]), ask=True)),
             adapter_moves=moves if arm.has_adapter else None,
         )
 

@@ -177,7 +177,7 @@ class SuiteTask(ConfigurableTask):
         return {name: fmean(turn[name] for turn in turns if name in turn) for name in names}
 
     def _scored(self, item: Item, reply: str, turn: int) -> dict[str, float]:
-        """Return the metrics that concern a reply, given all that the user had written by then."""
+        """Return the metrics that apply to a reply, given all that the user had written by then."""
         case = Case(
             said="\n".join([item.said, *item.turns[:turn]]),
             gold=item.gold,

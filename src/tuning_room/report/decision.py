@@ -1,12 +1,15 @@
 """The verdict for a reader: what to do, which of the two questions failed, and the gates behind it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from tuning_room.report.evidence import Evidence
 from tuning_room.report.labels import QUESTIONS, VERDICTS, all_met
 from tuning_room.results import ALL, GateResult, Rate, Results
+
+if TYPE_CHECKING:
+    from tuning_room.report.evidence import Evidence
 
 
 class ShownGate(GateResult):
@@ -48,7 +51,7 @@ class VerdictSection(BaseModel):
     failing: list[str]
 
 
-def decision(evidence: Evidence) -> VerdictSection:
+def decision(evidence: "Evidence") -> VerdictSection:
     """Return the verdict of a run."""
     verdict = evidence.results.verdict
     unknown = (verdict.verdict.replace("_", " ").capitalize(), "Do not ship: this verdict is not known here.")

@@ -1,12 +1,11 @@
 """What a report is made from, read from the run folder, and a check that its parts belong together."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, StageError
-from tuning_room.files import digest
+from tuning_room.files import digest, text_digest
 from tuning_room.models.lineage import AdapterLineage, read_lineage
 from tuning_room.records import Sweep, TrainingStep, Tried, read_jsonl, read_record
 from tuning_room.report.config import ReportConfig
@@ -59,11 +58,6 @@ def _sweep(workspace: Workspace) -> list[Tried]:
     return found.tried if found and found.rows == digest(workspace.train_rows) else []
 
 
-def text_digest(text: str) -> str:
-    """Return the sha256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _samples(results: Results, evaluation: Path) -> dict[str, dict[str, list[Sample]]]:
     return {
         arm: {
@@ -97,35 +91,30 @@ def _check_agreement(evidence: Evidence, config: ReportConfig) -> None:
     for arm in ("prompted", "baked_prompted", "reference"):
         _check_prompt(evidence, arm, evidence.full_prompt)
     _check_prompt(evidence, "baked", config.short_prompt)
-    for arm, suites in evidence.samples.items():
-        for suite, samples in suites.items():
-            _check_counts(evidence, arm, suite, samples)
-    _check_items(evidence)
+    _check_samples(evidence)
 
 
 def _check_prompt(evidence: Evidence, arm: str, prompt: str) -> None:
     identity = evidence.results.identities.get(arm)
-    digest = text_digest(prompt) if prompt else ""
+    digest = text_digest(prompt)
     if identity and identity.system_prompt != digest:
         raise StageError(f"evaluation/results.json: {arm} was evaluated with another system prompt", hint=AGAIN)
 
 
-def _check_counts(evidence: Evidence, arm: str, suite: str, samples: list[Sample]) -> None:
-    for metric, rate in evidence.results.rates[arm][suite].items():
-        values = [sample.metrics[metric] for sample in samples if metric in sample.metrics]
-        counted = sum(value >= 1 for value in values)
-        if (counted, len(values)) != (rate.count, rate.total):
-            raise StageError(
-                f"evaluation/samples/{arm}.{suite}.jsonl: {metric} holds for {counted} of {len(values)} replies, "
-                f"but for {rate.count} of {rate.total} in results.json",
-                hint=AGAIN,
-            )
-
-
-def _check_items(evidence: Evidence) -> None:
+def _check_samples(evidence: Evidence) -> None:
+    """Raise StageError if samples do not give the rates in the results, or are of other items than another arm's."""
     expected: dict[str, list[tuple[str, int]]] = {}
-    for arm, suites in evidence.samples.items():
-        for suite, samples in suites.items():
-            items = [(sample.item, sample.turn) for sample in samples]
-            if expected.setdefault(suite, items) != items:
-                raise StageError(f"evaluation/samples/{arm}.{suite}.jsonl: not the items of the other arms", hint=AGAIN)
+    for arm, suite in [(arm, suite) for arm, suites in evidence.samples.items() for suite in suites]:
+        samples, where = evidence.samples[arm][suite], f"evaluation/samples/{arm}.{suite}.jsonl"
+        for metric, rate in evidence.results.rates[arm][suite].items():
+            values = [sample.metrics[metric] for sample in samples if metric in sample.metrics]
+            counted = sum(value >= 1 for value in values)
+            if (counted, len(values)) != (rate.count, rate.total):
+                raise StageError(
+                    f"{where}: {metric} holds for {counted} of {len(values)} replies, "
+                    f"but for {rate.count} of {rate.total} in results.json",
+                    hint=AGAIN,
+                )
+        items = [(sample.item, sample.turn) for sample in samples]
+        if expected.setdefault(suite, items) != items:
+            raise StageError(f"{where}: not the items of the other arms", hint=AGAIN)

@@ -6,15 +6,17 @@ Curves, the funnel, and forest plots: rates and differences with their intervals
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from math import ceil, floor, log10
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.records import Tried
 from tuning_room.report.comparison import KEPT, MAIN, Comparison
-from tuning_room.report.content import Report
 from tuning_room.report.labels import reason_title
 from tuning_room.report.making import Funnel, Training
 from tuning_room.report.suites import SuiteMetric, SuiteSection
 from tuning_room.results import Rate
+
+if TYPE_CHECKING:
+    from tuning_room.report.content import Report
 
 
 class Tick(NamedTuple):
@@ -109,7 +111,7 @@ def _between(values: Sequence[float | None]) -> list[float | None]:
     return [None if v is None else 50.0 if high == low else round(100 * (high - v) / (high - low), 2) for v in values]
 
 
-def survival_figure(report: Report, suite: str) -> Plot:
+def survival_figure(report: "Report", suite: str) -> Plot:
     """Return for each arm the share of dialogues without a break after each turn, in steps from 100 % at the start."""
     shares = {arm: found[suite].survival for arm, found in report.drift.items() if suite in found}
     last = max(map(len, shares.values()))
@@ -122,7 +124,7 @@ def survival_figure(report: Report, suite: str) -> Plot:
     return Plot([curve(arm) for arm in shares], _turns(range(last + 1), last), SHARES)
 
 
-def turn_figure(report: Report, suite: str, metric: str) -> Plot:
+def turn_figure(report: "Report", suite: str, metric: str) -> Plot:
     """Return for each arm the rate of a metric at each turn."""
     found = {arm: suites[suite].turns for arm, suites in report.drift.items() if suite in suites}
     last = max(map(len, found.values()))
@@ -237,7 +239,7 @@ class Compared(NamedTuple):
     others: list[tuple[str, str, list[Comparison]]]
 
 
-def compared(report: Report) -> Compared:
+def compared(report: "Report") -> Compared:
     """Return every comparison once, under its purpose."""
     suites = {suite.name for suite in report.suites if suite.kept}
     order = [suite.name for suite in report.suites]
@@ -249,7 +251,7 @@ def compared(report: Report) -> Compared:
     return Compared(main, kept, [(*pair, [row for row in others if (row.first, row.second) == pair]) for pair in pairs])
 
 
-def rate_groups(report: Report, suite: SuiteSection) -> list[RateGroup]:
+def rate_groups(report: "Report", suite: SuiteSection) -> list[RateGroup]:
     """Return the rates of a suite by metric and arm."""
     groups = []
     for metric in suite.metrics:

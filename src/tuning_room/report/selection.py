@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from tuning_room.records import Message
-from tuning_room.report.evidence import Evidence
 from tuning_room.report.suites import SuiteSection
 from tuning_room.results import ALL, Sample, misses
+
+if TYPE_CHECKING:
+    from tuning_room.report.evidence import Evidence
 
 SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
@@ -62,7 +65,7 @@ class Failures(BaseModel):
     groups: list[FailureGroup]
 
 
-def examples(evidence: Evidence, suites: Sequence[SuiteSection], count: int) -> list[Example]:
+def examples(evidence: "Evidence", suites: Sequence[SuiteSection], count: int) -> list[Example]:
     """Return `count` items, or all if there are fewer, evenly spaced over each suite in the items' order."""
     single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
     sizes = {name: size for name, size in single.items() if size}
@@ -86,7 +89,7 @@ def spaced(size: int, count: int) -> list[int]:
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
-def failures(evidence: Evidence, suites: Sequence[SuiteSection], limit: int) -> Failures:
+def failures(evidence: "Evidence", suites: Sequence[SuiteSection], limit: int) -> Failures:
     """Return the baked replies that fail a gated metric; without gates any metric counts.
 
     Dialogues are shown whole elsewhere and are left out here.
@@ -106,7 +109,7 @@ def failures(evidence: Evidence, suites: Sequence[SuiteSection], limit: int) -> 
 
 
 def _groups(
-    evidence: Evidence,
+    evidence: "Evidence",
     samples: Sequence[Sample],
     broken: Mapping[tuple[str, str], list[str]],
     gated: Mapping[str, list[str]],
@@ -166,12 +169,12 @@ def _fault(sample: Sample, metric: str, directions: Directions) -> float:
     return 1 - value if directions[sample.suite][metric] else value
 
 
-def _rows(evidence: Evidence, suite: str) -> list[Sample]:
+def _rows(evidence: "Evidence", suite: str) -> list[Sample]:
     arms = [arm for arm in SIDE_BY_SIDE if suite in evidence.samples.get(arm, {})]
     return evidence.samples[arms[0]][suite] if arms else []
 
 
-def _of_item(evidence: Evidence, item: Sample) -> Example:
+def _of_item(evidence: "Evidence", item: Sample) -> Example:
     rows = [
         sample
         for arm in SIDE_BY_SIDE
@@ -230,7 +233,7 @@ class Dialogues(BaseModel):
     shown: list[ShownDialogue]
 
 
-def dialogues(evidence: Evidence, limit: int) -> Dialogues:
+def dialogues(evidence: "Evidence", limit: int) -> Dialogues:
     """Return the whole dialogues of every suite with several turns."""
     rows: dict[tuple[str, str], dict[str, list[Sample]]] = {}  # suite and item -> arm
     for suite in dict.fromkeys(suite for suites in evidence.results.drift.values() for suite in suites):

@@ -60,7 +60,8 @@ def test_only_common_items_count_and_the_others_are_said(tmp_path: Path) -> None
     second = read_run(write_evaluated(tmp_path / "b", {"easy": told(1, 1, 1), "new": told(1)}))
     found = compare(first, second)
     assert [(change.suite, change.replies) for change in found.changes] == [("easy", 2)]
-    assert "easy: compared on 2 replies; left out 1 only in the first, 1 with one id but another text" in found.notes[0]
+    left_out = "left out 1 only in the first, 1 with the same id but a different text"
+    assert f"easy: compared on 2 replies; {left_out}" in found.notes[0]
     assert any(note.startswith("new: compared on 0") for note in found.notes)
     assert any(note.startswith("old: not in") for note in found.notes)
 
@@ -77,8 +78,8 @@ def test_other_full_prompts_are_refused_other_short_ones_said(tmp_path: Path) ->
         compare(first, read_run(write_evaluated(tmp_path / "b", {"easy": told(1)}, full="other")))
     third = read_run(write_evaluated(tmp_path / "c", {"easy": told(1)}, short="other", base="other"))
     assert compare(first, third).notes == [
-        "the two have a different short prompt",
-        "the two have a different base model",
+        "the two runs differ in their short prompt",
+        "the two runs differ in their base model",
     ]
 
 

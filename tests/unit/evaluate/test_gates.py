@@ -179,7 +179,7 @@ def test_the_advice_says_what_failed_by_how_much_and_where() -> None:
     assert "authority (5), demand (5):" in said
     assert "elsewhere" not in said and "asked" not in said
     assert "generate.rows" in said and "states_no_result" in said
-    assert "The prompted arm misses it as well (tells, pressure: 90.0%)" in said
+    assert "The prompted arm misses this gate as well (tells, pressure: 90.0%)" in said
     assert found.failing == [row.item for row in rows[:11]]
 
 
@@ -187,7 +187,7 @@ def test_no_check_is_advised_against_what_a_gate_wants() -> None:
     missed = judge([gate(metric="tells", at_least=0.8)], rates(0.5))
     assert missed.verdict == "more_data" and "dataset.checks" not in "\n".join(missed.advice)
     unwanted = judge([gate(metric="tells", at_most=0.1)], rates(0.5))
-    assert "See that dataset.checks has states_no_result" in "\n".join(unwanted.advice)
+    assert "Make sure that dataset.checks has states_no_result" in "\n".join(unwanted.advice)
 
 
 def test_the_advice_on_what_was_lost_is_to_train_less() -> None:
@@ -210,7 +210,7 @@ def test_a_gate_that_only_the_interval_misses_asks_for_items() -> None:
     found = judge([gate(metric="tells", at_most=0.1, by="bound")], rates(0.05, low=0.0, high=0.13))
     said = "\n".join(found.advice)
     assert "its 95 % interval reaches to 13.0%, 3.0 points too high" in said
-    assert "it takes about 139 items at this rate" in said
+    assert "It needs about 139 items at this rate" in said
     assert "No gate checks whether anything was lost" in said
 
 

@@ -78,12 +78,12 @@ def test_results_of_another_adapter_are_refused(workspace: Workspace, config: Re
 
 def test_results_under_another_full_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:
     config.full_prompt.write_text("You do something else.")
-    assert "prompted was measured with another system prompt" in refused(workspace, config, StageError)
+    assert "prompted was evaluated with another system prompt" in refused(workspace, config, StageError)
 
 
 def test_results_under_another_short_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:
     other = config.model_copy(update={"short_prompt": "You are somebody else."})
-    assert "baked was measured" in refused(workspace, other, StageError)
+    assert "baked was evaluated" in refused(workspace, other, StageError)
 
 
 def test_samples_that_results_do_not_count_are_refused(workspace: Workspace, config: ReportConfig) -> None:

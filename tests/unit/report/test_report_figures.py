@@ -126,7 +126,7 @@ def test_rates_by_turn_are_those_of_the_evaluation(report: Report) -> None:
 
 def test_every_comparison_is_drawn_once(report: Report) -> None:
     found = compared_pairs(report)
-    rows = [*found.main, *found.kept, *(row for pair in found.others for row in pair.rows)]
+    rows = [*found.main, *found.kept, *(row for _, _, rows in found.others for row in rows)]
     assert len(rows) == len(report.differences)
     assert {row.suite for row in found.kept} == {"capability", "safety"}
     assert {(row.first, row.second) for row in found.main} == {("prompted", "baked")}
@@ -138,7 +138,7 @@ def test_funnel_bars_are_in_proportion_to_the_candidates() -> None:
     bars = {bar.label: bar.length for bar in funnel_bars(data)}
     assert bars["Candidates"] == 100
     assert bars["from rules"] == 75
-    assert bars["rejected: the same as another, or nearly"] == 50
+    assert bars["rejected: the same as another, or nearly so"] == 50
     assert funnel_bars(Funnel()) == []
     assert funnel_bars(Funnel(candidates=0)) == []
 
