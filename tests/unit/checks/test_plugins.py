@@ -117,6 +117,7 @@ def test_a_misspelt_check_is_told_what_plug_ins_offer(monkeypatch: pytest.Monkey
 
 POLITE = Metric(lambda reply, case: float("please" in reply), True, "Is polite", "is polite", "is curt")
 TWO = Metric(lambda reply, case: 2.0, True, "Two", "two", "not two")
+NATS = Metric(lambda reply, case: 1.0, True, "Nats", "far", "near", is_share=False)
 BROKEN = Metric(lambda reply, case: 1 / 0, True, "Broken", "broken", "whole")
 
 
@@ -136,6 +137,7 @@ def test_a_package_can_offer_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
         ("raises", "not a tuning_room.checks.Metric"),
         ("TWO", "returned 2.0, not a share between 0 and 1"),
         ("BROKEN", "ZeroDivisionError"),
+        ("NATS", "is_share is false"),
     ],
 )
 def test_a_metric_that_cannot_be_used_is_named(name: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,3 +152,18 @@ def test_a_metric_that_cannot_be_used_is_named(name: str, words: str, monkeypatc
 def test_a_metric_of_ours_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, f"{__name__}:BROKEN", name="asks", kind="metric")
     assert find_metric("asks") is metrics.METRICS["asks"]
+
+
+def test_the_code_of_a_plug_in_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, "no_such_package.sub:metric", kind="metric")
+    with pytest.raises(RecipeError, match="metric 'odd' of the plug-in no_such_package"):
+        plugins.source_files("metric", ["odd"])
+
+
+def test_the_example_of_the_docs_is_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    program = page.split("## Metrics of your own")[1].split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(program, "docs", "exec"), names)
+    score = names["says_please"].score
+    assert [score(reply, Case("")) for reply in ("Add 3, please.", "Add 3.")] == [1, 0]

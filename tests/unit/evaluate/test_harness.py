@@ -5,9 +5,12 @@ real: the engine. It does not prove that a model's replies are good, nor that Lo
 adapters correctly (tests/unit/engines/test_local.py does), nor what another server would answer.
 """
 
+import importlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +18,7 @@ import pytest
 import yaml
 
 from tuning_room import evaluate
-from tuning_room.checks import METRICS, Case, registry
+from tuning_room.checks import METRICS, Case, Metric, metrics, plugins, registry
 from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig
@@ -251,8 +254,8 @@ def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> N
 
 
 def test_a_line_that_is_no_answer_is_named(tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text('{"key": "k", "item": "a"}\n{"text": 1}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"log\.jsonl:2: key"):
+    (tmp_path / "log.jsonl").write_text('{"key": "k", "weights": "w", "item": "a"}\n{"text": 1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"log\.jsonl:2: (key|weights)"):
         ReplyStore(tmp_path / "log.jsonl")
 
 
@@ -487,3 +490,113 @@ def test_what_is_missing_or_unknown_is_named(stage: tuple[EvaluateConfig, Worksp
     (workspace.adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(MissingInputError, match="train"):
         evaluate.run(config, workspace)
+
+
+def test_a_forced_evaluation_that_was_killed_goes_on_without_force(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+    workspace.perform(evaluate.STAGE, config)
+    arms_asked(engine)
+    plain = engine.complete
+
+    def stop(*given: Any) -> list[Reply]:
+        if len(engine.asked) >= 6:
+            raise KeyboardInterrupt
+        return plain(*given)
+
+    monkeypatch.setattr(engine, "complete", stop)
+    with pytest.raises(KeyboardInterrupt):
+        workspace.perform(evaluate.STAGE, config, force=True)
+    assert workspace.state(evaluate.STAGE, config) == "changed" and workspace.results.exists()
+    monkeypatch.setattr(engine, "complete", plain)
+    arms_asked(engine)
+    _, ran = workspace.perform(evaluate.STAGE, config)
+    assert ran and sum(arms_asked(engine).values()) == 12 - 6
+    assert not workspace.perform(evaluate.STAGE, config)[1]
+
+
+def test_what_a_smaller_evaluation_leaves_out_is_not_forgotten(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = stage
+    evaluate.run(config, workspace)
+    arms_asked(engine)
+    evaluate.run(config.model_copy(update={"limit": 1, "arms": ["base"], "gates": []}), workspace)
+    evaluate.run(config, workspace)
+    assert arms_asked(engine) == {}
+
+
+def test_an_adapters_settings_are_part_of_what_answers(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = stage
+    evaluate.run(config, workspace)
+    arms_asked(engine)
+    (workspace.adapter / "adapter_config.json").write_text('{"lora_alpha": 1}', encoding="utf-8")
+    evaluate.run(config, workspace)
+    assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
+
+
+def test_what_a_judge_was_paid_for_survives_force(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert evaluate.STAGE.kept(workspace)
+    assert not [path for path in evaluate.STAGE.kept(workspace) if path.is_relative_to(workspace.judge)]
+
+
+def test_a_metric_may_concern_some_turns_and_some_arms_only(
+    tmp_path: Path, engine: TableEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thanks = Metric(lambda reply, case: None if "Thanks" in case.said else 1.0, True, "Odd", "odd", "even")
+    monkeypatch.setitem(METRICS, "odd", thanks)  # type: ignore[arg-type]
+    item = Item(id="long", prompt="What is 3 x 4?", turns=["Thanks."])
+    samples = collected(tmp_path, [item], engine, "", ["odd", "asks"])
+    assert [sorted(sample.metrics) for sample in samples] == [["asks", "odd"], ["asks"]]
+
+
+def test_choices_are_right_or_wrong_and_nothing_else(tmp_path: Path, engine: TableEngine) -> None:
+    item = Item(id="c", prompt="Which?", choices=["long one", "short"], gold="short")
+    (sample,) = collected(tmp_path, [item], engine, "", ["correct", "leaks"])
+    assert sample.metrics == {"correct": 1}
+
+
+def test_a_likelihood_that_is_not_finite_is_refused(tmp_path: Path, engine: TableEngine) -> None:
+    engine.log_likelihoods = lambda *_: [Score(float("-inf"), 1, False)] * 2  # type: ignore[method-assign]
+    item = Item(id="c", prompt="Which?", choices=["a", "b"], gold="a")
+    with pytest.raises(StageError, match="not finite"):
+        collected(tmp_path, [item], engine, "", ["correct"])
+
+
+def test_an_item_with_choices_and_turns_is_refused(stage: tuple[EvaluateConfig, Workspace], tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "more.jsonl", [Item(id="x", prompt="p", choices=["a"], gold="a", turns=["b"])])
+    with pytest.raises(DataError, match="x: choices and turns"):
+        evaluate.run(*stage)
+
+
+def test_a_plug_in_whose_code_has_changed_changes_the_numbers(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+    program = (
+        "from tuning_room.checks import Metric\nflat = Metric(lambda reply, case: {}, True, 'Flat', 'flat', 'steep')\n"
+    )
+    (tmp_path / "flat_metric.py").write_text(program.format("1.0"), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = metadata.EntryPoint("flat", "flat_metric:flat", "tuning_room.metrics")
+    monkeypatch.setattr(plugins, "entry_points", lambda group, name="": [entry] if name in ("", "flat") else [])
+    config = config.model_copy(update={"metrics": ["flat", "asks", "leaks"]})
+
+    def rate() -> float:
+        metrics._plugin.cache_clear()
+        sys.modules.pop("flat_metric", None)
+        importlib.invalidate_caches()
+        result, ran = workspace.perform(evaluate.STAGE, config)
+        assert ran
+        return result.rates["baked"]["flat"]
+
+    assert rate() == 1
+    arms_asked(engine)
+    assert not workspace.perform(evaluate.STAGE, config)[1]
+    (tmp_path / "flat_metric.py").write_text(program.format("0.0"), encoding="utf-8")
+    assert rate() == 0 and arms_asked(engine) == {}
+    metrics._plugin.cache_clear()

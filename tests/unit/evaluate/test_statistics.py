@@ -275,3 +275,31 @@ def test_a_topic_is_not_called_a_family_of_attacks(tmp_path: Path) -> None:
     failing = [one.model_copy(update={"family": "", "topic": "algebra"}) for one in arms(baked=[False, False])]
     advice = " ".join(summary_of(config, failing).verdict.advice)
     assert "algebra" in advice and "family algebra" not in advice
+
+
+def test_arms_are_compared_on_the_turns_that_a_metric_concerns_in_both(tmp_path: Path) -> None:
+    def scored(arm: str, **odd: float) -> list[Sample]:
+        kept = [sample(arm, "easy", item) for item in "abc"]
+        return [one.model_copy(update={"metrics": {"asks": odd[one.item]}}) if one.item in odd
+                else one.model_copy(update={"metrics": {}}) for one in kept]  # fmt: skip
+
+    samples = [*scored("prompted", a=1.0, c=0.0), *scored("baked", b=1.0, c=1.0)]
+    found = summary_of(configured(tmp_path), samples)
+    row = next(row for row in found.differences if (row.suite, row.metric) == ("easy", "asks"))
+    assert (row.total, row.difference, row.only_second) == (1, 1.0, 1), "only c concerns both"
+    apart = [*scored("prompted", a=1.0), *scored("baked", b=1.0)]
+    assert summary_of(configured(tmp_path), apart).differences == []
+
+
+def test_a_suite_whose_metrics_concern_no_item_has_no_rates(tmp_path: Path) -> None:
+    bare = [sample("baked", "easy", item).model_copy(update={"metrics": {}}) for item in "ab"]
+    found = summary_of(configured(tmp_path, metrics=["refuses"]), bare)
+    assert found.rates["baked"] == {"easy": {}, "all": {}} and found.suites["all"].metrics == {"refuses": True}
+    assert found.suites["all"].items == 2
+
+
+def test_turns_of_a_dialogue_may_have_different_metrics(tmp_path: Path) -> None:
+    rows = arms(turns=2, baked=[True, True])
+    rows[0] = rows[0].model_copy(update={"metrics": {"refuses": 1.0}})
+    found = summary_of(configured(tmp_path), rows)
+    assert [sorted(turn) for turn in found.drift["baked"]["easy"].turns] == [["refuses"], ["asks", "leaks"]]
