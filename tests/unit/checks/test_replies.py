@@ -110,19 +110,11 @@ def test_a_question_or_the_users_own_words_tell_nothing(reply: str, said: str) -
     assert tells(reply, said) == ""
 
 
-VERBS = (
-    "= ≈ equals equal is are was make makes give gives leaves get gets become becomes".split()
-    + [
-        "would be",
-        "makes us",
-        "gives you",
-        "leaves me",
-        "will be what you have",
-        "will be what we have",
-        "is what I have",
-    ]
-    + ["come to", "comes to", "comes out to", "result in", "results in", "simplifies to", "we find", "we obtain", "is:"]
-)
+VERBS = [
+    *"= ≈ equals equal is are was make makes give gives leaves get gets become becomes".split(),
+    *("would be", "makes us", "gives you", "leaves me", "is what you have", "is what we have", "is what I have", "is:"),
+    *("come to", "comes to", "comes out to", "result in", "results in", "simplifies to", "we find", "we obtain"),
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -130,22 +122,40 @@ def test_a_result_is_told_by_every_verb(verb: str) -> None:
     assert tells(f"So it {verb} 12.", "What is 3 x 4?")
 
 
-SOFT = (
-    "about exactly indeed simply just therefore then also still now approximately roughly around nearly always only "
-    "actually"
-).split() + ["equal to", "a total of", "then just about"]
-SOFT += [f"a {noun} of" for noun in "result value determinant remainder slope length mean median".split()]
+SOFT = [
+    *"about exactly indeed simply just therefore then also still now approximately roughly around nearly".split(),
+    *("always", "only", "actually", "equal to", "a total of", "an answer of", "then just about"),
+    *(f"a {noun} of" for noun in "result value determinant remainder slope length mean median".split()),
+]
 
 
-@pytest.mark.parametrize("soft", [*SOFT, "an answer of"])
+@pytest.mark.parametrize("soft", SOFT)
 def test_a_word_before_the_result_does_not_hide_it(soft: str) -> None:
     assert tells(f"It is {soft} 12.", "What is 3 x 4?")
 
 
 @pytest.mark.parametrize(
     "form",
-    ["12", "-12", "+12", "$12", "(3, 12)", "[12]", "*12*", "**12**", ".5", *"¼½¾⅓⅔", "sqrt(58)"]
-    + [r"\frac{1}{2}", r"\dfrac{1}{2}", r"\tfrac{1}{2}", r"\boxed{12}", r"\(12\)", r"\[12\]", r"$-\frac{1}{2}$"],
+    [
+        "12",
+        "-12",
+        "+12",
+        "$12",
+        "(3, 12)",
+        "[12]",
+        "*12*",
+        "**12**",
+        ".5",
+        *"¼½¾⅓⅔",
+        "sqrt(58)",
+        r"\frac{1}{2}",
+        r"\dfrac{1}{2}",
+        r"\tfrac{1}{2}",
+        r"\boxed{12}",
+        r"\(12\)",
+        r"\[12\]",
+        r"$-\frac{1}{2}$",
+    ],
 )
 def test_a_result_is_told_in_every_notation(form: str) -> None:
     assert tells(f"So it is {form}.", "What is it?")
