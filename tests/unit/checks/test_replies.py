@@ -177,11 +177,17 @@ def test_an_equation_tells_even_one_of_the_users_numbers(operator: str, equals: 
     assert tells(f"Well, 3 {operator} 4 apples {equals} 4.", "Take 3 and 4.")
 
 
+@pytest.mark.parametrize("equation", ["3x4=4", "3 x 4 =4", "3 x 4=  4", "3.5 x 4.0 = 4", "3 x 1,000 = 4"])
+def test_an_equation_tells_however_it_is_spaced(equation: str) -> None:
+    assert tells(f"Well, {equation}.", "Take 3 and 4, or 3.5 and 1,000.")
+
+
 @pytest.mark.parametrize("noun", ["answer", "result", "solution"])
 @pytest.mark.parametrize("equals", [" =", ":", " is", " equals", " to all of this is"])
 def test_what_is_called_the_answer_tells_even_one_of_the_users_numbers(noun: str, equals: str) -> None:
     assert tells(f"The {noun}{equals} 4.", "Take 3 and 4.")
-    # In another sentence it is not called so.
+    # In another sentence, or as part of another word, it is not called so.
+    assert tells(f"The re{noun}{equals} 4.", "Take 3 and 4.") == ""
     assert tells(f"Look for the {noun}! One number{equals} 4.", "Take 3 and 4.") == ""
 
 

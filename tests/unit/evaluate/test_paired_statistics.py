@@ -87,7 +87,17 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(worse: float, b
     assert 0.9 <= covered / trials <= 0.99
 
 
-@pytest.mark.parametrize("rows", [([], [], []), ([1.0], [1.0, 0.0], [1, 2]), ([1.0, 0.0], [1.0, 0.0], [1])])
+def test_two_dialogues_are_enough_to_be_resampled() -> None:
+    # A quarter of the resamples is the one twice, another quarter the other.
+    found = bootstrap_difference([0.5, 0.0], [0.0, 0.5], "ab")
+    assert (found.difference, found.low, found.high) == (0, -0.5, 0.5)
+    mean = mean_interval([0.2, 0.8], "ab")
+    assert (mean.rate, mean.low, mean.high) == pytest.approx((0.5, 0.2, 0.8))
+
+
+@pytest.mark.parametrize(
+    "rows", [([], [], []), ([1.0], [1.0, 0.0], [1, 2]), ([1.0], [1.0, 0.0], [1]), ([1.0, 0.0], [1.0, 0.0], [1])]
+)
 def test_nothing_and_unequal_numbers_are_errors(rows: tuple[list[float], list[float], list[int]]) -> None:
     with pytest.raises(ValueError, match=r"at least one|shorter|longer"):
         bootstrap_difference(*rows)
@@ -142,6 +152,7 @@ def test_a_mean_of_groups_is_that_of_their_values() -> None:
 
 def test_wilson_is_for_zeros_and_ones_of_separate_dialogues_only() -> None:
     assert rate_of([1, 0, 1], "abc") == rate([True, False, True])
+    assert rate_of([1, 0] * 150, range(300)) == rate([True, False] * 150)
     assert rate_of([1, 1, 1], "abc") == rate([True, True, True])
     assert rate_of([1, 0, 1], "aab") == mean_interval([1, 0, 1], "aab")
     assert rate_of([1, 0.5, 1], "abc") == mean_interval([1, 0.5, 1], "abc")
