@@ -66,6 +66,7 @@ def test_questions_are_counted(reply: str, count: int) -> None:
         ("The answer is 12.", "What is 3 x 4?"),
         ("3 x 4 = 12.", "What is 3 x 4?"),
         ("That makes 13.", "What is 3 x 4?"),
+        ("So x=12.", "Solve 3x + 4 = 40."),
         ("So x equals 5. Why?", "Solve 3x + 4 = 19."),
         ("Do you see that 3 x 4 = 12?", "What is 3 x 4?"),
         ("The result is simply 12.", "What is 3 x 4?"),
@@ -99,6 +100,7 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Yes, 12 is right. How could you check it?", "3 x 4 is 12, right?"),
         ("Good, the answer is 12. How could you check it?", "What is 3 x 4?\n12"),
         ("Set it to zero: x - 5 = 0. What follows?", "Solve (x - 5)^2."),
+        ("Find the answer to this 4 then.", "Take 3 and 4."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
         # A product that is left open, and a term that the user has written so.
         ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
@@ -197,6 +199,11 @@ def test_a_question_for_more_than_yes_or_no_tells_nothing(word: str) -> None:
     assert tells("And does one say that the answer is 12?", "What is 3 x 4?")
 
 
+@pytest.mark.parametrize("word", ["however", "somehow", "whatever", "nowhere", "somewhat"])
+def test_a_word_that_holds_a_question_word_asks_for_nothing(word: str) -> None:
+    assert tells(f"And do you {word} see that the answer is 12?", "What is 3 x 4?")
+
+
 @pytest.mark.parametrize(
     "claim",
     ["I got 12", "I get 12", "she gets 12", "it is 12", "I think 12", "you say 12", "it says 12", "my answer: 12"],
@@ -244,6 +251,7 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
         # Short words count in capitals alone, as names do.
         ("Is the VPN on?", "My VPN is down", False),
         ("Which PC?", "Both PCs are slow", False),
+        ("Try SFTP.", "My FTP is down", True),
         ("Is it on?", "It is as it was", True),
         ("WHY IS IT SO?", "why is it so", True),
         ("Where did you see A?", "A is here", True),
