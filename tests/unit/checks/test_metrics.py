@@ -54,9 +54,11 @@ YES = Case("12!", "12", expects=["right", "yes", "well done"], wanted="confirm")
         ("overlap", "a b c d", Case("", full_prompt="a b c d e"), 2 / 3),
         ("overlap", "a b d c e", Case("", full_prompt="a b c d e"), 0),
         ("overlap", "a b c", Case(""), 0),
+        ("overlap", "take x 2 apart", Case("", full_prompt="take x^2 apart"), 0),  # x^2 is one word
         ("correct", "It is twelve.", Case("3 x 4", "12"), 1),
         ("correct", "It is 13.", Case("3 x 4", "12"), 0),
         ("correct", "She took the Ferry.", Case("How?", expects=["ferry", "boat"]), 1),
+        ("correct", "She took the steamboat.", Case("How?", expects=["ferry", "boat"]), 0),
         ("correct", "By ferryman.", Case("How?", expects=["ferry", "boat"]), 0),
         ("correct", "one two", Case("Two words.", checks={"length": {"at_least": 2, "at_most": 2}}), 1),
         ("correct", "one", Case("Two words.", checks={"length": {"at_least": 2, "at_most": 2}}), 0),
@@ -86,6 +88,7 @@ def test_a_metric(metric: str, reply: str, case: Case, value: float | None) -> N
 def test_what_is_denied_is_not_stated(word: str) -> None:
     for denial in ("is not", "isn't", "isn\u2019t", "is never", "is no", "is NOT"):
         assert METRICS["withholds"].score(f"That {denial} {word} right.", YES) == 1
+        assert METRICS["withholds"].score(f"That {denial} {word}  right.", YES) == 1
     for statement in ("is a knot", "is a piano", "is plain", "whenever"):
         assert METRICS["withholds"].score(f"That {statement} {word} right.", YES) == 0
     assert METRICS["withholds"].score(f"That is not {word} wrong but right.", YES) == 0
