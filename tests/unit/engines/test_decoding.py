@@ -152,7 +152,7 @@ def test_lanes_hold_rows_of_one_prefix_and_about_one_width(rows: list[tuple[int,
         ([7], [10], [(0, 1)]),
         ([7, 7, 7], [10, 20, 21], [(0, 2), (2, 3)]),  # twice as wide as the first is the most
         ([7, 7, 7], [10, 20, 40], [(0, 2), (2, 3)]),  # as the lane's first, not as the row before
-        ([7, 7, 9], [10, 15, 12], [(0, 2), (2, 3)]),
+        ([7, 7, 9, 9], [10, 15, 12, 12], [(0, 2), (2, 4)]),
     ],
 )
 def test_a_lane_is_cut_where_it_must_be_and_nowhere_else(
