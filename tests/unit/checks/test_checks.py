@@ -100,6 +100,8 @@ def test_a_check_has_a_reason_and_never_crashes(reply: str, said: str, gold: str
         ({"forbidden_phrases": {}}, "phrases"),
         ({"forbidden_phrases": {"phrases": "the answer"}}, "list"),
         ({"forbidden_phrases": {"phrases": []}}, "list"),
+        ({"forbidden_phrases": {"phrases": ["sorry", " "]}}, "list"),
+        ({"forbidden_phrases": {"phrases": ["sorry", 3]}}, "list"),
         ({"regular_expression": {}}, "must_match"),
         ({"regular_expression": {"must_match": "("}}, "regular expression"),
         ({"json_schema": {"schema": {"type": "objekt"}}}, "objekt"),
