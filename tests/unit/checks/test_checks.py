@@ -80,6 +80,13 @@ def test_parameters_are_bounds_that_are_met() -> None:
     assert rejected_by({"asks_question": {"at_most": 2}}, GOOD._replace(reply="Why? How?")) == ("", "")
 
 
+@pytest.mark.parametrize(("count", "passes"), [(3, False), (4, True), (60, True), (61, False)])
+def test_a_reply_has_4_to_60_words_unless_other_bounds_are_given(count: int, passes: bool) -> None:
+    exchange = GOOD._replace(reply="why " * count)
+    assert rejected_by({"length": {}}, exchange) == (("", "") if passes else ("length", f"{count} words"))
+    assert rejected_by({"length": {"at_least": count, "at_most": count}}, exchange) == ("", "")
+
+
 @given(reply=st.text(), said=st.text(), gold=st.none() | st.text())
 def test_a_check_has_a_reason_and_never_crashes(reply: str, said: str, gold: str | None) -> None:
     for check, parameters in PARAMETERS.items():
