@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from importlib import metadata
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,21 @@ def test_a_plug_in_that_cannot_be_used_is_named(values: list[str], words: str, m
 def test_a_check_of_ours_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, f"{__name__}:raises", name="length")
     assert rejected_by({"length": {}}, Exchange("What is 3 x 4?", "3 x 4")) == ("", "")
+
+
+def reads(exchange: Exchange, *, words: Path, least: int = 1) -> str:
+    return ""
+
+
+def test_the_parameters_of_a_plug_in_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A recipe's paths are resolved by the annotations of the check that takes them.
+    offer(monkeypatch, f"{__name__}:reads")
+    parameters = signature(registry.find("odd")).parameters
+    assert {name: given.annotation for name, given in parameters.items()} == {
+        "exchange": Exchange,
+        "words": Path,
+        "least": int,
+    }
 
 
 def test_a_misspelt_check_is_told_what_plug_ins_offer(monkeypatch: pytest.MonkeyPatch) -> None:
