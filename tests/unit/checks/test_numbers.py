@@ -51,6 +51,7 @@ def values(text: str) -> list[Fraction]:
         ("sixteenth", []),
         ("someone", []),
         ("hundreds of them", []),
+        ("a hundredth of it", []),
         ("one hundred third graders", [100]),
         ("it is 7 -3", [7, 3]),
         # A word with a sign behind a number subtracts; "often" and "someone" end like numbers and are none.
