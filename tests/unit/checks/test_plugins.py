@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from importlib import metadata
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,21 @@ def test_a_check_of_ours_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> Non
     assert rejected_by({"length": {}}, Exchange("What is 3 x 4?", "3 x 4")) == ("", "")
 
 
+def reads(exchange: Exchange, *, words: Path, least: int = 1) -> str:
+    return ""
+
+
+def test_the_parameters_of_a_plug_in_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A recipe's paths are resolved by the annotations of the check that takes them.
+    offer(monkeypatch, f"{__name__}:reads")
+    parameters = signature(registry.find("odd")).parameters
+    assert {name: given.annotation for name, given in parameters.items()} == {
+        "exchange": Exchange,
+        "words": Path,
+        "least": int,
+    }
+
+
 def test_a_misspelt_check_is_told_what_plug_ins_offer(monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, f"{__name__}:raises")
     with pytest.raises(RecipeError, match=r"choose from .*odd"):
@@ -129,6 +145,15 @@ def test_a_package_can_offer_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(__file__) in plugins.source_files("metric", ["polite", "asks"])
     with pytest.raises(RecipeError, match=r"choose from .*polite"):
         find_metric("pollite")
+
+
+def test_a_plug_in_without_a_module_file_has_no_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A folder without __init__.py is a package without a file; the other is not installed at all.
+    (tmp_path / "folder_alone").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    for value in ("folder_alone:check", "no_such_package:check"):
+        offer(monkeypatch, value)
+        assert plugins.source_files("check", ["odd"]) == []
 
 
 @pytest.mark.parametrize(

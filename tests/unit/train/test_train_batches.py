@@ -103,6 +103,38 @@ def test_rows_that_cannot_be_trained_on_are_named(tiny_model: Path, rows: tuple[
         load_rows(tmp_path / "none.jsonl", tokenizer, 500)
 
 
+def test_rows_that_are_left_out_are_counted(tiny_model: Path, rows: tuple[Path, Path]) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    whole = load_rows(rows[0], tokenizer, 500)
+    lengths = sorted(len(row.input_ids) for row in whole.rendered)
+    assert whole.left_out == 0
+    found = load_rows(rows[0], tokenizer, lengths[5], leave_out=True)
+    fitting = [number for number, row in enumerate(whole.rendered) if len(row.input_ids) <= lengths[5]]
+    assert found.rendered == [whole.rendered[number] for number in fitting]
+    assert found.dialogues == [whole.dialogues[number] for number in fitting]
+    assert found.left_out == 14 - len(fitting) > 0
+    with pytest.raises(DataError, match="no rows of at most 1 tokens"):
+        load_rows(rows[0], tokenizer, 1, leave_out=True)
+
+
+def test_a_row_without_a_reply_is_named_even_if_it_is_too_long(tiny_model: Path, tmp_path: Path) -> None:
+    row = dialogue(1)
+    write_jsonl(tmp_path / "rows.jsonl", [row.model_copy(update={"messages": row.messages[:-1]})])
+    for longest in (1, 500):
+        with pytest.raises(DataError, match=f"row '{row.id}' has no assistant turn"):
+            load_rows(tmp_path / "rows.jsonl", load_tokenizer(tiny_model), longest, leave_out=True)
+
+
+def test_the_rows_of_a_pool_are_cut_into_batches_by_length() -> None:
+    lengths = [(n * 37) % 101 + 1 for n in range(3 * POOL)]
+    batches = epoch_order(lengths, 3, 1, 0)
+    by_length = sorted(batches, key=lambda batch: [lengths[row] for row in batch])
+    assert [lengths[row] for batch in by_length for row in batch] == sorted(lengths)
+    assert by_length != batches, "the batches come in no order of their length"
+    # Another seed is another order.
+    assert epoch_order([5] * 60, 3, 1, 0) != epoch_order([5] * 60, 3, 2, 0)
+
+
 # --- rows drawn over the sources
 
 
