@@ -148,7 +148,8 @@ def test_no_two_test_files_have_one_name() -> None:
 
 # A small module with one importer in its room, and the reason that it stands alone.
 ALONE: dict[str, str] = {}
-DEEPEST = 12
+# Modules on the longest chain of imports: of those at the top, and of those inside functions as well.
+DEEPEST = (12, 16)
 
 
 def test_the_house_stays_simple() -> None:
@@ -158,4 +159,4 @@ def test_the_house_stays_simple() -> None:
     assert [module for module in found["small_one_importer"] if module.split()[0] not in ALONE] == []
     assert found["circles"] == found["circles_behind_init"] == []
     assert found["classes_twice"] == {}
-    assert found["depth"] <= DEEPEST
+    assert found["depth_top"] <= DEEPEST[0] and found["depth"] <= DEEPEST[1]
