@@ -42,9 +42,10 @@ def atomic_folder(path: Path, ours: Ours) -> Iterator[Path]:
     """Yield an empty folder that replaces `path` only when the block ends without an error.
 
     A folder that holds something is replaced only if `ours` recognises it; OccupiedError otherwise, before the block
-    and, since somebody may have put something there meanwhile, after it. A link stays: what it points to is replaced.
+    and, since somebody may have put something there meanwhile, after it. A link stays and what it points to is
+    replaced, except of a run: there the link alone is replaced.
     """
-    path = path.resolve()
+    path = _place(path, ours)
     refuse_foreign(path, ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -60,8 +61,8 @@ def atomic_folder(path: Path, ours: Ours) -> Iterator[Path]:
 
 def refuse_foreign(path: Path, ours: Ours) -> None:
     """Raise OccupiedError if a folder cannot take this place: something stands there that is not ours to replace."""
-    path = path.resolve()
-    if not path.exists() or (path.is_dir() and ours(path)):
+    path = _place(path, ours)
+    if path.is_symlink() or not path.exists() or (path.is_dir() and ours(path)):
         return
     reason = ""
     if not path.is_dir():
@@ -72,6 +73,11 @@ def refuse_foreign(path: Path, ours: Ours) -> None:
         reason = "is the current folder"  # whoever stands in it would not see the new one
     if reason:
         raise OccupiedError(f"{path}: {reason}", hint="name a new or empty folder")
+
+
+def _place(path: Path, ours: Ours) -> Path:
+    """Return the folder that is replaced: behind a link, unless its place in a run is all that makes it ours."""
+    return path.parent.resolve() / path.name if ours is of_a_run else path.resolve()
 
 
 def holding(name: str) -> Ours:
@@ -87,25 +93,46 @@ def of_a_run(folder: Path) -> bool:
 def _replace(new: Path, path: Path) -> None:
     """Put the folder `new` in the place of `path`, by renames only."""
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if path.exists():
+    _remove(old)
+    if os.path.lexists(path):
         path.rename(old)
     new.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Delete a folder with all that it holds, or a file, or a link but not what it points to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Clean up what a killed process left under temporary names in a folder: the old state wins."""
+    """Clean up what a killed process left under temporary names in a folder: the old state wins.
+
+    What a link in it pointed to is put back as well, but nothing is deleted there: others may be at work in that place.
+    """
     leftovers = [path for path in folder.rglob(".*") if LEFTOVER.fullmatch(path.name)]
-    for old in [path for path in leftovers if path.suffix == ".old"]:
-        target = old.with_name(old.name[1:].rsplit(".", 2)[0])
-        if not target.exists():
+    replaced = [path for path in (*leftovers, *_replaced_behind_links(folder)) if path.suffix == ".old"]
+    for old in sorted(replaced, key=lambda path: path.lstat().st_ctime, reverse=True):
+        target = _named(old)
+        if not os.path.lexists(target):
             old.rename(target)
     for leftover in leftovers:
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+        _remove(leftover)
+
+
+def _replaced_behind_links(folder: Path) -> Iterator[Path]:
+    for link in folder.rglob("*"):
+        if link.is_symlink() and not link.exists():
+            target = link.resolve()
+            beside = (path for path in target.parent.glob(".*.old") if LEFTOVER.fullmatch(path.name))
+            yield from (path for path in beside if _named(path) == target)
+
+
+def _named(leftover: Path) -> Path:
+    return leftover.with_name(leftover.name[1:].rsplit(".", 2)[0])
 
 
 def digest(path: Path) -> str:

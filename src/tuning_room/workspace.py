@@ -16,10 +16,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError, OccupiedError, WorkspaceBusyError
 from tuning_room.files import digest, remove_leftovers
+from tuning_room.models import LINEAGE
 from tuning_room.prerequisites import explained, require
-from tuning_room.records import read_json, write_json
+from tuning_room.records import Candidate, Chunk, Record, read_json, read_jsonl, write_json
 
 PACKAGES = ("tuning-room", "torch", "transformers", "peft", "docling-slim", "sdg-hub", "training-hub", "lm-eval")
+MARK = b"A run folder of Tuning Room: its stages replace what stands under their names.\n"  # what its lock holds
 
 
 class StageConfig(BaseModel):
@@ -161,7 +163,7 @@ class Workspace:
         """
         with self.locked():
             done = self.records().get(stage.name)
-            if done is None:
+            if done is None or done.state != "done":
                 require([stage.name])  # before any complaint about inputs that other stages have yet to produce
             fresh = self._new_record(stage, config)
             if done and not force and self._is_current(done, fresh, stage):
@@ -229,28 +231,65 @@ class Workspace:
 
         Raises OccupiedError for a folder that is not a run folder, since stages replace files of the same name.
         """
-        if not (self.lock.exists() or self.manifest.exists()):
+        if not self._is_marked():
             self._refuse_foreign()
         self.root.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("w") as lock:
+        with self.lock.open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise WorkspaceBusyError(
                     f"{self.root}: another process is using this run folder", hint="wait for it, or stop it"
                 ) from None
+            if not lock.tell():
+                lock.write(MARK)
+                lock.flush()
             yield
 
+    def _is_marked(self) -> bool:
+        """Return whether the lock or the manifest says that this is a run folder; others use these names too."""
+        if self.lock.is_file() and self.lock.read_bytes() == MARK:
+            return True
+        try:
+            return bool(self.records())
+        except DataError:
+            return False
+
     def _refuse_foreign(self) -> None:
-        # A run may start from what another one produced, such as rows that were copied to a cluster.
-        brought = (self.chunks, self.candidates, self.generation, self.train_rows.parent, self.adapter, self.training)
-        known = {path.name for path in (*brought, self.evaluation, self.model_card)}
-        found = sorted(path.name for path in self.root.glob("*") if not path.name.startswith("."))
-        if foreign := [name for name in found if name not in known]:
+        for path in sorted(self.root.glob("*")):
+            is_empty_lock = path == self.lock and path.is_file() and not path.stat().st_size
+            if is_empty_lock or (path.name.startswith(".") and path != self.lock) or self._is_of_a_run(path):
+                continue
             raise OccupiedError(
-                f"{self.root}: not a run folder: it holds '{foreign[0]}'",
+                f"{self.root}: not a run folder, it holds '{path.name}', which no stage has made",
                 hint="name another folder for the runs (--runs), or another recipe",
             )
+
+    def _is_of_a_run(self, path: Path) -> bool:
+        """Return whether a run made what stands here, by its content: a run may begin with what another one made."""
+        if path in (self.train_rows.parent, self.adapter) and path.is_symlink():
+            return True  # the link alone would be replaced
+        rows: dict[Path, type[Record]] = {self.chunks: Chunk, self.candidates: Candidate}
+        if path in rows:
+            return _begins_with(path, rows[path])
+        lineage = self.adapter / LINEAGE
+        signs: dict[Path, list[tuple[Path, ...]]] = {
+            self.manifest: [()],  # a spoilt one is named when it is read
+            self.generation: [(self.generation / "answers.jsonl",), (self.losers,)],
+            self.train_rows.parent: [(self.train_rows, self.dataset_statistics)],
+            self.training: [(self.metrics,), (self.sweep,), (self.training / "trainjob.yaml",)],
+            self.adapter: [(lineage,)],
+            self.evaluation: [(self.results,), (self.replies,)],
+            self.model_card: [(lineage,)],
+        }
+        return any(all(file.is_file() for file in files) for files in signs.get(path, []))
+
+
+def _begins_with(path: Path, kind: type[Record]) -> bool:
+    try:
+        return next(iter(read_jsonl(path, kind)), None) is not None
+    except (DataError, MissingInputError):
+        return False
 
 
 def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +187,27 @@ def test_a_link_stays_and_the_folder_behind_it_is_replaced(tmp_path: Path) -> No
     assert names(tmp_path) == {"disk", "link"}
 
 
+@pytest.mark.parametrize("there", ["hand-made", "repository", "nothing"])
+def test_of_a_run_a_link_alone_is_replaced(there: str, tmp_path: Path) -> None:
+    """Its place in a run makes the link ours, not what somebody keeps behind it."""
+    target = tmp_path / "elsewhere" / "rows"
+    if there != "nothing":
+        target.mkdir(parents=True)
+        (target / "train.jsonl").write_text("precious")
+    if there == "repository":
+        (target.parent / ".git").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "dataset").symlink_to(target)
+    with atomic_folder(tmp_path / "run" / "dataset", of_a_run) as folder:
+        (folder / "train.jsonl").write_text("new")
+    assert not (tmp_path / "run" / "dataset").is_symlink()
+    assert (tmp_path / "run" / "dataset" / "train.jsonl").read_text() == "new"
+    assert names(tmp_path / "run") == {"dataset"}
+    if there != "nothing":
+        assert (target / "train.jsonl").read_text() == "precious"
+        assert not [path for path in target.parent.iterdir() if path.name.endswith((".tmp", ".old"))]
+
+
 KILLED_IN_A_BLOCK = """
 import os, signal, sys
 from pathlib import Path
@@ -239,6 +261,35 @@ def test_leftovers_in_subfolders_go_and_the_rest_stays(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert names(deep) == {"kept.old", "cards.v2", ".notes.tmp"}
     assert names(tmp_path) == {"evaluation", ".lock"}
+
+
+def test_a_linked_folder_is_put_back_after_a_kill_between_two_renames(tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    run.mkdir()
+    for number, text in ((66, "older"), (77, "old")):
+        (elsewhere / f".adapter.{number}.new").mkdir(parents=True)
+        (elsewhere / f".adapter.{number}.new" / "weights").write_text(text)
+        (elsewhere / f".adapter.{number}.new").rename(elsewhere / f".adapter.{number}.old")
+        time.sleep(0.02)  # a rename's time is how the newest one is told
+    (elsewhere / ".another.77.old").mkdir()
+    (elsewhere / ".adapter.77.tmp").mkdir()
+    (run / "adapter").symlink_to(elsewhere / "adapter")
+    remove_leftovers(run)
+    assert (run / "adapter").is_symlink() and (run / "adapter" / "weights").read_text() == "old"
+    # Somebody else may be at work there.
+    assert names(elsewhere) == {"adapter", ".adapter.66.old", ".another.77.old", ".adapter.77.tmp"}
+
+
+def test_a_replaced_link_is_put_back_after_a_kill_and_litter_goes(tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    for folder in (elsewhere / "adapter", run / "dataset"):
+        folder.mkdir(parents=True)
+    (elsewhere / "adapter" / "weights").write_text("precious")
+    for name in ("adapter", "dataset"):
+        (run / f".{name}.77.old").symlink_to(elsewhere / "adapter")
+    remove_leftovers(run)
+    assert (run / "adapter").is_symlink() and names(run) == {"adapter", "dataset"}
+    assert (elsewhere / "adapter" / "weights").read_text() == "precious"
 
 
 def write_tree(root: Path, files: dict[str, bytes]) -> None:
