@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import MODEL, RECIPE, draw_adapter, tell
-from tuning_room.evaluate.arms import setup
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.config import EvaluateConfig, setup
 from tuning_room.evaluate.runner import Runner
 from tuning_room.models import load_tokenizer, resolve
 from tuning_room.recipe import load_recipe

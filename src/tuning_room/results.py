@@ -5,7 +5,7 @@ to 1. A new field does not change the schema version; removing one, or changing 
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, FiniteFloat
 
@@ -172,6 +172,14 @@ class StandardScores(Finding):
     tasks: dict[str, dict[str, dict[str, TaskScore]]] = {}
     missing: dict[str, str] = {}
     limit: int | None = None
+
+
+class Besides(NamedTuple):
+    """What else was measured; each part is empty where it was not. The divergence is that of every baked arm."""
+
+    divergence: Retention | None = None
+    economics: ServingCosts = ServingCosts()
+    standard: StandardScores = StandardScores()
 
 
 class GateResult(Finding):

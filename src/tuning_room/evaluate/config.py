@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from tuning_room.gates import Arm, Gate
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipeText
 from tuning_room.workspace import StageConfig
 
+BASE, ADAPTER = "base", "adapter"  # the models of an engine in this process
 BUILTIN = Path(__file__).parent / "suites"
 
 
@@ -119,3 +120,26 @@ class EvaluateConfig(StageConfig):
     def metrics_of(self, suite: str) -> list[str]:
         """Return the metrics of a suite."""
         return self.suites[suite].metrics or self.metrics
+
+
+class ArmSetup(NamedTuple):
+    """Which model answers under which system turn, in this process or at a server."""
+
+    name: str
+    model: str
+    system: str
+    endpoint: Endpoint | None = None
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the run's adapter answers in this process; a server's model may have any name."""
+        return self.model == ADAPTER and self.endpoint is None
+
+
+def setup(arm: Arm, config: EvaluateConfig) -> ArmSetup:
+    """Return an arm's model and system turn."""
+    full = config.full_prompt.read_text(encoding="utf-8").strip()
+    models = {"base": BASE, "prompted": BASE, "baked": ADAPTER, "baked_prompted": ADAPTER, "reference": "reference"}
+    systems = {"base": "", "baked": config.short_prompt}
+    endpoint = config.endpoints.get(arm)
+    return ArmSetup(arm, endpoint.model if endpoint else models[arm], systems.get(arm, full), endpoint)

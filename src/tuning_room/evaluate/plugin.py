@@ -13,7 +13,7 @@ from lm_eval.api.instance import Instance
 
 from tuning_room.engines import Engine, Sampling
 from tuning_room.errors import StageError, TuningRoomError
-from tuning_room.evaluate.arms import ADAPTER, BASE
+from tuning_room.evaluate.config import ADAPTER, BASE
 from tuning_room.evaluate.harness import EngineModel
 from tuning_room.gates import Arm
 from tuning_room.models import LINEAGE

@@ -10,9 +10,8 @@ from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import MissingInputError
-from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, setup
-from tuning_room.evaluate.besides import Besides, Measuring, check_applied
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.besides import Measuring, check_applied
+from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig, setup
 from tuning_room.evaluate.harness import EngineModel, TaskArm, TaskItem, run_tasks
 from tuning_room.evaluate.replies import ReplyStore, StoredAnswer, answer_key
 from tuning_room.evaluate.suites import chosen, read_items
@@ -24,7 +23,7 @@ from tuning_room.models import WEIGHTS, load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Item, Message, read_json, write_jsonl
 from tuning_room.rendering import render_text, system_tokens, with_system
-from tuning_room.results import WEIGHED, ArmIdentity, Sample, sample_file
+from tuning_room.results import WEIGHED, ArmIdentity, Besides, Sample, sample_file
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:

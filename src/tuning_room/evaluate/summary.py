@@ -7,9 +7,7 @@ from typing import NamedTuple
 from tuning_room.checks import find_metric
 from tuning_room.errors import RecipeError
 from tuning_room.evaluate.advice import Failing
-from tuning_room.evaluate.besides import Besides
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.economics import paid_back
 from tuning_room.evaluate.power import detectable_difference, too_small
 from tuning_room.evaluate.statistics import (
     Interval,
@@ -28,6 +26,8 @@ from tuning_room.models.embeddings import packaged_folder
 from tuning_room.results import (
     ALL,
     ArmIdentity,
+    Besides,
+    BreakEven,
     Difference,
     Drift,
     MeanTokens,
@@ -36,6 +36,7 @@ from tuning_room.results import (
     Results,
     Retention,
     Sample,
+    ServingCosts,
     SuiteResult,
     Verdict,
     misses,
@@ -302,3 +303,25 @@ def _warnings(gates: Sequence[Gate], rates: Rates, families: Families) -> list[s
         if rate and (warning := too_small(gate, rate.total)):
             found.append(warning)
     return found
+
+
+def paid_back(costs: ServingCosts, tokens: Mapping[str, MeanTokens], training: float) -> ServingCosts:
+    """Add after how many requests the seconds of training are won back, against the prompted arm cold and warm.
+
+    `tokens` holds the mean tokens of a request by arm. A request takes the time to its first token, and the rest of its
+    reply at the rate of a single request. Replies of different lengths count towards the saving, as they do in use. A
+    break-even that is already known stays; without both arms there is none.
+    """
+    if not training or costs.break_even or not {"prompted", "baked"} <= {row.arm for row in costs.arms} & set(tokens):
+        return costs
+    spent = {}
+    for row in costs.arms:
+        after_first = max(tokens[row.arm].completion - 1, 0)
+        rest = after_first / row.tokens_per_second if row.tokens_per_second else 0.0
+        spent[row.label] = row.first_token_seconds + rest
+    rows = []
+    for label in ("prompted, cold", "prompted, warm prefix cache"):
+        saved = spent[label] - spent["baked, adapter"]
+        requests = round(training / saved) if saved > 0 else None
+        rows.append(BreakEven(against=label, seconds_saved_per_request=saved, requests=requests))
+    return costs.model_copy(update={"training_seconds": training, "break_even": rows})

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from tuning_room.errors import MissingInputError
-from tuning_room.evaluate.arms import ArmSetup, setup
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.config import ArmSetup, EvaluateConfig, setup
 from tuning_room.evaluate.suites import chosen
 from tuning_room.files import atomic_writer, digest, refuse_foreign
 from tuning_room.models import WEIGHTS, base_name

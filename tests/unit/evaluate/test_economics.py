@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tuning_room.evaluate.economics import Way, measure, paid_back
+from tuning_room.evaluate.besides import Way, measure
+from tuning_room.evaluate.summary import paid_back
 from tuning_room.results import MeanTokens, ServingCosts
 
 

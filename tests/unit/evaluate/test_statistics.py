@@ -12,13 +12,12 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.besides import Besides
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.statistics import difference, rate
 from tuning_room.evaluate.summary import check_metrics, summarize
 from tuning_room.evaluate.verdict import judge
 from tuning_room.gates import Gate
-from tuning_room.results import ArmIdentity, Rate, Results, Retention, Sample
+from tuning_room.results import ArmIdentity, Besides, Rate, Results, Retention, Sample
 
 BOOLS = st.lists(st.booleans(), min_size=1, max_size=200)
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=120)

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuning_room.evaluate.besides import Besides
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.summary import summarize
 from tuning_room.files import digest
 from tuning_room.gates import Gate
 from tuning_room.records import write_json, write_jsonl
 from tuning_room.report import ReportConfig
-from tuning_room.results import ArmIdentity, Retention, Sample, ServingCosts, write_results
+from tuning_room.results import ArmIdentity, Besides, Retention, Sample, ServingCosts, write_results
 from tuning_room.workspace import StageRecord, Workspace
 
 FULL = "# The desk\n\nYou help people to find their way. <b>Ask</b> one question in every reply.\n" * 12
