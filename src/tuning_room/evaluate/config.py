@@ -34,6 +34,8 @@ def long_form(suites: Any) -> Any:
 
 def _long(name: str, suite: Any) -> dict[str, Any]:
     values = suite if isinstance(suite, dict) else {"items": suite}
+    if not isinstance(values.get("items", ""), str | Path):
+        raise RecipeError(f"suites.{name}: needs a file of items", hint="write items: evaluation/items.jsonl")
     if values.get("items") != "builtin":
         return values
     file = BUILTIN / f"{name}.jsonl"
