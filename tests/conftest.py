@@ -62,7 +62,7 @@ def drawn_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """An adapter for the tiny model that was drawn, not trained."""
     folder = tmp_path_factory.mktemp("tiny-adapter")
     write_drawn_adapter(tiny_model, folder)
-    write_drawn_lineage(tiny_model, folder, "drawn")
+    write_drawn_lineage(tiny_model, folder, "drawn", str(tiny_model))
     return folder
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.files import digest
-from tuning_room.models import WEIGHTS, load_model, load_tokenizer
+from tuning_room.models import WEIGHTS, load_model, load_tokenizer, portable
 from tuning_room.models.lineage import AdapterLineage, write_lineage
 from tuning_room.rendering import template_digest
 
@@ -18,11 +18,11 @@ def write_small_run(base: Path, root: Path, recipe: str, seed: int) -> Path:
     return root
 
 
-def write_drawn_lineage(base: Path, adapter: Path, recipe: str) -> None:
-    """Write what training would say of an adapter."""
+def write_drawn_lineage(base: Path, adapter: Path, recipe: str, base_model: str = EMBEDDED) -> None:
+    """Write what training would say of an adapter for a base model, which is named as a recipe names it."""
     lineage = AdapterLineage(
         recipe=recipe,
-        base_model=EMBEDDED,
+        base_model=portable(base_model),
         short_prompt="You are a helper.",
         adapter_digest=digest(adapter / WEIGHTS),
         template_digest=template_digest(load_tokenizer(base)),

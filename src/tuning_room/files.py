@@ -62,6 +62,8 @@ def atomic_folder(path: Path, ours: Ours) -> Iterator[Path]:
 def refuse_foreign(path: Path, ours: Ours) -> None:
     """Raise OccupiedError if a folder cannot take this place: something stands there that is not ours to replace."""
     path = _place(path, ours)
+    if any(parent.is_file() for parent in path.parents):
+        raise OccupiedError(f"{path}: lies below a file", hint="name a new or empty folder")
     if path.is_symlink() or not path.exists() or (path.is_dir() and ours(path)):
         return
     reason = ""

@@ -26,7 +26,8 @@ def _anchored(path: Path, info: ValidationInfo) -> Path:
 
 def _existing_file(path: Path, info: ValidationInfo) -> Path:
     if info.context and not path.is_file():
-        raise RecipeError(f"{path} does not exist", hint="write the file, or correct its name")
+        reason = "is not a file" if path.exists() else "does not exist"
+        raise RecipeError(f"{path} {reason}", hint="write the file, or correct its name")
     return path
 
 

@@ -34,7 +34,7 @@ def install_line(extra: str) -> str:
 
 
 def missing(module: str, user: str = "") -> MissingPrerequisiteError | None:
-    """Return the error for a module that is not installed, or None if no extra brings it.
+    """Return the error for a module that is not there, or None if no extra brings its package.
 
     `user` is the stage or command that asked for it: several extras bring torch, and the user's own is named first.
     """
@@ -44,7 +44,10 @@ def missing(module: str, user: str = "") -> MissingPrerequisiteError | None:
         return None
     wanted = COMMANDS.get(user, user)
     extra = wanted if wanted in bringing else bringing[0]
-    return MissingPrerequisiteError(f"not installed: '{user or extra}' needs {top}", hint=install_line(extra))
+    reason = f"not installed: '{user or extra}' needs {top}"
+    if top != module and find_spec(top):
+        reason = f"'{user or extra}' needs {module}, which the {top} installed here does not have"
+    return MissingPrerequisiteError(reason, hint=install_line(extra))
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     from tuning_room.models import resolve
 
     # What is missing should fail here, not minutes later in the stage that needs it.
-    finished = workspace.records()
+    finished = {name for name, record in workspace.records().items() if record.state == "done"}
     require(stage for stage in STAGES if stage not in finished)
     resolve(recipe.model)
     for stage in STAGES:

@@ -16,6 +16,11 @@ from tuning_room.files import atomic_writer
 Role = Literal["system", "user", "assistant"]
 
 
+# What an adapter's folder holds: its weights, and what it says of itself.
+WEIGHTS = "adapter_model.safetensors"
+LINEAGE = "tuning_room.json"
+
+
 class Record(BaseModel):
     """A row of a JSONL file; unknown fields are refused."""
 

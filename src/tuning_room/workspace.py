@@ -16,9 +16,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError, OccupiedError, WorkspaceBusyError
 from tuning_room.files import digest, remove_leftovers
-from tuning_room.models import LINEAGE
 from tuning_room.prerequisites import explained, require
-from tuning_room.records import Candidate, Chunk, Record, read_json, read_jsonl, write_json
+from tuning_room.records import LINEAGE, Candidate, Chunk, Record, read_json, read_jsonl, write_json
 
 PACKAGES = ("tuning-room", "torch", "transformers", "peft", "docling-slim", "sdg-hub", "training-hub", "lm-eval")
 MARK = b"A run folder of Tuning Room: its stages replace what stands under their names.\n"  # what its lock holds

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from bakery import leftovers, run
 
-from tuning_room.models.lineage import read_lineage
+from tuning_room.models.lineage import Merged, read_lineage, write_lineage
+from tuning_room.workspace import Workspace
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def folder(tiny_model: Path, drawn_adapter: Path, tmp_path: Path) -> Path:
     recipe = {
         "name": "tiny", "model": str(tiny_model), "full_prompt": "prompt.md", "short_prompt": "You are a tutor.",
         "suites": {"behaviour": {"items": "items.jsonl", "metrics": ["asks"]}},
-        **{section: {} for section in ("convert", "generate", "dataset", "train", "evaluate", "report", "deploy")},
+        **{section: {} for section in ("convert", "generate", "dataset", "train", "evaluate", "report")},
+        "deploy": {"repo_url": "https://git.example.com/tutor.git"},
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     return tmp_path
@@ -73,6 +75,18 @@ def hidden(folder: Path) -> str:
     return "repository"
 
 
+def merged_with_notes(folder: Path) -> str:
+    """What an earlier merge wrote, and what somebody put there since."""
+    place = folder / "earlier"
+    place.mkdir()
+    lineage = read_lineage(folder / "runs" / "tiny" / "adapter")
+    proof = Merged(tokens=1, largest_difference=0.0, adapter_moves=1.0, same_choices=1.0)
+    write_lineage(place, lineage.model_copy(update={"merged": proof, "files": ["config.json"]}))
+    (place / "config.json").write_text("{}")
+    (place / "notes.md").write_text("measured on Friday")
+    return "earlier"
+
+
 def named(name: str) -> Callable[[Path], str]:
     return lambda folder: name
 
@@ -84,6 +98,7 @@ FOREIGN = [
     (a_file, "notes"),
     (below_a_file, "notes"),
     (hidden, "repository"),
+    (merged_with_notes, "earlier"),
     (named("."), "holds files"),
     (named(".."), "holds files"),
     (named("/"), "/: holds files"),
@@ -147,3 +162,42 @@ def test_configurations_are_exported_to_no_folder_of_others(folder: Path) -> Non
     assert contents(folder) == before
     for _ in range(2):
         assert run("evaluate", ".", "--export-targets", "new", cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize("stage", ["convert", "dataset", "train", "deploy render", "bake"])
+def test_a_folder_with_the_names_of_a_run_is_none(folder: Path, stage: str) -> None:
+    """Somebody's own rows, adapter and checkpoints under the names that stages use, but no manifest."""
+    theirs = folder / "projects" / "tiny"
+    for name in ("dataset/mine.csv", "adapter/adapter_model.safetensors", "training/checkpoint-500/model.bin", ".lock"):
+        (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).write_text("precious" if name != ".lock" else "")
+    before = contents(folder)
+    done = run(*stage.split(), ".", "--runs", "projects", cwd=folder)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "projects/tiny: not a run folder, it holds 'adapter'" in done.stderr and "(--runs)" in done.stderr
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("repository", [True, False])
+def test_of_a_linked_folder_in_a_run_only_the_link_is_replaced(folder: Path, repository: bool) -> None:
+    theirs = folder / "gitops" / "tiny"
+    theirs.mkdir(parents=True)
+    (theirs / "values.yaml").write_text("precious")
+    if repository:
+        (folder / "gitops" / ".git").mkdir()
+    link = folder / "runs" / "tiny" / "deploy"
+    assert run("deploy", "render", ".", cwd=folder).returncode == 0
+    shutil.rmtree(link)
+    link.symlink_to(theirs)
+    done = run("deploy", "render", ".", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert contents(theirs) == {"values.yaml": b"precious"}
+    assert not link.is_symlink() and list(link.iterdir()) and not leftovers(folder)
+
+
+def test_nothing_is_merged_while_another_process_is_at_work_in_the_run(folder: Path) -> None:
+    """It would clean up the half-written model, or replace the adapter that is being merged."""
+    with Workspace(folder / "runs" / "tiny").locked():
+        done = run("merge", ".", cwd=folder)
+    assert done.returncode != 0 and "another process is at work" in done.stderr
+    assert not (folder / "runs" / "tiny" / "merged").exists()

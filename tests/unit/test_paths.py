@@ -10,8 +10,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from tuning_room import checks
-from tuning_room.checks import Exchange
+from tuning_room.checks import Exchange, registry
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.generate.config import TeacherConfig
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipePath, RecipeText, context
@@ -101,8 +100,9 @@ def test_an_anchored_path_is_beside_the_recipe(name: str, folder: Path) -> None:
     ("name", "given", "words"),
     [
         ("RecipeFile", "nowhere", "does not exist"),
-        ("RecipeFile", "place", "does not exist"),
+        ("RecipeFile", "place", "place is not a file"),
         ("RecipeText", "nowhere", "does not exist"),
+        ("RecipeText", ".", "is not a file"),
         ("RecipeText", "blank.md", "is empty"),
         ("RecipeText", "latin.md", "not UTF-8"),
         ("RecipeFolder", "nowhere", "not a folder"),
@@ -139,7 +139,7 @@ def reads_words(exchange: Exchange, *, words: Path | None = None, note: str = ""
 def test_a_checks_signature_says_which_of_its_parameters_are_files(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "CHECKS", {"words": reads_words})
+    monkeypatch.setattr(registry, "CHECKS", {"words": reads_words})
     adapter: TypeAdapter[dict[str, dict[str, Any]]] = TypeAdapter(Checks)
     given = {"words": {"words": "file.md", "note": "file.md"}, "unknown": {"words": "file.md"}}
     anchored = adapter.validate_python(given, context=context(folder))

@@ -2,6 +2,7 @@
 sees the core dependencies and nothing else of this environment."""
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -92,12 +93,25 @@ def test_what_a_file_imports_comes_with_the_core_or_its_stages_extra(file: Path)
     assert set(third_party(file)) <= CORE | own | ELSEWHERE
 
 
-def test_the_users_own_extra_is_named_first() -> None:
+def test_the_users_own_extra_is_named_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites, "find_spec", lambda name: None)
     assert (
         str(missing("torch.nn", "serve")) == "not installed: 'serve' needs torch; from a clone: pip install '.[serve]'"
     )
     assert ".[serve]" in str(missing("torch", "chat"))
     assert ".[dataset]" in str(missing("datasketch", "bake"))
+
+
+def test_a_module_that_an_installed_package_lacks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docling").mkdir()
+    (tmp_path / "docling" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "docling"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingPrerequisiteError) as caught, explained("convert"):
+        importlib.import_module("docling.backend.x")
+    assert caught.value.args[0] == "'convert' needs docling.backend, which the docling installed here does not have"
+    assert caught.value.hint == "from a clone: pip install '.[convert]'"
 
 
 def test_a_module_that_no_extra_brings_stays_the_error_that_it_is() -> None:

@@ -3,6 +3,7 @@
 Real: files, pydantic, the stages' own configs; the stages that run here are small ones.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def test_a_check_reads_its_schema_beside_the_recipe(write_recipe: WriteRecipe, t
         assert folder / "form.json" in ALL_STAGES[stage].inputs(config, Workspace(tmp_path / "run"))
 
 
+NO_ITEMS = r"suites\.a: needs a file of items; write items: evaluation/items\.jsonl"
 SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"shrot_prompt": "x"}, r"shrot_prompt: no such key; did you mean 'short_prompt'\?"),
     "unknown knob": ({"train": {"lerning_rate": 1}}, r"train\.lerning_rate: .*did you mean 'learning_rate'\?"),
@@ -117,12 +119,16 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "suites as a word": ({"suites": "items.jsonl"}, "suites"),
     "no such suite": ({"suites": {"a": "nowhere.jsonl"}}, r"suites\.a\.items: .*nowhere.jsonl does not exist"),
     "suite without items": ({"suites": {"a": {"size": 3}}}, r"suites\.a\.items: is missing"),
+    "suite with nothing": ({"suites": {"a": None}}, NO_ITEMS),
+    "suite with a number": ({"suites": {"a": 3}}, NO_ITEMS),
+    "suite with no file": ({"suites": {"a": {"items": None}}}, NO_ITEMS),
     "misspelt key of a suite": ({"suites": {"a": {"itmes": "items.jsonl"}}}, r"suites\.a\.items: is missing"),
     "unknown key of a suite": (
         {"suites": {"items": {"items": "items.jsonl", "sise": 3}}},
         r"suites\.items\.sise: no such key; did you mean 'size'\?",
     ),
     "no such built-in": ({"suites": {"cooking": "builtin"}}, r"suites\.cooking: .*; there are capability, neutral"),
+    "a folder as prompt": ({"full_prompt": "."}, "full_prompt: .* is not a file"),
     "no such prompt": ({"full_prompt": "nowhere.md"}, "full_prompt: .*nowhere.md does not exist"),
     "prompt is a folder": ({"full_prompt": "documents"}, "full_prompt"),
     "prompt is a number": ({"full_prompt": 5}, "full_prompt"),
@@ -282,3 +288,18 @@ def test_a_recipe_cannot_be_changed(write_recipe: WriteRecipe) -> None:
 def test_the_example_that_ships_is_named_in_help_and_hints_rightly() -> None:
     root = Path(__file__).parents[2]
     assert (root / "recipes" / "socratic-tutor" / "recipe.yaml").is_file()
+
+
+def test_a_stage_that_failed_once_is_asked_for_what_it_needs_again(
+    small_stages: list[str], write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was uninstalled, or never installed, should fail before the stages that come first take their minutes."""
+    recipe, workspace = load_recipe(str(write_recipe())), Workspace(tmp_path / "run")
+    list(bake(recipe, workspace))
+    records = {name: record.model_dump(mode="json") for name, record in workspace.records().items()}
+    records["evaluate"]["state"] = "failed"
+    workspace.manifest.write_text(json.dumps(records), encoding="utf-8")
+    asked: list[str] = []
+    monkeypatch.setattr(module, "require", asked.extend)
+    list(bake(recipe, workspace))
+    assert asked == ["evaluate"]

@@ -1,6 +1,5 @@
 """Metrics: properties of a reply to a held-out item that rules can measure without a judge, and the table of them."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from tuning_room.checks.numbers import mentions
 from tuning_room.checks.plugins import entry_point, loaded, offered, unusable
 from tuning_room.checks.registry import rejected_by
 from tuning_room.checks.replies import asks, leaks, off_topic, sentences, tells
+from tuning_room.checks.wording import strict_json
 from tuning_room.errors import RecipeError
 
 RUN = 8  # words in a row that a reply shares with the prompt only by reciting it
@@ -176,7 +176,12 @@ def valid_json(reply: str, case: Case) -> float:
 def fields(reply: str, case: Case) -> float:
     """Return the share of the item's fields that a reply has right; 0 for anything but a JSON object."""
     found = _parsed(reply) or {}
-    right = [name for name, value in case.fields.items() if name in found and found[name] == value]
+    # To Python 1 is True.
+    right = [
+        name
+        for name, value in case.fields.items()
+        if name in found and found[name] == value and isinstance(found[name], bool) == isinstance(value, bool)
+    ]
     return len(right) / len(case.fields) if case.fields else 0.0
 
 
@@ -260,7 +265,7 @@ def _stated(word: str, text: str) -> bool:
 
 def _parsed(reply: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(reply)
+        value = strict_json(reply)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -42,6 +42,15 @@ def _pattern(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"{pattern}: not a regular expression ({error})") from None
 
 
+def strict_json(text: str) -> Any:
+    """Return a text's JSON value; ValueError also for NaN and Infinity, which Python reads and RFC 8259 has not."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
     """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft).
 
@@ -52,7 +61,7 @@ def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
     else:
         validator = _validator(json.dumps(schema, sort_keys=True))
     try:
-        value = json.loads(exchange.reply)
+        value = strict_json(exchange.reply)
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     first = next(iter(validator.iter_errors(value)), None)

@@ -22,18 +22,16 @@ def command(name: str) -> click.Command:
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, to: Path | None, bound: float | None) -> int:
         loaded, workspace = opened(recipe, runs)
-        from tuning_room.models import resolve
-        from tuning_room.models.lineage import trained_lineage
-        from tuning_room.models.merging import BOUND, check_place, merge
+        from tuning_room.models.merging import BOUND, check_merge, merge
 
         folder = to or workspace.root / "merged"
-        # Before the base model is fetched or converted.
-        check_place(folder)
-        trained_lineage(workspace.adapter)
-        found = merge(
-            resolve(loaded.model), workspace.adapter, folder,
-            system=loaded.short_prompt, bound=BOUND if bound is None else bound,
-        )  # fmt: skip
+        # What is refused should leave no trace, not even a lock.
+        check_merge(loaded.model, workspace.adapter, folder)
+        with workspace.locked():
+            found = merge(
+                loaded.model, workspace.adapter, folder,
+                system=loaded.short_prompt, bound=BOUND if bound is None else bound,
+            )  # fmt: skip
         if as_json:
             click.echo(json.dumps({"folder": str(folder), **found.model_dump()}))
             return 0

@@ -30,16 +30,20 @@ def long_form(suites: Any) -> Any:
     """Return suites with each as keys and values, and with the path of the package's own items for `builtin`."""
     if not isinstance(suites, dict):
         return suites
-    long: dict[str, Any] = {}
-    for name, suite in suites.items():
-        long[name] = suite if isinstance(suite, Suite | dict) else {"items": suite}
-        if isinstance(long[name], dict) and long[name].get("items") == "builtin":
-            file = BUILTIN / f"{name}.jsonl"
-            if not file.is_file():
-                known = ", ".join(sorted(path.stem for path in BUILTIN.glob("*.jsonl")))
-                raise RecipeError(f"suites.{name}: there is no built-in suite of that name", hint=f"there are {known}")
-            long[name] = {**long[name], "items": file}
-    return long
+    return {name: suite if isinstance(suite, Suite) else _long(name, suite) for name, suite in suites.items()}
+
+
+def _long(name: str, suite: Any) -> dict[str, Any]:
+    values = suite if isinstance(suite, dict) else {"items": suite}
+    if not isinstance(values.get("items", ""), str | Path):
+        raise RecipeError(f"suites.{name}: needs a file of items", hint="write items: evaluation/items.jsonl")
+    if values.get("items") != "builtin":
+        return values
+    file = BUILTIN / f"{name}.jsonl"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in BUILTIN.glob("*.jsonl")))
+        raise RecipeError(f"suites.{name}: there is no built-in suite of that name", hint=f"there are {known}")
+    return {**values, "items": file}
 
 
 Suites = Annotated[dict[str, Suite], BeforeValidator(long_form)]

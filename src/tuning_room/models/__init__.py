@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
+from tuning_room.records import LINEAGE as LINEAGE
+from tuning_room.records import WEIGHTS as WEIGHTS
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-# What an adapter's folder holds: the weights, and where they come from (lineage.py).
-WEIGHTS = "adapter_model.safetensors"
-LINEAGE = "tuning_room.json"
 
 
 class EmbeddedModel(NamedTuple):

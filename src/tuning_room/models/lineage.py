@@ -1,13 +1,19 @@
 """What an adapter's folder says of itself: `tuning_room.json`, written by training and read by every later stage."""
 
+from operator import not_
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from tuning_room.errors import DataError, MissingInputError
+from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError
+from tuning_room.files import digest
 from tuning_room.models import LINEAGE, WEIGHTS
 from tuning_room.records import Record, read_json, write_json
+from tuning_room.rendering import template_digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SHA256 = r"^[0-9a-f]{64}$"
 
@@ -41,8 +47,9 @@ class AdapterLineage(Record):
     train_digest: str = ""
     config: dict[str, Any] = {}
     versions: dict[str, str] = {}
-    # Only in the folder of a merged model.
+    # Only in the folder of a merged model: how it compares, and which files the merge wrote beside this one.
     merged: Merged | None = Field(None, exclude_if=lambda merged: merged is None)
+    files: list[str] = Field([], exclude_if=not_)
 
     @property
     def name(self) -> str:
@@ -74,6 +81,24 @@ def trained_lineage(folder: Path) -> AdapterLineage:
     if not (folder / WEIGHTS).is_file():
         raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
     return read_lineage(folder)
+
+
+def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> AdapterLineage:
+    """Return an adapter's lineage if its weights are those that were trained, under the tokenizer's chat template.
+
+    Raises AdapterMismatchError if not, and trained_lineage's errors.
+    """
+    lineage = trained_lineage(folder)
+    if digest(folder / WEIGHTS) != lineage.adapter_digest:
+        raise AdapterMismatchError(
+            f"{folder / WEIGHTS}: not the weights that {LINEAGE} names", hint="copy the folder again, or train again"
+        )
+    if template_digest(tokenizer) != lineage.template_digest:
+        raise AdapterMismatchError(
+            f"{folder}: the adapter was trained under another chat template than this model's",
+            hint=f"use it with '{lineage.base_model}' as it was when it was trained, or train again",
+        )
+    return lineage
 
 
 def write_lineage(folder: Path, lineage: AdapterLineage) -> None:

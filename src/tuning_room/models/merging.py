@@ -1,20 +1,20 @@
 """An adapter merged into its base model, and proof that the merged model behaves as both side by side.
 
-A merge goes wrong silently: tied weights that are merged twice, a dtype that rounds the update away, an adapter of
-another base. So the merged model is read back from disk and compared with the unmerged one before its folder gets its
-name.
+A merge goes wrong silently: tied weights that are merged twice, a dtype that rounds the update away. So the merged
+model is read back from disk and compared with the unmerged one before its folder gets its name. That comparison cannot
+see an adapter of another base, or one whose weights were exchanged: these are checked against the adapter's lineage.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuning_room.errors import AdapterMismatchError, TuningRoomError
-from tuning_room.files import atomic_folder, digest, refuse_foreign
-from tuning_room.models import WEIGHTS, load_adapter, load_model, load_tokenizer
-from tuning_room.models.lineage import AdapterLineage, Merged, read_lineage, trained_lineage, write_lineage
+from tuning_room.errors import AdapterMismatchError, OccupiedError, TuningRoomError
+from tuning_room.files import atomic_folder, refuse_foreign
+from tuning_room.models import LINEAGE, check_base, load_adapter, load_model, load_tokenizer, resolve
+from tuning_room.models.lineage import Merged, read_lineage, trained_lineage, verify_adapter, write_lineage
 from tuning_room.records import Message
-from tuning_room.rendering import prompt_ids, template_digest, with_system
+from tuning_room.rendering import prompt_ids, with_system
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -29,47 +29,52 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-def merge(base: Path, adapter: Path, folder: Path, *, system: str = "", bound: float = BOUND) -> Merged:
-    """Write the base model with the adapter merged into it (fp32 safetensors), and return how it compares.
+def merge(model: str, adapter: Path, folder: Path, *, system: str = "", bound: float = BOUND) -> Merged:
+    """Write a base model with an adapter merged into it (fp32 safetensors), and return how it compares.
 
-    Raises OccupiedError as `check_place` does. Raises AdapterMismatchError, and writes nothing, if a logit differs by
-    more than the bound, if the adapter moves none, or if it was trained under another chat template.
+    Raises what check_merge, resolve and verify_adapter do. Raises AdapterMismatchError, and writes nothing, if a logit
+    differs by more than the bound, or if the adapter moves none.
     """
-    check_place(folder)
+    check_merge(model, adapter, folder)
+    base = resolve(model)
     tokenizer = load_tokenizer(base)
-    lineage = trained_lineage(adapter)
-    _check_template(adapter, lineage, template_digest(tokenizer))
+    lineage = verify_adapter(adapter, tokenizer)
     prompts = [prompt_ids(tokenizer, with_system(system, [Message(role="user", content=text)])) for text in QUESTIONS]
     plain = _logits(load_model(base), prompts)
-    model = load_adapter(load_model(base), adapter)
-    expected = _logits(model, prompts)
+    adapted = load_adapter(load_model(base), adapter)
+    expected = _logits(adapted, prompts)
     with atomic_folder(folder, _is_merged) as place:
-        model.merge_and_unload(safe_merge=True).save_pretrained(place, safe_serialization=True)
+        adapted.merge_and_unload(safe_merge=True).save_pretrained(place, safe_serialization=True)
         tokenizer.save_pretrained(place)
         found = _compared(_logits(load_model(place), prompts), expected, plain)
         _check(found, adapter, bound)
-        write_lineage(place, lineage.model_copy(update={"adapter_digest": digest(adapter / WEIGHTS), "merged": found}))
+        write_lineage(place, lineage.model_copy(update={"merged": found, "files": sorted(_inside(place))}))
     return found
 
 
-def check_place(folder: Path) -> None:
-    """Raise OccupiedError unless a folder can take a merged model: new, empty, or that of an earlier merge."""
+def check_merge(model: str, adapter: Path, folder: Path) -> None:
+    """Check all that can be checked before the base model is fetched or converted.
+
+    Raises OccupiedError unless the folder is new, empty, or an earlier merge's with nothing else in it, and not the
+    base model's; AdapterMismatchError for an adapter of another base model; and trained_lineage's errors.
+    """
+    if Path(model).is_dir() and folder.is_dir() and folder.samefile(model):
+        raise OccupiedError(f"{folder}: is the base model's own folder", hint="name a new or empty folder")
     refuse_foreign(folder, _is_merged)
+    check_base(adapter, trained_lineage(adapter).base_model, model)
 
 
 def _is_merged(folder: Path) -> bool:
     # An adapter's folder has a lineage too, and must not be lost to its own merge.
     try:
-        return read_lineage(folder).merged is not None
+        lineage = read_lineage(folder)
     except TuningRoomError:
         return False
+    return lineage.merged is not None and _inside(folder) <= {*lineage.files, LINEAGE}
 
 
-def _check_template(adapter: Path, lineage: AdapterLineage, template: str) -> None:
-    if lineage.template_digest != template:
-        raise AdapterMismatchError(
-            f"{adapter}: trained under another chat template than the base model's", hint="merge it into its own base"
-        )
+def _inside(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def _logits(model: "PreTrainedModel | PeftModel", prompts: Sequence[list[int]]) -> "Tensor":

@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
-from tuning_room.errors import AdapterMismatchError, DataError
-from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS
-from tuning_room.models.lineage import AdapterLineage, trained_lineage
+from tuning_room.errors import DataError
+from tuning_room.models.lineage import trained_lineage, verify_adapter
 from tuning_room.records import read_json
-from tuning_room.rendering import template_digest
 from tuning_room.serve.config import ServeConfig
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from tuning_room.engines.vllm import VllmServer
 
 Tell = Callable[[str], None]
@@ -92,7 +87,6 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
 
 def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:
     from tuning_room.models import base_name, check_base, load_tokenizer, resolve
-    from tuning_room.models.lineage import trained_lineage
 
     # Small files are checked before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
@@ -128,24 +122,6 @@ def _announcement(names: list[str], address: str) -> str:
 
 
 SETTINGS = "adapter_config.json"
-
-
-def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> AdapterLineage:
-    """Return an adapter's lineage if its weights are those that were trained, under the tokenizer's chat template.
-
-    Raises AdapterMismatchError if not, and trained_lineage's errors.
-    """
-    lineage = trained_lineage(folder)
-    if digest(folder / WEIGHTS) != lineage.adapter_digest:
-        raise AdapterMismatchError(
-            f"{folder / WEIGHTS}: not the weights that {LINEAGE} names", hint="copy the folder again, or train again"
-        )
-    if template_digest(tokenizer) != lineage.template_digest:
-        raise AdapterMismatchError(
-            f"{folder}: the adapter was trained under another chat template than this model's",
-            hint=f"serve it with '{lineage.base_model}' as it was when it was trained, or train again",
-        )
-    return lineage
 
 
 def adapter_rank(folder: Path) -> int:

@@ -14,9 +14,9 @@ import pytest
 from tuning_room.errors import AdapterMismatchError, DataError, EngineError, MissingInputError, TuningRoomError
 from tuning_room.files import digest
 from tuning_room.models import check_base
-from tuning_room.models.lineage import read_lineage
+from tuning_room.models.lineage import read_lineage, verify_adapter
 from tuning_room.rendering import template_digest
-from tuning_room.serve import adapter_rank, open_engine, run_server, verify_adapter
+from tuning_room.serve import adapter_rank, open_engine, run_server
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.server import bound_socket
 from tuning_room.workspace import Workspace
