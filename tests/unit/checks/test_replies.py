@@ -101,6 +101,7 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Good, the answer is 12. How could you check it?", "What is 3 x 4?\n12"),
         ("Set it to zero: x - 5 = 0. What follows?", "Solve (x - 5)^2."),
         ("Find the answer to this 4 then.", "Take 3 and 4."),
+        ("Look at this 12 again.", "Take 3 and 4."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
         # A product that is left open, and a term that the user has written so.
         ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
@@ -134,6 +135,7 @@ SOFT = [
 @pytest.mark.parametrize("soft", SOFT)
 def test_a_word_before_the_result_does_not_hide_it(soft: str) -> None:
     assert tells(f"It is {soft} 12.", "What is 3 x 4?")
+    assert tells(f"It is {soft}  12.", "What is 3 x 4?")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_a_number_that_the_user_asks_about_is_no_claim(said: str) -> None:
     assert tells("The answer is 12.", said)
 
 
-@pytest.mark.parametrize("said", ["3 x 4 is 12, right?", "3 x 4 equals 12, right?", "3x4=12?", "**3 x 4 = 12**"])
+@pytest.mark.parametrize("said", ["3 x 4 is 12, right?", "3 x 4 equals 12, right?", "3x4=12?", "3 x 4 equals **12**"])
 def test_an_equation_may_be_restated_in_another_spelling(said: str) -> None:
     for reply in ("So 3 x 4 = 12.", "So 3 x 4 is 12.", "So 3 x 4 equals 12!", "So 3x4=12, yes."):
         assert tells(reply, said) == ""
@@ -254,6 +256,7 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
         ("Is the VPN on?", "My VPN is down", False),
         ("Which PC?", "Both PCs are slow", False),
         ("Try SFTP.", "My FTP is down", True),
+        ("See NASDAQ.", "My NAS is down", True),
         ("Is it on?", "It is as it was", True),
         ("WHY IS IT SO?", "why is it so", True),
         ("Where did you see A?", "A is here", True),
