@@ -217,7 +217,7 @@ def test_a_result_that_the_user_claims_may_be_repeated(claim: str) -> None:
     assert tells("Good, the answer is 12.", f"Take 12 and 4. {claim}34.")
 
 
-@pytest.mark.parametrize("said", ["what is 12 and 4?", "How much is 12 and 4?", "Add 12 to 4."])
+@pytest.mark.parametrize("said", ["what is 12 and 4?", "Take this 12 and 4.", "How much is 12 and 4?", "Add 12 to 4."])
 def test_a_number_that_the_user_asks_about_is_no_claim(said: str) -> None:
     assert tells("The answer is 12.", said)
 
