@@ -102,6 +102,7 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Set it to zero: x - 5 = 0. What follows?", "Solve (x - 5)^2."),
         ("Find the answer to this 4 then.", "Take 3 and 4."),
         ("Look at this 12 again.", "Take 3 and 4."),
+        ("Do 3 x 4 this 4 times.", "Take 3 and 4."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
         # A product that is left open, and a term that the user has written so.
         ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
@@ -255,6 +256,8 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
         # Short words count in capitals alone, as names do.
         ("Is the VPN on?", "My VPN is down", False),
         ("Which PC?", "Both PCs are slow", False),
+        ("Which angle?", "Sum the angles", False),
+        ("Which plane?", "My plants", True),
         ("Try SFTP.", "My FTP is down", True),
         ("See NASDAQ.", "My NAS is down", True),
         ("Is it on?", "It is as it was", True),
