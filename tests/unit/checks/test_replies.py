@@ -101,6 +101,8 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Good, the answer is 12. How could you check it?", "What is 3 x 4?\n12"),
         ("Set it to zero: x - 5 = 0. What follows?", "Solve (x - 5)^2."),
         ("Find the answer to this 4 then.", "Take 3 and 4."),
+        ("Look at this 12 again.", "Take 3 and 4."),
+        ("Do 3 x 4 this 4 times.", "Take 3 and 4."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
         # A product that is left open, and a term that the user has written so.
         ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
@@ -134,6 +136,7 @@ SOFT = [
 @pytest.mark.parametrize("soft", SOFT)
 def test_a_word_before_the_result_does_not_hide_it(soft: str) -> None:
     assert tells(f"It is {soft} 12.", "What is 3 x 4?")
+    assert tells(f"It is {soft}  12.", "What is 3 x 4?")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +193,7 @@ def test_what_is_called_the_answer_tells_even_one_of_the_users_numbers(noun: str
     assert tells(f"The {noun}{equals} 4.", "Take 3 and 4.")
     # In another sentence, or as part of another word, it is not called so.
     assert tells(f"The re{noun}{equals} 4.", "Take 3 and 4.") == ""
+    assert tells(f"The {noun}ing number{equals} 4.", "Take 3 and 4.") == ""
     assert tells(f"Look for the {noun}! One number{equals} 4.", "Take 3 and 4.") == ""
 
 
@@ -210,15 +214,16 @@ def test_a_word_that_holds_a_question_word_asks_for_nothing(word: str) -> None:
 )
 def test_a_result_that_the_user_claims_may_be_repeated(claim: str) -> None:
     assert tells("Good, the answer is 12.", f"What is 3 x 4? {claim}.") == ""
-    assert tells("Good, the answer is 12.", f"What is 3 x 4? {claim}34.")
+    # Who claims 1234 has not claimed the 12 of the problem.
+    assert tells("Good, the answer is 12.", f"Take 12 and 4. {claim}34.")
 
 
-@pytest.mark.parametrize("said", ["what is 12 and 4?", "How much is 12 and 4?", "Add 12 to 4."])
+@pytest.mark.parametrize("said", ["what is 12 and 4?", "Take this 12 and 4.", "How much is 12 and 4?", "Add 12 to 4."])
 def test_a_number_that_the_user_asks_about_is_no_claim(said: str) -> None:
     assert tells("The answer is 12.", said)
 
 
-@pytest.mark.parametrize("said", ["3 x 4 is 12, right?", "3 x 4 equals 12, right?", "3x4=12?", "**3 x 4 = 12**"])
+@pytest.mark.parametrize("said", ["3 x 4 is 12, right?", "3 x 4 equals 12, right?", "3x4=12?", "3 x 4 equals **12**"])
 def test_an_equation_may_be_restated_in_another_spelling(said: str) -> None:
     for reply in ("So 3 x 4 = 12.", "So 3 x 4 is 12.", "So 3 x 4 equals 12!", "So 3x4=12, yes."):
         assert tells(reply, said) == ""
@@ -251,7 +256,10 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
         # Short words count in capitals alone, as names do.
         ("Is the VPN on?", "My VPN is down", False),
         ("Which PC?", "Both PCs are slow", False),
+        ("Which angle?", "Sum the angles", False),
+        ("Which plane?", "My plants", True),
         ("Try SFTP.", "My FTP is down", True),
+        ("See NASDAQ.", "My NAS is down", True),
         ("Is it on?", "It is as it was", True),
         ("WHY IS IT SO?", "why is it so", True),
         ("Where did you see A?", "A is here", True),
