@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room import checks
-from tuning_room.checks import CHECKS, METRICS, Case, Exchange, files, rejected_by, validate
+from tuning_room.checks import CHECKS, code, METRICS, Case, Exchange, files, rejected_by, validate
 from tuning_room.errors import RecipeError
 
 # The least that each check must be told.
@@ -70,8 +70,9 @@ def test_the_gold_answer_alone_is_refused_where_other_results_may_be_told() -> N
 
 def test_the_files_that_decide_are_the_code_and_those_that_parameters_name(tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"
-    assert files({"json_schema": {"schema": schema}, "length": {"at_least": 3}}) == [CODE, schema]
-    assert files({"json_schema": {"schema": {"type": "object"}}}) == files({}) == [CODE]
+    assert files({"json_schema": {"schema": schema}, "length": {"at_least": 3}}) == [schema]
+    assert files({"json_schema": {"schema": {"type": "object"}}}) == files({}) == []
+    assert code() == CODE
 
 
 def test_parameters_are_bounds_that_are_met() -> None:

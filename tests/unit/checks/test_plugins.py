@@ -147,13 +147,14 @@ def test_a_package_can_offer_a_metric(monkeypatch: pytest.MonkeyPatch) -> None:
         find_metric("pollite")
 
 
-def test_a_plug_in_without_a_module_file_has_no_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A folder without __init__.py is a package without a file; the other is not installed at all.
+def test_the_sources_of_a_plug_in_without_a_module_file_are_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder without __init__.py is a package without a file.
     (tmp_path / "folder_alone").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    for value in ("folder_alone:check", "no_such_package:check"):
-        offer(monkeypatch, value)
-        assert plugins.source_files("check", ["odd"]) == []
+    offer(monkeypatch, "folder_alone:check")
+    assert plugins.source_files("check", ["odd"]) == [tmp_path / "folder_alone"]
 
 
 @pytest.mark.parametrize(
