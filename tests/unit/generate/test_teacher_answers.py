@@ -18,7 +18,7 @@ from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, EngineError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.estimate import CountingTeacher
-from tuning_room.generate.teacher import EMPTY, LocalTeacher, Teacher, TeacherAnswer
+from tuning_room.generate.teacher import EMPTY, LocalTeacher, Teacher, TeacherAnswer, TeacherStep
 from tuning_room.records import Message
 
 ROWS = 8
@@ -181,7 +181,7 @@ def test_what_is_alike_is_asked_once_and_what_differs_in_anything_that_counts_is
     assert len(set(asker.answers([dialogue, dialogue], [5, 5]))) == 1
     assert len(server.asked) == 1
     asker.answers([dialogue], [6])
-    asker.answers([dialogue], [5], "rewrite")
+    asker.answers([dialogue], [5], TeacherStep("rewrite"))
     assert len(server.asked) == 3
     for same in ({"concurrency": 1}, {"key_variable": "OTHER"}, {"max_requests": 99}, {"retries": 0}, {"timeout": 9}):
         teacher(server, tmp_path, **same).answers([dialogue], [5])
