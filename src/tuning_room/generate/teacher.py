@@ -85,7 +85,12 @@ class Teacher:
         return [TeacherAnswer(self.known(key, step), errors.get(key, "")) for key in keys]
 
     def known(self, key: str, step: TeacherStep) -> str:
-        """Return the answer in the journal, cleaned; '' where there is none, or nothing usable is left of it."""
+        """Return the answer in the journal, cleaned; '' where there is none, or nothing usable is left of it.
+
+        Older journals do not say why a reply ended: one of full length may have been cut off.
+        """
+        if self.journal.unexplained.get(key, 0) >= self.most_tokens(step):
+            return ""
         found = self._cleaned(self.journal.known.get(key, ""), step)
         if found.text:
             self._found[key] = found
@@ -163,7 +168,7 @@ class Teacher:
             error = self._fault(outcome, step)
             usage = counted(outcome, estimated_tokens(dialogue))
             # Written down without its text, a failed reply counts as paid for and is asked for again.
-            self.journal.add_text(key, "" if error else outcome.text, usage)
+            self.journal.add_text(key, "" if error else outcome.text, usage, outcome.finish_reason)
             return error
         if isinstance(outcome, BudgetError):
             self.stopped = str(outcome)

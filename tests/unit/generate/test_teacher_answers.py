@@ -200,6 +200,26 @@ def test_a_spoilt_line_of_the_journal_is_named(server: ScriptedTeacher, tmp_path
         teacher(server, tmp_path)
 
 
+def test_a_reply_of_full_length_in_an_older_journal_may_be_cut_off_and_is_asked_again(
+    server: ScriptedTeacher, tmp_path: Path
+) -> None:
+    server.script = lambda words, attempt: completion(f"Whole {words}", (40, 200 if words == BAD else 199))
+    asker = teacher(server, tmp_path)
+    ask(asker)
+    # Whoever says why a reply ended is believed, even at its longest.
+    ask(teacher(server, tmp_path))
+    assert len(server.asked) == ROWS
+    older = [{k: v for k, v in entry.items() if k != "finish_reason"} for entry in entries(tmp_path)]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in older), encoding="utf-8")
+    server.asked.clear()
+    answers = ask(teacher(server, tmp_path))
+    assert server.asked == [BAD]
+    assert [answer.text for answer in answers] == [f"Whole {n}" for n in range(ROWS)]
+    server.asked.clear()
+    ask(teacher(server, tmp_path))
+    assert server.asked == []
+
+
 def test_looking_at_the_journal_changes_nothing(server: ScriptedTeacher, tmp_path: Path) -> None:
     ask(teacher(server, tmp_path))
     path = tmp_path / "answers.jsonl"
