@@ -15,12 +15,14 @@ class Journal:
     """A JSONL file to which each answer is added as soon as it arrives.
 
     `known` holds the texts by key, `spent` the usage of all of them, empty replies included; a failure counts as a
-    request. DataError for a line that is not an answer.
+    request. `unexplained` holds the tokens of the texts whose entry does not say why they ended. DataError for a line
+    that is not an answer.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.known: dict[str, str] = {}
+        self.unexplained: dict[str, int] = {}
         self.spent = Usage()
         self._whole, self._cut = 0, False
         if path.exists():
@@ -36,10 +38,10 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as self._out:
             yield
 
-    def add_text(self, key: str, text: str, usage: Usage) -> None:
-        """Record a reply; an empty one has been paid for, but will be asked for again."""
+    def add_text(self, key: str, text: str, usage: Usage, finish_reason: str = "") -> None:
+        """Record a reply and why it ended; an empty one has been paid for, but will be asked for again."""
         tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
-        self._add({"key": key, "text": text, **tokens})
+        self._add({"key": key, "text": text, **tokens, **({"finish_reason": finish_reason} if finish_reason else {})})
 
     def add_error(self, key: str, error: str) -> None:
         """Record why there is no reply."""
@@ -55,7 +57,9 @@ class Journal:
     def _take(self, entry: dict[str, Any]) -> None:
         self.spent += Usage(1, int(entry.get("prompt_tokens", 0)), int(entry.get("completion_tokens", 0)))
         if entry.get("text"):
-            self.known[str(entry["key"])] = str(entry["text"])
+            key = str(entry["key"])
+            self.known[key] = str(entry["text"])
+            self.unexplained[key] = 0 if entry.get("finish_reason") else int(entry.get("completion_tokens", 0))
 
     def _read(self) -> None:
         with self.path.open("rb") as lines:

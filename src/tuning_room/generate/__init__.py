@@ -10,7 +10,8 @@ class GenerateResult(StageResult):
     """The number of candidates, by source, and of failed rows, and what the teacher used in this run folder.
 
     `stopped` says which limit of the budget was reached, '' if none. `cleaned` counts the replies that were cleaned, by
-    what was removed; `cut_off` those that ended at `max_tokens`, and so failed.
+    what was removed; `cut_off` those that ended at `max_tokens`, and so failed. `unknown_tags` counts the replies that
+    begin with a pair of tags that is not known as reasoning, and was left in, by the tag's name.
     """
 
     candidates: int
@@ -22,6 +23,7 @@ class GenerateResult(StageResult):
     stopped: str = ""
     cleaned: dict[str, int] = {}
     cut_off: int = 0
+    unknown_tags: dict[str, int] = {}
 
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
@@ -50,7 +52,9 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
     from tuning_room.records import write_jsonl
 
     examples = example_candidates(config.seeds)
-    teacher = None if config.teacher.kind == "rules" else Teacher(config.teacher, workspace.generation / ANSWERS)
+    answers = workspace.generation / ANSWERS
+    asks = config.teacher.kind != "rules"
+    teacher = Teacher(config.teacher, answers, wants_json=config.wants_json) if asks else None
     made = flow_candidates(config, workspace, teacher)
     candidates = [*examples, *made.candidates]
     if teacher:

@@ -23,6 +23,7 @@ from tuning_room.records import Message
 from tuning_room.rendering import with_system
 
 if TYPE_CHECKING:
+    from tuning_room.generate.cleaning import Writes
     from tuning_room.generate.teacher import Teacher
 
 
@@ -92,8 +93,14 @@ class SituationBlock(_Block):
 class TeacherBlock(_Block):
     """Sends chat messages to the teacher and records a reply or an error in each row."""
 
-    def generate(self, samples: pd.DataFrame, teacher: "Teacher | None" = None, **kwargs: Any) -> pd.DataFrame:
+    extra_tokens: int = Field(0, ge=0, description="tokens of a reply beyond generate.teacher.max_tokens")
+
+    def generate(
+        self, samples: pd.DataFrame, teacher: "Teacher | None" = None, writes: "Writes" = "notes", **kwargs: Any
+    ) -> pd.DataFrame:
         """Fill the output column with replies; rows that failed before are not sent."""
+        from tuning_room.generate.teacher import TeacherStep
+
         assert teacher is not None
         column, target = self.input_cols[0], self.output_cols[0]
         # As lists: reading a frame value by value takes longer than the teacher's own overhead.
@@ -101,7 +108,8 @@ class TeacherBlock(_Block):
         open_rows = [i for i, error in enumerate(errors) if not error]
         dialogues, seeds = [_messages(given[i]) for i in open_rows], [int(drawn[i]) for i in open_rows]
         replies = [""] * len(samples)
-        for i, answer in zip(open_rows, teacher.answers(dialogues, seeds, self.block_name), strict=True):
+        step = TeacherStep(self.block_name, writes, self.extra_tokens)
+        for i, answer in zip(open_rows, teacher.answers(dialogues, seeds, step), strict=True):
             replies[i], errors[i] = answer.text, answer.error
         return self._filled(samples, {target: replies, "error": errors})
 

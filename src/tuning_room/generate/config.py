@@ -89,6 +89,11 @@ class GenerateConfig(StageConfig):
     follow_up_share: float = Field(0.2, ge=0, le=1, description="share of family dialogues with a second exchange")
     seed: int = Field(11, description="random seed of every draw")
 
+    @property
+    def wants_json(self) -> bool:
+        """Whether the dataset's checks let only JSON through."""
+        return "json_schema" in self.checks
+
     @model_validator(mode="before")
     @classmethod
     def _teach_with_the_base_model(cls, values: dict[str, Any]) -> dict[str, Any]:

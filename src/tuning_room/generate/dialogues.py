@@ -156,7 +156,10 @@ class Writer:
     def _made_rubric(self, row: FlowRow) -> str:
         made = self.flows.run("rubric", [{**row, "seed": self.config.seed}])[0]
         if made["error"]:
-            raise EngineError(f"the teacher wrote no rubric ({made['error']})", hint="run the command again")
+            # Every other cause says itself what to do about it.
+            is_short = self.flows.teacher and self.flows.teacher.stopped
+            hint = "raise the budget in generate.teacher" if is_short else ""
+            raise EngineError(f"the teacher wrote no rubric: {made['error']}", hint=hint)
         return str(made["rubric"])
 
     def _keep_best(self, draft: Draft) -> None:

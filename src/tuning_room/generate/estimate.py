@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tuning_room.engines.limits import Budget, Usage, estimated_tokens
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
-from tuning_room.generate.teacher import ANSWERS, Teacher, TeacherAnswer
+from tuning_room.generate.teacher import ANSWERS, PLAIN_STEP, Teacher, TeacherAnswer, TeacherStep
 from tuning_room.records import Message
 from tuning_room.workspace import Workspace
 
@@ -39,29 +39,29 @@ class Estimate(BaseModel):
 class CountingTeacher(Teacher):
     """Counts what it would ask. It answers from the journal where it can, otherwise with stand-ins of full length."""
 
-    def __init__(self, config: TeacherConfig, journal: Path) -> None:
-        super().__init__(config, journal)
+    def __init__(self, config: TeacherConfig, journal: Path, *, wants_json: bool = False) -> None:
+        super().__init__(config, journal, wants_json=wants_json)
         self.count = counter(config)
         self.asked: dict[str, Usage] = {}
         self.answered: set[str] = set()
 
     def answers(
-        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = ""
+        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: TeacherStep = PLAIN_STEP
     ) -> list[TeacherAnswer]:
         """Return one answer per dialogue; nothing is sent or written."""
         return [
-            self._answer(dialogue, self.key(dialogue, seed, step))
+            self._answer(dialogue, self.key(dialogue, seed, step), step)
             for dialogue, seed in zip(dialogues, seeds, strict=True)
         ]
 
-    def _answer(self, dialogue: Sequence[Message], key: str) -> TeacherAnswer:
-        if known := self.known(key):
+    def _answer(self, dialogue: Sequence[Message], key: str, step: TeacherStep) -> TeacherAnswer:
+        if known := self.known(key, step):
             self.answered.add(key)
             return TeacherAnswer(known, "")
         if key not in self.asked:
-            self.asked[key] = Usage(1, self.count(dialogue), self.config.max_tokens)
+            self.asked[key] = Usage(1, self.count(dialogue), self.most_tokens(step))
         # No two alike: identical questions would be asked once.
-        return TeacherAnswer(f"{key[:12]} {STAND_IN * self.config.max_tokens}".strip(), "")
+        return TeacherAnswer(f"{key[:12]} {STAND_IN * self.most_tokens(step)}".strip(), "")
 
 
 def estimate(config: GenerateConfig, workspace: Workspace) -> Estimate | None:
@@ -70,7 +70,7 @@ def estimate(config: GenerateConfig, workspace: Workspace) -> Estimate | None:
 
     if config.teacher.kind == "rules":
         return None
-    teacher = CountingTeacher(config.teacher, workspace.generation / ANSWERS)
+    teacher = CountingTeacher(config.teacher, workspace.generation / ANSWERS, wants_json=config.wants_json)
     # Stand-ins pass no check; a reply that fails one is not judged, and ends its dialogue.
     flow_candidates(config.model_copy(update={"checks": {}}), workspace, teacher)
     total = sum(teacher.asked.values(), Usage())

@@ -14,6 +14,7 @@ from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.rule_files import read_rules
 
 if TYPE_CHECKING:
+    from tuning_room.generate.cleaning import Writes
     from tuning_room.generate.teacher import Teacher
 
 SHIPPED = Path(__file__).parent / "flows"
@@ -27,6 +28,8 @@ OUTPUTS = {
     "rubric": ("rubric",),
     "judge": ("score", "judgement"),
 }
+# Whose message a flow writes; what the others write is read, and never taught.
+WRITES: dict[str, "Writes"] = {"query": "user", "user": "user", "answer": "assistant", "rewrite": "assistant"}
 # A recipe from elsewhere runs no code. Of SDG Hub's blocks, only those that move columns about are allowed.
 HARMLESS = {"RenameColumnsBlock", "DuplicateColumnsBlock", "TextConcatBlock", "JSONStructureBlock"}
 FlowRow = dict[str, Any]
@@ -52,7 +55,7 @@ class Flows:
         numbered = [{**row, "row": number} for number, row in enumerate(rows)]
         try:
             with _silent():
-                made = self._made(self._file(name), numbered, parameters or {})
+                made = self._made(name, numbered, parameters or {})
         except Exception as error:
             raise _own(error, name) from error
         self._check(name, made, len(rows))
@@ -62,15 +65,20 @@ class Flows:
         own = self.own / name / "flow.yaml" if self.own else None
         return own if own and own.parent.is_dir() else SHIPPED / name / "flow.yaml"
 
-    def _made(self, file: Path, rows: list[FlowRow], parameters: Parameters) -> list[FlowRow]:
+    def _made(self, name: str, rows: list[FlowRow], parameters: Parameters) -> list[FlowRow]:
         import pandas as pd
         from sdg_hub import Flow
 
         from tuning_room.generate.blocks import TeacherBlock
 
-        flow = Flow.from_yaml(str(file))
-        asking = [block.block_name for block in flow.blocks if isinstance(block, TeacherBlock)]
-        given = {**parameters, **{name: {"teacher": self.teacher} for name in asking}}
+        flow = Flow.from_yaml(str(self._file(name)))
+        asking = [block for block in flow.blocks if isinstance(block, TeacherBlock)]
+        # A block after the last one may rename the column that a flow has to make.
+        writing = next((block for block in asking if block.output_cols[0] in OUTPUTS[name]), [None, *asking][-1])
+        given = dict(parameters)
+        for block in asking:
+            writes = WRITES.get(name, "notes") if block is writing else "notes"
+            given[block.block_name] = {"teacher": self.teacher, "writes": writes}
         return list(flow.generate(pd.DataFrame(rows), runtime_params=given).to_dict("records"))
 
     def _check(self, name: str, made: list[FlowRow], count: int) -> None:

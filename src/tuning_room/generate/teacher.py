@@ -16,7 +16,7 @@ from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
 from tuning_room.engines.limits import Budget, Ceiling, Pace, Prices, Usage, counted, estimated_tokens
 from tuning_room.errors import BudgetError, EngineError, GivenUpError, RecipeError
-from tuning_room.generate.cleaning import cleaned
+from tuning_room.generate.cleaning import Cleaned, Writes, cleaned
 from tuning_room.generate.config import TeacherConfig
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Message
@@ -38,17 +38,29 @@ class TeacherAnswer(NamedTuple):
     error: str
 
 
+class TeacherStep(NamedTuple):
+    """A step of a flow: its name, what its replies become, and the tokens that it needs beyond `max_tokens`."""
+
+    name: str = ""
+    writes: Writes = "notes"
+    extra_tokens: int = 0
+
+
+PLAIN_STEP = TeacherStep()
+
+
 class Teacher:
     """Answers dialogues. Each reply is written down as soon as it comes in, and as it is; what is returned is cleaned.
 
     `stopped` says which limit of the budget was reached, '' if none; `cut_off` counts replies that ended at
-    `max_tokens`. Raises RecipeError for a teacher without its address or model, and EngineError when a server refuses
-    everything or is gone; what it has answered so far is kept.
+    `max_tokens`. `wants_json` says that the answers are to be JSON. Raises RecipeError for a teacher without its
+    address or model, and EngineError when a server refuses everything or is gone; what it has answered so far is kept.
     """
 
-    def __init__(self, config: TeacherConfig, journal: Path) -> None:
+    def __init__(self, config: TeacherConfig, journal: Path, *, wants_json: bool = False) -> None:
         check(config)
         self.config = config
+        self.wants_json = wants_json
         self.journal = Journal(journal)
         ceiling = Ceiling(config.max_requests, config.max_tokens_total, config.max_cost)
         self.budget = Budget(ceiling, Prices(config.prompt_price, config.reply_price), self.journal.spent)
@@ -56,35 +68,47 @@ class Teacher:
         self.local = LocalTeacher(config.model) if config.kind == "local" else None
         self.stopped = ""
         self.cut_off = 0
-        self._taken_off: dict[str, tuple[str, ...]] = {}
+        self._found: dict[str, Cleaned] = {}
         self._given_up: GivenUpError | None = None
 
     def answers(
-        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = ""
+        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: TeacherStep = PLAIN_STEP
     ) -> list[TeacherAnswer]:
         """Return one answer per dialogue, in order; those in the journal are not asked for again.
 
-        Identical dialogues are asked once, unless their seeds or the `step` of the flow differ.
+        Identical dialogues are asked once, unless their seeds or the steps of the flow differ.
         """
         keys = [self.key(dialogue, seed, step) for dialogue, seed in zip(dialogues, seeds, strict=True)]
-        missing = {key: i for i, key in reversed(list(enumerate(keys))) if not self.known(key)}
+        missing = {key: i for i, key in reversed(list(enumerate(keys))) if not self.known(key, step)}
         chosen = sorted(missing.values())
-        errors = self._ask([keys[i] for i in chosen], [dialogues[i] for i in chosen], [seeds[i] for i in chosen])
-        return [TeacherAnswer(self.known(key), errors.get(key, "")) for key in keys]
+        errors = self._ask([keys[i] for i in chosen], [dialogues[i] for i in chosen], [seeds[i] for i in chosen], step)
+        return [TeacherAnswer(self.known(key, step), errors.get(key, "")) for key in keys]
 
-    def known(self, key: str) -> str:
-        """Return the answer in the journal, cleaned; '' where there is none, or nothing usable is left of it."""
-        found = cleaned(self.journal.known.get(key, ""))
-        if found.taken_off:
-            self._taken_off[key] = found.taken_off
+    def known(self, key: str, step: TeacherStep) -> str:
+        """Return the answer in the journal, cleaned; '' where there is none, or nothing usable is left of it.
+
+        Older journals do not say why a reply ended: one of full length may have been cut off.
+        """
+        if self.journal.unexplained.get(key, 0) >= self.most_tokens(step):
+            return ""
+        found = self._cleaned(self.journal.known.get(key, ""), step)
+        if found.text:
+            self._found[key] = found
         return found.text
 
-    def key(self, dialogue: Sequence[Message], seed: int, step: str = "") -> str:
+    def most_tokens(self, step: TeacherStep) -> int:
+        """Return the longest reply that a step may have, in tokens."""
+        return self.config.max_tokens + step.extra_tokens
+
+    def _cleaned(self, text: str, step: TeacherStep) -> Cleaned:
+        return cleaned(text, step.writes, wants_json=self.wants_json)
+
+    def key(self, dialogue: Sequence[Message], seed: int, step: TeacherStep) -> str:
         """Return the sha256 of exactly what an answer depends on."""
         model = [self.config.model, self.local.digest() if self.local else self.config.address]
-        sampling = [self.config.max_tokens, self.config.temperature, seed]
+        sampling = [self.most_tokens(step), self.config.temperature, seed]
         turns = ", ".join(_turn_json(message.role, message.content) for message in dialogue)
-        return hashlib.sha256(f"{json.dumps([model, sampling, step])[:-1]}, [{turns}]]".encode()).hexdigest()
+        return hashlib.sha256(f"{json.dumps([model, sampling, step.name])[:-1]}, [{turns}]]".encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
         """Return what was used in this run folder, what was wrong with replies, and why not everything was asked."""
@@ -94,20 +118,23 @@ class Teacher:
             "tokens": spent.tokens,
             "cost": round(self.budget.cost, 6),
             "stopped": self.stopped,
-            "cleaned": dict(Counter(kind for kinds in self._taken_off.values() for kind in kinds)),
+            "cleaned": dict(Counter(kind for found in self._found.values() for kind in found.taken_off)),
+            "unknown_tags": dict(Counter(found.unknown_tag for found in self._found.values() if found.unknown_tag)),
             "cut_off": self.cut_off,
         }
 
-    def _ask(self, keys: list[str], dialogues: list[Sequence[Message]], seeds: list[int]) -> dict[str, str]:
+    def _ask(
+        self, keys: list[str], dialogues: list[Sequence[Message]], seeds: list[int], step: TeacherStep
+    ) -> dict[str, str]:
         errors: dict[str, str] = {}
         if not keys:
             return errors
-        samplings = [Sampling(self.config.max_tokens, self.config.temperature, seed) for seed in seeds]
+        samplings = [Sampling(self.most_tokens(step), self.config.temperature, seed) for seed in seeds]
         started, before = time.monotonic(), self.budget.spent.requests
         asking = closing(self._outcomes(dialogues, samplings))
         with self.journal.open(), ProgressBar("teacher", len(keys)) as bar, asking as outcomes:
             for index, outcome in outcomes:
-                if error := self._noted(keys[index], dialogues[index], outcome):
+                if error := self._noted(keys[index], dialogues[index], outcome, step):
                     errors[keys[index]] = error
                 bar.advance()
                 bar.describe(self._so_far((self.budget.spent.requests - before) / (time.monotonic() - started)))
@@ -135,12 +162,13 @@ class Teacher:
         )
         return engine.outcomes(self.config.model, dialogues, samplings, self.budget)
 
-    def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome) -> str:
+    def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome, step: TeacherStep) -> str:
         """Write down an outcome and return its error, '' if it is a usable reply."""
         if isinstance(outcome, Reply):
-            error = self._fault(outcome)
+            error = self._fault(outcome, step)
+            usage = counted(outcome, estimated_tokens(dialogue))
             # Written down without its text, a failed reply counts as paid for and is asked for again.
-            self.journal.add_text(key, "" if error else outcome.text, counted(outcome, estimated_tokens(dialogue)))
+            self.journal.add_text(key, "" if error else outcome.text, usage, outcome.finish_reason)
             return error
         if isinstance(outcome, BudgetError):
             self.stopped = str(outcome)
@@ -150,14 +178,15 @@ class Teacher:
             self.journal.add_error(key, str(outcome))
         return str(outcome)
 
-    def _fault(self, reply: Reply) -> str:
+    def _fault(self, reply: Reply, step: TeacherStep) -> str:
         """Return why a reply cannot be used, '' if it can."""
         if reply.finish_reason == "length":
             self.cut_off += 1
-            return f"{CUT_OFF.format(self.config.max_tokens)}: {MORE_TOKENS}"
-        if cleaned(reply.text).text:
-            return ""
-        return f"{ONLY_REASONING}: {MORE_TOKENS}" if cleaned(reply.text).taken_off else EMPTY
+            return f"{CUT_OFF.format(self.most_tokens(step))}; {MORE_TOKENS}"
+        found = self._cleaned(reply.text, step)
+        if found.text or found.fault:
+            return found.fault
+        return f"{ONLY_REASONING}; {MORE_TOKENS}" if found.taken_off else EMPTY
 
     def _so_far(self, rate: float) -> str:
         cost = f", {self.budget.cost:.2f} spent" if any(self.budget.prices) else ""

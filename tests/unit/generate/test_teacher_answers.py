@@ -18,7 +18,7 @@ from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, EngineError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.estimate import CountingTeacher
-from tuning_room.generate.teacher import EMPTY, LocalTeacher, Teacher, TeacherAnswer
+from tuning_room.generate.teacher import EMPTY, LocalTeacher, Teacher, TeacherAnswer, TeacherStep
 from tuning_room.records import Message
 
 ROWS = 8
@@ -181,7 +181,7 @@ def test_what_is_alike_is_asked_once_and_what_differs_in_anything_that_counts_is
     assert len(set(asker.answers([dialogue, dialogue], [5, 5]))) == 1
     assert len(server.asked) == 1
     asker.answers([dialogue], [6])
-    asker.answers([dialogue], [5], "rewrite")
+    asker.answers([dialogue], [5], TeacherStep("rewrite"))
     assert len(server.asked) == 3
     for same in ({"concurrency": 1}, {"key_variable": "OTHER"}, {"max_requests": 99}, {"retries": 0}, {"timeout": 9}):
         teacher(server, tmp_path, **same).answers([dialogue], [5])
@@ -198,6 +198,26 @@ def test_a_spoilt_line_of_the_journal_is_named(server: ScriptedTeacher, tmp_path
     path.write_bytes(b"".join([*lines[:2], b"\x00\x00\n", *lines[3:]]))
     with pytest.raises(DataError, match=r"answers\.jsonl:3"):
         teacher(server, tmp_path)
+
+
+def test_a_reply_of_full_length_in_an_older_journal_may_be_cut_off_and_is_asked_again(
+    server: ScriptedTeacher, tmp_path: Path
+) -> None:
+    server.script = lambda words, attempt: completion(f"Whole {words}", (40, 200 if words == BAD else 199))
+    asker = teacher(server, tmp_path)
+    ask(asker)
+    # Whoever says why a reply ended is believed, even at its longest.
+    ask(teacher(server, tmp_path))
+    assert len(server.asked) == ROWS
+    older = [{k: v for k, v in entry.items() if k != "finish_reason"} for entry in entries(tmp_path)]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in older), encoding="utf-8")
+    server.asked.clear()
+    answers = ask(teacher(server, tmp_path))
+    assert server.asked == [BAD]
+    assert [answer.text for answer in answers] == [f"Whole {n}" for n in range(ROWS)]
+    server.asked.clear()
+    ask(teacher(server, tmp_path))
+    assert server.asked == []
 
 
 def test_looking_at_the_journal_changes_nothing(server: ScriptedTeacher, tmp_path: Path) -> None:

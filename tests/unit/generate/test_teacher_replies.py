@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from flow_samples import ChatServer, Said, candidates, half, kind, losers, passage
+from flow_samples import ChatServer, Said, candidates, half, kind, last, losers, passage
 
 from tuning_room.errors import EngineError
 from tuning_room.generate import run
@@ -21,6 +21,11 @@ MORE_TOKENS = "raise generate.teacher.max_tokens"
 def whole(body: dict[str, Any]) -> str:
     """Return a question that names its passage, or an answer."""
     return ANSWER if kind(body) == "answer" else half(body)
+
+
+def speaker(text: str) -> str:
+    """Return who says a text."""
+    return "Assistant" if text == ANSWER else "User"
 
 
 class Mode(NamedTuple):
@@ -39,7 +44,7 @@ CLEANED = {
     "beside": Mode(lambda text: Said(text, reasoning={"reasoning_content": "It is 49."}), {}),
     "beside, vLLM": Mode(lambda text: Said(text, reasoning={"reasoning": "It is 49."}), {}),
     "quotes": Mode(lambda text: Said(f'"{text}"'), {"quotes": 12}),
-    "label": Mode(lambda text: Said(f'User: "{text}"'), {"role labels": 12, "quotes": 12}),
+    "label": Mode(lambda text: Said(f'{speaker(text)}: "{text}"'), {"role labels": 12, "quotes": 12}),
     "template": Mode(lambda text: Said(f"{text}<|im_end|>"), {"template tokens": 12}),
 }
 FAILED = {
@@ -89,6 +94,57 @@ def test_a_reply_of_which_nothing_usable_is_left_fails_its_row_alone(
     server.answer = whole
     assert run(config, workspace).errors == 0
     assert all(passage_of(body) == "2" for body in server.bodies)
+
+
+UNUSABLE = {
+    "query": (Said("User: What is half of 2?\n\nAssistant: One."), "transcript of both sides"),
+    "answer": (Said("It is 49.</think> Which part comes first?"), "unclear where that begins or ends"),
+}
+
+
+@pytest.mark.parametrize(("of", "said", "reason"), [(of, *case) for of, case in UNUSABLE.items()], ids=UNUSABLE)
+def test_a_reply_that_is_unclear_fails_its_row_rather_than_keep_a_part_of_it(
+    config: GenerateConfig, workspace: Workspace, server: ChatServer, of: str, said: Said, reason: str
+) -> None:
+    server.answer = lambda body: said if kind(body) == of and passage_of(body) == "2" else whole(body)
+    assert run(config, workspace).errors == 2
+    assert all(reason in c.error for c in candidates(workspace) if c.group == "c2")
+    server.bodies.clear()
+    server.answer = whole
+    assert run(config, workspace).errors == 0
+    assert all(passage_of(body) == "2" for body in server.bodies)
+
+
+def test_replies_that_begin_with_an_unknown_pair_of_tags_are_counted_by_its_name(
+    config: GenerateConfig, workspace: Workspace, server: ChatServer
+) -> None:
+    server.answer = lambda body: f"<plan>Ask.</plan>{ANSWER}" if kind(body) == "answer" else whole(body)
+    result = run(config, workspace)
+    assert (result.errors, result.unknown_tags) == (0, {"plan": 6})
+
+
+def test_critiques_rubrics_and_judgements_lose_their_reasoning_and_nothing_else(
+    config: GenerateConfig, workspace: Workspace, server: ChatServer
+) -> None:
+    notes = {
+        "critique": "Assistant: tells.\nUser: asks <|im_end|>",
+        "rubric": '"- Asks one question."',
+        "judge": '"Human: fine.\nAssistant: fine. score: 9"',
+    }
+    server.answer = lambda body: f"<think>It is 49.</think>\n{notes.get(kind(body), whole(body))}"
+    run(config.model_copy(update={"critique": True, "judge": True}), workspace)
+    assert (workspace.generation / "rubric.md").read_text() == notes["rubric"] + "\n"
+    assert all(f"\n{notes['critique']}\n</critique-" in last(body) for body in server.sent("rewrite"))
+    assert {c.scores["judge"] for c in candidates(workspace)} == {9.0}
+
+
+def test_where_the_checks_want_json_a_json_string_stays_one(
+    config: GenerateConfig, workspace: Workspace, server: ChatServer
+) -> None:
+    server.answer = lambda body: '"network, urgent"' if kind(body) == "answer" else f'"{whole(body)}"'
+    run(config.model_copy(update={"checks": {"json_schema": {"schema": {"type": "string"}}}}), workspace)
+    assert {c.messages[1].content for c in candidates(workspace)} == {'"network, urgent"'}
+    assert not any('"' in c.messages[0].content for c in candidates(workspace))
 
 
 def passage_of(body: dict[str, Any]) -> str:
