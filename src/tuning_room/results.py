@@ -4,6 +4,7 @@
 to 1. A new field does not change the schema version; removing one, or changing what it means, does.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,10 @@ class Rate(Finding):
     high: float
     count: int
     total: int
+
+
+Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # by arm, suite and metric
+FamilyRates = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # by arm, suite, family and metric
 
 
 class MetricWords(Finding):

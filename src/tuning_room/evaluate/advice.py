@@ -1,15 +1,13 @@
 """What to change after a verdict: sentences naming what failed, by how much, and which settings to try."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from tuning_room.checks import find_metric
 from tuning_room.evaluate.power import items_needed
 from tuning_room.gates import is_share, value_in_words
-from tuning_room.results import GateResult, Rate
-
-Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]
+from tuning_room.results import GateResult, Rates
 
 
 class Failing(NamedTuple):

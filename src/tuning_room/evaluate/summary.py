@@ -30,9 +30,11 @@ from tuning_room.results import (
     BreakEven,
     Difference,
     Drift,
+    FamilyRates,
     MeanTokens,
     MetricWords,
     Rate,
+    Rates,
     Results,
     Retention,
     Sample,
@@ -45,8 +47,6 @@ from tuning_room.results import (
 COMPARED = (("prompted", "baked"), ("base", "baked"), ("prompted", "baked_prompted"), ("reference", "baked"))
 
 Grouped = Mapping[str, Mapping[str, Sequence[Sample]]]  # arm -> suite
-Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # arm -> suite -> metric
-Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -> suite -> family -> metric
 
 
 class PairedScores(NamedTuple):
@@ -267,7 +267,7 @@ def _length_ratios(grouped: Grouped) -> dict[str, dict[str, float]]:
 
 
 def _verdict(
-    config: EvaluateConfig, grouped: Grouped, rates: Rates, families: Families, retention: Mapping[str, Retention]
+    config: EvaluateConfig, grouped: Grouped, rates: Rates, families: FamilyRates, retention: Mapping[str, Retention]
 ) -> Verdict:
     # The divergence as a suite's rate, so that a gate can hold it: {metric: kl, suite: retention}.
     divergence = {arm: {"retention": {"kl": found.as_rate()}} for arm, found in retention.items()}
@@ -294,7 +294,7 @@ def _failing(suites: Mapping[str, Sequence[Sample]], gates: Sequence[Gate]) -> I
                     yield Failing(suite, metric, sample.item, sample.topic, sample.family, sample.kind)
 
 
-def _warnings(gates: Sequence[Gate], rates: Rates, families: Families) -> list[str]:
+def _warnings(gates: Sequence[Gate], rates: Rates, families: FamilyRates) -> list[str]:
     """Return a warning for each gate with too few items to show what it requires."""
     found = []
     for gate in gates:

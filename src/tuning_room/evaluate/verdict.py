@@ -6,10 +6,7 @@ from tuning_room.errors import RecipeError
 from tuning_room.evaluate.advice import Failing, advise
 from tuning_room.evaluate.statistics import ROUNDING, Interval, non_inferior
 from tuning_room.gates import ArmPair, Gate
-from tuning_room.results import GateResult, Rate, Verdict
-
-Rates = Mapping[str, Mapping[str, Mapping[str, Rate]]]  # arm -> suite -> metric
-Families = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Rate]]]]  # arm -> suite -> family -> metric
+from tuning_room.results import FamilyRates, GateResult, Rate, Rates, Verdict
 
 # By whether the behaviour was learnt, and whether all else was kept.
 MATRIX = {
@@ -24,7 +21,7 @@ def judge(
     gates: Sequence[Gate],
     rates: Rates,
     *,
-    families: Families | None = None,
+    families: FamilyRates | None = None,
     intervals: Mapping[ArmPair, Interval] | None = None,
     failing: Sequence[Failing] = (),
 ) -> Verdict:
@@ -56,7 +53,7 @@ def decide(results: Sequence[GateResult]) -> str:
     return MATRIX[behaviour, retention]
 
 
-def _hold(gate: Gate, rates: Rates, families: Families, intervals: Mapping[ArmPair, Interval]) -> GateResult:
+def _hold(gate: Gate, rates: Rates, families: FamilyRates, intervals: Mapping[ArmPair, Interval]) -> GateResult:
     rate, higher = _rate(gate, gate.arm, rates, families), gate.higher_is_better
     bound = _rate(gate, gate.compared, rates, families).rate if gate.compared else gate.number or 0.0
     limit = bound - gate.margin if higher else bound + gate.margin  # a gate on a number has no margin
@@ -85,7 +82,7 @@ def _hold(gate: Gate, rates: Rates, families: Families, intervals: Mapping[ArmPa
     )
 
 
-def _rate(gate: Gate, arm: str, rates: Rates, families: Families) -> Rate:
+def _rate(gate: Gate, arm: str, rates: Rates, families: FamilyRates) -> Rate:
     try:
         if gate.family:
             return families[arm][gate.suite][gate.family][gate.metric]

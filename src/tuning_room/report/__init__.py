@@ -19,9 +19,8 @@ class ReportResult(StageResult):
 
 def inputs(config: ReportConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    samples = workspace.evaluation / "samples"
     trainings = [path for path in (workspace.trainings, workspace.sweep) if path.is_file()]
-    return [workspace.results, samples, workspace.metrics, config.full_prompt, workspace.adapter, *trainings]
+    return [workspace.results, workspace.samples, workspace.metrics, config.full_prompt, workspace.adapter, *trainings]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

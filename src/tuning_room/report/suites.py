@@ -71,7 +71,7 @@ def _is_kept(suite: str, arms: list[str], results: Results) -> bool:
 FIRST = ("tells", "withholds", "extracts")  # what an attack tries to provoke, in order of preference
 
 
-class FamilyRates(BaseModel):
+class ShownFamily(BaseModel):
     """A family of items with its rate by arm; `trained` if the training data has attacks of this family as well."""
 
     name: str
@@ -86,7 +86,7 @@ class FamilyMap(BaseModel):
     metric: str
     higher_is_better: bool
     arms: list[str]
-    families: list[FamilyRates]
+    families: list[ShownFamily]
 
 
 def family_maps(evidence: "Evidence", suites: Sequence[SuiteSection]) -> list[FamilyMap]:
@@ -110,7 +110,7 @@ def _map(suite: SuiteSection, evidence: "Evidence", common: set[str]) -> FamilyM
         higher_is_better=metric.higher_is_better,
         arms=suite.arms,
         families=[
-            FamilyRates(name=name, trained=name in trained, rates=rates)
+            ShownFamily(name=name, trained=name in trained, rates=rates)
             for name in names
             if (rates := _rates(suite, name, metric.name, evidence))
         ],

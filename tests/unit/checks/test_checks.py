@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room import checks
-from tuning_room.checks import CHECKS, code, METRICS, Case, Exchange, files, rejected_by, validate
+from tuning_room.checks import CHECKS, METRICS, Case, Exchange, code, files, rejected_by, validate
 from tuning_room.errors import RecipeError
 
 # The least that each check must be told.

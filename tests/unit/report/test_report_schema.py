@@ -23,7 +23,7 @@ VERSION_2 = (Path(__file__).parent / "version_2.txt").read_text(encoding="utf-8"
 OLD = [(part, field) for line in VERSION_2 for part, fields in [line.split(": ")] for field in fields.split()]
 # Where a part has another name now; docs/report.md has the same in words.
 PARTS = {
-    "Gate": "ShownGate", "Metric": "SuiteMetric", "Suite": "SuiteSection", "Family": "FamilyRates",
+    "Gate": "ShownGate", "Metric": "SuiteMetric", "Suite": "SuiteSection", "Family": "ShownFamily",
     "Reply": "ShownReply", "Turn": "Message", "Exchange": "ShownTurn", "Dialogue": "ShownDialogue",
     "Serving": "ServingTime", "Decision": "VerdictSection", "Score": "TaskScore", "Standard": "StandardScores",
 }  # fmt: skip
