@@ -338,7 +338,7 @@ def stage(
     workspace = Workspace(tmp_path / "run")
     workspace.adapter.mkdir(parents=True)
     (workspace.adapter / "adapter_model.safetensors").write_bytes(b"the engine of these tests reads no weights")
-    (workspace.adapter / "tuning_room.json").write_text("{}", encoding="utf-8")
+    (workspace.adapter / "tuning_room.json").write_text("{}")  # by this a run's adapter is told from those of others
     (tmp_path / "prompt.md").write_text(f"\n{FULL}\n", encoding="utf-8")
     write_jsonl(tmp_path / "more.jsonl", ITEMS[:2])
     write_jsonl(tmp_path / "neutral.jsonl", [Item(id="n", prompt="A cat sat."), Item(id="m", prompt="It rained.")])

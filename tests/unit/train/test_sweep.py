@@ -133,6 +133,7 @@ def test_the_stage_writes_what_was_tried_best_first(tiny_model: Path, rows: tupl
     workspace.train_rows.parent.mkdir(parents=True)
     workspace.train_rows.write_bytes(rows[0].read_bytes())
     workspace.valid_rows.write_bytes(rows[1].read_bytes())
+    workspace.dataset_statistics.write_text("{}")  # by this a run's rows are told from those of others
     wanted = SweepConfig(steps=2, prompts=2, learning_rate=[1e-4, 2e-2])
     given = config(model=str(tiny_model), sweep=wanted, checks={"length": {"at_least": 0}})
     with workspace.locked(), pytest.raises(WorkspaceBusyError):
