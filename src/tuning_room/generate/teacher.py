@@ -182,11 +182,11 @@ class Teacher:
         """Return why a reply cannot be used, '' if it can."""
         if reply.finish_reason == "length":
             self.cut_off += 1
-            return f"{CUT_OFF.format(self.most_tokens(step))}; {MORE_TOKENS}"
+            return f"{CUT_OFF.format(self.most_tokens(step))}: {MORE_TOKENS}"
         found = self._cleaned(reply.text, step)
         if found.text or found.fault:
             return found.fault
-        return f"{ONLY_REASONING}; {MORE_TOKENS}" if found.taken_off else EMPTY
+        return f"{ONLY_REASONING}: {MORE_TOKENS}" if found.taken_off else EMPTY
 
     def _so_far(self, rate: float) -> str:
         cost = f", {self.budget.cost:.2f} spent" if any(self.budget.prices) else ""

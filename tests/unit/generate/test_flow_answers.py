@@ -268,7 +268,7 @@ def test_a_rubric_that_is_cut_off_all_the_same_says_what_to_raise(
     server: ChatServer, config: GenerateConfig, workspace: Workspace
 ) -> None:
     server.answer = says(rubric=Said("- Asks one question.\n- Nev", "length"), judge="score: 7")
-    with pytest.raises(EngineError, match=r"no rubric: .*2248 tokens; raise generate\.teacher\.max_tokens") as caught:
+    with pytest.raises(EngineError, match=r"no rubric: .*2248 tokens: raise generate\.teacher\.max_tokens") as caught:
         generate.run(changed(config, judge=True), workspace)
     assert "again" not in str(caught.value)
 
