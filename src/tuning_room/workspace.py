@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -243,6 +244,7 @@ class Workspace:
             if not lock.tell():
                 lock.write(MARK)
                 lock.flush()
+            os.utime(lock.fileno())  # its time shows when a stage last began
             yield
 
     def _is_marked(self) -> bool:

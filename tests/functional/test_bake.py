@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # What a stage writes while it is at work; the others write only at their end.
-SIGNS = {"dataset": ".dataset.*.tmp", "train": "training/metrics.jsonl", "evaluate": "evaluation/replies.jsonl"}
+SIGNS = {"dataset": ".dataset.*.tmp", "train": "training/metrics.jsonl", "evaluate": "evaluation/answers.jsonl"}
 
 
 def killed_in(stage: str, folder: Path) -> None:
@@ -55,7 +55,7 @@ def is_at_work(stage: str, before: list[str], folder: Path) -> bool:
     lock, written = run_folder / ".lock", run_folder / "manifest.json"
     if list(done(folder)) != before or not lock.exists():
         return False
-    # Each stage opens the lock anew, after the manifest was written at the end of the one before.
+    # Each stage touches the lock, after the manifest was written at the end of the one before.
     if before and lock.stat().st_mtime_ns < written.stat().st_mtime_ns:
         return False
     signs = run_folder.glob(SIGNS[stage]) if stage in SIGNS else [run_folder]

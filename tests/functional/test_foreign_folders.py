@@ -149,7 +149,7 @@ def test_the_recipes_own_folder_is_no_run_folder(folder: Path) -> None:
         out.write("documents: documents\n")
     before = contents(folder)
     done = run("convert", "recipes/tiny", "--runs", "recipes", cwd=folder)
-    assert done.returncode == 2 and "recipes/tiny: not a run folder: it holds 'documents'" in done.stderr
+    assert done.returncode == 2 and "recipes/tiny: not a run folder, it holds 'documents'" in done.stderr
     assert contents(folder) == before
 
 
@@ -199,5 +199,5 @@ def test_nothing_is_merged_while_another_process_is_at_work_in_the_run(folder: P
     """It would clean up the half-written model, or replace the adapter that is being merged."""
     with Workspace(folder / "runs" / "tiny").locked():
         done = run("merge", ".", cwd=folder)
-    assert done.returncode != 0 and "another process is at work" in done.stderr
+    assert done.returncode != 0 and "another process is using this run folder" in done.stderr
     assert not (folder / "runs" / "tiny" / "merged").exists()

@@ -87,7 +87,7 @@ def test_a_dry_run_asks_nothing(server: ScriptedTeacher, folder: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert "estimated from the length" in told.stdout
     assert "cost      at most 0.0" in told.stdout
-    assert "budget    may be reached" in told.stdout
+    assert "budget    may run out" in told.stdout
     found = json.loads(run("generate", ".", "--dry-run", "--json", cwd=folder).stdout)
     assert server.asked == []
     assert not (folder / "runs" / "small" / "candidates.jsonl").exists()

@@ -93,16 +93,22 @@ def summary(done: "Done") -> str:
         "report": "{page}",
         "deploy": "release {release}, {n_files} files",
     }
-    values["about_replies"] = _about_replies(values.get("cleaned", {}), values.get("cut_off", 0))
+    values["about_replies"] = _about_replies(values)
     values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
     values["n_files"] = len(values.get("files", []))
     return templates[done.stage].format(**values)
 
 
-def _about_replies(cleaned: Mapping[str, int], cut_off: int) -> str:
-    of = ", ".join(f"{count} of {kind}" for kind, count in cleaned.items())
-    cut = f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else ""
-    return (f", replies cleaned: {of}" if of else "") + cut
+def _about_replies(values: Mapping[str, Any]) -> str:
+    of = ", ".join(f"{count} of {kind}" for kind, count in values.get("cleaned", {}).items())
+    tags = ", ".join(f"{count} with <{tag}>" for tag, count in values.get("unknown_tags", {}).items())
+    cut_off = values.get("cut_off", 0)
+    parts = [
+        f", replies cleaned: {of}" if of else "",
+        f", tags at the start of replies left in: {tags}" if tags else "",
+        f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else "",
+    ]
+    return "".join(parts)
 
 
 def exit_code(verdict: str) -> int:

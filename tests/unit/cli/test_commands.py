@@ -223,9 +223,11 @@ def test_a_finished_stage_is_a_few_words_or_an_object(stage: str, capsys: pytest
 
 
 def test_what_was_wrong_with_a_teachers_replies_is_in_its_line() -> None:
-    found = summary(done("generate", candidates=9, errors=3, cleaned={"reasoning": 8, "quotes": 2}, cut_off=3))
+    cleaned = {"reasoning": 8, "quotes": 2}
+    found = summary(done("generate", candidates=9, errors=3, cleaned=cleaned, cut_off=3, unknown_tags={"musing": 2}))
     assert found == (
-        "9 candidates, 3 rows failed, replies cleaned: 8 of reasoning, 2 of quotes, 3 replies cut off: "
+        "9 candidates, 3 rows failed, replies cleaned: 8 of reasoning, 2 of quotes, "
+        "tags at the start of replies left in: 2 with <musing>, 3 replies cut off: "
         "raise generate.teacher.max_tokens"
     )
 
