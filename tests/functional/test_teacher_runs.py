@@ -105,7 +105,7 @@ def test_a_budget_keeps_what_is_there_and_says_how_to_go_on(server: ScriptedTeac
     stopped = run("generate", ".", "--json", cwd=folder)
     assert stopped.returncode == 0, stopped.stderr
     assert "stopped: the budget is used up" in stopped.stderr
-    assert "raise the bound under generate.teacher and run the same command again" in stopped.stderr
+    assert "raise the limit under generate.teacher and run the same command again" in stopped.stderr
     result = json.loads(stopped.stdout)
     assert result["errors"] > 0
     assert result["requests"] == len(server.asked) == whole - 6
