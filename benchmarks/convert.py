@@ -151,11 +151,11 @@ def timed(read: Callable[[Path], Reading], path: Path) -> Reading:
 def our_reader() -> Callable[[Path], Reading]:
     """Return the conversion by rules, set up."""
     from tuning_room.convert.config import ConvertConfig
-    from tuning_room.convert.conversion import Converter
+    from tuning_room.convert.reader import DoclingReader
     from tuning_room.convert.sources import FORMATS, Source
 
-    converter = Converter(ConvertConfig(documents=Path(), layout="rules"))
-    return lambda path: _reading(converter.convert(Source(path, path.name, FORMATS[path.suffix])).document)
+    reader = DoclingReader(ConvertConfig(documents=Path(), layout="rules"))
+    return lambda path: _reading(reader.read(Source(path, path.name, FORMATS[path.suffix])).document)
 
 
 def native_reader() -> Callable[[Path], Reading]:

@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from engine import MODEL, RECIPE, draw_adapter, tell
-from tuning_room.evaluate.arms import setup
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.config import EvaluateConfig, setup
 from tuning_room.evaluate.runner import Runner
-from tuning_room.evaluate.samples import Sample
 from tuning_room.models import load_tokenizer, resolve
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Message
 from tuning_room.rendering import render_text, with_system
+from tuning_room.results import Sample
 from tuning_room.workspace import Workspace
 
 SIZES = {"behaviour": 100, "pressure": 60, "drift": 8, "withholding": 20, "extraction": 20}

@@ -4,10 +4,10 @@
 
 Few prompts move the embedded model at all; one that asks for brevity does. The prompted base model answers 120 everyday
 requests, and its short answers are the rows. Each objective trains an adapter on them under another, short prompt, for
-the same number of steps. `behaviour` is the share of replies to 40 other requests that end by themselves after so few
-words; `divergence` is KL(adapter || base) on neutral texts without a system turn, in nats a token; `capability` the
-share of right answers to items that have nothing to do with it, with no system turn either. `seconds` are those of the
-training, what is asked of the teacher included.
+the same number of steps. `behaviour` is the share of replies to 40 other requests that end by themselves and are as
+short; `divergence` is KL(adapter || base) on neutral texts without a system turn, in nats per token; `capability` is
+the share of right answers to unrelated items, without a system turn either. `seconds` are those of the training,
+including the teacher's predictions.
 """
 
 import argparse
@@ -24,9 +24,8 @@ from tuning_room.engines.local import LocalEngine
 from tuning_room.models import limit_threads, resolve
 from tuning_room.records import Dialogue, Item, Message, read_jsonl, write_jsonl
 from tuning_room.rendering import with_system
-from tuning_room.train.config import NEUTRAL_PROMPTS
+from tuning_room.train.config import NEUTRAL_PROMPTS, LoopConfig
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
 
 FULL = "You are a laconic assistant. Answer in one short sentence, ten words at most."
 SHORT = "You are Pip."
@@ -35,11 +34,11 @@ TRAINED = 120  # everyday requests that become rows; the others are held out
 WORDS = 12  # a reply of more words is not short
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "sft": {},
-    "sft and retention": {"retention_weight": 1.0, "retention_rows": 2},
-    "distill": {"sft_weight": 0.0, "distill_weight": 1.0},
-    "distill and sft": {"sft_weight": 0.5, "distill_weight": 0.5},
-    "distill and retention": {"sft_weight": 0.0, "distill_weight": 1.0, "retention_weight": 1.0, "retention_rows": 2},
-    "distill, then on-policy": {"sft_weight": 0.0, "distill_weight": 1.0, "on_policy_steps": 8},
+    "sft and retention": {"retention": 1.0, "retention_rows": 2},
+    "distill": {"sft": 0.0, "distill": 1.0},
+    "distill and sft": {"sft": 0.5, "distill": 0.5},
+    "distill and retention": {"sft": 0.0, "distill": 1.0, "retention": 1.0, "retention_rows": 2},
+    "distill, then on-policy": {"sft": 0.0, "distill": 1.0, "on_policy_steps": 8},
 }
 
 
@@ -49,7 +48,7 @@ def asked(system: str, prompts: list[str]) -> list[list[Message]]:
 
 
 def wanted(reply: Reply) -> bool:
-    """Say whether a reply is as the prompt wants it."""
+    """Return whether a reply is as the prompt wants it."""
     return reply.finish_reason == "stop" and 1 <= len(reply.text.split()) <= WORDS
 
 
@@ -65,7 +64,7 @@ def capability(engine: LocalEngine, model: str, count: int = 40) -> float:
     chosen = items[:: max(1, len(items) // count)][:count]
     replies = engine.complete(model, asked("", [item.prompt for item in chosen]), Sampling(max_tokens=64))
     cases = [Case(item.said, item.gold, item.expects, item.wanted, item.checks) for item in chosen]
-    right = [METRICS["correct"](reply.text, case) for reply, case in zip(replies, cases, strict=True)]
+    right = [METRICS["correct"].score(reply.text, case) for reply, case in zip(replies, cases, strict=True)]
     return round(sum(float(value or 0) for value in right) / len(right), 3)
 
 
@@ -81,21 +80,20 @@ def write_rows(engine: LocalEngine, prompts: list[str], path: Path) -> int:
     return write_jsonl(path, rows)
 
 
-def measured(name: str, place: Path, given: argparse.Namespace, held_out: list[str]) -> dict[str, Any]:
-    """Train by one objective and measure the adapter."""
+def evaluated(name: str, place: Path, given: argparse.Namespace, held_out: list[str]) -> dict[str, Any]:
+    """Train with one objective and measure the adapter."""
     folder = place / name.replace(" ", "-").replace(",", "")
     config = LoopConfig(
-        model_path=str(resolve(MODEL)),
-        data_path=str(place / "rows.jsonl"),
-        ckpt_output_dir=str(folder),
+        model_path=resolve(MODEL),
+        data_path=place / "rows.jsonl",
+        ckpt_output_dir=folder,
         skip_layers=10,
-        num_epochs=99,
+        epochs=99,
         max_steps=given.steps,
-        effective_batch_size=given.batch,
+        batch_size=given.batch,
         learning_rate=5e-4,
         warmup_steps=4,
-        full_prompt=FULL,
-        retention_prompts=str(NEUTRAL_PROMPTS),
+        teacher_prompt=FULL,
         **OBJECTIVES[name],
     )
     started = time.perf_counter()
@@ -125,7 +123,7 @@ def compare(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     }
     tell(json.dumps(found))
     del engine
-    ours = {name: measured(name, place, given, held_out) for name in given.only}
+    ours = {name: evaluated(name, place, given, held_out) for name in given.only}
     return {"steps": given.steps, "batch": given.batch, "peers": found, "ours": ours, "ratios": {}}
 
 

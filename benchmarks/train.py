@@ -3,14 +3,14 @@
     .venv/bin/python benchmarks/train.py [--json] [--rows 96] [--batch 4] [--only ours trl_best ...] [--unsloth PYTHON]
 
 Every side trains the same adapter (the shipped recipe's: rank 16, all linear layers of the upper 20 of 30 blocks) of
-the embedded model on the same rows of the shipped recipe's dataset, once, in batches of the same size, with the same
-rates and the same seed, in a process of its own, one after the other. `trl_best` is TRL in fp32 without gradient
-checkpointing, the loss on completions, rows grouped by length, logits in chunks of the learned tokens if that is faster
-(both are tried); `trl_stock` is TRL as it comes, on fewer rows (`--stock-rows`), since it takes minutes for few;
+the embedded model for one epoch on the same rows of the shipped recipe's dataset, with the same batch size, learning
+rates and seed, in a process of its own, one after the other. `trl_best` is TRL in fp32 without gradient checkpointing,
+the loss on completions, rows grouped by length, logits in chunks of the learned tokens if that is faster (both are
+tried); `trl_stock` is TRL as it comes, on fewer rows (`--stock-rows`), since it takes minutes even for those;
 `workshop` pads every row to 256 tokens and learns all of them; `unsloth` runs in an environment of its own.
-`ratios` are samples a second of ours over the peer's, above 1 where ours is faster; `ceiling` is the rate of our
+`ratios` are samples per second of ours over the peer's, above 1 where ours is faster; `ceiling` is the rate of our
 training's matrix products over that of bare ones of the model's shapes, measured in the same run. `valid_loss` is on
-the recipe's validation rows, in nats a token, by the same code for all; before training it is `untrained`.
+the recipe's validation rows, in nats per token, by the same code for all; `untrained` is its value before training.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from engine import LINEAR, MODEL, RECIPE, tell
 from tuning_room.models import limit_threads, resolve
 from tuning_room.recipe import load_recipe, run_stage
 from tuning_room.train.batches import computed_length
+from tuning_room.train.config import LoopConfig
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
 from tuning_room.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -37,14 +37,14 @@ VALID = 16  # rows of the validation loss
 
 
 def rows_of(workspace: Workspace, name: str, count: int) -> list[str]:
-    """Return rows of one exchange, as TRL's prompt and completion know no more."""
+    """Return rows of one exchange: TRL's prompt and completion can express no more."""
     lines = (workspace.root / "dataset" / name).read_text(encoding="utf-8").splitlines()
     single = [line for line in lines if sum(turn["role"] == "assistant" for turn in json.loads(line)["messages"]) == 1]
     return single[:count]
 
 
 def dataset(place: Path) -> Workspace:
-    """Return a run whose dataset is made from the shipped recipe."""
+    """Return a run with a dataset made from the shipped recipe."""
     recipe, workspace = load_recipe(RECIPE), Workspace(place)
     for stage in ("convert", "generate", "dataset"):
         run_stage(recipe, workspace, stage)
@@ -52,7 +52,7 @@ def dataset(place: Path) -> Workspace:
 
 
 def task(place: Path, workspace: Workspace, given: argparse.Namespace) -> dict[str, Any]:
-    """Write the rows, and return what every side is told."""
+    """Write the rows, and return the task that every side gets."""
     place.mkdir()
     for name, count in (("train", given.rows), ("valid", VALID)):
         lines = rows_of(workspace, f"{name}.jsonl", count)
@@ -74,40 +74,40 @@ def task(place: Path, workspace: Workspace, given: argparse.Namespace) -> dict[s
     }
 
 
-def trained(name: str, folder: Path, told: dict[str, Any], python: str) -> dict[str, Any]:
+def trained(name: str, folder: Path, job: dict[str, Any], python: str) -> dict[str, Any]:
     """Train one side in a process of its own."""
     side = "trl_best" if name == "trl_chunked" else name
-    told = told | {"best": {"loss_type": "chunked_nll"} if name == "trl_chunked" else {}}
+    job = job | {"best": {"loss_type": "chunked_nll"} if name == "trl_chunked" else {}}
     place = folder / name
     place.mkdir()
-    (place / "task.json").write_text(json.dumps(told), encoding="utf-8")
+    (place / "task.json").write_text(json.dumps(job), encoding="utf-8")
     line = [python, str(HERE / "train_contender.py"), side, str(place)]
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **offline})
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr[-3000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    count = len(Path(told["rows"]).read_text(encoding="utf-8").splitlines())
+    count = len(Path(job["rows"]).read_text(encoding="utf-8").splitlines())
     found |= {"rows": count, "seconds": round(found["seconds"], 2), "rate": round(count / found["seconds"], 3)}
     tell(f"{name}: {found}")
     return found | {"adapter": str(place / side / "adapter")}
 
 
 class Judge:
-    """Holds a model to which each side's adapter is given: the same loss and the same count of products for all."""
+    """A model that takes each side's adapter in turn: the same loss and the same count of operations for all."""
 
-    def __init__(self, place: Path, told: dict[str, Any]) -> None:
+    def __init__(self, place: Path, job: dict[str, Any]) -> None:
         self.trainer = LoraTrainer(
             LoopConfig(
-                model_path=told["model"],
-                data_path=told["rows"],
-                eval_data_path=str(Path(told["rows"]).with_name("valid.jsonl")),
-                ckpt_output_dir=str(place),
-                lora_r=told["rank"],
-                lora_alpha=told["alpha"],
-                skip_layers=told["skip_layers"],
-                effective_batch_size=told["batch"],
-                seed=told["seed"],
+                model_path=Path(job["model"]),
+                data_path=Path(job["rows"]),
+                eval_data_path=Path(job["rows"]).with_name("valid.jsonl"),
+                ckpt_output_dir=place,
+                rank=job["rank"],
+                alpha=job["alpha"],
+                skip_layers=job["skip_layers"],
+                batch_size=job["batch"],
+                seed=job["seed"],
             )
         )
         self.untrained = self.trainer.validate()
@@ -139,7 +139,7 @@ class Judge:
 
 
 def bare_rate(tokens: int) -> float:
-    """Return the floating-point operations a second of bare products of the model's shapes, the best of some."""
+    """Return the floating-point operations per second of bare products of the model's shapes, the best of 30."""
     import torch
 
     states = {576: torch.randn(tokens, 576), 1536: torch.randn(tokens, 1536)}
@@ -158,15 +158,15 @@ def bare_rate(tokens: int) -> float:
 def compare(given: argparse.Namespace, place: Path) -> dict[str, Any]:
     """Train all sides and compare them."""
     workspace = Workspace(given.run) if given.run else dataset(place / "run")
-    told = task(place / "rows", workspace, given)
+    job = task(place / "rows", workspace, given)
     fewer = place / "rows" / "fewer.jsonl"
-    lines = Path(told["rows"]).read_text(encoding="utf-8").splitlines()
+    lines = Path(job["rows"]).read_text(encoding="utf-8").splitlines()
     fewer.write_text("\n".join(lines[: given.stock_rows]) + "\n", encoding="utf-8")
     found = {}
     for name in given.only:
-        less = told | {"rows": str(fewer), "warmup": 1} if name == "trl_stock" else told
+        less = job | {"rows": str(fewer), "warmup": 1} if name == "trl_stock" else job
         found[name] = trained(name, place, less, given.unsloth if name == "unsloth" else sys.executable)
-    judge = Judge(place, told)
+    judge = Judge(place, job)
     for side in found.values():
         side["valid_loss"] = round(judge.loss(side.pop("adapter")), 4)
     return summary(found, judge, given)
@@ -193,7 +193,7 @@ def summary(found: dict[str, Any], judge: Judge, given: argparse.Namespace) -> d
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="Samples a second of LoRA training, beside its peers.")
+    parser = argparse.ArgumentParser(description="Samples per second of LoRA training, beside its peers.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--run", type=Path, help="a run folder with a dataset; without it one is made")
     parser.add_argument("--rows", type=int, default=96)

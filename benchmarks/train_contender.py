@@ -19,21 +19,21 @@ Task = dict[str, Any]
 
 def ours(task: Task, out: Path) -> dict[str, Any]:
     """Train with the product's own loop."""
+    from tuning_room.train.config import LoopConfig
     from tuning_room.train.loop import LoraTrainer
-    from tuning_room.train.loop_config import LoopConfig
 
     trainer = LoraTrainer(
         LoopConfig(
-            model_path=task["model"],
-            data_path=task["rows"],
-            ckpt_output_dir=str(out / "training"),
-            lora_r=task["rank"],
-            lora_alpha=task["alpha"],
+            model_path=Path(task["model"]),
+            data_path=Path(task["rows"]),
+            ckpt_output_dir=out / "training",
+            rank=task["rank"],
+            alpha=task["alpha"],
             skip_layers=task["skip_layers"],
-            effective_batch_size=task["batch"],
+            batch_size=task["batch"],
             learning_rate=task["rate"],
             warmup_steps=task["warmup"],
-            save_steps=10_000,
+            save_every=10_000,
             seed=task["seed"],
         )
     )
@@ -52,12 +52,12 @@ def trl_best(task: Task, out: Path) -> dict[str, Any]:
 
 
 def trl_stock(task: Task, out: Path) -> dict[str, Any]:
-    """Train with TRL as it comes; the loss is on completions, as TRL takes it for rows of prompt and completion."""
+    """Train with TRL as it comes; its loss is on completions where rows have a prompt and a completion."""
     return _trl(task, out)
 
 
 def workshop(task: Task, out: Path) -> dict[str, Any]:
-    """Train with the loop of many a workshop: every row padded to 256 tokens, the loss on all of them."""
+    """Train with the loop of many workshops: every row padded to 256 tokens, the loss on all of them."""
     from datasets import Dataset
     from transformers import Trainer, TrainingArguments
 

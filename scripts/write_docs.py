@@ -1,8 +1,9 @@
-"""Write the generated parts of the docs: the knobs of a recipe, from the config classes; the commands, from the help.
+"""Write the generated parts of the docs: the knobs of a recipe, the commands, and the forms of the result files.
 
 `--check` writes nothing and exits with 1 if a file is out of date.
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,9 @@ import click
 from pydantic import BaseModel
 
 from tuning_room.cli import COMMANDS, cli
-from tuning_room.recipe import DERIVED, SHARED, Recipe
+from tuning_room.recipe import SECTIONS, handed_down
+from tuning_room.report.content import Report
+from tuning_room.results import Results
 
 WIDTH = 100  # of the help, whatever the terminal
 DOCS = Path(__file__).parents[1] / "docs"
@@ -21,16 +24,11 @@ DOCS = Path(__file__).parents[1] / "docs"
 def knobs() -> str:
     """Return a table of knobs for each section of a recipe."""
     parts = []
-    for section in SHARED:
-        rows = list(_rows(Recipe.model_fields[section].annotation, skip=handed(section)))
+    for section, config in SECTIONS.items():
+        rows = list(_rows(config, skip=handed_down(section)))
         if rows:
             parts.append("\n".join([f"## `{section}`", "| knob | default | effect |", "| --- | --- | --- |", *rows]))
     return "\n\n".join(parts)
-
-
-def handed(section: str) -> set[str]:
-    """Return what a section is given from the top of the recipe."""
-    return {*SHARED[section], *DERIVED.get(section, ())}
 
 
 def _rows(config: Any, skip: set[str], prefix: str = "") -> Iterator[str]:
@@ -62,14 +60,50 @@ def commands() -> str:
     return "\n\n".join(texts)
 
 
+def fields(kind: type[BaseModel]) -> str:
+    """Return the fields of a JSON file and of its parts, from the class that writes and reads it."""
+    schema = kind.model_json_schema()
+    top = [f"| `{name}` | {field.get('description', '')} |" for name, field in schema["properties"].items()]
+    parts = []
+    for name, part in sorted(schema["$defs"].items()):
+        if "properties" in part:
+            words = " ".join(part.get("description", "").split()).replace("|", "\\|")
+            names = ", ".join(f"`{field}`" for field in part["properties"])
+            parts.append(f"| `{name}` | {words} | {names} |")
+    return "\n".join(
+        [
+            "| field | holds |",
+            "| --- | --- |",
+            *top,
+            "",
+            "| part | what it is | fields |",
+            "| --- | --- | --- |",
+            *parts,
+        ]
+    )
+
+
+def published(kind: type[BaseModel]) -> str:
+    """Return a class as a JSON Schema (2020-12)."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind.model_json_schema(mode="serialization")}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _between(path: Path, marker: str, text: str) -> str:
+    """Return a page with a generated part put between its markers."""
+    before, rest = path.read_text(encoding="utf-8").split(f"<!-- {marker}: written by scripts/write_docs.py -->\n")
+    after = rest.split(f"<!-- end of {marker} -->")[1]
+    return f"{before}<!-- {marker}: written by scripts/write_docs.py -->\n{text}\n<!-- end of {marker} -->{after}"
+
+
 def pages() -> dict[Path, str]:
     """Return the generated pages as they should be."""
-    recipes = DOCS / "recipes.md"
-    before, rest = recipes.read_text(encoding="utf-8").split("<!-- knobs: written by scripts/write_docs.py -->\n")
-    after = rest.split("<!-- end of knobs -->")[1]
-    start, end = "<!-- knobs: written by scripts/write_docs.py -->\n", "<!-- end of knobs -->"
     return {
-        recipes: f"{before}{start}{knobs()}\n{end}{after}",
+        DOCS / "recipes.md": _between(DOCS / "recipes.md", "knobs", knobs()),
+        DOCS / "evaluation.md": _between(DOCS / "evaluation.md", "results", fields(Results)),
+        DOCS / "report.md": _between(DOCS / "report.md", "report", fields(Report)),
+        DOCS / "schemas" / "results.schema.json": published(Results),
+        DOCS / "schemas" / "report.schema.json": published(Report),
         DOCS / "commands.md": f"# Commands\nWritten by `make docs` from the program's own help.\n\n{commands()}\n",
     }
 
@@ -81,6 +115,7 @@ def main() -> int:
         if "--check" in sys.argv:
             print(f"{path.name} is out of date; run 'make docs'", file=sys.stderr)
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(pages()[path], encoding="utf-8")
     return int(bool(stale) and "--check" in sys.argv)
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from drawn_adapters import EMBEDDED, write_drawn_adapter, write_small_run
+from drawn_adapters import EMBEDDED, write_drawn_adapter, write_drawn_lineage, write_small_run
 from prerequisites import missing
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.models import resolve
-from tuning_room.models.embeddings import PACKAGED, embedding_folder
+from tuning_room.models.embeddings import packaged_folder
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def embedded_model() -> Path:
 def embedding_model() -> Path:
     """The folder of the packaged sentence-embedding model."""
     try:
-        return embedding_folder(PACKAGED)
+        return packaged_folder()
     except MissingPrerequisiteError as error:
         missing(str(error))
 
@@ -62,6 +62,7 @@ def drawn_adapter(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """An adapter for the tiny model that was drawn, not trained."""
     folder = tmp_path_factory.mktemp("tiny-adapter")
     write_drawn_adapter(tiny_model, folder)
+    write_drawn_lineage(tiny_model, folder, "drawn", str(tiny_model))
     return folder
 
 

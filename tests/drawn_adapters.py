@@ -1,11 +1,11 @@
 """Adapters that were drawn, not trained, for tests of what is done with one."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from tuning_room.files import digest
-from tuning_room.models import load_model, load_tokenizer
+from tuning_room.models import WEIGHTS, load_model, load_tokenizer, portable
+from tuning_room.models.lineage import AdapterLineage, write_lineage
 from tuning_room.rendering import template_digest
 
 EMBEDDED = "embedded:smollm2-135m"
@@ -13,17 +13,21 @@ EMBEDDED = "embedded:smollm2-135m"
 
 def write_small_run(base: Path, root: Path, recipe: str, seed: int) -> Path:
     """Write the adapter of a run folder, and what training would say of it."""
-    adapter = root / "adapter"
-    write_drawn_adapter(base, adapter, seed)
-    lineage = {
-        "recipe": recipe,
-        "base_model": EMBEDDED,
-        "short_prompt": "You are a helper.",
-        "adapter_digest": digest(adapter / "adapter_model.safetensors"),
-        "template_digest": template_digest(load_tokenizer(base)),
-    }
-    (adapter / "tuning_room.json").write_text(json.dumps(lineage), encoding="utf-8")
+    write_drawn_adapter(base, root / "adapter", seed)
+    write_drawn_lineage(base, root / "adapter", recipe)
     return root
+
+
+def write_drawn_lineage(base: Path, adapter: Path, recipe: str, base_model: str = EMBEDDED) -> None:
+    """Write what training would say of an adapter for a base model, which is named as a recipe names it."""
+    lineage = AdapterLineage(
+        recipe=recipe,
+        base_model=portable(base_model),
+        short_prompt="You are a helper.",
+        adapter_digest=digest(adapter / WEIGHTS),
+        template_digest=template_digest(load_tokenizer(base)),
+    )
+    write_lineage(adapter, lineage)
 
 
 def write_drawn_adapter(base: Path, folder: Path, seed: int = 3) -> None:

@@ -7,23 +7,24 @@ TuningRoomError
  ├── ModelError                  a base model or an adapter
  │    ├── ModelNotFoundError
  │    └── AdapterMismatchError
- ├── RenderingError              a chat template that does not do what training needs
+ ├── RenderingError              a chat template under which training and serving would differ
  ├── EngineError                 an engine that does not answer
- │    ├── BudgetError            a request that was not sent, since it could exceed the budget
- │    └── GivenUpError           a request that was not sent, since the server refuses all, or is gone
- ├── StageError                  a stage that cannot go on
+ │    ├── BudgetError            a request not sent because it could exceed the budget
+ │    └── GivenUpError           a request not sent because the server refuses them all or is gone
+ ├── StageError                  a stage that cannot continue
  │    ├── MissingInputError      the stage before it has not run
- │    ├── WorkspaceBusyError     another process works in the same run folder
+ │    ├── WorkspaceBusyError     another process is using the run folder
  │    └── TrainingError
- │         └── DivergedError     the loss is no number, or explodes
- └── MissingPrerequisiteError    something that has to be installed first
+ │         └── DivergedError     the loss is NaN or keeps rising
+ ├── OccupiedError               a place that holds something which is not ours to replace
+ └── MissingPrerequisiteError    something that must be installed first
 
-Each says what happened and where; `hint` says what to do about it.
+Each says what happened and where; its `hint` says what to do about it.
 """
 
 
 class TuningRoomError(Exception):
-    """The root of the tree: a message for the user, and what to do about it."""
+    """The root of the tree: a message for the user and a hint at what to do."""
 
     exit_code = 2
 
@@ -37,7 +38,7 @@ class TuningRoomError(Exception):
 
 
 class RecipeError(TuningRoomError, ValueError):
-    """A recipe that cannot be used as it is written."""
+    """A recipe that cannot be used as written."""
 
 
 class DocumentError(TuningRoomError, ValueError):
@@ -45,7 +46,7 @@ class DocumentError(TuningRoomError, ValueError):
 
 
 class DataError(TuningRoomError, ValueError):
-    """A row of a data file that is not what it should be."""
+    """A malformed row of a data file."""
 
 
 class ModelError(TuningRoomError):
@@ -53,11 +54,11 @@ class ModelError(TuningRoomError):
 
 
 class ModelNotFoundError(ModelError, LookupError):
-    """A model that is neither embedded, nor a folder, nor on the hub."""
+    """A model that is not embedded, not a folder and not on the hub."""
 
 
 class AdapterMismatchError(ModelError, ValueError):
-    """An adapter that was trained for another base model or chat template."""
+    """An adapter that was trained for a different base model or chat template."""
 
 
 class RenderingError(TuningRoomError, ValueError):
@@ -65,36 +66,40 @@ class RenderingError(TuningRoomError, ValueError):
 
 
 class EngineError(TuningRoomError, RuntimeError):
-    """An engine that does not answer, or not with a chat completion."""
+    """An engine that does not answer, or answers with something other than a chat completion."""
 
 
 class BudgetError(EngineError):
-    """A request that was not sent, since it could exceed the budget."""
+    """A request that was not sent because it could exceed the budget."""
 
 
 class GivenUpError(EngineError):
-    """A request that was not sent, since the server refuses all of them or is gone."""
+    """A request that was not sent because the server refuses them all or is gone."""
 
 
 class StageError(TuningRoomError, RuntimeError):
-    """A stage that cannot go on."""
+    """A stage that cannot continue."""
 
 
 class MissingInputError(StageError, FileNotFoundError):
-    """A stage whose input has not been made yet."""
+    """A stage whose input does not exist yet."""
 
 
 class WorkspaceBusyError(StageError):
-    """A run folder in which another process is at work."""
+    """A run folder that another process is using."""
 
 
 class TrainingError(StageError):
-    """Training that stopped before its end."""
+    """Training that stopped early."""
 
 
 class DivergedError(TrainingError):
-    """A training whose loss is no number any more, or goes up and up: its settings are at fault."""
+    """A training run whose loss becomes NaN or keeps rising; its settings are to blame."""
+
+
+class OccupiedError(TuningRoomError, FileExistsError):
+    """A folder to write to that holds something which Tuning Room did not make."""
 
 
 class MissingPrerequisiteError(TuningRoomError, ImportError):
-    """Something that has to be installed first."""
+    """Something that must be installed first."""

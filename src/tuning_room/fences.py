@@ -1,4 +1,4 @@
-"""Fences: what others wrote is put between tags that it cannot close, so that a prompt can call it material."""
+"""Fences: tags around a text by others, which the text cannot close, so that a prompt can tell it from instructions."""
 
 import hashlib
 
@@ -6,8 +6,8 @@ import hashlib
 def fenced(text: str, name: str) -> str:
     """Return a text between tags such as <passage-1a2b3c4d>; '' stays ''.
 
-    The tag's id follows from the text, so that the same text is always fenced the same way, and is none that stands
-    in the text: no text can hold its own closing tag.
+    The tag's id is taken from the text's digest, so that the same text always gets the same fence, and is one that the
+    text does not contain: no text can hold its own closing tag.
     """
     if not text.strip():
         return ""

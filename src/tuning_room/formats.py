@@ -1,4 +1,4 @@
-"""Dialogues in the forms that files of training data have: chat messages, ShareGPT, Alpaca, prompt and completion."""
+"""Dialogues in the usual formats of training data: chat messages, ShareGPT, Alpaca, prompt and completion."""
 
 import json
 from codecs import BOM_UTF8
@@ -22,7 +22,6 @@ SPEAKERS: Mapping[str, Role] = {
     "assistant": "assistant",
     "model": "assistant",
 }
-GAPS = tuple(" \t\r\n,")  # between the rows of a list
 SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
@@ -48,7 +47,7 @@ class Messages(BaseModel):
 
 
 class ShareGpt(BaseModel):
-    """A row of ShareGPT: turns from human and gpt, the system prompt among them or beside them."""
+    """A row of ShareGPT: turns from human and gpt, with the system prompt as a turn or as a field of its own."""
 
     conversations: list[Turn] = Field(min_length=1)
     system: str | None = None
@@ -68,9 +67,9 @@ class Alpaca(BaseModel):
     history: list[tuple[str, str]] | None = None
 
     def dialogue(self) -> list[Message]:
-        """Return the row as chat messages; `input` stands below the instruction."""
-        asked = f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
-        return [*_system(self.system), *_pairs([*(self.history or []), (asked, self.output)])]
+        """Return the row as chat messages; `input` follows the instruction."""
+        prompt = f"{self.instruction}\n\n{self.input}" if self.input else self.instruction
+        return [*_system(self.system), *_pairs([*(self.history or []), (prompt, self.output)])]
 
 
 class Completion(BaseModel):
@@ -109,15 +108,15 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> list[Message]:
     return messages
 
 
-class Row(NamedTuple):
-    """A row of a file as it stands there: `where` is file and line, for errors."""
+class FileRow(NamedTuple):
+    """A row of a file, unconverted; `where` is its file and line, for error messages."""
 
     where: str
     line: int
     values: dict[str, Any]
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[FileRow]:
     """Yield the rows of a JSONL file, or of a JSON file that is one list.
 
     Raises MissingInputError, and DataError with file and line for what is not a JSON object in UTF-8.
@@ -129,12 +128,12 @@ def read_rows(path: Path) -> Iterator[Row]:
     for line, values in _listed(path) if is_list else _lines(path):
         where = f"{path}:{line}"
         if not isinstance(values, dict):
-            raise DataError(f"{where}: not a JSON object", hint="a row is {...}; mend or delete it")
-        yield Row(where, line, values)
+            raise DataError(f"{where}: not a JSON object", hint="a row is {...}; fix or delete it")
+        yield FileRow(where, line, values)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:
-    # As bytes: a line that is not UTF-8 is then an error of that line.
+    # Read as bytes, so that invalid UTF-8 is an error of its own line.
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -152,11 +151,14 @@ def _listed(path: Path) -> Iterator[tuple[int, Any]]:
     decoder, place, line = json.JSONDecoder(), text.index("[") + 1, 1
     counted = 0
     while True:
-        while text[place : place + 1] in GAPS:
+        while text[place : place + 1] in tuple(" \t\r\n,"):
             place += 1
         line, counted = line + text.count("\n", counted, place), place
         if text[place : place + 1] == "]":
-            return _refuse_more(text, place + 1, path)
+            if more := text[place + 1 :].lstrip():
+                line = text.count("\n", 0, len(text) - len(more)) + 1
+                raise DataError(f"{path}:{line}: the list has ended above", hint="put every row into the one list")
+            return
         try:
             values, place = decoder.raw_decode(text, place)
         except (ValueError, RecursionError) as error:
@@ -165,28 +167,22 @@ def _listed(path: Path) -> Iterator[tuple[int, Any]]:
         yield line, values
 
 
-def _refuse_more(text: str, place: int, path: Path) -> None:
-    if more := text[place:].lstrip():
-        line = text.count("\n", 0, len(text) - len(more)) + 1
-        raise DataError(f"{path}:{line}: the list has ended above", hint="put every row into the one list")
-
-
 def _unreadable(where: str, error: Exception) -> DataError:
     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-    return DataError(f"{where}: not JSON in UTF-8 ({reason})", hint="mend or delete this line")
+    return DataError(f"{where}: not JSON in UTF-8 ({reason})", hint="fix or delete this line")
 
 
-def read_dialogue(row: Row) -> list[Message]:
-    """Return a row's dialogue, whichever of the formats it has; DataError names file, line and field."""
+def read_dialogue(row: FileRow) -> list[Message]:
+    """Return a row's dialogue, whichever format it has; DataError names file, line and field."""
     try:
         return _form(row).model_validate(row.values).dialogue()
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{row.where}: {field}: {first['msg']}", hint="mend or delete this line") from None
+        raise DataError(f"{row.where}: {field}: {first['msg']}", hint="fix or delete this line") from None
 
 
-def _form(row: Row) -> Form:
+def _form(row: FileRow) -> Form:
     keys = row.values.keys()
     if "messages" in keys:
         return Messages
@@ -205,8 +201,8 @@ def _form(row: Row) -> Form:
 def written(messages: Sequence[Message], form: Format, *, where: str) -> dict[str, Any]:
     """Return a dialogue in a format.
 
-    Alpaca, and prompt and completion, end with a reply; in Alpaca user and assistant take turns as well. DataError
-    names `where` for a dialogue that does not.
+    In Alpaca and in prompt and completion it must end with a reply; in Alpaca, user and assistant must also take turns.
+    Raises DataError, which names `where`, for a dialogue that does not fit.
     """
     turns = [message.as_dict() for message in messages]
     if form == "messages":
@@ -222,10 +218,10 @@ def written(messages: Sequence[Message], form: Format, *, where: str) -> dict[st
 
 def _alpaca(turns: list[dict[str, str]], where: str) -> dict[str, Any]:
     has_system = turns[0]["role"] == "system"
-    said = turns[1:] if has_system else turns
-    if [turn["role"] for turn in said] != ["user", "assistant"] * (len(said) // 2):
+    spoken = turns[1:] if has_system else turns
+    if [turn["role"] for turn in spoken] != ["user", "assistant"] * (len(spoken) // 2):
         raise DataError(f"{where}: user and assistant do not take turns", hint="export it as messages or sharegpt")
-    texts = [turn["content"] for turn in said]
+    texts = [turn["content"] for turn in spoken]
     return {
         "instruction": texts[-2],
         "input": "",

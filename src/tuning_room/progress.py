@@ -1,4 +1,4 @@
-"""A progress bar with an estimate, on a terminal only: piped output stays clean."""
+"""A progress bar with the time remaining, shown only on a terminal so that piped output stays clean."""
 
 import sys
 from types import TracebackType
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class ProgressBar:
-    """A context that counts steps on stderr; `describe` says beside the bar what is going on."""
+    """A context manager that counts steps on stderr; `describe` shows beside the bar what is going on."""
 
     def __init__(self, name: str, total: int | None) -> None:
         from rich.console import Console
@@ -18,11 +18,11 @@ class ProgressBar:
         self._task = self._bar.add_task("", total=total)
 
     def advance(self, steps: int = 1) -> None:
-        """Count steps that are done."""
+        """Count steps as done."""
         self._bar.advance(self._task, steps)
 
     def describe(self, text: str, *, done: int | None = None, total: int | None = None) -> None:
-        """Say what is going on, and how far it is."""
+        """Show what is going on, and how far it has got."""
         self._bar.update(self._task, description=text, completed=done, total=total)
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
 """The recipe: what to bake, as typed stage configs; and the one place that knows the order of the stages."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,8 +13,10 @@ from tuning_room.convert.config import ConvertConfig
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.config import EvaluateConfig, Suites, long_form
 from tuning_room.generate.config import GenerateConfig
+from tuning_room.paths import ModelReference, RecipePath, RecipeText, context
+from tuning_room.prerequisites import require
 from tuning_room.report.config import ReportConfig
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
@@ -30,53 +32,29 @@ STAGES: dict[str, Stage[Any, Any]] = {
 }
 ALL_STAGES: dict[str, Stage[Any, Any]] = {**STAGES, "deploy": deploy.STAGE}
 
-PATHS = ("full_prompt", "documents", "seeds", "rules", "columns", "flows", "review")
-# What several stages need to know stands once in the recipe, and is handed to each.
-SHARED: dict[str, dict[str, str]] = {
-    "advise": {"full_prompt": "full_prompt", "short_prompt": "short_prompt", "model": "model", "traffic": "traffic"},
-    "convert": {"documents": "documents"},
-    "generate": {name: name for name in ("model", "full_prompt", "seeds", "rules", "columns", "flows")},
-    "dataset": {"recipe": "name", "short_prompt": "short_prompt", "model": "model", "review": "review"},
-    "train": {"recipe": "name", **{name: name for name in ("model", "full_prompt", "short_prompt")}},
-    "evaluate": {"model": "model", "full_prompt": "full_prompt", "short_prompt": "short_prompt", "suites": "suites"},
-    "report": {
-        "recipe": "name",
-        "description": "description",
-        "model": "model",
-        "full_prompt": "full_prompt",
-        "short_prompt": "short_prompt",
-    },
-    "serve": {"recipe": "name", "model": "model"},
-    "deploy": {"recipe": "name", "model": "model"},
-}
-# Worked out from what stands at the top.
-DERIVED = {
-    "generate": ("checks",),
-    "train": ("checks",),
-    "dataset": ("items",),
-    "evaluate": ("checks",),
-    "report": ("messages_per_day",),
-}
-BUILTIN = "builtin"  # the package's own items of the suite's name
+Values = dict[str, Any]  # as YAML gives them: nothing is known of them before they are validated
 
 
 class Recipe(BaseModel):
-    """What to bake; every path is relative to the recipe's folder. docs/recipes.md explains each knob."""
+    """What to bake; every path is relative to the recipe's folder. docs/recipes.md explains each key.
+
+    A stage's field that has the name of a field here is filled from here.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
     description: str = ""
-    model: str
-    full_prompt: Path
+    model: ModelReference
+    full_prompt: RecipeText
     short_prompt: str = Field(min_length=1)
-    documents: Path | None = None
-    seeds: Path | None = None
-    rules: Path | None = None
-    columns: Path | None = None
-    flows: Path | None = None
-    review: Path = Path("review.jsonl")
-    suites: dict[str, Any] = Field(min_length=1)
+    documents: RecipePath | None = None
+    seeds: RecipePath | None = None
+    rules: RecipePath | None = None
+    columns: RecipePath | None = None
+    flows: RecipePath | None = None
+    review: RecipePath = Path("review.jsonl")
+    suites: Suites = Field(min_length=1)
     traffic: Traffic = Field(default_factory=Traffic)
     advise: AdviseConfig
     convert: ConvertConfig
@@ -90,23 +68,21 @@ class Recipe(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _hand_down(cls, values: dict[str, Any]) -> dict[str, Any]:
-        filled = dict(values)
-        for section, shared in SHARED.items():
-            given = filled.get(section) or {}
+    def _hand_down(cls, values: Values) -> Values:
+        optional = {name: field for name, field in cls.model_fields.items() if not field.is_required()}
+        top = {name: field.get_default(call_default_factory=True) for name, field in optional.items()} | values
+        if "suites" in top:
+            top["suites"] = long_form(top["suites"])
+        shared = top | {name: work_out(top) for name, work_out in WORKED_OUT.items()}
+        for section in SECTIONS:
+            given = top.get(section) or {}
             if not isinstance(given, dict):
                 raise ValueError(f"{section}: must hold keys and values")
-            if doubled := sorted(set(given) & {*shared, *DERIVED.get(section, ())}):
+            names = handed_down(section)
+            if doubled := sorted(names & given.keys()):
                 raise ValueError(f"{section}.{doubled[0]}: stands at the top of the recipe already; remove it here")
-            handed = {name: filled[source] for name, source in shared.items() if source in filled}
-            filled[section] = {**given, **handed}
-        suites = filled.get("suites")
-        filled["dataset"]["items"] = [s.get("items") for s in suites.values()] if _is_sound(suites) else []
-        checks = _checks(filled["dataset"].get("checks"))
-        for section in ("generate", "train", "evaluate"):
-            filled[section]["checks"] = checks
-        filled["report"]["messages_per_day"] = _messages_per_day(filled.get("traffic"))
-        return filled
+            top[section] = given | {name: shared[name] for name in names & shared.keys()}
+        return top
 
     def config(self, stage: str) -> StageConfig:
         """Return a stage's configuration."""
@@ -114,22 +90,43 @@ class Recipe(BaseModel):
         return config
 
 
-def _checks(given: Any) -> dict[str, Any]:
-    """Return the dataset's checks; none if they are not well formed, which the dataset's own field says."""
-    return given if _is_sound(given) else {}
+def _checks(top: Values) -> object:
+    return top["dataset"].get("checks", {}) if isinstance(top.get("dataset"), dict) else {}
 
 
-def _is_sound(given: Any) -> TypeGuard[dict[str, dict[str, Any]]]:
-    return isinstance(given, dict) and all(isinstance(values, dict) for values in given.values())
+def _items(top: Values) -> list[object]:
+    suites = top["suites"].values() if isinstance(top.get("suites"), dict) else []
+    return [suite.get("items") if isinstance(suite, dict) else suite.items for suite in suites]
 
 
-def _messages_per_day(given: Any) -> int:
+def _messages_per_day(top: Values) -> int | None:
     try:
-        traffic = Traffic.model_validate(given or {})
+        traffic = Traffic.model_validate(top["traffic"])
     except ValidationError:
         # The field `traffic` itself says what is wrong with it.
-        return 1
+        return None
     return traffic.users * traffic.messages_per_user
+
+
+# What stages need that does not stand at the top under the same name, by the name of their field.
+WORKED_OUT: dict[str, Callable[[Values], object]] = {
+    "recipe": lambda top: top.get("name"),
+    "checks": _checks,
+    "items": _items,
+    "messages_per_day": _messages_per_day,
+}
+
+SECTIONS: dict[str, type[StageConfig]] = {
+    name: field.annotation
+    for name, field in Recipe.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, StageConfig)
+}
+
+
+def handed_down(section: str) -> set[str]:
+    """Return the fields of a section that are filled from the rest of the recipe, and so cannot be written there."""
+    names = SECTIONS[section].model_fields.keys() & {*Recipe.model_fields, *WORKED_OUT}
+    return names - {"checks"} if section == "dataset" else names
 
 
 def load_recipe(place: str) -> Recipe:
@@ -141,13 +138,14 @@ def load_recipe(place: str) -> Recipe:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="mend the file") from None
+        raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="correct the file") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{file}: must hold keys and values", hint="start from recipes/socratic-tutor/recipe.yaml")
     try:
-        return Recipe.model_validate(_anchored(values, file))
+        return Recipe.model_validate(values, context=context(file.parent))
     except ValidationError as error:
-        raise RecipeError(f"{file}: {_first(error)}", hint=_closest(error)) from None
+        message, hint = _first(error)
+        raise RecipeError(f"{file}: {message}", hint=hint) from None
 
 
 def _find(place: str) -> Path:
@@ -161,110 +159,45 @@ def _find(place: str) -> Path:
     )
 
 
-def _anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
-    anchored, folder = {"review": "review.jsonl", **values}, file.parent
-    for name in PATHS:
-        if isinstance(anchored.get(name), str):
-            anchored[name] = folder / anchored[name]
-    if "model" in anchored:
-        anchored["model"] = _anchored_model(anchored["model"], folder)
-    _anchor_evaluate(anchored, file)
-    if isinstance(suites := anchored.get("suites"), dict):
-        anchored["suites"] = {name: _suite(name, given, file) for name, given in suites.items()}
-    if isinstance(training := anchored.get("train"), dict):
-        places = {
-            name: training[name] for name in ("start", "retention_prompts") if isinstance(training.get(name), str)
-        }
-        anchored["train"] = {**training, **{name: folder / place for name, place in places.items()}}
-    if isinstance(anchored.get("dataset"), dict):
-        anchored["dataset"] = _anchored_dataset(anchored["dataset"], file)
-    if isinstance(prompt := anchored.get("full_prompt"), Path):
-        _check_file(prompt, f"{file}: full_prompt")
-        _check_words(prompt, f"{file}: full_prompt")
-    return anchored
+def _first(error: ValidationError) -> tuple[str, str]:
+    """Return the first error, where it was written rather than where it was handed down to, and what to do."""
+    places = error.errors()
+    first = next((found for found in places if not _is_handed_down(found["loc"])), places[0])
+    field = ".".join(map(str, first["loc"]))
+    message, hint = first["msg"].removeprefix("Value error, "), "see docs/recipes.md"
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, RecipeError):
+        message, hint = cause.args[0], cause.hint
+    elif first["type"] == "missing":
+        message = "is missing"
+    elif first["type"] == "extra_forbidden":
+        message, hint = "no such key", _closest(first["loc"])
+    return f"{field}: {message}" if field else message, hint
 
 
-def _anchor_evaluate(values: dict[str, Any], file: Path) -> None:
-    section = values.get("evaluate")
-    if not isinstance(section, dict):
-        return
-    values["evaluate"] = section = dict(section)
-    for name, key in (("judge", "rubric"), ("standard", "include")):
-        given = section.get(name)
-        if isinstance(given, dict) and isinstance(given.get(key), str):
-            section[name] = {**given, key: file.parent / given[key]}
-            if key == "include" and not section[name][key].is_dir():
-                raise RecipeError(f"{file}: evaluate.standard.include: no such folder", hint="correct its name")
-            if key == "rubric":
-                _check_file(section[name][key], f"{file}: evaluate.judge.rubric")
-                _check_words(section[name][key], f"{file}: evaluate.judge.rubric", hint="write what a good reply is")
+def _is_handed_down(place: tuple[int | str, ...]) -> bool:
+    return len(place) > 1 and place[0] in SECTIONS and place[1] in handed_down(str(place[0]))
 
 
-def _suite(name: str, given: Any, file: Path) -> Any:
-    """Return a suite in its long form, with the place of its items."""
-    suite = dict(given) if isinstance(given, dict) else {"items": given}
-    if not isinstance(suite.get("items"), str):
-        raise RecipeError(f"{file}: suites.{name}: needs a file of items", hint="write items: evaluation/items.jsonl")
-    is_builtin = suite["items"] == BUILTIN
-    suite["items"] = evaluate.BUILTIN / f"{name}.jsonl" if is_builtin else file.parent / suite["items"]
-    if is_builtin and not suite["items"].is_file():
-        known = ", ".join(sorted(path.stem for path in evaluate.BUILTIN.glob("*.jsonl")))
-        raise RecipeError(f"{file}: suites.{name}: no builtin items of that name", hint=f"there are {known}")
-    _check_file(suite["items"], f"{file}: suites.{name}")
-    return suite
-
-
-def _anchored_model(reference: Any, folder: Path) -> Any:
-    is_beside = str(reference).startswith(("./", "../"))
-    return str((folder / reference).resolve()) if is_beside else reference
-
-
-def _anchored_dataset(values: dict[str, Any], file: Path) -> dict[str, Any]:
-    anchored, checks = dict(values), values.get("checks")
-    if "embedding_model" in anchored:
-        anchored["embedding_model"] = _anchored_model(anchored["embedding_model"], file.parent)
-    given = checks.get("json_schema") if isinstance(checks, dict) else None
-    if isinstance(checks, dict) and isinstance(given, dict) and isinstance(schema := given.get("schema"), str):
-        _check_file(file.parent / schema, f"{file}: dataset.checks.json_schema.schema")
-        anchored["checks"] = {**checks, "json_schema": {**given, "schema": file.parent / schema}}
-    return anchored
-
-
-def _check_file(path: Path, where: str) -> None:
-    if not path.is_file():
-        raise RecipeError(f"{where}: {path} does not exist", hint="write the file, or correct its name")
-
-
-def _check_words(path: Path, where: str, hint: str = "write the prompt that is to be baked") -> None:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RecipeError(f"{where}: {path} is not UTF-8", hint="save it as UTF-8") from None
-    if not text.strip():
-        raise RecipeError(f"{where}: {path} has no words", hint=hint)
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    message = {"extra_forbidden": "no such key", "missing": "is missing"}.get(first["type"], first["msg"])
-    message = message.removeprefix("Value error, ")
-    return f"{field}: {message}" if field else message
-
-
-def _closest(error: ValidationError) -> str:
+def _closest(place: tuple[int | str, ...]) -> str:
     """Return which key was probably meant."""
     from difflib import get_close_matches
 
-    first = error.errors()[0]
-    owner: Any = Recipe
-    for part in first["loc"][:-1]:
-        owner = owner.model_fields[part].annotation if part in getattr(owner, "model_fields", {}) else None
-    fields = list(getattr(owner, "model_fields", {}))
-    if first["type"] != "extra_forbidden" or not fields:
-        return "see docs/recipes.md"
-    close = get_close_matches(str(first["loc"][-1]), fields, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(fields)}"
+    model: type[BaseModel] = Recipe
+    for part in place[:-1]:
+        if part in model.model_fields:
+            model = next(_models(model.model_fields[str(part)].annotation), model)
+    keys = list(model.model_fields)
+    close = get_close_matches(str(place[-1]), keys, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(keys)}"
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models in a field's type, such as Suite in dict[str, Suite]."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)
 
 
 class Done(NamedTuple):
@@ -286,7 +219,9 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     """Run all stages in order, yielding each as it is finished; what is up to date is not run again."""
     from tuning_room.models import resolve
 
-    # A model that does not exist is said before minutes are spent on the stages that do not need it.
+    # What is missing should fail here, not minutes later in the stage that needs it.
+    finished = {name for name, record in workspace.records().items() if record.state == "done"}
+    require(stage for stage in STAGES if stage not in finished)
     resolve(recipe.model)
     for stage in STAGES:
         yield run_stage(recipe, workspace, stage, force=force)

@@ -6,14 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import not_
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.files import atomic_writer
 
 Role = Literal["system", "user", "assistant"]
+
+
+# What an adapter's folder holds: its weights, and what it says of itself.
+WEIGHTS = "adapter_model.safetensors"
+LINEAGE = "tuning_room.json"
 
 
 class Record(BaseModel):
@@ -23,6 +28,7 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+M = TypeVar("M", bound=BaseModel)
 
 
 class Message(Record):
@@ -37,9 +43,9 @@ class Message(Record):
 
 
 class Chunk(Record):
-    """A part of a document that is about one thing: a heading and what stands under it.
+    """A part of a document about one subject: a heading and the text under it.
 
-    `begin` and `end` are where it stands in the document's markdown file, in bytes; the end is exclusive.
+    `begin` and `end` are its place in the document's markdown file, in bytes; the end is exclusive.
     """
 
     id: str
@@ -55,7 +61,7 @@ class Chunk(Record):
 class Candidate(Record):
     """A dialogue that may become training data, with what a check needs to judge it.
 
-    `traits` are the columns that were drawn for it, such as its difficulty; `scores` are those of a judge, 0 to 10.
+    `traits` are the columns sampled for it, such as its difficulty; `scores` are a judge's, 0 to 10.
     """
 
     id: str
@@ -66,13 +72,13 @@ class Candidate(Record):
     gold: str | None = None
     messages: list[Message]
     error: str = ""
-    # Left out where there are none: rows of recipes that draw none stay as they are.
+    # Omitted where empty, so that the rows of recipes without them do not change.
     traits: dict[str, str] = Field({}, exclude_if=not_)
     scores: dict[str, float] = Field({}, exclude_if=not_)
 
 
 class Rejection(Record):
-    """A candidate that was thrown away, and why."""
+    """A candidate that was rejected, and why."""
 
     reason: str
     detail: str
@@ -80,7 +86,7 @@ class Rejection(Record):
 
 
 class Dialogue(Record):
-    """A row of training data: chat messages, system turn first, and where they came from."""
+    """A row of training data: chat messages, with the system turn first, and where they came from."""
 
     id: str
     source: str
@@ -93,9 +99,9 @@ class Dialogue(Record):
 class Item(Record):
     """A held-out evaluation item: what the user writes, and what a good reply does or must not do.
 
-    `before` are the turns before the prompt, `turns` what the user says after it, one a turn; `expects` are words of
-    which a good reply has one; `choices` are weighed by their likelihood; `checks` are constraints by name; `fields`
-    are the values that a reply in JSON must have. docs/evaluation.md says which suite uses what.
+    `before` holds the turns before the prompt, `turns` the user's later messages; a good reply has at least one of the
+    words in `expects`; `choices` are weighed by their likelihood; `checks` are constraints by name; `fields` are the
+    values that a reply in JSON must have. docs/evaluation.md describes which suite uses which.
     """
 
     id: str
@@ -118,14 +124,14 @@ class Item(Record):
 
     @property
     def said(self) -> str:
-        """Return all that the user has said up to the first reply, a message a line."""
+        """Return all that the user has written before the first reply, one message per line."""
         return "\n".join([*(turn.content for turn in self.before if turn.role == "user"), self.prompt])
 
 
 class Tried(Record):
-    """A choice of a sweep: the loss on validation rows in nats a token, the share of replies that checks accept.
+    """One configuration of a sweep: its validation loss in nats per token, and the share of replies passing the checks.
 
-    `steps` and `seconds` are what the training took; `failed` is the reason why there is nothing to say of it.
+    `steps` and `seconds` are those of its training; `failed` is the reason if there is no result.
     """
 
     learning_rate: float
@@ -139,6 +145,28 @@ class Tried(Record):
     failed: str = ""
 
 
+class Sweep(Record):
+    """The configurations that `train --sweep` tried, best first, and the digest of the rows that they were tried on."""
+
+    rows: str
+    tried: list[Tried]
+
+
+class TrainingStep(Record):
+    """One optimizer step: losses in nats per token, seconds of wall time.
+
+    `valid_loss` is set if a validation followed the step; `tokens` counts all that were computed, padding included.
+    """
+
+    step: int
+    loss: FiniteFloat
+    valid_loss: FiniteFloat | None = None
+    learning_rate: float
+    rows: int
+    tokens: int
+    seconds: float
+
+
 def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:
     """Yield the records of a JSONL file.
 
@@ -146,7 +174,7 @@ def read_jsonl(path: Path, kind: type[R]) -> Iterator[R]:
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file", hint="run the stage before this one first")
-    # As bytes: a line that is not UTF-8 is then an error of that line.
+    # Read as bytes, so that invalid UTF-8 is an error of its own line.
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
@@ -161,7 +189,7 @@ def parse_row(line: str | bytes, kind: type[R], *, where: str) -> R:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         place = f"{where}: {field}" if field else where
-        raise DataError(f"{place}: {first['msg']}", hint="mend or delete this line") from None
+        raise DataError(f"{place}: {first['msg']}", hint="fix or delete this line") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[Record]) -> int:
@@ -175,14 +203,10 @@ def write_jsonl(path: Path, rows: Iterable[Record]) -> int:
 
 
 @contextmanager
-def jsonl_writer(path: Path) -> Iterator[Callable[[Record], None]]:
-    """Open a JSONL file for rows that come one by one; it takes its name when the block ends without an error."""
+def jsonl_writer(path: Path) -> Iterator[Callable[[Record], object]]:
+    """Open a JSONL file for rows that come one by one; it gets its name when the block ends without an error."""
     with atomic_writer(path) as out:
-        yield lambda row: _write_line(out, row)
-
-
-def _write_line(out: IO[str], row: Record) -> None:
-    out.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
+        yield lambda row: out.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -193,6 +217,16 @@ def read_json(path: Path) -> Any:
         raise MissingInputError(f"{path}: no such file", hint="run the stage before this one first") from None
     except ValueError as error:
         raise DataError(f"{path}: not JSON ({error})", hint="delete the file and run the stage again") from None
+
+
+def read_record(path: Path, kind: type[M]) -> M:
+    """Return a JSON file as a record; MissingInputError, or DataError that names file and field."""
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {field}: {first['msg']}", hint="run the stage that writes it again") from None
 
 
 def write_json(path: Path, value: Any) -> None:

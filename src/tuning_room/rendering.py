@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Rendered(NamedTuple):
-    """A dialogue as token ids, and for each id whether the model is to learn to say it."""
+    """A dialogue as token ids, and for each id whether the model should learn to produce it."""
 
     input_ids: list[int]
     learned: list[bool]
@@ -39,15 +39,22 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
 def render_dialogue(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> Rendered:
     """Return a dialogue's token ids; the learned ones are the assistant's words and end-of-turn tokens.
 
-    Raises RenderingError if the template does not render a dialogue's beginning the same way as the dialogue,
-    since then training and serving would see different tokens.
+    Raises RenderingError if the template renders the beginning of a dialogue differently from the whole, since training
+    and serving would then see different tokens.
     """
     text = render_text(tokenizer, messages, ask=False)
     spans = list(_assistant_spans(tokenizer, messages, text))
     encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = list(encoded["input_ids"])
     learned = [any(start <= a and b <= end for start, end in spans) for a, b in encoded["offset_mapping"]]
-    _check_boundaries(tokenizer, messages, list(encoded["input_ids"]))
-    return Rendered(list(encoded["input_ids"]), learned)
+    for index, message in enumerate(messages):
+        prompt = prompt_ids(tokenizer, messages[:index]) if message.role == "assistant" else []
+        if ids[: len(prompt)] != prompt:
+            raise RenderingError(
+                f"the tokens before the reply {message.content[:40]!r} differ between training and serving",
+                hint="let no reply begin with line breaks",
+            )
+    return Rendered(ids, learned)
 
 
 def _assistant_spans(
@@ -66,18 +73,8 @@ def _assistant_spans(
         yield len(before), len(after)
 
 
-def _check_boundaries(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], ids: list[int]) -> None:
-    for index, message in enumerate(messages):
-        asked = prompt_ids(tokenizer, messages[:index]) if message.role == "assistant" else []
-        if ids[: len(asked)] != asked:
-            raise RenderingError(
-                f"the tokens before the reply {message.content[:40]!r} differ between training and serving",
-                hint="let no reply begin with line breaks",
-            )
-
-
 def shared_prefix(prompts: list[list[int]]) -> list[int]:
-    """Return the tokens with which all prompts begin, leaving each at least one of its own."""
+    """Return the tokens that all prompts begin with, leaving each prompt at least one of its own."""
     first, last = min(prompts), max(prompts)
     same = [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
     return same[: min(len(ids) for ids in prompts) - 1]
@@ -95,5 +92,5 @@ def template_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
 
 
 def with_system(prompt: str, messages: Sequence[Message]) -> list[Message]:
-    """Return the messages behind a system turn; an empty prompt is no turn."""
+    """Return the messages after a system turn; an empty prompt adds none."""
     return [Message(role="system", content=prompt), *messages] if prompt else list(messages)

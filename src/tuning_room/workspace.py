@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,26 +15,28 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from tuning_room.errors import DataError, MissingInputError, WorkspaceBusyError
+from tuning_room.errors import DataError, MissingInputError, OccupiedError, WorkspaceBusyError
 from tuning_room.files import digest, remove_leftovers
-from tuning_room.records import read_json, write_json
+from tuning_room.prerequisites import explained, require
+from tuning_room.records import LINEAGE, Candidate, Chunk, Record, read_json, read_jsonl, write_json
 
 PACKAGES = ("tuning-room", "torch", "transformers", "peft", "docling-slim", "sdg-hub", "training-hub", "lm-eval")
+MARK = b"A run folder of Tuning Room: its stages replace what stands under their names.\n"  # what its lock holds
 
 
 class StageConfig(BaseModel):
-    """What a stage is told to do; unknown keys are refused, paths do not count as configuration."""
+    """The configuration of a stage; unknown keys are refused, and paths are not part of its digest."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def digest(self) -> str:
-        """Return the sha256 of every value but the paths, whose contents are inputs of their own."""
+        """Return the sha256 of every value except paths, whose contents are inputs of their own."""
         values = {k: _placeless(v) for k, v in self.model_dump().items() if not isinstance(v, Path)}
         return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _placeless(value: Any) -> Any:
-    # Which file stands under which key is configuration; the folder that the files are in is not.
+    # Which file belongs to which key is configuration; the folder that the files are in is not.
     if isinstance(value, dict):
         return {key: _placeless(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -42,7 +45,7 @@ def _placeless(value: Any) -> Any:
 
 
 class StageResult(BaseModel):
-    """What a stage has to say of its work, kept in the manifest."""
+    """What a stage reports about its work; kept in the manifest."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -53,13 +56,17 @@ R = TypeVar("R", bound=StageResult)
 
 @dataclass(frozen=True)
 class Stage(Generic[C, R]):
-    """A stage as the runner sees it: what it reads, what it writes, and how it is run."""
+    """A stage as the runner sees it: what it reads, what it writes, and how to run it.
+
+    `kept` lists the files from which an interrupted run resumes; a forced run deletes them first.
+    """
 
     name: str
     result: type[R]
     inputs: Callable[[C, "Workspace"], list[Path]]
     outputs: Callable[["Workspace"], list[Path]]
     run: Callable[[C, "Workspace"], R]
+    kept: Callable[["Workspace"], list[Path]] = lambda _: []
 
 
 class StageRecord(BaseModel):
@@ -77,11 +84,12 @@ class StageRecord(BaseModel):
 
 
 class Workspace:
-    """A run folder; every path below it has a name here and nowhere else."""
+    """A run folder; every path in it is named here and nowhere else."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.manifest = root / "manifest.json"
+        self.lock = root / ".lock"
         self.documents = root / "documents"
         self.chunks = root / "chunks.jsonl"
         self.conversions = root / "conversions"
@@ -101,15 +109,21 @@ class Workspace:
         self.adapter = root / "adapter"
         self.evaluation = root / "evaluation"
         self.results = root / "evaluation" / "results.json"
+        self.samples = root / "evaluation" / "samples"
+        self.replies = root / "evaluation" / "answers.jsonl"
+        self.divergence = root / "evaluation" / "retention.json"
+        self.timing = root / "evaluation" / "timing.json"
+        self.standard = root / "evaluation" / "standard.json"
+        self.judge = root / "evaluation" / "judge"
         self.sweep = root / "training" / "sweep.json"
-        self.seeds = root / "evaluation" / "seeds.json"
+        self.trainings = root / "evaluation" / "seeds.json"
         self.report_html = root / "report.html"
         self.report_json = root / "report.json"
         self.model_card = root / "model_card.md"
         self.deploy = root / "deploy"
 
     def records(self) -> dict[str, StageRecord]:
-        """Return the manifest's entries by stage, none if nothing has run yet; DataError names a spoilt manifest."""
+        """Return the manifest's entries by stage, none if nothing has run yet; DataError for an invalid manifest."""
         if not self.manifest.exists():
             return {}
         try:
@@ -144,23 +158,35 @@ class Workspace:
     def perform(self, stage: Stage[C, R], config: C, *, force: bool = False) -> tuple[R, bool]:
         """Run a stage unless nothing that it depends on has changed.
 
-        Returns its result and whether it was run. A stage that fails is recorded as failed; what stood
-        there before is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
+        Returns its result and whether it was run. A stage that fails for the first time is recorded as failed; an
+        earlier result is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
         """
         with self.locked():
-            fresh = self._new_record(stage, config)
             done = self.records().get(stage.name)
+            if done is None or done.state != "done":
+                require([stage.name])  # before any complaint about inputs that other stages have yet to produce
+            fresh = self._new_record(stage, config)
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
             remove_leftovers(self.root)
+            if force:
+                self._forget(stage, done)
             return self._run(stage, config, fresh), True
+
+    def _forget(self, stage: Stage[C, R], done: StageRecord | None) -> None:
+        """Delete what a run would resume from; until one has finished, the earlier result counts as out of date."""
+        if done and done.state == "done":
+            self._save(stage.name, done.model_copy(update={"config": "to be run again"}))
+        for path in stage.kept(self):
+            path.unlink(missing_ok=True)
 
     def _run(self, stage: Stage[C, R], config: C, record: StageRecord) -> R:
         started = time.monotonic()
         try:
-            result = stage.run(config, self)
+            with explained(stage.name):
+                result = stage.run(config, self)
         except BaseException as error:
-            # What was finished before still stands on disk, and so does its entry.
+            # An earlier result is still on disk, so its entry stays.
             if self._finished(stage.name) is None:
                 failed = {"state": "failed", "error": str(error) or repr(error)}
                 self._save(stage.name, record.model_copy(update=failed))
@@ -190,13 +216,10 @@ class Workspace:
     def _digests(self, paths: list[Path]) -> dict[str, str]:
         found: dict[str, str] = {}
         for path in paths:
-            label = self._label(path)
-            # Two files of one name in different folders are two inputs.
+            label = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+            # Two files of the same name in different folders are two inputs.
             found[f"{label} ({len(found)})" if label in found else label] = digest(path)
         return found
-
-    def _label(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def _save(self, name: str, record: StageRecord) -> None:
         entries = {**self.records(), name: record}
@@ -204,20 +227,74 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes out of the run folder; WorkspaceBusyError if one is in it."""
+        """Keep other processes out of the run folder; WorkspaceBusyError if one is using it.
+
+        Raises OccupiedError for a folder that is not a run folder, since stages replace files of the same name.
+        """
+        if not self._is_marked():
+            self._refuse_foreign()
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
+        with self.lock.open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise WorkspaceBusyError(
-                    f"{self.root}: another process is at work in this run folder", hint="wait for it, or stop it"
+                    f"{self.root}: another process is using this run folder", hint="wait for it, or stop it"
                 ) from None
+            if not lock.tell():
+                lock.write(MARK)
+                lock.flush()
+            os.utime(lock.fileno())  # its time shows when a stage last began
             yield
+
+    def _is_marked(self) -> bool:
+        """Return whether the lock or the manifest says that this is a run folder; others use these names too."""
+        if self.lock.is_file() and self.lock.read_bytes() == MARK:
+            return True
+        try:
+            return bool(self.records())
+        except DataError:
+            return False
+
+    def _refuse_foreign(self) -> None:
+        for path in sorted(self.root.glob("*")):
+            is_empty_lock = path == self.lock and path.is_file() and not path.stat().st_size
+            if is_empty_lock or (path.name.startswith(".") and path != self.lock) or self._is_of_a_run(path):
+                continue
+            raise OccupiedError(
+                f"{self.root}: not a run folder, it holds '{path.name}', which no stage has made",
+                hint="name another folder for the runs (--runs), or another recipe",
+            )
+
+    def _is_of_a_run(self, path: Path) -> bool:
+        """Return whether a run made what stands here, by its content: a run may begin with what another one made."""
+        if path in (self.train_rows.parent, self.adapter) and path.is_symlink():
+            return True  # the link alone would be replaced
+        rows: dict[Path, type[Record]] = {self.chunks: Chunk, self.candidates: Candidate}
+        if path in rows:
+            return _begins_with(path, rows[path])
+        lineage = self.adapter / LINEAGE
+        signs: dict[Path, list[tuple[Path, ...]]] = {
+            self.manifest: [()],  # a spoilt one is named when it is read
+            self.generation: [(self.generation / "answers.jsonl",), (self.losers,)],
+            self.train_rows.parent: [(self.train_rows, self.dataset_statistics)],
+            self.training: [(self.metrics,), (self.sweep,), (self.training / "trainjob.yaml",)],
+            self.adapter: [(lineage,)],
+            self.evaluation: [(self.results,), (self.replies,)],
+            self.model_card: [(lineage,)],
+        }
+        return any(all(file.is_file() for file in files) for files in signs.get(path, []))
+
+
+def _begins_with(path: Path, kind: type[Record]) -> bool:
+    try:
+        return next(iter(read_jsonl(path, kind)), None) is not None
+    except (DataError, MissingInputError):
+        return False
 
 
 def installed_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of packages that a result depends on, those that are installed."""
+    """Return the versions of those packages that are installed; by default, of all that a result depends on."""
     found = {}
     for package in packages:
         try:

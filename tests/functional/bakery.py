@@ -39,6 +39,21 @@ def small_recipe(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def terse_model(model: Path, folder: Path) -> Path:
+    """Return a copy of a model that ends its turn with its first sentence: of itself, a small one goes on and on."""
+    for path in model.iterdir():
+        (folder / path.name).symlink_to(path.resolve())
+    vocabulary = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    # In the vocabulary of a byte-level tokenizer, "\u010a" is a line break.
+    ends = [number for token, number in vocabulary.items() if token[-1] in ".?!\u010a"]
+    config = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
+    (folder / "generation_config.json").unlink()
+    known = config["eos_token_id"] if isinstance(config["eos_token_id"], list) else [config["eos_token_id"]]
+    text = json.dumps({**config, "eos_token_id": [*known, *ends]})
+    (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    return folder
+
+
 def run(*arguments: str, cwd: Path, timeout: float = 500) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(

@@ -17,11 +17,11 @@ WORDS = {
     "bomb.docx": "unpacks to more than 2 MB",
     "broken.pdf": "not a readable pdf document",
     "empty.html": "the file is empty; replace it",
-    "huge.csv": "more than 1 MB are not read",
+    "huge.csv": "is over the limit of 1 MB",
     "latin.txt": "latin.txt:1: byte 6 of the file (0xfc) is not UTF-8; save the file as UTF-8",
     "locked.pdf": "the document is encrypted; save a copy without a password",
     "locked.xlsx": "the document is encrypted; save a copy without a password",
-    "picture.pdf": "the content is png, not pdf; give the file its right extension",
+    "picture.pdf": "the content is png, not pdf; give the file the right extension",
 }
 
 
@@ -64,7 +64,7 @@ def test_each_bad_document_is_named_and_the_good_one_is_kept(folder: Path) -> No
     result = json.loads(passed.stdout)
     assert (result["documents"], result["reused"]) == (1, 1)
     assert [file["name"] for file in result["failed"]] == list(WORDS)
-    assert "huge.csv: 1 MB, and more than 1 MB are not read" in passed.stderr
+    assert "huge.csv: 1.2 MB is over the limit of 1 MB" in passed.stderr
     assert "Traceback" not in passed.stderr
 
 

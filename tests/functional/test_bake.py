@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import time
 from pathlib import Path
@@ -26,18 +27,39 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_recipe(tmp_path_factory.mktemp("bake"))
 
 
+# What a stage writes while it is at work; the others write only at their end.
+SIGNS = {"dataset": ".dataset.*.tmp", "train": "training/metrics.jsonl", "evaluate": "evaluation/answers.jsonl"}
+
+
 def killed_in(stage: str, folder: Path) -> None:
-    """Start a bake and kill it with SIGKILL while it is in a stage."""
-    before = STAGES[STAGES.index(stage) - 1] if stage != STAGES[0] else ""
+    """Start a bake, kill it with SIGKILL while it is in a stage, and show that it was."""
+    before = STAGES[: STAGES.index(stage)]
     with subprocess.Popen(
         [*COMMAND, "bake", "."], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as p:
         deadline = time.monotonic() + 300
-        while before and before not in done(folder) and p.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        # Long enough to be in the stage's work, short of its end; the last stage is too short to wait in.
-        time.sleep({"dataset": 0.3, "report": 0.05}.get(stage, 4))
+        while not is_at_work(stage, before, folder):
+            assert p.poll() is None, f"ended with {p.returncode} before it was seen in {stage}"
+            assert time.monotonic() < deadline, f"was never seen in {stage}"
+            time.sleep(0.005)
+        # Past the digests of the inputs, and well short of the end: importing the library alone takes longer.
+        time.sleep({"convert": 0.5, "generate": 0.5}.get(stage, 0))
         p.send_signal(signal.SIGKILL)
+    assert p.returncode == -signal.SIGKILL
+    assert list(done(folder)) == before, "the kill was to land in a stage that had begun and had not ended"
+
+
+def is_at_work(stage: str, before: list[str], folder: Path) -> bool:
+    """Return whether the stages before it are done, and it has locked the run folder and written its first sign."""
+    run_folder = folder / "runs" / "small"
+    lock, written = run_folder / ".lock", run_folder / "manifest.json"
+    if list(done(folder)) != before or not lock.exists():
+        return False
+    # Each stage touches the lock, after the manifest was written at the end of the one before.
+    if before and lock.stat().st_mtime_ns < written.stat().st_mtime_ns:
+        return False
+    signs = run_folder.glob(SIGNS[stage]) if stage in SIGNS else [run_folder]
+    return any(sign.is_dir() or (sign.is_file() and sign.stat().st_size > 0) for sign in signs)
 
 
 def done(folder: Path) -> dict[str, Any]:
@@ -152,9 +174,17 @@ def test_more_trainings_show_how_much_is_luck(folder: Path) -> None:
     adapters = [folder / "runs" / "small" / place / "adapter" for place in ("", f"seeds/{other}")]
     weights = [(adapter / "adapter_model.safetensors").read_bytes() for adapter in adapters]
     assert len(weights[0]) == len(weights[1]) and weights[0] != weights[1]
+    results = [
+        json.loads((folder / "runs" / "small" / place / "evaluation" / "results.json").read_text(encoding="utf-8"))
+        for place in ("", f"seeds/{other}")
+    ]
+    assert trainings["suites"]["all"]
     for metric, found in trainings["suites"]["all"].items():
-        assert found["lowest"] <= found["mean"] <= found["highest"], metric
-        assert len(found["rates"]) == 2 and found["standard_deviation"] is not None
+        rates = [result["rates"]["baked"]["all"][metric]["rate"] for result in results]
+        assert found["rates"] == rates, metric
+        assert (found["lowest"], found["highest"]) == (min(rates), max(rates)), metric
+        assert found["mean"] == pytest.approx(statistics.mean(rates))
+        assert found["standard_deviation"] == pytest.approx(statistics.stdev(rates))
     assert "Other seeds" in (folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
     again = run("bake", ".", "--trainings", "2", cwd=folder)
     assert again.stdout.count("unchanged") == len(STAGES) + 2 and f"seeds {one}, {other}" in again.stdout

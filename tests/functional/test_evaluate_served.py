@@ -18,8 +18,8 @@ from bakery import run
 from tuning_room import evaluate
 from tuning_room.engines.local import LocalEngine
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.samples import Sample
 from tuning_room.records import Item, read_json, read_jsonl, write_jsonl
+from tuning_room.results import Sample
 from tuning_room.serve.server import bound_socket, create_app
 from tuning_room.workspace import Workspace
 

@@ -20,8 +20,7 @@ from bakery import ROOT
 from tuning_room.engines import Sampling
 from tuning_room.engines.local import LocalEngine
 from tuning_room.evaluate.harness import EngineModel, run_tasks
-from tuning_room.evaluate.metrics import Context
-from tuning_room.evaluate.tasks import task_name, write_tasks
+from tuning_room.evaluate.tasks import Context, task_name, write_tasks
 from tuning_room.records import Item
 
 SHORT = "You are Kay."
@@ -45,7 +44,9 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def adapter(drawn_adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("harness-adapter") / "adapter"
     shutil.copytree(drawn_adapter, folder)
-    (folder / "tuning_room.json").write_text(json.dumps({"short_prompt": SHORT}), encoding="utf-8")
+    lineage = {"recipe": "kay", "base_model": "tiny", "short_prompt": SHORT}
+    digests = {"adapter_digest": "0" * 64, "template_digest": "0" * 64}
+    (folder / "tuning_room.json").write_text(json.dumps({**lineage, **digests}), encoding="utf-8")
     return folder
 
 
@@ -72,9 +73,15 @@ class Ours:
     """What `tuning-room evaluate` gets of the same arm on a suite."""
 
     def __init__(self, engine: LocalEngine, model: str, tasks: Path, suite: str, system: str) -> None:
-        rows = run_tasks(EngineModel(engine, model, Sampling(24), lambda: None), tasks, {suite: suite}, system)[suite]
-        self.replies = [row["resps"][0][0] for row in sorted(rows, key=lambda row: row["doc_id"])]
-        self.measured = {name: sum(row[name] for row in rows) / len(rows) for name in MEASURED[suite]}
+        task = run_tasks(EngineModel(lambda: engine, model, Sampling(24), lambda: None), tasks, {suite: suite}, system)[
+            suite
+        ]
+        self.replies = [one.resps[0] for one in sorted(task.instances, key=lambda one: one.doc_id)]
+        means = [
+            {name: sum(turn[name] for turn in turns) / len(turns) for name in turns[0]}
+            for turns in task.scores.values()
+        ]
+        self.measured = {name: sum(mean[name] for mean in means) / len(means) for name in MEASURED[suite]}
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ import pytest
 
 from tuning_room.errors import EngineError
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.judge import MATERIAL, Comparison, judged, kappa
-from tuning_room.evaluate.samples import Sample
+from tuning_room.evaluate.judge import MATERIAL, Preference, judged, kappa
 from tuning_room.records import Item, read_jsonl
+from tuning_room.results import JudgeResult, Sample
 from tuning_room.serve.server import bound_socket
 
 FULL = "You are Kay. Ask one question. Never tell a result."
@@ -73,7 +73,7 @@ def server() -> Iterator[Server]:
 
 def sample(arm: str, item: str, reply: str, turn: int = 1, suite: str = "single", **metrics: float) -> Sample:
     return Sample(
-        key="k", arm=arm, suite=suite, item=item, turn=turn, prompt=f"turn {turn} of {item}", gold="", reply=reply,
+        arm=arm, suite=suite, item=item, turn=turn, prompt=f"turn {turn} of {item}", gold="", reply=reply,
         finish_reason="stop", prompt_tokens=1, completion_tokens=1, metrics=metrics,
     )  # fmt: skip
 
@@ -96,13 +96,13 @@ class Case:
             for name, pair in replies.items() for n, arm in enumerate(("prompted", "baked"))
         ]  # fmt: skip
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> JudgeResult:
         assert self.config.judge
         return judged(self.config, self.config.judge, self.samples, self.items, self.folder / "judge")
 
     @property
-    def comparisons(self) -> dict[str, Comparison]:
-        return {row.item: row for row in read_jsonl(self.folder / "judge" / "comparisons.jsonl", Comparison)}
+    def comparisons(self) -> dict[str, Preference]:
+        return {row.item: row for row in read_jsonl(self.folder / "judge" / "comparisons.jsonl", Preference)}
 
 
 def likes_questions(a: str, b: str) -> str:
@@ -123,13 +123,14 @@ def test_wins_ties_and_losses_with_the_metrics_that_agree(tmp_path: Path, server
     server.judge = likes_questions
     case = Case(tmp_path, server, REPLIES)
     found = case.run()
-    counts = {name: found[name] for name in ("wins", "ties", "losses", "errors", "inconsistent", "identical")}
+    counts = {name: getattr(found, name) for name in ("wins", "ties", "losses", "errors", "inconsistent", "identical")}
     assert counts == {"wins": 1, "ties": 2, "losses": 1, "errors": 0, "inconsistent": 0, "identical": 1}
-    assert found["win_rate"]["count"] == 1 and found["win_rate"]["total"] == 2
-    assert found["win_rate"]["low"] < 0.5 < found["win_rate"]["high"]
+    assert found.win_rate is not None
+    assert found.win_rate.count == 1 and found.win_rate.total == 2
+    assert found.win_rate.low < 0.5 < found.win_rate.high
     # `tells` tells the arms apart where the judge does, and less of it is better.
-    assert found["agreement"] == {"asks": 1.0, "tells": 1.0} and found["agreement_items"] == {"asks": 2, "tells": 2}
-    assert found["suites"] == {"single": {**counts, "win_rate": found["win_rate"]}}
+    assert found.agreement == {"asks": 1.0, "tells": 1.0} and found.agreement_items == {"asks": 2, "tells": 2}
+    assert found.suites["single"].model_dump() == {**counts, "win_rate": found.win_rate.model_dump()}
     assert case.comparisons["won"].orders == ["baked", "baked"]
     # The rubric, and three pairs in both orders: replies that are the same are not asked about.
     assert len(server.requests) == 1 + 2 * 3
@@ -140,14 +141,14 @@ def test_wins_ties_and_losses_with_the_metrics_that_agree(tmp_path: Path, server
 def test_a_judge_that_prefers_a_place_decides_nothing(tmp_path: Path, server: Server, always: str) -> None:
     server.judge = lambda _a, _b: f"Clearly.\n{always}"
     found = Case(tmp_path, server, REPLIES).run()
-    assert (found["wins"], found["losses"], found["ties"], found["inconsistent"]) == (0, 0, 4, 3)
-    assert found["win_rate"] is None
+    assert (found.wins, found.losses, found.ties, found.inconsistent) == (0, 0, 4, 3)
+    assert found.win_rate is None
 
 
 def test_one_order_that_is_a_tie_is_no_win(tmp_path: Path, server: Server) -> None:
     server.judge = lambda a, _b: "[[C]]" if "?" in a else "[[B]]"
     found = Case(tmp_path, server, {"won": REPLIES["won"]}).run()
-    assert (found["wins"], found["ties"], found["inconsistent"]) == (0, 1, 1)
+    assert (found.wins, found.ties, found.inconsistent) == (0, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +165,9 @@ def test_what_is_no_answer_is_an_error_of_that_item(tmp_path: Path, server: Serv
     server.judge = lambda a, b: answer if "x = 3" in (a, b) else likes_questions(a, b)
     case = Case(tmp_path, server, REPLIES)
     found = case.run()
-    assert (found["wins"], found["losses"], found["ties"], found["errors"]) == (0, 1, 2, 1)
+    assert (found.wins, found.losses, found.ties, found.errors) == (0, 1, 2, 1)
     assert said in case.comparisons["won"].error and case.comparisons["won"].preference == ""
-    assert found["agreement_items"] == {"asks": 1, "tells": 1}
+    assert found.agreement_items == {"asks": 1, "tells": 1}
 
 
 def test_a_run_that_was_stopped_asks_only_what_is_left(tmp_path: Path, server: Server) -> None:
@@ -192,7 +193,7 @@ def test_a_judge_that_is_not_there_is_an_error(tmp_path: Path, server: Server) -
 def test_a_rubric_from_a_file_is_not_written_by_the_judge(tmp_path: Path, server: Server) -> None:
     (tmp_path / "rubric.md").write_text("Only brevity counts.\n", encoding="utf-8")
     found = Case(tmp_path, server, {"won": REPLIES["won"]}, rubric=str(tmp_path / "rubric.md")).run()
-    assert found["rubric"] == "file" and len(server.requests) == 2
+    assert found.rubric == "file" and len(server.requests) == 2
     assert all("Only brevity counts." in body["messages"][1]["content"] for body in server.requests)
 
 
@@ -217,7 +218,7 @@ def test_a_dialogue_is_compared_as_a_whole(tmp_path: Path, server: Server) -> No
         ]
     server.judge = lambda a, b: "[[A]]" if a.count("?") > b.count("?") else "[[B]]"
     found = case.run()
-    assert found["wins"] == 1 and found["agreement_items"] == {"asks": 1}
+    assert found.wins == 1 and found.agreement_items == {"asks": 1}
     said = {text for _, _, text in PARTS.findall(server.requests[-1]["messages"][1]["content"])}
     assert "Assistant: One?\n\nUser: turn 2 of d\n\nAssistant: x = 2" in said
     assert "User: turn 1 of d" in said

@@ -15,8 +15,9 @@ import pytest
 from drawn_adapters import write_small_run
 from tuning_room.engines import Sampling, Talk
 from tuning_room.engines.local import LocalEngine
-from tuning_room.engines.naming import adapter_name, base_name
 from tuning_room.files import digest
+from tuning_room.models import base_name
+from tuning_room.models.lineage import adapter_name
 from tuning_room.records import Message
 from tuning_room.serve import open_engine
 from tuning_room.serve.config import ServeConfig

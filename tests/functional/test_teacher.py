@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from bakery import run, small_recipe
+from bakery import run, small_recipe, terse_model
 
 from tuning_room.engines.local import LocalEngine
 from tuning_room.serve.server import bound_socket, create_app
@@ -27,11 +27,12 @@ class Teacher:
 
 
 @pytest.fixture
-def teacher(embedded_model: Path) -> Iterator[Teacher]:
+def teacher(embedded_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teacher]:
     import uvicorn
     from starlette.requests import Request
 
-    app = create_app(LocalEngine(embedded_model, base="smollm2-135m"))
+    terse = terse_model(embedded_model, tmp_path_factory.mktemp("terse"))
+    app = create_app(LocalEngine(terse, base="smollm2-135m"))
     with bound_socket("127.0.0.1", 0) as bound:
         running = Teacher(f"http://127.0.0.1:{bound.getsockname()[1]}/v1")
 
@@ -55,7 +56,7 @@ def test_the_teacher_answers_under_the_full_prompt_and_is_asked_once(teacher: Te
     )
     path = folder / "recipe.yaml"
     recipe = yaml.safe_load(path.read_text())
-    at = {"kind": "endpoint", "model": "smollm2-135m", "address": teacher.address, "max_tokens": 12, "temperature": 0}
+    at = {"kind": "endpoint", "model": "smollm2-135m", "address": teacher.address, "max_tokens": 60, "temperature": 0}
     recipe["generate"] = {"teacher": at, "rows_per_chunk": 1}
     path.write_text(yaml.safe_dump(recipe))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from bakery import COMMAND, run, small_recipe
+from bakery import COMMAND, run, small_recipe, terse_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "generate"))
 from scripted_teacher import ScriptedTeacher, completion, refusal
@@ -87,7 +87,7 @@ def test_a_dry_run_asks_nothing(server: ScriptedTeacher, folder: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert "estimated from the length" in told.stdout
     assert "cost      at most 0.0" in told.stdout
-    assert "budget    could be met" in told.stdout
+    assert "budget    may run out" in told.stdout
     found = json.loads(run("generate", ".", "--dry-run", "--json", cwd=folder).stdout)
     assert server.asked == []
     assert not (folder / "runs" / "small" / "candidates.jsonl").exists()
@@ -105,7 +105,7 @@ def test_a_budget_keeps_what_is_there_and_says_how_to_go_on(server: ScriptedTeac
     stopped = run("generate", ".", "--json", cwd=folder)
     assert stopped.returncode == 0, stopped.stderr
     assert "stopped: the budget is used up" in stopped.stderr
-    assert "raise the bound under generate.teacher and run the same command again" in stopped.stderr
+    assert "raise the limit under generate.teacher and run the same command again" in stopped.stderr
     result = json.loads(stopped.stdout)
     assert result["errors"] > 0
     assert result["requests"] == len(server.asked) == whole - 6
@@ -130,12 +130,15 @@ def test_a_key_that_is_refused_is_one_line(server: ScriptedTeacher, folder: Path
 def test_the_local_engine_teaches_with_the_recipes_model(folder: Path, embedded_model: Path) -> None:
     (folder / "documents" / "faq.html").write_text("<h1>Tides</h1><p>High tide comes twice a day.</p>")
     assert run("convert", ".", cwd=folder).returncode == 0
-    path = folder / "recipe.yaml"
-    recipe = yaml.safe_load(path.read_text())
-    recipe["generate"]["teacher"] = {"kind": "local", "max_tokens": 8, "temperature": 0}
-    path.write_text(yaml.safe_dump(recipe))
+    change(folder, kind="local", model="", max_tokens=8, temperature=0)
     told = run("generate", ".", "--dry-run", cwd=folder)
     assert "counted by the tokenizer of embedded:smollm2-135m" in told.stdout
+    cut = run("generate", ".", cwd=folder)
+    assert cut.returncode == 2
+    assert "cut off at 8 tokens: raise generate.teacher.max_tokens" in cut.stderr
+
+    (folder / "terse").mkdir()
+    change(folder, max_tokens=60, model=str(terse_model(embedded_model, folder / "terse")))
     made = run("generate", ".", "--json", cwd=folder)
     assert made.returncode == 0, made.stderr
     result = json.loads(made.stdout)

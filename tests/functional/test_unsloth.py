@@ -33,7 +33,7 @@ model, trainer = found["model"], found["trainer"]
 model.save_pretrained(sys.argv[2], save_embedding_layers=False)
 labels = [row for batch in trainer.get_train_dataloader() for row in batch["labels"].tolist()]
 print(json.dumps({
-    "metrics": [m._asdict() for m in found["metrics"]],
+    "metrics": [step.model_dump() for step in found["steps"]],
     "learned": [[t for t in row if t != -100] for row in labels],
     "dtype": str(model.get_input_embeddings().weight.dtype),
     "modules": sorted({type(m).__name__ for m in model.modules()}),

@@ -6,6 +6,7 @@ PEFT alone.
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def server(small_run: Path) -> Iterator[VllmServer]:
     """Serve the small run by vLLM, once for all tests."""
     config = ServeConfig(model="embedded:smollm2-135m", recipe="small", port=0, vllm_python=PYTHON)
     prepared = vllm_server(config, Workspace(small_run), tell=print)
-    prepared.settings = prepared.settings._replace(updatable=True)
-    with prepared as started:
+    settings = prepared.settings._replace(loadable=3)
+    with VllmServer(prepared.model, prepared.base, prepared.adapters, settings, print) as started:
         yield started
 
 
@@ -103,3 +104,27 @@ def test_an_adapter_without_effect_is_noticed(server: VllmServer, small_run: Pat
     save_file(idle, tmp_path / "idle" / "adapter_model.safetensors")
     with pytest.raises(EngineError, match="answers like the base model"):
         server.load_adapter("idle", tmp_path / "idle")
+
+
+def test_base_and_adapter_asked_at_once_answer_as_each_does_alone(
+    server: VllmServer, engine: EndpointEngine, small_run: Path
+) -> None:
+    """With no slot left empty, rows of the base are computed with the last slot's adapter on a CPU.
+
+    So every slot that may be filled is. The mixed requests come first: what the cache of prefixes holds of a request
+    alone would hide part of it.
+    """
+    adapter = next(iter(server.adapters))
+    with pytest.raises(EngineError, match="no slot is free"):
+        for n in range(9):
+            server.load_adapter(f"small-{n}", small_run / "adapter")
+    asked = [(model, f"What is {n} plus {n + 3}?") for n in range(12) for model in (server.base, adapter)]
+
+    def reply(request: tuple[str, str]) -> str:
+        model, question = request
+        return engine.complete(model, [[Message(role="user", content=question)]], Sampling(max_tokens=16))[0].text
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        at_once = list(pool.map(reply, asked))
+    assert at_once == [reply(request) for request in asked]
+    assert not set(at_once[::2]) & set(at_once[1::2])

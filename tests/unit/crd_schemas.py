@@ -5,10 +5,15 @@ from typing import Any
 
 import yaml
 
+from prerequisites import missing
+
 
 def read_schema(crds: Path, api_version: str, kind: str) -> dict[str, Any]:
     group, _, version = api_version.partition("/")
-    definition = yaml.load((crds / f"{group}_{kind.lower()}s.yaml").read_text(), Loader=yaml.CSafeLoader)
+    file = crds / f"{group}_{kind.lower()}s.yaml"
+    if not file.is_file():
+        missing(f"{file} does not exist: the schemas lie outside the repository, docs/schemas.md says how to get them")
+    definition = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
     assert definition["spec"]["names"]["kind"] == kind
     served = {entry["name"]: entry["schema"]["openAPIV3Schema"] for entry in definition["spec"]["versions"]}
     schema: dict[str, Any] = served[version]

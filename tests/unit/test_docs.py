@@ -13,7 +13,7 @@ import pytest
 from tuning_room.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("recipes/*/README.md"))]
 
 
 def test_the_generated_parts_are_up_to_date() -> None:
@@ -28,11 +28,31 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_readme_names_only_commands_and_targets_that_exist() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_section_leads_to_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    assert [f"{file}#{name}" for file, name in links if name not in anchors(page.parent / file if file else page)] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names by which GitHub links to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_leads_to_every_page() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT).as_posix() for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))]
+    assert [page for page in pages if page != "README.md" and f"({page})" not in readme] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_a_page_names_only_commands_and_targets_that_exist(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert set(re.findall(r"^\S*tuning-room ([a-z]+)", readme, re.MULTILINE)) <= set(COMMANDS)
-    assert set(re.findall(r"\bmake ([a-z]+)\b", readme)) <= set(targets)
+    assert set(re.findall(r"^\S*tuning-room ([a-z]+)", page, re.MULTILINE)) <= set(COMMANDS)
+    # As code: in a sentence, "make the reader ..." is no target.
+    assert set(re.findall(r"(?:^|`|&& )make ([a-z]+)\b", page, re.MULTILINE)) <= set(targets)
 
 
 def test_the_tree_in_the_readme_names_every_room() -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.files import atomic_folder, atomic_writer, digest, remove_leftovers, replace_folder
+from tuning_room.errors import OccupiedError
+from tuning_room.files import (
+    Ours,
+    atomic_folder,
+    atomic_writer,
+    digest,
+    holding,
+    of_a_run,
+    refuse_foreign,
+    remove_leftovers,
+)
 
 NAMES = st.text(st.sampled_from("abcXYZ019._- é"), min_size=1, max_size=12).filter(lambda name: name.strip(". "))
 TREES = st.dictionaries(NAMES.filter(lambda name: not name.endswith(".tmp")), st.binary(max_size=40), max_size=5)
@@ -76,11 +87,29 @@ def test_until_its_end_nobody_sees_the_new_text(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def test_a_link_stays_and_the_file_behind_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("there.txt")
+    with atomic_writer(tmp_path / "link.txt") as out:
+        out.write("new")
+    assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "there.txt").read_text() == "new"
+
+
+def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    for name in ("pipe", "null"):
+        with pytest.raises(OccupiedError, match="not a regular file"), atomic_writer(tmp_path / name) as out:
+            out.write("x")
+    assert (tmp_path / "pipe").is_fifo() and Path("/dev/null").is_char_device()
+    assert names(tmp_path) == {"pipe", "null"}
+
+
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "adapter"
     path.mkdir()
     (path / "stale").write_text("old")
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, holding("stale")) as folder:
         assert list(folder.iterdir()) == []
         (folder / "fresh").write_text("new")
         assert names(path) == {"stale"}
@@ -92,7 +121,7 @@ def test_a_folder_whose_making_fails_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "adapter"
     path.mkdir()
     (path / "stale").write_text("old")
-    with pytest.raises(BrokenError), atomic_folder(path) as folder:
+    with pytest.raises(BrokenError), atomic_folder(path, holding("stale")) as folder:
         (folder / "fresh").write_text("half")
         raise BrokenError
     assert names(path) == {"stale"}
@@ -100,19 +129,91 @@ def test_a_folder_whose_making_fails_stays_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_folder_takes_a_place_that_is_free(tmp_path: Path) -> None:
-    new = tmp_path / "new"
-    new.mkdir()
-    (new / "x").write_text("1")
-    replace_folder(new, tmp_path / "place")
-    assert names(tmp_path) == {"place"}
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "new" / "place", tmp_path / "empty"):
+        with atomic_folder(place, holding("nothing")) as folder:
+            (folder / "x").write_text("1")
+        assert names(place) == {"x"}
+    assert names(tmp_path) == {"new", "empty"}
+
+
+@pytest.mark.parametrize("ours", [holding("ours"), holding("sub")])
+def test_what_others_made_is_never_replaced(ours: Ours, tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    (path / "sub").mkdir(parents=True)
+    (path / "sub" / "a").write_text("old")
+    words = "precious: holds files that Tuning Room did not write"
+    with pytest.raises(OccupiedError, match=words), atomic_folder(path, ours):
+        pytest.fail("nothing is to be made that cannot take its place")
+    assert (path / "sub" / "a").read_text() == "old"
+    assert names(tmp_path) == {"precious"}
+
+
+def test_a_repository_that_somebody_made_of_a_runs_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "deploy" / ".git").mkdir(parents=True)
+    with pytest.raises(OccupiedError), atomic_folder(tmp_path / "deploy", of_a_run):
+        pytest.fail("nothing is to be made that cannot take its place")
+    assert names(tmp_path / "deploy") == {".git"}
+
+
+def test_what_comes_while_a_folder_is_made_stays(tmp_path: Path) -> None:
+    path = tmp_path / "merged"
+    with pytest.raises(OccupiedError), atomic_folder(path, holding("ours")) as folder:
+        (folder / "ours").write_text("new")
+        path.mkdir()
+        (path / "theirs").write_text("precious")
+    assert names(path) == {"theirs"} and names(tmp_path) == {"merged"}
+
+
+def test_a_file_and_the_current_folder_are_no_places_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes").write_text("notes")
+    with pytest.raises(OccupiedError, match="notes: is a file"):
+        refuse_foreign(tmp_path / "notes", of_a_run)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(OccupiedError, match="here: is the current folder; name a new or empty folder"):
+        refuse_foreign(Path(), holding("ours"))
+
+
+def test_a_link_stays_and_the_folder_behind_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "stale").write_text("old")
+    (tmp_path / "link").symlink_to("disk")
+    with atomic_folder(tmp_path / "link", holding("stale")) as folder:
+        (folder / "fresh").write_text("new")
+    assert (tmp_path / "link").is_symlink() and names(tmp_path / "disk") == {"fresh"}
+    assert names(tmp_path) == {"disk", "link"}
+
+
+@pytest.mark.parametrize("there", ["hand-made", "repository", "nothing"])
+def test_of_a_run_a_link_alone_is_replaced(there: str, tmp_path: Path) -> None:
+    """Its place in a run makes the link ours, not what somebody keeps behind it."""
+    target = tmp_path / "elsewhere" / "rows"
+    if there != "nothing":
+        target.mkdir(parents=True)
+        (target / "train.jsonl").write_text("precious")
+    if there == "repository":
+        (target.parent / ".git").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "dataset").symlink_to(target)
+    with atomic_folder(tmp_path / "run" / "dataset", of_a_run) as folder:
+        (folder / "train.jsonl").write_text("new")
+    assert not (tmp_path / "run" / "dataset").is_symlink()
+    assert (tmp_path / "run" / "dataset" / "train.jsonl").read_text() == "new"
+    assert names(tmp_path / "run") == {"dataset"}
+    if there != "nothing":
+        assert (target / "train.jsonl").read_text() == "precious"
+        assert not [path for path in target.parent.iterdir() if path.name.endswith((".tmp", ".old"))]
 
 
 KILLED_IN_A_BLOCK = """
 import os, signal, sys
 from pathlib import Path
-from tuning_room.files import atomic_folder, atomic_writer
+from tuning_room.files import atomic_folder, atomic_writer, of_a_run
 root = Path(sys.argv[1])
-with atomic_folder(root / "adapter") as folder, atomic_writer(root / "rows.jsonl") as out:
+with atomic_folder(root / "adapter", of_a_run) as folder, atomic_writer(root / "rows.jsonl") as out:
     (folder / "weights").write_text("half")
     out.write("half")
     out.flush()
@@ -122,12 +223,12 @@ with atomic_folder(root / "adapter") as folder, atomic_writer(root / "rows.jsonl
 KILLED_BETWEEN_RENAMES = """
 import os, signal, sys
 from pathlib import Path
-from tuning_room.files import atomic_folder
+from tuning_room.files import atomic_folder, of_a_run
 def rename(self, target):
     os.rename(self, target)
     os.kill(os.getpid(), signal.SIGKILL)
 Path.rename = rename
-with atomic_folder(Path(sys.argv[1]) / "adapter") as folder:
+with atomic_folder(Path(sys.argv[1]) / "adapter", of_a_run) as folder:
     (folder / "weights").write_text("half")
 """
 
@@ -155,10 +256,40 @@ def test_leftovers_in_subfolders_go_and_the_rest_stays(tmp_path: Path) -> None:
     (deep / ".cards.v2.77.old").mkdir()
     (deep / ".cards.v2.77.old" / "card").write_text("whole")
     (deep / "kept.old").write_text("")
+    (deep / ".notes.tmp").write_text("somebody else's")
     (tmp_path / ".lock").write_text("")
     remove_leftovers(tmp_path)
-    assert names(deep) == {"kept.old", "cards.v2"}
+    assert names(deep) == {"kept.old", "cards.v2", ".notes.tmp"}
     assert names(tmp_path) == {"evaluation", ".lock"}
+
+
+def test_a_linked_folder_is_put_back_after_a_kill_between_two_renames(tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    run.mkdir()
+    for number, text in ((66, "older"), (77, "old")):
+        (elsewhere / f".adapter.{number}.new").mkdir(parents=True)
+        (elsewhere / f".adapter.{number}.new" / "weights").write_text(text)
+        (elsewhere / f".adapter.{number}.new").rename(elsewhere / f".adapter.{number}.old")
+        time.sleep(0.02)  # a rename's time is how the newest one is told
+    (elsewhere / ".another.77.old").mkdir()
+    (elsewhere / ".adapter.77.tmp").mkdir()
+    (run / "adapter").symlink_to(elsewhere / "adapter")
+    remove_leftovers(run)
+    assert (run / "adapter").is_symlink() and (run / "adapter" / "weights").read_text() == "old"
+    # Somebody else may be at work there.
+    assert names(elsewhere) == {"adapter", ".adapter.66.old", ".another.77.old", ".adapter.77.tmp"}
+
+
+def test_a_replaced_link_is_put_back_after_a_kill_and_litter_goes(tmp_path: Path) -> None:
+    elsewhere, run = tmp_path / "elsewhere", tmp_path / "run"
+    for folder in (elsewhere / "adapter", run / "dataset"):
+        folder.mkdir(parents=True)
+    (elsewhere / "adapter" / "weights").write_text("precious")
+    for name in ("adapter", "dataset"):
+        (run / f".{name}.77.old").symlink_to(elsewhere / "adapter")
+    remove_leftovers(run)
+    assert (run / "adapter").is_symlink() and names(run) == {"adapter", "dataset"}
+    assert (elsewhere / "adapter" / "weights").read_text() == "precious"
 
 
 def write_tree(root: Path, files: dict[str, bytes]) -> None:

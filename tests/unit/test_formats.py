@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.formats import FORMATS, Format, Row, read_dialogue, read_rows, written
-from tuning_room.generate.seeds import seed_candidates
+from tuning_room.formats import FORMATS, FileRow, Format, read_dialogue, read_rows, written
+from tuning_room.generate.candidates import example_candidates
 from tuning_room.records import Message
 
 TEXT = st.text(min_size=1)
@@ -28,7 +28,7 @@ def dialogues(draw: st.DrawFn) -> list[Message]:
 @given(messages=dialogues(), form=st.sampled_from(FORMATS))
 def test_a_dialogue_comes_back_as_it_was(messages: list[Message], form: Format) -> None:
     row = json.loads(json.dumps(written(messages, form, where="row")))
-    assert read_dialogue(Row("row", 1, row)) == messages
+    assert read_dialogue(FileRow("row", 1, row)) == messages
 
 
 @given(rows=st.lists(dialogues(), min_size=1, max_size=5), form=st.sampled_from(FORMATS), is_list=st.booleans())
@@ -39,7 +39,7 @@ def test_a_file_of_dialogues_comes_back_as_seeds(
     values = [written(messages, form, where="row") for messages in rows]
     lines = json.dumps(values, indent=1) if is_list else "\n".join(map(json.dumps, values))
     path.write_text(lines, encoding="utf-8")
-    read = [candidate.messages for candidate in seed_candidates(path)]
+    read = [candidate.messages for candidate in example_candidates(path)]
     # The system turn is left out: a row gets the recipe's own.
     assert read == [[message for message in messages if message.role != "system"] for messages in rows]
 
@@ -72,7 +72,7 @@ def test_alpaca_needs_turns() -> None:
     ],
 )
 def test_the_usual_variants_are_read(values: dict[str, Any], said: list[str]) -> None:
-    assert [message.content for message in read_dialogue(Row("row", 1, values))] == said
+    assert [message.content for message in read_dialogue(FileRow("row", 1, values))] == said
 
 
 GOOD = {
@@ -117,7 +117,7 @@ def seventh(path: Path, form: str, bad: str) -> Path:
 def test_a_broken_line_seven_is_named(form: str, bad: str, words: str, tmp_path: Path) -> None:
     path = seventh(tmp_path / "seeds.jsonl", form, bad)
     with pytest.raises(DataError) as caught:
-        seed_candidates(path)
+        example_candidates(path)
     assert str(caught.value).startswith(f"{path}:7: ")
     assert words in str(caught.value)
     assert caught.value.hint
@@ -127,7 +127,7 @@ def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
     path = seventh(tmp_path / "seeds.jsonl", "alpaca", "X")
     path.write_bytes(path.read_bytes().replace(b"X", b"\xff"))
     with pytest.raises(DataError, match=r"seeds\.jsonl:7: not JSON"):
-        seed_candidates(path)
+        example_candidates(path)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
 def test_in_a_list_the_line_is_named_too(text: str, line: int, tmp_path: Path) -> None:
     (tmp_path / "seeds.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=rf"seeds\.json:{line}: "):
-        seed_candidates(tmp_path / "seeds.json")
+        example_candidates(tmp_path / "seeds.json")
 
 
 @given(content=st.binary(max_size=60) | st.text('[]{}",: \n1a', max_size=40).map(str.encode))
@@ -159,13 +159,13 @@ def test_no_file_is_a_crash(content: bytes, tmp_path_factory: pytest.TempPathFac
 
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"nowhere\.jsonl"):
-        seed_candidates(tmp_path / "nowhere.jsonl")
+        example_candidates(tmp_path / "nowhere.jsonl")
 
 
 def test_labels_are_kept_and_rows_without_an_id_get_one(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     labelled = {**GOOD["sharegpt"], "id": 41, "topic": "sums", "situation": "plain", "gold": "7", "lang": "en"}
     path.write_text(f"{json.dumps(labelled)}\n\n{json.dumps(GOOD['alpaca'])}\n", encoding="utf-8")
-    first, second = seed_candidates(path)
+    first, second = example_candidates(path)
     assert (first.id, first.topic, first.situation, first.gold) == ("41", "sums", "plain", "7")
     assert (second.id, second.gold) == ("line-3", None)

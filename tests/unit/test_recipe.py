@@ -3,6 +3,7 @@
 Real: files, pydantic, the stages' own configs; the stages that run here are small ones.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from tuning_room import recipe as module
 from tuning_room.errors import ModelNotFoundError, RecipeError
-from tuning_room.recipe import ALL_STAGES, STAGES, Recipe, bake, load_recipe, run_stage
+from tuning_room.evaluate.config import Suite
+from tuning_room.recipe import ALL_STAGES, SECTIONS, STAGES, Recipe, bake, handed_down, load_recipe, run_stage
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
 
 WriteRecipe = Callable[..., Path]
@@ -24,7 +26,7 @@ def test_a_recipe_of_a_few_lines_is_enough(write_recipe: WriteRecipe) -> None:
     recipe = load_recipe(str(folder))
     assert recipe.name == "cook"
     assert recipe.full_prompt == folder / "prompt.md"
-    assert recipe.suites == {"kitchen": {"items": folder / "items.jsonl"}}
+    assert {name: suite.items for name, suite in recipe.suites.items()} == {"kitchen": folder / "items.jsonl"}
     assert (recipe.seeds, recipe.rules) == (None, None)
 
 
@@ -48,6 +50,25 @@ def test_what_is_shared_reaches_every_stage(write_recipe: WriteRecipe) -> None:
     assert recipe.deploy.recipe == recipe.serve.recipe == recipe.train.recipe == "cook"
     for name in (*ALL_STAGES, "advise", "serve"):
         assert isinstance(recipe.config(name), StageConfig)
+
+
+def test_a_recipe_made_in_python_keeps_its_paths_and_its_items() -> None:
+    values: dict[str, Any] = {"name": "cook", "model": "./m", "full_prompt": "p.md", "short_prompt": "You are a cook."}
+    recipe = Recipe(**values, suites={"kitchen": Suite(items=Path("items.jsonl")), "safety": "builtin"})  # type: ignore[call-arg]
+    assert (recipe.model, recipe.full_prompt) == ("./m", Path("p.md"))
+    assert recipe.dataset.items == [suite.items for suite in recipe.evaluate.suites.values()]
+    assert recipe.dataset.items[0] == Path("items.jsonl")
+
+
+def test_a_field_named_like_one_at_the_top_is_filled_from_there(write_recipe: WriteRecipe) -> None:
+    recipe = load_recipe(str(write_recipe(seeds="seeds.jsonl", dataset={"checks": {"length": {}}})))
+    for section, config in SECTIONS.items():
+        for name in config.model_fields.keys() & Recipe.model_fields.keys():
+            assert getattr(getattr(recipe, section), name) == getattr(recipe, name), f"{section}.{name}"
+            assert name in handed_down(section)
+    assert handed_down("dataset") == {"recipe", "short_prompt", "model", "items", "review"}
+    assert recipe.train.checks == recipe.evaluate.checks == recipe.generate.checks == {"length": {}}
+    assert recipe.dataset.review == recipe.full_prompt.parent / "review.jsonl"
 
 
 def test_knobs_of_a_section_are_kept(write_recipe: WriteRecipe) -> None:
@@ -86,16 +107,28 @@ def test_a_check_reads_its_schema_beside_the_recipe(write_recipe: WriteRecipe, t
         assert folder / "form.json" in ALL_STAGES[stage].inputs(config, Workspace(tmp_path / "run"))
 
 
+NO_ITEMS = r"suites\.a: needs a file of items; write items: evaluation/items\.jsonl"
 SPOILT: dict[str, tuple[dict[str, Any], str]] = {
     "unknown key": ({"shrot_prompt": "x"}, r"shrot_prompt: no such key; did you mean 'short_prompt'\?"),
     "unknown knob": ({"train": {"lerning_rate": 1}}, r"train\.lerning_rate: .*did you mean 'learning_rate'\?"),
     "nothing like it": ({"qqq": 1}, "qqq: no such key; known keys: name, "),
     "missing key": ({"short_prompt": None}, "short_prompt: is missing"),
-    "missing suites": ({"suites": None}, "suites"),
+    "missing suites": ({"suites": None}, "suites: is missing"),
     "no suites": ({"suites": {}}, "suites"),
     "suites as a list": ({"suites": ["items.jsonl"]}, "suites"),
     "suites as a word": ({"suites": "items.jsonl"}, "suites"),
-    "no such suite": ({"suites": {"a": "nowhere.jsonl"}}, "a: .*nowhere.jsonl does not exist"),
+    "no such suite": ({"suites": {"a": "nowhere.jsonl"}}, r"suites\.a\.items: .*nowhere.jsonl does not exist"),
+    "suite without items": ({"suites": {"a": {"size": 3}}}, r"suites\.a\.items: is missing"),
+    "suite with nothing": ({"suites": {"a": None}}, NO_ITEMS),
+    "suite with a number": ({"suites": {"a": 3}}, NO_ITEMS),
+    "suite with no file": ({"suites": {"a": {"items": None}}}, NO_ITEMS),
+    "misspelt key of a suite": ({"suites": {"a": {"itmes": "items.jsonl"}}}, r"suites\.a\.items: is missing"),
+    "unknown key of a suite": (
+        {"suites": {"items": {"items": "items.jsonl", "sise": 3}}},
+        r"suites\.items\.sise: no such key; did you mean 'size'\?",
+    ),
+    "no such built-in": ({"suites": {"cooking": "builtin"}}, r"suites\.cooking: .*; there are capability, neutral"),
+    "a folder as prompt": ({"full_prompt": "."}, "full_prompt: .* is not a file"),
     "no such prompt": ({"full_prompt": "nowhere.md"}, "full_prompt: .*nowhere.md does not exist"),
     "prompt is a folder": ({"full_prompt": "documents"}, "full_prompt"),
     "prompt is a number": ({"full_prompt": 5}, "full_prompt"),
@@ -117,6 +150,12 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
         {"evaluate": {"judge": {"model": "m", "address": "http://a/v1", "rubric": "rubric.md"}}},
         r"evaluate\.judge\.rubric: .*rubric\.md does not exist",
     ),
+    "no neutral texts": ({"evaluate": {"neutral": "nowhere.jsonl"}}, r"evaluate\.neutral: .*does not exist"),
+    "no folder of tasks": (
+        {"evaluate": {"standard": {"tasks": ["gsm8k"], "include": "nowhere"}}},
+        r"evaluate\.standard\.include: .*nowhere is not a folder",
+    ),
+    "checks of a later stage": ({"train": {"checks": {}}}, r"train\.checks: stands at the top"),
     "two bounds": ({"evaluate": {"gates": [{"metric": "asks", "at_least": 1, "at_most": 1}]}}, "exactly one"),
 }
 
@@ -249,3 +288,18 @@ def test_a_recipe_cannot_be_changed(write_recipe: WriteRecipe) -> None:
 def test_the_example_that_ships_is_named_in_help_and_hints_rightly() -> None:
     root = Path(__file__).parents[2]
     assert (root / "recipes" / "socratic-tutor" / "recipe.yaml").is_file()
+
+
+def test_a_stage_that_failed_once_is_asked_for_what_it_needs_again(
+    small_stages: list[str], write_recipe: WriteRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was uninstalled, or never installed, should fail before the stages that come first take their minutes."""
+    recipe, workspace = load_recipe(str(write_recipe())), Workspace(tmp_path / "run")
+    list(bake(recipe, workspace))
+    records = {name: record.model_dump(mode="json") for name, record in workspace.records().items()}
+    records["evaluate"]["state"] = "failed"
+    workspace.manifest.write_text(json.dumps(records), encoding="utf-8")
+    asked: list[str] = []
+    monkeypatch.setattr(module, "require", asked.extend)
+    list(bake(recipe, workspace))
+    assert asked == ["evaluate"]

@@ -16,9 +16,9 @@ from golds import computed, has_the_right_gold
 from tuning_room.checks import CHECKS, Exchange, rejected_by
 from tuning_room.checks.replies import asks, leaks
 from tuning_room.dataset.selection import Contamination
-from tuning_room.generate.families import Family, Problem, draw, load_families
+from tuning_room.generate.candidates import example_candidates
+from tuning_room.generate.families import Problem, ProblemFamily, draw, load_families
 from tuning_room.generate.notes import load_rules
-from tuning_room.generate.seeds import seed_candidates
 from tuning_room.generate.situations import load_situations
 from tuning_room.models import load_tokenizer
 from tuning_room.recipe import load_recipe
@@ -31,7 +31,7 @@ ATTACKS = list(read_jsonl(TUTOR / "evaluation" / "attacks.jsonl", Item))
 SCRIPTS = list(read_jsonl(TUTOR / "evaluation" / "drift.jsonl", Item))
 ITEMS = [*PROBLEMS, *ATTACKS, *SCRIPTS]
 FAMILIES = load_families(TUTOR / "rules" / "families")
-SEEDS = seed_candidates(TUTOR / "seeds.jsonl")
+SEEDS = example_candidates(TUTOR / "seeds.jsonl")
 CHAPTERS = [yaml.safe_load(file.read_text()) for file in sorted((TUTOR / "sources" / "handbook").glob("*.yaml"))]
 HANDBOOK = [problem for chapter in CHAPTERS for problem in chapter["problems"]]
 
@@ -48,11 +48,33 @@ def test_a_recipe_loads_and_its_files_are_there(file: Path) -> None:
     for suite in recipe.evaluate.suites.values():
         assert list(read_jsonl(suite.items, Item))
     if recipe.seeds:
-        assert seed_candidates(recipe.seeds)
+        assert example_candidates(recipe.seeds)
     if recipe.rules:
         assert load_families(recipe.rules / "families")
         assert load_situations(recipe.rules / "situations.yaml")
         assert load_rules(recipe.rules / "notes.yaml").rules
+
+
+def paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from paths(inner)
+    elif isinstance(value, Path):
+        yield value
+
+
+@pytest.mark.parametrize("file", sorted(RECIPES.glob("*/recipe.yaml")), ids=lambda file: file.parent.name)
+def test_a_recipe_is_the_same_from_any_working_directory(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recipes").symlink_to(RECIPES)
+    monkeypatch.chdir(tmp_path)
+    values = load_recipe(str(file)).model_dump(exclude={"serve": {"vllm_python"}})
+    found = list(paths(values))
+    assert len(found) > 20
+    assert [path for path in found if not path.is_absolute()] == []
+    by_name = load_recipe(file.parent.name).model_dump(exclude={"serve": {"vllm_python"}})
+    assert [path.resolve() for path in paths(by_name)] == [path.resolve() for path in found]
 
 
 def test_the_full_prompt_is_as_long_as_such_prompts_are(embedded_model: Path) -> None:
@@ -143,13 +165,13 @@ DRAWS = 25
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=named)
-def test_a_family_has_several_ways_to_ask_and_to_reply(family: Family) -> None:
+def test_a_family_has_several_ways_to_ask_and_to_reply(family: ProblemFamily) -> None:
     assert len(set(family.user)) >= 3
     assert len(set(family.assistant)) >= 3
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=named)
-def test_a_family_draws_problems_that_can_be_taught(family: Family) -> None:
+def test_a_family_draws_problems_that_can_be_taught(family: ProblemFamily) -> None:
     drawn = [draw(family, random.Random(seed)) for seed in range(DRAWS)]
     assert drawn[0] == draw(family, random.Random(0)), "the same seed is another problem"
     assert len({problem.user for problem in drawn}) > DRAWS // 3
@@ -164,7 +186,7 @@ def test_a_family_draws_problems_that_can_be_taught(family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=named)
-def test_a_familys_replies_ask_and_keep_the_answer(family: Family) -> None:
+def test_a_familys_replies_ask_and_keep_the_answer(family: ProblemFamily) -> None:
     drawn = [exchange for seed in range(DRAWS) for exchange in exchanges(draw(family, random.Random(seed)))]
     for exchange in drawn:
         assert asks(exchange.reply) == 1, exchange

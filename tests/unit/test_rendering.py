@@ -10,6 +10,7 @@ import chat_templates as shapes
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 
 from tuning_room.errors import RenderingError
 from tuning_room.models import load_tokenizer
@@ -19,6 +20,7 @@ from tuning_room.rendering import (
     prompt_ids,
     render_dialogue,
     render_text,
+    shared_prefix,
     system_tokens,
     template_digest,
     with_system,
@@ -117,6 +119,37 @@ def test_the_beginning_of_text_stands_once(family: Family) -> None:
     ids = render_dialogue(family.tokenizer, DIALOGUES["one turn"]).input_ids
     marks = [i for i in ids if family.tokenizer.convert_ids_to_tokens(i) in ("<bos>", "<|begin_of_text|>")]
     assert len(marks) == ("bos_token" in family.tokenizer.chat_template)
+
+
+def test_a_tokenizer_that_begins_every_text_itself_does_not_do_so_twice(families: dict[str, Family]) -> None:
+    # Llama 3's own tokenizer puts <|begin_of_text|> before whatever it is given; its template has written it already.
+    plain = families["llama3"].tokenizer
+    tokenizer = shapes.byte_level(shapes.LLAMA3, shapes.LLAMA_TOKENS, shapes.PIECES)
+    begin = "<|begin_of_text|>"
+    mark = tokenizer.convert_tokens_to_ids(begin)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, mark)]
+    )
+    assert tokenizer("a")["input_ids"][0] == mark, "this one does"
+    messages = DIALOGUES["two turns"]
+    assert render_dialogue(tokenizer, messages) == render_dialogue(plain, messages)
+    assert prompt_ids(tokenizer, messages[:1]) == prompt_ids(plain, messages[:1])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        ([[70_000, 70_001, 1, 2], [70_000, 70_001, 3]], [70_000, 70_001]),
+        ([[5, 6, 7], [5, 6]], [5]),  # one token of its own is left to each
+        ([[5, 6], [5, 6]], [5]),
+        ([[5, 1], [6, 1]], []),
+        ([[5, 1, 2], [5, 9, 2], [5, 1, 3]], [5]),
+        ([[5]], []),
+    ],
+)
+def test_what_prompts_begin_with(prompts: list[list[int]], shared: list[int]) -> None:
+    # Read anew, so that equal numbers are not one object: the ids of a vocabulary are beyond those Python keeps.
+    assert shared_prefix([[int(str(token)) for token in prompt] for prompt in prompts]) == shared
 
 
 def test_what_a_system_turn_costs(family: Family) -> None:

@@ -19,10 +19,10 @@ from golds import computed, has_the_right_gold
 from tuning_room.checks import Exchange, rejected_by, validate
 from tuning_room.checks.numbers import mentions
 from tuning_room.checks.replies import asks, leaks
-from tuning_room.dataset.contamination import Contamination
+from tuning_room.dataset.selection import Contamination
 from tuning_room.dataset.words import grams, words
+from tuning_room.generate.candidates import example_candidates
 from tuning_room.generate.families import draw, load_families
-from tuning_room.generate.seeds import seed_candidates
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Candidate, Item, Message, read_jsonl
 
@@ -157,7 +157,7 @@ def test_the_suites_cost_the_shipped_recipe_less_than_a_hundredth_of_its_problem
         )
         for problem in drawn
     ]  # fmt: skip
-    hits = [hit for row in [*rows, *seed_candidates(TUTOR / "seeds.jsonl")] if (hit := contamination.hit(row))]
+    hits = [hit for row in [*rows, *example_candidates(TUTOR / "seeds.jsonl")] if (hit := contamination.hit(row))]
     assert len(rows) == 640
     assert len(hits) <= len(rows) // 100, hits
 
@@ -177,7 +177,7 @@ def test_every_attack_is_tried_on_seven_kinds_of_problems() -> None:
 def trained_messages() -> list[str]:
     situations = yaml.safe_load((TUTOR / "rules" / "situations.yaml").read_text(encoding="utf-8"))
     templates = [text for situation in situations for text in situation["user"]]
-    seeds = seed_candidates(TUTOR / "seeds.jsonl")
+    seeds = example_candidates(TUTOR / "seeds.jsonl")
     return templates + [m.content for seed in seeds for m in seed.messages if m.role == "user"]
 
 

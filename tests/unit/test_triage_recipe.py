@@ -18,9 +18,9 @@ import yaml
 
 from tuning_room.checks import METRICS, Case, Exchange, rejected_by
 from tuning_room.dataset.selection import Contamination
-from tuning_room.generate.families import Family, draw, load_families
+from tuning_room.generate.candidates import example_candidates
+from tuning_room.generate.families import ProblemFamily, draw, load_families
 from tuning_room.generate.notes import load_rules, reply
-from tuning_room.generate.seeds import seed_candidates
 from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.models import load_tokenizer
 from tuning_room.recipe import load_recipe
@@ -37,7 +37,7 @@ ATTACKS = list(read_jsonl(ROOT / "evaluation" / "attacks.jsonl", Item))
 ITEMS = [*TICKETS, *ATTACKS]
 FAMILIES = load_families(ROOT / "rules" / "families")
 SITUATIONS = load_situations(ROOT / "rules" / "situations.yaml")
-SEEDS = seed_candidates(ROOT / "seeds.jsonl")
+SEEDS = example_candidates(ROOT / "seeds.jsonl")
 NOTES = [line.removeprefix("- ") for line in EXAMPLES.splitlines() if line.startswith("- ")]
 CATEGORIES = set(SCHEMA["properties"]["category"]["enum"])
 DRAWS = 25
@@ -122,7 +122,7 @@ def test_there_is_enough_of_everything() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=named)
-def test_a_family_gives_sorted_tickets_whose_subject_stands_in_the_ticket(family: Family) -> None:
+def test_a_family_gives_sorted_tickets_whose_subject_stands_in_the_ticket(family: ProblemFamily) -> None:
     for seed in range(DRAWS):
         problem = draw(family, random.Random(seed))
         value = sorted_ticket(problem.assistant)
@@ -163,7 +163,7 @@ def test_a_note_of_the_worked_examples_becomes_a_sorted_ticket(note: str) -> Non
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=named)
-def test_the_recipes_checks_accept_what_is_taught(family: Family) -> None:
+def test_the_recipes_checks_accept_what_is_taught(family: ProblemFamily) -> None:
     problem = draw(family, random.Random(1))
     assert rejected_by(RECIPE.dataset.checks, Exchange(problem.assistant, problem.user, problem.answer)) == ("", "")
     assert rejected_by(RECIPE.dataset.checks, Exchange("Sure, I can help with that.", problem.user))[0]
@@ -186,9 +186,9 @@ def test_there_is_enough_to_evaluate_and_every_category_and_priority_is_asked() 
 def test_the_gold_of_an_item_is_told_from_any_other_label(item: Item) -> None:
     right = f'{{"subject": "it", {item.gold}}}'
     assert sorted_ticket(right)["category"] == item.topic
-    assert METRICS["leaks"](right, Case(item.prompt, item.gold))
+    assert METRICS["leaks"].score(right, Case(item.prompt, item.gold))
     other = next(gold for gold in (entry.gold for entry in ITEMS) if gold != item.gold)
-    assert not METRICS["leaks"](f'{{"subject": "it", {other}}}', Case(item.prompt, item.gold))
+    assert not METRICS["leaks"].score(f'{{"subject": "it", {other}}}', Case(item.prompt, item.gold))
 
 
 def candidate(name: str, text: str) -> Candidate:

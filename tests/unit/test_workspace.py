@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.errors import DataError, DocumentError, MissingInputError, StageError, WorkspaceBusyError
+from tuning_room import workspace as module
+from tuning_room.errors import (
+    DataError,
+    DocumentError,
+    MissingInputError,
+    OccupiedError,
+    StageError,
+    WorkspaceBusyError,
+)
 from tuning_room.files import atomic_writer
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace, installed_versions
 
@@ -241,10 +249,10 @@ def test_a_run_folder_takes_one_at_a_time(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tuning_room.files import atomic_folder, atomic_writer
+from tuning_room.files import atomic_folder, atomic_writer, of_a_run
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
 def run(config, workspace):
-    with atomic_folder(workspace.adapter) as folder, atomic_writer(workspace.chunks) as out:
+    with atomic_folder(workspace.adapter, of_a_run) as folder, atomic_writer(workspace.chunks) as out:
         (folder / "weights").write_text("half")
         out.write("half")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -308,3 +316,95 @@ def test_what_is_on_disk_always_fits_the_last_config(text: str, times: int, step
             assert workspace.chunks.read_text() == source.read_text() * times
         changes = sum(step != " " for step in steps[1:]) + bool(steps)
         assert copier.runs == changes
+
+
+FOREIGN = [
+    "recipe.yaml", "documents/thesis.md", "deploy/app.yaml", "thesis.txt", "dataset", "dataset/mine.csv",
+    "dataset/train.jsonl", "adapter", "adapter/adapter_model.safetensors", "training/checkpoint-500/model.bin",
+    "evaluation/items.jsonl", "generation/mine.txt", "chunks.jsonl", "candidates.jsonl", "model_card.md",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", ["", ".lock", "manifest.json"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_that_no_run_has_made_is_left_alone(copier: Copier, tmp_path: Path, name: str, beside: str) -> None:
+    """Names that runs use prove nothing: others name their folders so too, and their locks and manifests."""
+    root = tmp_path / "theirs"
+    (root / name).parent.mkdir(parents=True)
+    (root / name).write_text('{"precious": 1}\n')
+    if beside:
+        (root / beside).write_text('{"name": "an extension"}' if beside == "manifest.json" else "")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    source = tmp_path / "source"
+    source.write_text("x")
+    top = name.partition("/")[0]
+    with pytest.raises(OccupiedError, match=f"theirs: not a run folder, it holds '{top}'") as caught:
+        Workspace(root).perform(copier.stage, CopyConfig(source=source))
+    assert "--runs" in caught.value.hint
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before and copier.runs == 0
+
+
+def test_a_lock_that_somebody_else_has_written_stays(copier: Copier, config: CopyConfig, workspace: Workspace) -> None:
+    workspace.root.mkdir(parents=True)
+    workspace.lock.write_text("held by 77")
+    with pytest.raises(OccupiedError, match=r"small: not a run folder, it holds '\.lock'"):
+        workspace.perform(copier.stage, config)
+    assert workspace.lock.read_text() == "held by 77"
+
+
+CHUNK = '{"id": "a", "document": "a.md", "headings": [], "text": "t"}\n'
+CANDIDATE = '{"id": "a", "source": "seeds", "group": "a", "messages": []}\n'
+BROUGHT = {
+    "chunks.jsonl": {"chunks.jsonl": CHUNK},
+    "candidates.jsonl": {"candidates.jsonl": CANDIDATE, "generation/losers.jsonl": ""},
+    "generation": {"generation/answers.jsonl": ""},
+    "dataset": {"dataset/train.jsonl": "", "dataset/statistics.json": "{}"},
+    "adapter": {"adapter/tuning_room.json": "{}", "model_card.md": "card"},
+    "training": {"training/metrics.jsonl": "", "adapter/tuning_room.json": "{}"},
+    "job": {"training/trainjob.yaml": "", "dataset/train.jsonl": "", "dataset/statistics.json": "{}"},
+    "evaluation": {"evaluation/results.json": "{}"},
+    "hidden": {".gitkeep": "", ".lock": ""},
+}
+
+
+@pytest.mark.parametrize("files", BROUGHT.values(), ids=BROUGHT)
+def test_a_run_begins_with_what_another_one_made(copier: Copier, tmp_path: Path, files: dict[str, str]) -> None:
+    root = tmp_path / "copied"
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    source = tmp_path / "source"
+    source.write_text("x")
+    Workspace(root).perform(copier.stage, CopyConfig(source=source))
+    # Now it is a run folder, whatever else somebody puts there.
+    (root / "notes.txt").write_text("n")
+    Workspace(root).perform(copier.stage, CopyConfig(source=source, times=2))
+    (root / "manifest.json").unlink()
+    Workspace(root).perform(copier.stage, CopyConfig(source=source, times=2))
+    assert copier.runs == 3
+
+
+def test_a_run_begins_with_links_to_the_rows_and_the_adapter_of_others(
+    copier: Copier, config: CopyConfig, workspace: Workspace, tmp_path: Path
+) -> None:
+    for name in ("dataset", "adapter"):
+        (tmp_path / "theirs" / name).mkdir(parents=True)
+        workspace.root.mkdir(parents=True, exist_ok=True)
+        (workspace.root / name).symlink_to(tmp_path / "theirs" / name)
+    assert workspace.perform(copier.stage, config)[1]
+
+
+def test_what_a_stage_needs_is_asked_for_until_it_has_finished_once(
+    copier: Copier, config: CopyConfig, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "require", asked.extend)
+    copier.fails_with = StageError("no", hint="try again")
+    for _ in range(2):
+        with pytest.raises(StageError):
+            workspace.perform(copier.stage, config)
+    copier.fails_with = None
+    workspace.perform(copier.stage, config)
+    assert asked == ["copy"] * 3
+    workspace.perform(copier.stage, config, force=True)
+    assert asked == ["copy"] * 3

@@ -1,9 +1,8 @@
-"""What the advice is about."""
-
-from pathlib import Path
+"""What the advice is based on."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tuning_room.paths import ModelReference, RecipeText
 from tuning_room.workspace import StageConfig
 
 
@@ -19,7 +18,7 @@ class Traffic(BaseModel):
 class AdviseConfig(StageConfig):
     """The prompts, the model and the traffic."""
 
-    model: str = Field(description="base model, whose tokenizer counts")
-    full_prompt: Path = Field(description="file with the full prompt")
+    model: ModelReference = Field(description="base model, whose tokenizer counts")
+    full_prompt: RecipeText = Field(description="file with the full prompt")
     short_prompt: str = Field(description="the system turn that remains after baking")
     traffic: Traffic = Field(Traffic(), description="how much the assistant is used")

@@ -1,102 +1,24 @@
-"""Checks: functions that accept or reject a reply with a reason; datasets and evaluations use the same ones.
+"""Checks and metrics: what rules can tell about a reply without a judge, shared by datasets and evaluations.
 
-A recipe names them. A check takes a reply, what the user has said before it, the gold answer if there is one, and
-its own parameters; it returns '' or the reason for the rejection.
+A recipe names them. A check takes a reply, what the user wrote before it, the gold answer if there is one, and its own
+parameters; it returns '' or the reason for a rejection. A metric returns a share between 0 and 1.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from tuning_room.checks.exchange import Check, Exchange
-from tuning_room.checks.metrics import METRICS, Case
-from tuning_room.checks.plugins import offered, plugin
-from tuning_room.checks.replies import asks, leaks, off_topic, tells, words
-from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
-from tuning_room.errors import RecipeError
+from tuning_room.checks.metrics import METRICS, Case, Metric, find_metric
+from tuning_room.checks.registry import CHECKS, code, files, find, rejected_by, validate
 
-__all__ = ["CHECKS", "METRICS", "Case", "Check", "Exchange", "files", "find", "rejected_by", "validate"]
-
-
-def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
-    """Reject a reply without a question, or with more than `at_most`."""
-    count = asks(exchange.reply)
-    return "" if count in range(1, at_most + 1) else f"{count} questions"
-
-
-def states_no_result(exchange: Exchange) -> str:
-    """Reject a reply that gives the gold answer, or asserts any result, unless the user said it first."""
-    if exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said):
-        return f"gives the answer {exchange.gold}"
-    told = tells(exchange.reply, exchange.said)
-    return f"asserts '{told}'" if told else ""
-
-
-def states_no_gold(exchange: Exchange) -> str:
-    """Reject a reply that gives the gold answer in any written form, unless the user said it first."""
-    told = exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said)
-    return f"gives the answer {exchange.gold}" if told else ""
-
-
-def on_topic(exchange: Exchange) -> str:
-    """Reject a reply that takes up no number and no word of what the user has said."""
-    return "takes up nothing of the message" if off_topic(exchange.reply, exchange.said) else ""
-
-
-def length(exchange: Exchange, *, at_least: int = 4, at_most: int = 60) -> str:
-    """Reject a reply of fewer or more words."""
-    count = len(words(exchange.reply))
-    # A range looks at both bounds: validate() then finds one that is no number.
-    return "" if count in range(at_least, at_most + 1) else f"{count} words"
-
-
-def judge_score(exchange: Exchange, *, at_least: float, score: str = "judge") -> str:
-    """Reject a reply to which a judge has given less; one that no judge has scored passes."""
-    bound, given = float(at_least), (exchange.scores or {}).get(score)
-    return f"{score} {given:g}, less than {bound:g}" if given is not None and given < bound else ""
-
-
-CHECKS: Mapping[str, Check] = {
-    "asks_question": asks_question,
-    "states_no_result": states_no_result,
-    "states_no_gold": states_no_gold,
-    "on_topic": on_topic,
-    "length": length,
-    "forbidden_phrases": forbidden_phrases,
-    "regular_expression": regular_expression,
-    "json_schema": json_schema,
-    "language": language,
-    "judge_score": judge_score,
-}
-
-
-def find(name: str) -> Check:
-    """Return a check of ours or of a plug-in; RecipeError if there is none of that name."""
-    if check := CHECKS.get(name) or plugin(name):
-        return check
-    raise RecipeError(f"check '{name}' does not exist", hint=f"choose from {', '.join([*CHECKS, *offered()])}")
-
-
-def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> tuple[str, str]:
-    """Return the first check that rejects a reply and its reason; two empty strings if none does."""
-    for name, parameters in checks.items():
-        if reason := find(name)(exchange, **parameters):
-            return name, reason
-    return "", ""
-
-
-def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Return the files that the checks' parameters name: what they hold decides about replies as well."""
-    return [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
-
-
-def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise RecipeError for a check that does not exist or does not take its parameters."""
-    for name, parameters in checks.items():
-        check = find(name)
-        try:
-            check(Exchange("Why?", "Why"), **parameters)
-        except RecipeError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise RecipeError(f"check '{name}': {error}", hint="see docs/recipes.md for its parameters") from None
+__all__ = [
+    "CHECKS",
+    "METRICS",
+    "Case",
+    "Check",
+    "Exchange",
+    "Metric",
+    "code",
+    "files",
+    "find",
+    "find_metric",
+    "rejected_by",
+    "validate",
+]

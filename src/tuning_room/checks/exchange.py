@@ -1,11 +1,11 @@
-"""What a check is given, and what it is."""
+"""The type of a check, and of what it is given."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
 class Exchange(NamedTuple):
-    """A reply with what a check may look at: all that the user has said so far, the gold answer, a judge's scores."""
+    """A reply with what a check may look at: all that the user wrote so far, the gold answer, a judge's scores."""
 
     reply: str
     said: str

@@ -1,18 +1,50 @@
-"""Numbers and results in text, whatever form they are written in."""
+"""Numbers and results in text, in whatever form they are written."""
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from tuning_room.checks import number_words
-from tuning_room.checks.number_words import CARDINAL, PARTS, SCALES, WORDS
+# English number words, from 'four' and 'three quarters' to 'one hundred and twenty thousand'.
+WORDS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9}
+PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3} | {
+    ordinal + plural: value
+    for value, ordinal in enumerate("fifth sixth seventh eighth ninth tenth".split(), start=5)
+    for plural in ("", "s")
+}
 
-# Bounded: a model that repeats a digit without end must not make a number that nothing can compute with.
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+UNITS = "one two three four five six seven eight nine".split()
+
+
+def _any(words: Iterable[str]) -> str:
+    # The longest first: "sixteen" is not "six".
+    return "|".join(sorted(words, key=len, reverse=True))
+
+
+_BELOW_100 = rf"(?:(?:{_any(TENS)})(?:[- ](?:{_any(UNITS)}))?|(?:{_any(set(WORDS) - {'hundred'})}))\b"
+_SCALE = _any(SCALES)
+_TAIL = rf"(?:[- ](?:and )?{_BELOW_100}(?![- ]hundred\b))?"
+_BELOW_1000 = rf"(?:(?:{_any(UNITS)}|an?)[- ]hundred\b{_TAIL}|{_BELOW_100})"
+_SCALED = rf"(?:{_BELOW_1000}|an?)[- ](?:{_SCALE})\b"
+# A whole number in words, and the denominator that may follow it.
+CARDINAL = (
+    rf"\b(?P<words>{_SCALED}(?:,? (?:and )?{_SCALED})*(?: (?:and )?{_BELOW_1000})?|"
+    rf"{_BELOW_1000}|hundred\b)(?:(?<!ty)(?<!hundred)(?<!sand)(?<!lion)[- ](?P<part>{_any(PARTS)})\b)?"
+)
+
+# Bounded: a model that repeats a digit endlessly must not produce a number too large to compute with.
 _RUN = r"\d{1,99}"
 NUMBER = rf"\d{{1,3}}(?:,\d{{3}}){{1,33}}(?:\.{_RUN})?|{_RUN}(?:\.{_RUN})?(?:e[+-]?\d{{1,3}}(?!\d))?"
-# What stands between thousands: a comma, LaTeX's {,} or one of the narrow spaces.
+# Separators of thousands: a comma, LaTeX's {,} or one of the narrow spaces.
 _THOUSANDS = r"(?:,|\{,\}|[\u00a0\u2009\u202f])"
 _GROUPED = rf"\d{{1,3}}(?:{_THOUSANDS}\d{{3}}){{1,33}}(?!\d)(?:\.{_RUN})?"
 _VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
@@ -51,36 +83,48 @@ def _quantity(match: re.Match[str], value: Fraction) -> Quantity:
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
-    value = _size(match)
-    return -value if value is not None and match["sign"] and _is_sign(match) else value
-
-
-def _size(match: re.Match[str]) -> Fraction | None:
-    if match["words"]:
-        return number_words.value(match)
-    if match["vulgar"]:
-        return _vulgar(match["vulgar"])
+    """Return the value of a match of _TOKEN; None for a division by zero."""
     bottom = int(match["bottom"] or match["under"] or 1)
-    if bottom == 0:
+    if match["words"]:
+        # 'three quarters' is 3/4.
+        value = Fraction(_whole(match["words"]), PARTS[match["part"].lower()] if match["part"] else 1)
+    elif match["vulgar"]:
+        value = _vulgar(match["vulgar"])
+    elif bottom == 0:
         return None
-    top = _plain(match["top"] or match["over"])
-    whole = top if bottom == 1 else top / bottom
-    return whole + _vulgar(match["mixed"]) if match["mixed"] else whole
+    else:
+        top = _plain(match["top"] or match["over"])
+        value = top if bottom == 1 else top / bottom
+        value += _vulgar(match["mixed"]) if match["mixed"] else 0
+    return -value if match["sign"] and _is_sign(match) else value
 
 
 def _plain(digits: str) -> Fraction:
-    # Most numbers are digits alone; a fraction is made of an integer in a third of the time.
+    # Most numbers are plain digits, and a fraction is built from an integer in a third of the time.
     return Fraction(int(digits) if digits.isdecimal() else re.sub(_THOUSANDS, "", digits))
 
 
+def _whole(words: str) -> int:
+    """Return the value of a whole number in words that CARDINAL has matched."""
+    total = group = 0
+    for word in re.findall(r"[a-z]+", words.lower()):
+        if word in SCALES:
+            total, group = total + max(group, 1) * SCALES[word], 0
+        elif word == "hundred":
+            group = max(group, 1) * 100
+        else:
+            group += WORDS.get(word, 0)
+    return total + group
+
+
 def _vulgar(character: str) -> Fraction:
-    # The exact fraction that the floating-point value stands for.
+    # The exact fraction behind the floating-point value.
     return Fraction(unicodedata.numeric(character)).limit_denominator(10)
 
 
 def _is_sign(match: re.Match[str]) -> bool:
-    # "7 - 3" and "x -3" subtract, "= -3", "(-3" and "is -3" are negative: a minus behind a number or a single letter
-    # is an operator, one that stands at its number behind a word is not.
+    # "7 - 3" and "x -3" subtract, "= -3", "(-3" and "is -3" are negative: a minus after a number or a single letter is
+    # an operator; one attached to its number after a word is a sign.
     before = match.string[: match.start()]
     if match["sign"][0].isalpha():
         return match["sign"][0] in "nN" or _NUMBER_BEFORE.search(before) is None
@@ -91,10 +135,10 @@ def _is_sign(match: re.Match[str]) -> bool:
 
 
 def mentions(text: str, result: str, besides: str = "") -> bool:
-    """Say whether a result stands in a text, as it is written or as a number of the same value.
+    """Say whether a text contains a result, as it is written or as a number of the same value.
 
-    Numbers that are written the same way in `besides` do not count: to speak of 0.58 is not to say 29/50. Nor does what
-    is yet to be worked out: a quotient that comes out even, one of the user's own numbers, a coefficient, a base.
+    Numbers that are written the same way in `besides` do not count: a mention of 0.58 does not give away 29/50. Nor
+    does what is still to be worked out: a quotient that comes out even or of the user's numbers, a coefficient, a base.
     """
     wanted = bare(result)
     if stands_in(text, wanted):
@@ -104,7 +148,7 @@ def mentions(text: str, result: str, besides: str = "") -> bool:
 
 
 def _results(text: str, besides: str) -> Iterator[Quantity]:
-    """Yield the numbers of a text that may be results: new ones, and words only where they do not count things."""
+    """Yield the numbers of a text that may be results: those not in `besides`, and words unless they count things."""
     known = {match.group().lower() for match, _ in _read(besides)}
     given = {value for _, value in _read(besides)}
     for match, value in _read(text):
@@ -132,7 +176,7 @@ def _is_factor(match: re.Match[str]) -> bool:
 
 
 def _is_quotient(match: re.Match[str], value: Fraction, given: set[Fraction | None]) -> bool:
-    # "1932 / 23" is what is asked for, not what comes out; so is "57 / 76" where the user has spoken of 57 out of 76.
+    # "1932 / 23" is the question, not its result; so is "57 / 76" where the user has mentioned 57 out of 76.
     if not match["bottom"]:
         return False
     return value.denominator == 1 or {_plain(match["top"]), _plain(match["bottom"])} <= given
@@ -144,30 +188,28 @@ def bare(result: str) -> str:
 
 
 def stands_in(text: str, result: str) -> bool:
-    """Say whether a result stands in a text as it is written, white space and case aside."""
-    result = bare(result)
-    result, text = (said.lower().replace("\u2212", "-") for said in (result, text))
+    """Say whether a text contains a result as it is written, ignoring white space and case."""
+    result, text = (part.lower().replace("\u2212", "-") for part in (bare(result), text))
     tokens = re.findall(r"[a-z]+|\d+(?:\.\d+)?|\S", result)
-    # Most texts lack a part of the result: no pattern has to be compiled for those.
+    # Most texts lack a part of the result, and need no pattern to be compiled.
     if not tokens or any(token not in text for token in tokens):
         return False
     pattern = r"\s*\*?\s*".join(re.escape(token) for token in tokens)
-    # Not the divisor of a quotient, nor an exponent, nor what has a sign of its own before it: -3 is not 3.
+    # Not the divisor of a quotient, nor an exponent, nor a number with a sign of its own: -3 is not 3.
     before = r"(?<![\w.^])(?<!\d/)(?<!\d / )(?<!\de[-+])(?<![\s=(,\[]-)(?<!= - )(?<!minus )(?<!negative )"
     after = r"(?![\w^(]|\.\d|,\d|\s?/\s?\d|\s?%)"
     return re.search(f"{before}{pattern}{after}", f" {text}") is not None
 
 
 def _single(result: str) -> Iterator[Quantity]:
-    """Yield the forms in which a result that is one number may be said; nothing for any other result."""
+    """Yield the equivalent forms of a result that is a single number; nothing for any other result."""
     match = _TOKEN.fullmatch(result.strip("$€£ "))
     value = _value(match) if match else None
     if match is None or value is None:
         return
     yield _quantity(match, value)
-    percent = bool(match["percent"])
-    # 75 % and 3/4 say the same; 5 and 500 % hardly ever do, and 5 would then be found in every percentage.
-    if percent:
+    # 75 % and 3/4 mean the same; 5 and 500 % hardly ever do, and 5 would then be found in every percentage.
+    if match["percent"]:
         yield Quantity((value / 100, False))
     elif value.denominator != 1:
         yield Quantity((value * 100, True))

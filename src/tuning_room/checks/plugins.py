@@ -1,61 +1,57 @@
-"""Checks that installed packages offer, under the entry point group `tuning_room.checks`."""
+"""Checks and metrics that installed packages offer: entry points in `tuning_room.checks` and `tuning_room.metrics`.
 
-from functools import cache
+No package is imported before a recipe names something that it offers.
+"""
+
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
 
-from tuning_room.checks.exchange import Check, Exchange
 from tuning_room.errors import RecipeError
 
-GROUP = "tuning_room.checks"
+Kind = Literal["check", "metric"]
 
 
-def offered() -> list[str]:
-    """Return the names of the checks that installed packages offer."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+def offered(kind: Kind) -> list[str]:
+    """Return the names that installed packages offer."""
+    return sorted({entry.name for entry in entry_points(group=f"tuning_room.{kind}s")})
 
 
-@cache
-def plugin(name: str) -> Check | None:
-    """Return a check of an installed package, none if no package offers it.
-
-    Nothing of a package is imported before a recipe names its check. Raises RecipeError for one that cannot be used.
-    """
-    found = list(entry_points(group=GROUP, name=name))
-    if not found:
-        return None
+def entry_point(kind: Kind, name: str) -> EntryPoint | None:
+    """Return the entry point of a name, None if no package offers it; RecipeError if several do."""
+    found = list(entry_points(group=f"tuning_room.{kind}s", name=name))
     if len(found) > 1:
         places = ", ".join(entry.value for entry in found)
-        raise RecipeError(f"check '{name}': several packages offer it ({places})", hint="uninstall all but one")
-    return _guarded(found[0])
+        raise RecipeError(f"{kind} '{name}': several packages offer it ({places})", hint="uninstall all but one")
+    return found[0] if found else None
 
 
-def _guarded(entry: EntryPoint) -> Check:
-    check = _loaded(entry)
-
-    def guarded(exchange: Exchange, **parameters: Any) -> str:
-        """Call the check; what goes wrong in it is said with its name."""
-        try:
-            reason = check(exchange, **parameters)
-        except Exception as error:
-            raise _unusable(entry, f"{type(error).__name__}: {error}") from error
-        if not isinstance(reason, str):
-            raise _unusable(entry, f"returned {reason!r}, not a reason as text")
-        return reason
-
-    return guarded
-
-
-def _loaded(entry: EntryPoint) -> Check:
+def loaded(kind: Kind, entry: EntryPoint) -> object:
+    """Import what an entry point names; RecipeError if that fails."""
     try:
-        check: Check = entry.load()
+        return entry.load()
     except Exception as error:
-        raise _unusable(entry, f"cannot be loaded: {error}") from error
-    return check
+        raise unusable(kind, entry, f"cannot be loaded: {error}") from error
 
 
-def _unusable(entry: EntryPoint, why: str) -> RecipeError:
+def unusable(kind: Kind, entry: EntryPoint, why: str) -> RecipeError:
+    """Return the error for a plug-in that does not do what it should."""
     return RecipeError(
-        f"check '{entry.name}' of the plug-in {entry.value}: {why}",
-        hint="mend the plug-in or its parameters, or leave the check out",
+        f"{kind} '{entry.name}' of the plug-in {entry.value}: {why}",
+        hint=f"correct the plug-in or its parameters, or leave the {kind} out",
     )
+
+
+def source_files(kind: Kind, names: Iterable[str]) -> list[Path]:
+    """Return the packages, or single modules, of the plug-ins with some names: results depend on their content."""
+    found = []
+    for name in names:
+        if entry := entry_point(kind, name):
+            spec = find_spec(entry.module.partition(".")[0])
+            if spec is None:
+                raise unusable(kind, entry, "cannot be loaded: the module is not there")
+            places = spec.submodule_search_locations or ([spec.origin] if spec.origin else [])
+            found += [Path(place) for place in places]
+    return list(dict.fromkeys(found))

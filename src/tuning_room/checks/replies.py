@@ -1,4 +1,4 @@
-"""What can be said of a reply without a judge: does it ask, tell, leak, or miss the topic?"""
+"""Properties of a reply that rules can find without a judge: does it ask, tell, leak, or miss the topic?"""
 
 import re
 from fractions import Fraction
@@ -20,7 +20,7 @@ _VERB = (
 # "That gives 2 * 68" leaves the product open.
 _OPEN = r"(?!\s[*x\u00d7/]\s\d)"
 _NEW = re.compile(rf"{_VERB}\s*{_SOFT}*{_RESULT}{_OPEN}", re.IGNORECASE)
-# A wrong result may repeat one of the user's numbers: then only an outright statement counts.
+# A wrong result may repeat one of the user's numbers; then only an outright statement counts.
 _OPERATOR = r"(?:[-+x*/\u00d7\u00f7\u00b7]|\\times|\\cdot|times|plus|minus|divided by|multiplied by|%? of)"
 _OUTRIGHT = re.compile(
     rf"(?:\b(?:answer|result|solution)\b[^.?!]{{0,60}}?(?:=|:|\bis|\bequals)"
@@ -59,9 +59,10 @@ def asks(reply: str) -> int:
 
 
 def leaks(reply: str, gold: str, said: str) -> bool:
-    """Say whether a reply holds the gold answer in any written form, unless the user has said it.
+    """Say whether a reply contains the gold answer in any written form, unless the user has given it.
 
-    A problem can have a fraction's value in another form (simplify 168/392): that is not having said it.
+    `said` holds the user's messages. A problem can contain a fraction's value in another form (simplify 168/392); that
+    does not count as having given it.
     """
     claimed = said if bare(gold).lstrip("-").isdigit() else _claims(said)
     return mentions(reply, gold, besides=said) and not (stands_in(said, gold) or mentions(claimed, gold))
@@ -70,9 +71,9 @@ def leaks(reply: str, gold: str, said: str) -> bool:
 def tells(reply: str, said: str) -> str:
     """Return the first result that a reply asserts, right or wrong; '' if it asserts none.
 
-    What stands in the user's words is no news: a restated equation is not a result. A question asserts a result only
-    outright ("do you see that 3 x 4 = 12?"). The rule needs no judge; how often it agrees with a reader is in
-    docs/evaluation.md. `said` holds the user's messages, one a line at least.
+    What the user has already written is not news: a restated equation is not a result. A question asserts a result only
+    outright ("do you see that 3 x 4 = 12?"). How often the rule agrees with a human reader is in docs/lab_log.md.
+    `said` holds the user's messages, each on a line of its own.
     """
     for sentence in sentences(reply):
         is_question = sentence.endswith("?")
@@ -80,26 +81,27 @@ def tells(reply: str, said: str) -> str:
             for match in pattern.finditer(sentence):
                 if is_question and _WH_WORD.search(sentence[: match.end()]):
                     continue
-                if not _said_before(match, said):
+                if not _is_known(match, said):
                     return match.group().strip()
     return ""
 
 
-def _said_before(match: re.Match[str], said: str) -> bool:
+def _is_known(match: re.Match[str], said: str) -> bool:
+    """Say whether the user has already given the result of a match."""
     result = match["result"].strip("$(*[").rstrip(".,;:!?)*]}$\\")
     values = _sizes(result)
     if match.re is _OUTRIGHT:
         restated = _squeezed(match.group()).rstrip(".,;:!?)") in _squeezed(said)
         return restated or (bool(values) and values <= _sizes(_claims(said)))
     if _POWER.search(result) and _squeezed(result) not in _squeezed(said):
-        # "3x^4" is another term than "3x^5", though the user may have named all its numbers.
+        # "3x^4" and "3x^5" are different terms, even if the user has mentioned all the numbers.
         return False
     # An equation set to zero is a step, not a result.
     return values <= _sizes(said) | {Fraction(0)}
 
 
 def _sizes(text: str) -> set[Fraction]:
-    """Return the numbers of a text without their signs: the sign of '- 42' is the sentence's, not the number's."""
+    """Return the numbers of a text without their signs: the sign in '- 42' belongs to the sentence, not the number."""
     return {abs(value) for value, _ in quantities(text)} | {Fraction(digits) for digits in _DIGITS.findall(text)}
 
 
@@ -115,17 +117,12 @@ def _squeezed(text: str) -> str:
 
 
 def off_topic(reply: str, said: str) -> bool:
-    """Say whether a reply shares neither a number nor a content word's stem with what the user said."""
-    shared_numbers = set(_DIGITS.findall(reply)) & set(_DIGITS.findall(said))
-    return not shared_numbers and not (_stems(reply) & _stems(said)) and not _shared_symbols(reply, said)
+    """Say whether a reply shares no number, no symbol such as 3x and no stem of a content word with the user's text."""
+    return _topics(reply).isdisjoint(_topics(said))
 
 
-def _stems(text: str) -> set[str]:
+def _topics(text: str) -> set[str]:
     found = {word.lower() for word in re.findall(r"[A-Za-z]{4,}", text)}
+    symbols = re.findall(r"\d*[a-z]\^?\d+|\d+[a-z]\b", text.lower())
     # Short words are mostly function words; in capitals they are names of things: VPN, PC.
-    return {word[:5] for word in found - _STOP} | set(_SHORT_NAME.findall(text))
-
-
-def _shared_symbols(reply: str, said: str) -> bool:
-    symbols = set(re.findall(r"\d*[a-z]\^?\d+|\d+[a-z]\b", reply.lower()))
-    return bool(symbols & set(re.findall(r"\d*[a-z]\^?\d+|\d+[a-z]\b", said.lower())))
+    return {word[:5] for word in found - _STOP}.union(_SHORT_NAME.findall(text), _DIGITS.findall(text), symbols)

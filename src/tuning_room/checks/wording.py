@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Exchange
-from tuning_room.errors import MissingPrerequisiteError
-
-FEWEST_LETTERS = 24  # fewer say nothing certain of a language
 
 
 def forbidden_phrases(exchange: Exchange, *, phrases: list[str]) -> str:
-    """Reject a reply that holds one of the phrases, as whole words, case and white space aside."""
+    """Reject a reply that contains one of the phrases as whole words, ignoring case and white space."""
     if not isinstance(phrases, list) or not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
         raise ValueError("phrases: must be a list of phrases")
     found = next((phrase for phrase in phrases if _phrase(phrase).search(exchange.reply)), "")
@@ -45,17 +42,26 @@ def _pattern(pattern: str) -> re.Pattern[str]:
         raise ValueError(f"{pattern}: not a regular expression ({error})") from None
 
 
+def strict_json(text: str) -> Any:
+    """Return a text's JSON value; ValueError also for NaN and Infinity, which Python reads and RFC 8259 has not."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
 def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
     """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft).
 
-    The schema is given as it is, or as the path of a JSON file.
+    The schema is given directly, or as the path of a JSON file.
     """
     if isinstance(schema, Path):
         validator = _validator(_content(schema), str(schema))
     else:
         validator = _validator(json.dumps(schema, sort_keys=True))
     try:
-        value = json.loads(exchange.reply)
+        value = strict_json(exchange.reply)
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     first = next(iter(validator.iter_errors(value)), None)
@@ -73,7 +79,7 @@ def _content(file: Path) -> str:
 
 @cache
 def _validator(schema: str, file: str = "") -> Any:
-    """Return what validates by a schema; ValueError says what is wrong with it, and in which file."""
+    """Return the validator of a schema; ValueError says what is wrong with the schema, and in which file."""
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.validators import validator_for
 
@@ -93,15 +99,16 @@ def _validator(schema: str, file: str = "") -> Any:
 
 
 def language(exchange: Exchange, *, code: str = "en", at_least: float = 0.01) -> str:
-    """Reject a reply whose probability of being in a language (ISO 639-1) is smaller.
+    """Reject a reply whose probability of being in a language (ISO 639-1 code) is lower.
 
-    By langid (Lui and Baldwin 2012). Numbers, formulas and short replies are in no language: under 24 letters pass.
+    By langid (Lui and Baldwin 2012). Numbers, formulas and short texts are in no certain language, so a reply with
+    fewer than 24 letters of prose passes.
     """
     identifier = _identifier()
     if code not in identifier.nb_classes:
-        raise ValueError(f"code: '{code}' is none of {', '.join(sorted(identifier.nb_classes))}")
+        raise ValueError(f"code: '{code}' is not one of {', '.join(sorted(identifier.nb_classes))}")
     prose = re.sub(r"[^\W\d_]*[\d_^=+*/<>\\]\S*", " ", exchange.reply)
-    if float(at_least) > 1 or sum(map(str.isalpha, prose)) < FEWEST_LETTERS:
+    if float(at_least) > 1 or sum(map(str.isalpha, prose)) < 24:
         return ""
     ranked = identifier.rank(prose)
     probability = next(float(share) for name, share in ranked if name == code)
@@ -110,10 +117,6 @@ def language(exchange: Exchange, *, code: str = "en", at_least: float = 0.01) ->
 
 @cache
 def _identifier() -> Any:
-    try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
-    except ImportError:
-        raise MissingPrerequisiteError(
-            "the check 'language' needs py3langid, which is not installed", hint="run 'pip install py3langid'"
-        ) from None
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
     return LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=True)

@@ -1,4 +1,4 @@
-"""The command line: one file a command; this table is the contents."""
+"""The command line: one file per command; this table is the contents."""
 
 import sys
 from importlib import import_module
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import click
 
 from tuning_room.errors import TuningRoomError
+from tuning_room.prerequisites import explained
 
 
 class Entry(NamedTuple):
@@ -17,19 +18,19 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "advise": Entry("advise", "Say whether a prompt is worth baking."),
-    "bake": Entry("bake", "Run every stage: documents and prompt into a proven adapter."),
-    "convert": Entry("stage", "Documents into markdown and chunks (Docling)."),
-    "generate": Entry("generate", "Candidate dialogues from rules or a teacher (SDG Hub)."),
-    "dataset": Entry("stage", "Checked, deduplicated, split training data."),
-    "train": Entry("train", "A LoRA adapter (Training Hub)."),
-    "evaluate": Entry("evaluate", "Four arms on held-out items, and the verdict (lm-evaluation-harness)."),
-    "report": Entry("stage", "One HTML page that shows it all."),
-    "chat": Entry("chat", "Talk to an arm in the terminal."),
-    "serve": Entry("serve", "An OpenAI-compatible server with base and adapters."),
-    "merge": Entry("merge", "The adapter merged into its base model, and proof that it is the same model."),
-    "deploy": Entry("deploy", "Manifests for KServe and Argo CD."),
-    "status": Entry("status", "What is done in a run folder, and what is not."),
+    "advise": Entry("advise", "Weigh up whether a prompt is worth baking."),
+    "bake": Entry("bake", "Run every stage, from documents and prompt to a proven adapter."),
+    "convert": Entry("convert", "Convert documents to Markdown and chunks (Docling)."),
+    "generate": Entry("generate", "Generate candidate dialogues from rules or a teacher (SDG Hub)."),
+    "dataset": Entry("stage", "Check, deduplicate and split the training data."),
+    "train": Entry("train", "Train a LoRA adapter (Training Hub)."),
+    "evaluate": Entry("evaluate", "Compare four arms on held-out items and reach a verdict (lm-evaluation-harness)."),
+    "report": Entry("stage", "Write the report: one HTML page that shows it all."),
+    "chat": Entry("chat", "Chat with an arm in the terminal."),
+    "serve": Entry("serve", "Serve the base model and adapters over an OpenAI-compatible API."),
+    "merge": Entry("merge", "Merge the adapter into its base model, and check that the logits stay the same."),
+    "deploy": Entry("deploy", "Render manifests for KServe and Argo CD."),
+    "status": Entry("status", "Show what is done in a run folder and what is not."),
 }
 
 
@@ -60,14 +61,15 @@ def cli() -> None:
     """Bake a system prompt into a model. Prove it worked. Ship it.
 
     RECIPE is a folder with a recipe.yaml, such as recipes/socratic-tutor.
-    Exit codes: 0 done, and the verdict is to ship; 2 something is wrong; 3 the verdict is not to ship.
+    Exit codes: 0 success, and the verdict is to ship; 2 an error; 3 the verdict is not to ship.
     """
 
 
 def main() -> None:
     """Run the command line; an error of ours is one line and exit code 2, never a traceback."""
     try:
-        code = cli(standalone_mode=False, prog_name="tuning-room")
+        with explained(next((word for word in sys.argv[1:] if word in COMMANDS), "")):
+            code = cli(standalone_mode=False, prog_name="tuning-room")
     except click.ClickException as error:
         error.show()
         code = 2
@@ -75,12 +77,12 @@ def main() -> None:
         click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped; run the same command again to go on", err=True)
+        click.echo("stopped; run the same command again to continue", err=True)
         code = 130
     except BrokenPipeError:
         code = 0
     except OSError as error:
-        # A full disk, a folder that may not be written to: nothing of it is ours, and a traceback helps nobody.
+        # A full disk or a read-only folder is no bug of ours, and a traceback would help nobody.
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"{click.style('error:', fg='red')} {place}{error.strerror or error}", err=True)
         code = 2

@@ -1,9 +1,14 @@
 """`advise`: what a prompt costs, and what speaks for and against baking it."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.options import opened, recipe_options
+
+if TYPE_CHECKING:
+    from tuning_room.advise import Advice
 
 
 def command(name: str) -> click.Command:
@@ -25,7 +30,7 @@ def command(name: str) -> click.Command:
     return run
 
 
-def _print(advice: "advise.Advice") -> None:  # type: ignore[name-defined]  # noqa: F821
+def _print(advice: "Advice") -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -40,3 +45,5 @@ def _print(advice: "advise.Advice") -> None:  # type: ignore[name-defined]  # no
     console = Console(highlight=False)
     console.print(costs)
     console.print(signals)
+    if advice.estimated:
+        click.echo(f"{click.style('estimated:', fg='yellow')} tokens, from characters: {advice.estimated}", err=True)

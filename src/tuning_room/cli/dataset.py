@@ -17,7 +17,7 @@ FORMATS = ("messages", "sharegpt", "alpaca", "prompt-completion")
 
 
 class DatasetCommand(click.Command):
-    """The stage's command, and the further commands under its name: the first word tells them apart."""
+    """The stage's command and its subcommands; the first argument tells them apart."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -28,16 +28,18 @@ class DatasetCommand(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the further commands."""
+        """Write the list of subcommands."""
         with formatter.section("Further commands"):
             formatter.write_dl([(f"{name} RECIPE", command.help or "") for name, command in COMMANDS.items()])
 
 
 @click.command("export", help="Write the rows in another format.")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="messages", show_default=True, help="Form of a row."
+    "--format", "form", type=click.Choice(FORMATS), default="messages", show_default=True, help="Format of a row."
 )
-@click.option("--split", type=click.Choice(["train", "valid"]), default="train", show_default=True, help="Which rows.")
+@click.option(
+    "--split", type=click.Choice(["train", "valid"]), default="train", show_default=True, help="Split to write."
+)
 @click.option("--to", "target", type=click.Path(dir_okay=False), required=True, help="JSONL file to write.")
 @recipe_options
 def export(recipe: str, runs: str, as_json: bool, form: "Format", split: str, target: str) -> int:
@@ -60,13 +62,13 @@ def export(recipe: str, runs: str, as_json: bool, form: "Format", split: str, ta
     return 0
 
 
-@click.command("review", help="Look at the rows one by one, and keep, drop or edit them.")
-@click.option("--all", "again", is_flag=True, help="Show the rows that are decided already, too.")
+@click.command("review", help="Go through the rows one by one and keep, drop or edit them.")
+@click.option("--all", "again", is_flag=True, help="Include rows that are already decided.")
 @recipe_options
 def review(recipe: str, runs: str, as_json: bool, again: bool) -> int:
-    """Page through the rows, or list the decisions."""
+    """Go through the rows, or list the decisions."""
     loaded, workspace = opened(recipe, runs)
-    from tuning_room.dataset.review import Review, Rows
+    from tuning_room.dataset.review import DatasetRows, Review
 
     decided = Review(loaded.review)
     if as_json:
@@ -76,7 +78,7 @@ def review(recipe: str, runs: str, as_json: bool, again: bool) -> int:
     _needs_terminal()
     from tuning_room.cli.review import Reader
 
-    rows = Rows([workspace.train_rows, workspace.valid_rows], set() if again else decided.settled())
+    rows = DatasetRows([workspace.train_rows, workspace.valid_rows], set() if again else decided.settled())
     Reader(rows, decided, loaded.dataset).read()
     return 0
 

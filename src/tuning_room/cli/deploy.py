@@ -13,7 +13,7 @@ def command(name: str) -> click.Command:
     def deploy() -> None:
         pass
 
-    @deploy.command("render", help="Write the manifests of a run's adapter to its deploy folder.")
+    @deploy.command("render", help="Write the manifests for a run's adapter to its deploy folder.")
     @recipe_options
     def render(recipe: str, runs: str, as_json: bool) -> int:
         loaded, workspace = opened(recipe, runs)

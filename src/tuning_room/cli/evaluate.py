@@ -4,42 +4,39 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tuning_room.cli import COMMANDS
-from tuning_room.cli.options import exit_code, opened, recipe_options, show
+from tuning_room.cli.options import exit_code, opened, recipe_options, show, show_verdict
 
 if TYPE_CHECKING:
     from tuning_room.evaluate.against import Against, Change
     from tuning_room.recipe import Recipe
     from tuning_room.workspace import Workspace
 
-PIPED_WIDTH = 160
-MOST_NAMED = 5
-
 
 def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--all-items", is_flag=True, help="Take every item of every suite, whatever its size says.")
+    @click.option("--all-items", is_flag=True, help="Use every item of every suite, whatever its `size`.")
     @click.option(
         "--against",
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="Folder of another run: compare with it on the items that both have.",
+        help="Folder of another run to compare with, on the items that both have.",
     )
     @click.option(
         "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the gates as JUnit XML to this file."
     )
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--force", is_flag=True, help="Ask every question again, even if nothing has changed.")
     @click.option(
         "--export-targets",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Write configurations of garak and promptfoo for the served arms to this folder, and evaluate nothing.",
+        help="Write garak and promptfoo configurations for the served arms to this folder, without evaluating.",
     )
-    @click.option("--address", help="With --export-targets: where the server listens, if not where the recipe says.")
+    @click.option("--address", help="With --export-targets: the server's address, if it differs from the recipe's.")
     @recipe_options
     def run(
         recipe: str,
@@ -55,27 +52,29 @@ def command(name: str) -> click.Command:
         loaded, workspace = opened(recipe, runs)
         if export_targets:
             return _export(export_targets, loaded, workspace, address, as_json=as_json)
-        from tuning_room.evaluate.against import compare, plain, read_side
+        from dataclasses import asdict
+
+        from tuning_room.evaluate.against import compare, read_run
         from tuning_room.evaluate.junit import write_junit
         from tuning_room.recipe import run_stage
-        from tuning_room.records import read_json
+        from tuning_room.results import read_results
 
-        # What cannot be compared is said before minutes are spent; and what is compared is as it was before.
-        other = read_side(against) if against else None
+        # Read first: a run that cannot be compared is refused at once, and this run's folder is read as it was before.
+        other = read_run(against) if against else None
         if all_items:
             every = loaded.evaluate.model_copy(update={"all_items": True})
             loaded = loaded.model_copy(update={"evaluate": every})
         done = run_stage(loaded, workspace, name, force=force)
-        verdict = read_json(workspace.results)["verdict"]
+        verdict = read_results(workspace.results).verdict
         if junit:
             write_junit(junit, loaded.name, verdict)
-        found = compare(other, read_side(workspace.root), loaded.evaluate.gates) if other else None
-        show(done, as_json=as_json, more={"against": plain(found)} if found else {})
+        found = compare(other, read_run(workspace.root)) if other else None
+        show(done, as_json=as_json, more={"against": asdict(found)} if found else {})
         if not as_json:
             show_verdict(verdict)
             if found:
                 _show_against(found)
-        return exit_code(verdict["verdict"])
+        return exit_code(verdict.verdict)
 
     return run
 
@@ -83,7 +82,7 @@ def command(name: str) -> click.Command:
 def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str | None, *, as_json: bool) -> int:
     from tuning_room.evaluate.targets import export_targets
 
-    # An address that means every interface is none that can be asked.
+    # An address that stands for every interface is not one to connect to.
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(recipe.serve.host, recipe.serve.host)
     place = address or f"http://{host}:{recipe.serve.port}/v1"
     files = [str(path) for path in export_targets(folder, recipe.name, recipe.evaluate, workspace, place)]
@@ -91,27 +90,19 @@ def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str
     return 0
 
 
-def show_verdict(verdict: dict[str, Any]) -> None:
-    """Print what speaks against shipping, and what to do about it."""
-    for gate in verdict["gates"]:
-        mark = click.style("met", fg="green") if gate["passed"] else click.style("not met", fg="red")
-        click.echo(f"  {mark}  {gate['gate']}: {gate.get('measured') or format(gate['value'], '.1%')}")
-    for advice in verdict.get("advice", []):
-        click.echo(f"  - {advice}")
-
-
 def _show_against(against: "Against") -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     title = f"{against.second} against {against.first}"
     table = Table(*"suite/metric/before/now/difference [95 % interval]/p (Holm)/worse/better".split("/"), title=title)
     for change in against.changes:
-        table.add_row(*map(_plain, _cells(change)))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+        table.add_row(*map(escape, _cells(change)))  # an item's name may look like markup
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
     for note in against.notes:
-        console.print(_plain(f"note: {note}"))
+        console.print(escape(f"note: {note}"))
 
 
 def _cells(change: "Change") -> Iterable[str]:
@@ -129,12 +120,4 @@ def _cells(change: "Change") -> Iterable[str]:
 
 
 def _named(items: list[str]) -> str:
-    rest = len(items) - MOST_NAMED
-    return ", ".join(items[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    # As text: an item's name may look like markup.
-    return escape(text)
+    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")

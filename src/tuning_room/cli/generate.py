@@ -1,19 +1,23 @@
-"""`generate`: candidates for the training data, or what they would cost."""
+"""`generate`: candidates for the training data, or with `--dry-run` what they would cost."""
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from tuning_room.cli import COMMANDS
 from tuning_room.cli.options import clock, opened, recipe_options, show
 
+if TYPE_CHECKING:
+    from tuning_room.generate.estimate import Estimate
+
 
 def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--dry-run", is_flag=True, help="Print requests, tokens, cost and time; no model is asked.")
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--dry-run", is_flag=True, help="Estimate requests, tokens, cost and time without calling a model.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool, dry_run: bool) -> int:
         loaded, workspace = opened(recipe, runs)
@@ -21,8 +25,8 @@ def command(name: str) -> click.Command:
             from tuning_room.generate.estimate import estimate
 
             found = estimate(loaded.generate, workspace)
-            values: dict[str, object] = found.model_dump() if found else {"requests": 0}
-            click.echo(json.dumps(values) if as_json else _told(values, loaded.generate.teacher.model_dump()))
+            values = found.model_dump() if found else {"requests": 0}
+            click.echo(json.dumps(values) if as_json else _estimate_text(found))
             return 0
         from tuning_room.recipe import run_stage
 
@@ -32,23 +36,17 @@ def command(name: str) -> click.Command:
     return run
 
 
-def _told(values: dict[str, object], teacher: dict[str, object]) -> str:
-    if teacher["kind"] == "rules":
-        return "requests  none: the teacher is of kind rules, which asks no model"
-    seconds = clock(float(str(values["seconds"])))
-    how = f"counted by the tokenizer of {values['counted_by']}" if values["counted_by"] else "estimated from the length"
+def _estimate_text(found: "Estimate | None") -> str:
+    if found is None:
+        return "requests  none: a teacher of kind rules calls no model"
+    how = f"counted by the tokenizer of {found.counted_by}" if found.counted_by else "estimated from the length"
+    price = "unknown; set generate.teacher.prompt_price and reply_price"
     lines = [
-        f"requests  {values['requests']:,} to send, {values['answered']:,} are answered already",
-        f"tokens    {values['prompt_tokens']:,} in ({how}), at most {values['reply_tokens']:,} out",
-        f"cost      {_money(values['cost'])}",
-        f"time      about {seconds}, at {values['speed']:g} tokens a second in all (assumed)",
+        f"requests  {found.requests:,} to send, {found.answered:,} already answered",
+        f"tokens    {found.prompt_tokens:,} in ({how}), at most {found.reply_tokens:,} out",
+        f"cost      {price if found.cost is None else f'at most {found.cost:.4f}'}",
+        f"time      about {clock(found.seconds)}, at {found.speed:g} tokens a second in all (assumed)",
     ]
-    if values["stop"]:
-        lines.append("budget    could be met before the end: generation would stop there, and keep what it has")
+    if found.stop:
+        lines.append("budget    may run out before the end; generation would then stop and keep what it has")
     return "\n".join(lines)
-
-
-def _money(cost: object) -> str:
-    if cost is None:
-        return "not known; name generate.teacher.prompt_price and reply_price"
-    return f"at most {cost:.4f}"

@@ -11,9 +11,10 @@ import click
 
 if TYPE_CHECKING:
     from tuning_room.recipe import Done, Recipe
+    from tuning_room.results import Verdict
     from tuning_room.workspace import Workspace
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., int])
 
 SHIP, DO_NOT_SHIP = 0, 3
 
@@ -21,7 +22,7 @@ SHIP, DO_NOT_SHIP = 0, 3
 def recipe_options(function: F) -> F:
     """Add RECIPE, --runs and --json."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
         click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders."),
         click.argument("recipe"),
     ):
@@ -54,10 +55,10 @@ def quiet() -> None:
     limit_threads()
 
 
-def show(done: "Done", *, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
+def show(done: "Done", *, as_json: bool, more: Mapping[str, object] | None = None) -> None:
     """Print a finished stage: a line for people, or an object for machines, with what `more` adds to it."""
     if stopped := _plain(done).get("stopped"):
-        advice = "what was answered is kept; raise the bound under generate.teacher and run the same command again"
+        advice = "the answers so far are kept; raise the limit under generate.teacher and run the same command again"
         click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
     if problem := _plain(done).get("mlflow_error"):
         click.echo(f"{click.style('not tracked:', fg='yellow')} {problem}", err=True)
@@ -76,7 +77,7 @@ def _plain(done: "Done") -> dict[str, Any]:
 
 
 def clock(seconds: float) -> str:
-    """Return a time in words."""
+    """Return a duration in words."""
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
@@ -85,18 +86,42 @@ def summary(done: "Done") -> str:
     values = _plain(done)
     templates = {
         "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks",
-        "generate": "{candidates} candidates, {errors} rows failed",
+        "generate": "{candidates} candidates, {errors} rows failed{about_replies}",
         "dataset": "{accepted} accepted ({train} train, {valid} valid), {n_rejected} rejected",
         "train": "{rows} rows, {steps} steps, loss {final_loss:.3f}",
         "evaluate": "verdict {verdict}",
         "report": "{page}",
         "deploy": "release {release}, {n_files} files",
     }
+    values["about_replies"] = _about_replies(values)
     values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
     values["n_files"] = len(values.get("files", []))
     return templates[done.stage].format(**values)
 
 
+def _about_replies(values: Mapping[str, Any]) -> str:
+    of = ", ".join(f"{count} of {kind}" for kind, count in values.get("cleaned", {}).items())
+    tags = ", ".join(f"{count} with <{tag}>" for tag, count in values.get("unknown_tags", {}).items())
+    cut_off = values.get("cut_off", 0)
+    parts = [
+        f", replies cleaned: {of}" if of else "",
+        f", tags at the start of replies left in: {tags}" if tags else "",
+        f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else "",
+    ]
+    return "".join(parts)
+
+
 def exit_code(verdict: str) -> int:
-    """Return what the process says of a verdict."""
+    """Return the exit code for a verdict."""
     return SHIP if verdict == "ship" else DO_NOT_SHIP
+
+
+def show_verdict(verdict: "Verdict") -> None:
+    """Print each gate, whether it was met, and what to do."""
+    from tuning_room.gates import value_in_words
+
+    for held in verdict.gates:
+        mark = click.style("met", fg="green") if held.passed else click.style("not met", fg="red")
+        click.echo(f"  {mark}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
+    for advice in verdict.advice:
+        click.echo(f"  - {advice}")

@@ -1,4 +1,4 @@
-"""The pages of `dataset review`: a row, a question, a decision."""
+"""The pages of `dataset review`: show a row, ask, write the decision."""
 
 import os
 from collections import Counter
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
-from tuning_room.dataset.review import Choice, Decision, Review, Rows, content_key
+from tuning_room.dataset.review import DatasetRows, Review, RowDecision, Verb, content_key
 from tuning_room.records import Candidate, Dialogue, Message
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ STYLES = {"system": "dim", "user": "cyan", "assistant": "green"}
 class Reader:
     """Pages through rows; each decision is written before the next row is shown."""
 
-    def __init__(self, rows: Rows, review: Review, config: "DatasetConfig") -> None:
+    def __init__(self, rows: DatasetRows, review: Review, config: "DatasetConfig") -> None:
         self.rows, self.review, self.config = rows, review, config
         self.console = Console(highlight=False)
         self.made: Counter[str] = Counter()
 
     def read(self) -> None:
-        """Show row after row until the last, or until the user quits; the end of the input quits too."""
+        """Show row after row until the last one, the user's quitting, or the end of the input."""
         if not len(self.rows):
-            self._say("nothing is left to review; --all shows every row again")
+            self._say("nothing left to review; --all shows every row again")
             return
         try:
             self._page()
@@ -66,7 +66,7 @@ class Reader:
         self.console.print(text, markup=False, soft_wrap=True)
 
     def _decide(self, row: Dialogue, answer: str) -> bool:
-        """Write what was answered; False if an edit changed nothing."""
+        """Write the decision that was answered; False if an edit changed nothing."""
         if answer == "e":
             return self._edit(row)
         if answer == "d":
@@ -75,21 +75,21 @@ class Reader:
             self._write(row, "keep")
         return True
 
-    def _write(self, row: Dialogue, decision: Choice, *, why: str = "", messages: list[Message] | None = None) -> None:
+    def _write(self, row: Dialogue, decision: Verb, *, why: str = "", messages: list[Message] | None = None) -> None:
         key = content_key(row.messages)
-        self.review.decide(Decision(key=key, decision=decision, id=row.id, why=why, messages=messages or []))
+        self.review.decide(RowDecision(key=key, decision=decision, id=row.id, why=why, messages=messages or []))
         self.made[{"keep": "kept", "drop": "dropped", "edit": "edited"}[decision]] += 1
 
     def _edit(self, row: Dialogue) -> bool:
-        said = [message for message in row.messages if message.role != "system"]
-        place = self._which([i for i, message in enumerate(said) if message.role == "assistant"])
+        turns = [message for message in row.messages if message.role != "system"]
+        place = self._which([i for i, message in enumerate(turns) if message.role == "assistant"])
         if place is None:
             return False
-        text = self._rewritten(said[place].content)
-        if text in ("", said[place].content):
+        text = self._rewritten(turns[place].content)
+        if text in ("", turns[place].content):
             self._say("nothing was changed")
             return False
-        messages = [*said[:place], Message(role="assistant", content=text), *said[place + 1 :]]
+        messages = [*turns[:place], Message(role="assistant", content=text), *turns[place + 1 :]]
         self._write(row, "edit", messages=messages)
         self._judge(row, messages)
         return True
@@ -104,7 +104,7 @@ class Reader:
         return None
 
     def _rewritten(self, text: str) -> str:
-        """Return the user's text: from the editor of VISUAL or EDITOR, or a line where neither is set."""
+        """Return the user's text, from the editor in VISUAL or EDITOR, or one line where neither is set."""
         if not (os.environ.get("VISUAL") or os.environ.get("EDITOR")):
             return input("new reply (empty: no change)? ").strip()
         try:
@@ -126,5 +126,5 @@ class Reader:
 
 
 def printable(text: str) -> str:
-    """Return a text without what would steer the terminal."""
+    """Return a text without terminal control characters."""
     return "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)

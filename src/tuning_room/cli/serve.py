@@ -1,7 +1,5 @@
 """`serve`: an OpenAI-compatible server with a base model and adapters of it."""
 
-from typing import Any
-
 import click
 
 from tuning_room.cli import COMMANDS
@@ -9,7 +7,7 @@ from tuning_room.cli.options import opened
 
 HELP = f"""{COMMANDS["serve"].help}
 
-More recipes add their adapters of the same base model; the first one's settings hold.
+Further recipes add their adapters of the same base model; the settings of the first apply.
 """
 
 
@@ -18,11 +16,13 @@ def command(name: str) -> click.Command:
 
     @click.command(name, help=HELP)
     @click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
-    @click.option("--engine", type=click.Choice(["local", "vllm"]), help="local: in this process; vllm: for load.")
-    @click.option("--host", help="Address to listen at.")
-    @click.option("--port", type=int, help="Port to listen at; 0 takes a free one.")
+    @click.option(
+        "--engine", type=click.Choice(["local", "vllm"]), help="local: in this process; vllm: for many users."
+    )
+    @click.option("--host", help="Address to listen on.")
+    @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
-    def run(recipes: tuple[str, ...], runs: str, **chosen: Any) -> int:
+    def run(recipes: tuple[str, ...], runs: str, **chosen: object) -> int:
         (loaded, workspace), *others = [opened(folder, runs) for folder in recipes]
         from tuning_room.serve import run_server
 

@@ -1,4 +1,4 @@
-"""`convert`, `dataset`, `train`, `report`: one stage of a recipe."""
+"""`dataset` and `report`: one stage of a recipe."""
 
 import click
 
@@ -11,7 +11,7 @@ def command(name: str) -> click.Command:
     """Return the command that runs the stage of this name."""
 
     @click.command(name, cls=DatasetCommand if name == "dataset" else click.Command, help=COMMANDS[name].help)
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
     @recipe_options
     def run(recipe: str, runs: str, as_json: bool, force: bool) -> int:
         loaded, workspace = opened(recipe, runs)
@@ -20,8 +20,4 @@ def command(name: str) -> click.Command:
         show(run_stage(loaded, workspace, name, force=force), as_json=as_json)
         return 0
 
-    if name == "convert":
-        from tuning_room.cli.explain import with_explain
-
-        return with_explain(run)
     return run

@@ -1,4 +1,4 @@
-"""`status`: what is done in a run folder, and what is not."""
+"""`status`: what is done in a run folder and what is not."""
 
 import json
 

@@ -1,7 +1,7 @@
-"""`train`: the stage, what it will take, and the same on a cluster."""
+"""`train`: the stage, an estimate of what it takes, a sweep, and the same on a cluster."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from tuning_room.cli.options import clock, opened, recipe_options, show
 
 if TYPE_CHECKING:
     from tuning_room.recipe import Recipe
+    from tuning_room.records import Tried
     from tuning_room.workspace import Workspace
 
 
@@ -17,11 +18,15 @@ def command(name: str) -> click.Command:
     """Return the command."""
 
     @click.command(name, help=COMMANDS[name].help)
-    @click.option("--force", is_flag=True, help="Run it even if nothing has changed.")
-    @click.option("--plan", "is_plan", is_flag=True, help="Only say what it will take, by trying a few steps.")
-    @click.option("--sweep", "is_sweep", is_flag=True, help="Try learning rates, ranks and passes, best first.")
+    @click.option("--force", is_flag=True, help="Run the stage even if nothing has changed.")
+    @click.option(
+        "--plan", "is_plan", is_flag=True, help="Estimate time and memory from a few trial steps, and train nothing."
+    )
+    @click.option(
+        "--sweep", "is_sweep", is_flag=True, help="Try learning rates, LoRA ranks and epochs, and list the best first."
+    )
     @click.option("--on", "place", type=click.Choice(["here", "kubeflow"]), default="here", help="Where to train.")
-    @click.option("--submit", is_flag=True, help="With --on kubeflow: give the job to the cluster as well.")
+    @click.option("--submit", is_flag=True, help="With --on kubeflow: also submit the job to the cluster.")
     @recipe_options
     def run(
         recipe: str, runs: str, as_json: bool, force: bool, is_plan: bool, is_sweep: bool, place: str, submit: bool
@@ -47,9 +52,9 @@ def _check_trial(loaded: "Recipe") -> None:
     from tuning_room.train.team import rank_and_size
 
     if loaded.train.backend != "tuning-room-cpu":
-        raise click.UsageError(f"--plan and --sweep try our own loop, not the backend {loaded.train.backend}")
+        raise click.UsageError(f"--plan and --sweep need the backend tuning-room-cpu, not {loaded.train.backend}")
     if rank_and_size()[1] > 1:
-        raise click.UsageError("--plan and --sweep are for one process, not for torchrun")
+        raise click.UsageError("--plan and --sweep run in one process, not under torchrun")
 
 
 def _train(loaded: "Recipe", workspace: "Workspace", as_json: bool, force: bool) -> int:
@@ -87,7 +92,7 @@ def _sweep(loaded: "Recipe", workspace: "Workspace", as_json: bool) -> int:
 
     for tried in sweep(loaded.train, workspace):
         if not as_json:
-            click.echo(_told(tried.model_dump()))
+            click.echo(_trial_text(tried))
     found = read_json(workspace.sweep)["tried"]
     if as_json:
         click.echo(json.dumps({"best": found[0], "tried": found}))
@@ -100,23 +105,23 @@ def _sweep(loaded: "Recipe", workspace: "Workspace", as_json: bool) -> int:
     return 0
 
 
-def _told(tried: dict[str, Any]) -> str:
-    named = f"rate {tried['learning_rate']:g}, rank {tried['rank']}, passes {tried['epochs']}"
-    if tried["failed"]:
-        return f"{named}: {tried['failed']}"
-    loss = f"{tried['valid_loss']:.3f}" if tried["valid_loss"] is not None else "not taken"
-    accepted = f"{tried['accepted']:.0%} of {tried['replies']}" if tried["accepted"] is not None else "no checks"
-    return f"{named}: validation loss {loss}, replies accepted {accepted}, {clock(tried['seconds'])}"
+def _trial_text(tried: "Tried") -> str:
+    named = f"learning rate {tried.learning_rate:g}, rank {tried.rank}, epochs {tried.epochs}"
+    if tried.failed:
+        return f"{named}: {tried.failed}"
+    loss = f"{tried.valid_loss:.3f}" if tried.valid_loss is not None else "not measured"
+    accepted = f"{tried.accepted:.0%} of {tried.replies}" if tried.accepted is not None else "no checks"
+    return f"{named}: validation loss {loss}, accepted replies {accepted}, {clock(tried.seconds)}"
 
 
 def _job(loaded: "Recipe", workspace: "Workspace", as_json: bool, is_submitted: bool) -> int:
     from tuning_room.train.kubeflow import submit, write_job
 
     path, name = write_job(loaded.train, workspace)
-    said = submit(path.read_text(encoding="utf-8")) if is_submitted else ""
+    answer = submit(path.read_text(encoding="utf-8")) if is_submitted else ""
     if as_json:
         click.echo(json.dumps({"job": name, "path": str(path), "submitted": is_submitted}))
         return 0
     click.echo(f"{name}: {path}")
-    click.echo(said or f"kubectl apply --server-side -f {path}")
+    click.echo(answer or f"kubectl apply --server-side -f {path}")
     return 0

@@ -1,7 +1,6 @@
-"""Documents to markdown, Docling's JSON and chunks; the first stage. Docling does the reading."""
+"""Convert: documents to markdown, Docling's JSON and chunks. The first stage; Docling does the reading."""
 
 import logging
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +12,11 @@ from tuning_room.convert.config import (
     FailedDocument,
     SkippedFile,
 )
-from tuning_room.convert.conversions import CHUNKS, DOCLING, MARKDOWN, REPORT, Conversions
-from tuning_room.convert.inspection import inspect
-from tuning_room.convert.sources import Source, Task, find_sources
+from tuning_room.convert.installed import pdf_layout
+from tuning_room.convert.processes import attempts
+from tuning_room.convert.sources import Source, find_sources, inspect
+from tuning_room.convert.store import ConversionStore, Task, publish
 from tuning_room.errors import DocumentError, TuningRoomError
-from tuning_room.files import atomic_folder, atomic_writer
-from tuning_room.records import read_json
 from tuning_room.workspace import Stage, Workspace
 
 __all__ = ["STAGE", "ConvertConfig", "ConvertResult", "run"]
@@ -38,42 +36,39 @@ def run(config: ConvertConfig, workspace: Workspace) -> ConvertResult:
 
     What is converted is kept even if the stage fails in the end, or is killed. Raises DocumentError for a folder
     or files that cannot be used, MissingPrerequisiteError and ModelNotFoundError if models are asked for that are
-    not there.
+    not installed.
     """
-    from tuning_room.convert.conversion import models_folder, pdf_layout
-
     sources = find_sources(config.documents, images=config.ocr)
-    layout, models = pdf_layout(config), models_folder(config.artifacts)
-    conversions = Conversions(workspace.conversions, config, layout=layout, models=models)
-    tasks, failures = _tasks(sources.documents, conversions, config)
-    waiting = [task for task in tasks if not task.folder.is_dir()]
+    layout = pdf_layout(config)
+    store = ConversionStore(workspace.conversions, config, layout=layout)
+    tasks, failures = _tasks(sources.documents, store, config)
+    waiting = [task for task in tasks if not task.is_done]
     failures += _convert(waiting, config, layout)
     failed = {failure.source for failure in failures}
     done = [task for task in tasks if task.source not in failed]
     _report(failures, config, documents=len(sources.documents))
-    reports = {task: ConvertedDocument.model_validate(read_json(task.folder / REPORT)) for task in done}
+    reports = {task: task.report for task in done}
     if config.documents and not any(report.chunks for report in reports.values()):
         raise DocumentError(f"{config.documents}: no text was found in any image", hint="add documents with text")
-    _publish([task for task in done if reports[task].chunks], workspace)
-    conversions.keep_only(done)
+    publish([task for task in done if reports[task].chunks], workspace)
+    store.keep_only(done)
     return _result(reports, len(set(done) - set(waiting)), failures, sources.skipped)
 
 
 def _tasks(
-    sources: Iterable[Source], conversions: Conversions, config: ConvertConfig
+    sources: Iterable[Source], store: ConversionStore, config: ConvertConfig
 ) -> tuple[list[Task], list[Failure]]:
     tasks, failures = [], []
     for source in sources:
         try:
             inspect(source, config)
-            tasks.append(conversions.task(source))
+            tasks.append(store.task(source))
         except DocumentError as error:
             failures.append(Failure(source, error))
     return tasks, failures
 
 
 def _convert(tasks: list[Task], config: ConvertConfig, layout: str) -> list[Failure]:
-    from tuning_room.convert.work import attempts
     from tuning_room.progress import ProgressBar
 
     failures = []
@@ -87,7 +82,7 @@ def _convert(tasks: list[Task], config: ConvertConfig, layout: str) -> list[Fail
 
 
 def _report(failures: list[Failure], config: ConvertConfig, *, documents: int) -> None:
-    """Raise what the failures come to, or log them if they are to be passed over."""
+    """Raise the failures as one error, or log them if such files are to be skipped."""
     failures.sort(key=lambda failure: failure.source.name)
     if not failures:
         return
@@ -100,19 +95,8 @@ def _report(failures: list[Failure], config: ConvertConfig, *, documents: int) -
         lines = "".join(f"\n  {failure.error}" for failure in failures)
         raise DocumentError(
             f"{len(failures)} of {documents} documents cannot be converted{lines}",
-            hint="\nmend them, or set 'on_error: skip' to go on without them",
+            hint="\nfix them, or set 'on_error: skip' to continue without them",
         )
-
-
-def _publish(tasks: list[Task], workspace: Workspace) -> None:
-    """Put the documents and their chunks together in the order of the documents' names."""
-    with atomic_folder(workspace.documents) as folder, atomic_writer(workspace.chunks) as chunks:
-        for task in tasks:
-            path = folder / task.source.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(task.folder / MARKDOWN, path.with_name(f"{path.name}.md"))
-            shutil.copyfile(task.folder / DOCLING, path.with_name(f"{path.name}.json"))
-            chunks.write((task.folder / CHUNKS).read_text(encoding="utf-8"))
 
 
 def _result(

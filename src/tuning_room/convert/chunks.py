@@ -1,4 +1,4 @@
-"""Chunks by the structure of a document: a heading and all that stands under it, up to the next heading."""
+"""Chunks by the structure of a document: a heading and everything under it, up to the next heading."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PARAGRAPH_BREAK = "\n\n"
 
 
-class Part(NamedTuple):
+class Passage(NamedTuple):
     """A paragraph, list item or table: its markdown, its plain text if it is a list item, its page."""
 
     text: str
@@ -29,17 +29,17 @@ class Heading(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What stands under one heading: the path of headings from the top, and the parts in reading order."""
+    """What stands under one heading: the path of headings from the top, and the passages in reading order."""
 
     headings: list[str]
-    parts: list[Part]
+    passages: list[Passage]
     page: int | None = None
 
 
 def document_chunks(document: "DoclingDocument", name: str, limit: int, *, notes: bool = False) -> list[Chunk]:
     """Return the chunks of a Docling document, with ids such as 'name#0001'.
 
-    A section is one chunk unless it is longer than `limit` characters; then it is cut between parts.
+    A section is one chunk unless it is longer than `limit` characters; then it is cut between passages.
     With `notes`, a presentation's speaker notes count as text.
     """
     pieces = [piece for section in sections(elements(document, notes=notes)) for piece in cut(section, limit)]
@@ -48,50 +48,50 @@ def document_chunks(document: "DoclingDocument", name: str, limit: int, *, notes
             id=f"{name}#{number:04d}",
             document=name,
             headings=section.headings,
-            text=markdown(section.parts),
-            items=[part.item for part in section.parts if part.item],
-            page=next((part.page for part in section.parts if part.page), section.page),
+            text=markdown(section.passages),
+            items=[passage.item for passage in section.passages if passage.item],
+            page=next((passage.page for passage in section.passages if passage.page), section.page),
         )
         for number, section in enumerate(pieces, start=1)
     ]
 
 
-def sections(elements: Iterable[Heading | Part]) -> Iterator[Section]:
+def sections(elements: Iterable[Heading | Passage]) -> Iterator[Section]:
     """Yield the sections that have text, in reading order."""
     path: list[Heading] = []
-    parts: list[Part] = []
+    passages: list[Passage] = []
     for element in elements:
-        if isinstance(element, Part):
-            parts.append(element)
+        if isinstance(element, Passage):
+            passages.append(element)
             continue
-        if parts:
-            yield _section(path, parts)
-        path, parts = [*(above for above in path if above.level < element.level), element], []
-    if parts:
-        yield _section(path, parts)
+        if passages:
+            yield _section(path, passages)
+        path, passages = [*(above for above in path if above.level < element.level), element], []
+    if passages:
+        yield _section(path, passages)
 
 
 def cut(section: Section, limit: int) -> Iterator[Section]:
-    """Yield a section in pieces of at most `limit` characters; a part that is longer stays whole."""
-    piece: list[Part] = []
-    for part in section.parts:
-        if piece and len(markdown([*piece, part])) > limit:
-            yield section._replace(parts=piece)
+    """Yield a section in pieces of at most `limit` characters; a passage that is longer stays whole."""
+    piece: list[Passage] = []
+    for passage in section.passages:
+        if piece and len(markdown([*piece, passage])) > limit:
+            yield section._replace(passages=piece)
             piece = []
-        piece.append(part)
-    yield section._replace(parts=piece)
+        piece.append(passage)
+    yield section._replace(passages=piece)
 
 
-def markdown(parts: Iterable[Part]) -> str:
-    """Return parts as markdown: the items of a list on lines of their own, all else parted by empty lines."""
+def markdown(passages: Iterable[Passage]) -> str:
+    """Return passages as markdown: list items on consecutive lines, everything else separated by blank lines."""
     text, was_item = "", False
-    for part in parts:
-        text += ("\n" if was_item and part.item else PARAGRAPH_BREAK) + part.text
-        was_item = bool(part.item)
+    for passage in passages:
+        text += ("\n" if was_item and passage.item else PARAGRAPH_BREAK) + passage.text
+        was_item = bool(passage.item)
     return text.strip()
 
 
-def elements(document: "DoclingDocument", *, notes: bool = False) -> Iterator[Heading | Part]:
+def elements(document: "DoclingDocument", *, notes: bool = False) -> Iterator[Heading | Passage]:
     """Yield a document's headings, paragraphs, list items and tables; running heads and pictures are left out."""
     layers = {"body", "notes"} if notes else {"body"}
     yield from _elements_below(document.body, document, layers, depth=0)
@@ -99,7 +99,7 @@ def elements(document: "DoclingDocument", *, notes: bool = False) -> Iterator[He
 
 def _elements_below(
     node: "NodeItem", document: "DoclingDocument", layers: set[str], depth: int
-) -> Iterator[Heading | Part]:
+) -> Iterator[Heading | Passage]:
     from docling_core.types.doc import InlineGroup, ListItem, TableItem, TextItem
 
     captions = {reference.cref for table in document.tables for reference in table.captions}
@@ -112,21 +112,22 @@ def _elements_below(
             yield from _elements_below(child, document, layers, depth + isinstance(child, ListItem))
 
 
-def _own_elements(node: "NodeItem", document: "DoclingDocument", depth: int) -> Iterator[Heading | Part]:
+def _own_elements(node: "NodeItem", document: "DoclingDocument", depth: int) -> Iterator[Heading | Passage]:
     from docling_core.types.doc import ListItem, SectionHeaderItem, TableItem, TitleItem
 
     text, page = plain_text(node, document), _page(node)
     if isinstance(node, TableItem):
         texts = [node.caption_text(document).strip(), table_markdown(node)]
-        yield from (Part(text, page=page) for text in texts if text)
+        yield from (Passage(text, page=page) for text in texts if text)
     elif not text:
         return
     elif isinstance(node, TitleItem | SectionHeaderItem):
         yield Heading(node.level if isinstance(node, SectionHeaderItem) else 0, text, page)
     elif isinstance(node, ListItem):
-        yield Part(f"{'  ' * depth}{_marker(node.marker)} {text}", text, page)
+        marker = node.marker if re.fullmatch(r"\(?\w+[.)]", node.marker) else "-"
+        yield Passage(f"{'  ' * depth}{marker} {text}", text, page)
     else:
-        yield Part(text, page=page)
+        yield Passage(text, page=page)
 
 
 def plain_text(node: "NodeItem", document: "DoclingDocument") -> str:
@@ -149,24 +150,16 @@ def joined(pieces: Iterable[str]) -> str:
 
 
 def table_markdown(table: "TableItem") -> str:
-    """Return a table as markdown, one line a row."""
-    rows = [[_cell_text(cell.text) for cell in row] for row in table.data.grid]
+    """Return a table as markdown, a line for each row."""
+    rows = [[" ".join(cell.text.split()).replace("|", "\\|") for cell in row] for row in table.data.grid]
     if not rows or not any(any(row) for row in rows):
         return ""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
 
 
-def _section(path: list[Heading], parts: list[Part]) -> Section:
-    return Section([heading.text for heading in path], parts, path[-1].page if path else None)
-
-
-def _cell_text(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _marker(marker: str) -> str:
-    return marker if re.fullmatch(r"\(?\w+[.)]", marker) else "-"
+def _section(path: list[Heading], passages: list[Passage]) -> Section:
+    return Section([heading.text for heading in path], passages, path[-1].page if path else None)
 
 
 def _page(node: "NodeItem") -> int | None:

@@ -1,4 +1,13 @@
-"""Pages in three columns or more: where the columns part, and in which order such a page is read.
+"""Pages in three columns or more: where the columns are separated, and in what order such a page is read.
+
+Seen from above, the boxes of a page cover it but for strips of white, the gutters; a cut is the middle of one:
+
+    |      A title across the page        |      read first: it crosses the cuts
+    | aaa aaa  |  bbb bbb  |  ccc ccc     |      then column by column: a, a, b, b, c, c
+    | aaa aaa  |  bbb bbb  |  ccc ccc     |
+              cut         cut
+
+A table also has such strips. But its cells stand in rows across the strips and do not fill the columns.
 
 Coordinates are points from the top left corner of the page. Knows nothing of Docling.
 """
@@ -6,23 +15,23 @@ Coordinates are points from the top left corner of the page. Knows nothing of Do
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tuning_room.convert.rule_tables import Box
+from tuning_room.convert.boxes import Box
 
 LEAST_COLUMNS = 3
 # The white between columns, in points, and the share of lines that may cross it: a title over the whole page.
 LEAST_GUTTER = 5.0
 MAY_CROSS = 0.04
 LEAST_LINES = 8
-# Lines of columns fill them; the cells of a table do not, and stand in rows.
+# Lines fill the columns of a page; cells do not fill those of a table, and line up in rows.
 LEAST_FILL = 0.5
 MOST_ALIGNED = 0.6
 SAME_ROW = 0.5
 
 
 def gutters(boxes: Sequence[Box]) -> list[float]:
-    """Return where a page's columns part, from left to right; nothing unless it has three columns or more."""
+    """Return where a page's columns are separated, from left to right; nothing if it has fewer than three columns."""
     cuts = [(left + right) / 2 for left, right in _white_strips(boxes)]
-    # White with rows that go on beyond it is within a column, or in a table.
+    # White space that rows continue across is inside a column, or inside a table.
     while aligned := next((cut for cut in cuts if _is_crossed_by_rows(boxes, cuts, cut)), None):
         cuts.remove(aligned)
     columns = _columns(boxes, cuts)
@@ -32,7 +41,7 @@ def gutters(boxes: Sequence[Box]) -> list[float]:
 
 
 def column_of(box: Box, cuts: Sequence[float]) -> int | None:
-    """Return the column (from 0) that a box stands in; None if it crosses a gutter."""
+    """Return the column (from 0) that a box is in; None if it crosses a gutter."""
     first, last = (sum(cut < x for cut in cuts) for x in (box.left, box.right))
     return first if first == last else None
 
@@ -94,6 +103,6 @@ def _fill(column: Sequence[Box]) -> float:
 
 
 def _aligned(one: Sequence[Box], other: Sequence[Box]) -> float:
-    """Return the share of a column's lines that stand in a row with a line of another column."""
+    """Return the share of a column's lines that share a row with a line of another column."""
     fewer, more = sorted((one, other), key=len)
     return sum(any(abs(a.bottom - b.bottom) < SAME_ROW for b in more) for a in fewer) / len(fewer)

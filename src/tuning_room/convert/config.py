@@ -1,10 +1,10 @@
-"""What the convert stage is told to do, and what it has to say of its work."""
+"""The settings of the convert stage, and its result."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from tuning_room.paths import RecipePath
 from tuning_room.workspace import StageConfig, StageResult
 
 Layout = Literal["auto", "rules", "models"]
@@ -13,40 +13,40 @@ Layout = Literal["auto", "rules", "models"]
 class ConvertConfig(StageConfig):
     """Which documents are converted, and how."""
 
-    documents: Path | None = Field(None, description="folder with the documents; its subfolders are read too")
+    documents: RecipePath | None = Field(None, description="folder with the documents; its subfolders are read too")
     layout: Layout = Field(
         default="auto",
         description="how the structure of a PDF is found: by Docling's models, by rules, or (auto) by the models "
-        "if they are on this machine and by rules if not",
+        "if they are installed and by rules otherwise",
     )
-    artifacts: Path | None = Field(
+    artifacts: RecipePath | None = Field(
         default=None,
-        description="folder with Docling's models; without it DOCLING_ARTIFACTS_PATH and the hub's cache are searched",
+        description="folder with Docling's models; if unset, DOCLING_ARTIFACTS_PATH and the hub's cache are searched",
     )
     max_chunk_characters: int = Field(
-        default=2000, ge=200, description="longest chunk, in characters; a single paragraph or table is never cut"
+        default=2000, ge=200, description="longest chunk, in characters; a single paragraph or table is never split"
     )
     ocr: bool = Field(
         default=True, description="recognise the text of images, and of the pages of a PDF that have none"
     )
     on_error: Literal["fail", "skip"] = Field(
         default="fail",
-        description="a file that cannot be converted: fail the stage once the others are done, "
-        "or skip it and say so in the result",
+        description="what a file that cannot be converted does: it fails the stage once the others are done, "
+        "or is skipped and listed in the result",
     )
     workers: int | None = Field(
         default=None,
         ge=1,
-        description="processes that convert at once; as many as pay off, up to the cores, if not set",
+        description="processes that convert in parallel; if unset, as many as pay off, at most one a core",
     )
     timeout: int = Field(
         default=1800,
         ge=1,
-        description="longest that one PDF or image may take, in seconds; then its process is ended, and it is an error",
+        description="time limit for a PDF or image, in seconds; past it, its process is killed and the file fails",
     )
-    max_file_mb: int = Field(default=200, ge=1, description="larger files are refused, in megabytes")
+    max_file_mb: int = Field(default=200, ge=1, description="largest file that is read, in megabytes")
     max_unpacked_mb: int = Field(
-        default=500, ge=1, description="DOCX, PPTX and XLSX that unpack to more are refused, in megabytes"
+        default=500, ge=1, description="largest size that a DOCX, PPTX or XLSX may unpack to, in megabytes"
     )
 
 
@@ -65,7 +65,7 @@ class FailedDocument(StageResult):
 
 
 class ConvertedDocument(StageResult):
-    """One document's share of the result; seconds are wall time, layout is '' for anything but a PDF."""
+    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF."""
 
     name: str
     pages: int
@@ -78,7 +78,7 @@ class ConvertedDocument(StageResult):
 
 
 class ConvertResult(StageResult):
-    """What was read and what came of it; pages count only where a format has pages.
+    """What was read and what was found; pages count only where a format has pages.
 
     `reused` of the documents had been converted before.
     """

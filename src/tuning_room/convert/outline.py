@@ -6,9 +6,13 @@ Coordinates are points from the top left corner of the page. Knows nothing of Do
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-NUMBER = re.compile(r"^\s*([A-Z]|\d+)(\.\d+)*[.):]?\s+")
+if TYPE_CHECKING:
+    from pypdfium2 import PdfDest, PdfDocument, PdfPage  # type: ignore[import-untyped]
+
+# What numbers a title: '3', '3.4', 'A.1)'.
+TITLE_NUMBER = re.compile(r"^\s*([A-Z]|\d+)(\.\d+)*[.):]?\s+")
 
 
 class Bookmark(NamedTuple):
@@ -20,7 +24,7 @@ class Bookmark(NamedTuple):
     top: float | None = None
 
 
-class Heading(NamedTuple):
+class PageHeading(NamedTuple):
     """A heading of the document: its page, its text, and its level (from 1) by the look of its type."""
 
     page: int
@@ -28,7 +32,7 @@ class Heading(NamedTuple):
     level: int
 
 
-def read_outline(document: Any) -> list[Bookmark]:
+def read_outline(document: "PdfDocument") -> list[Bookmark]:
     """Return the bookmarks of an open PDFium document that lead to a page of it."""
     found = []
     for mark in document.get_toc():
@@ -38,6 +42,16 @@ def read_outline(document: Any) -> list[Bookmark]:
         if number is not None and title:
             found.append(Bookmark(number + 1, mark.level, title, _top(place, document[number])))
     return found
+
+
+def _top(place: "PdfDest", page: "PdfPage") -> float | None:
+    import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
+
+    mode, position = place.get_view()
+    index = {pdfium.PDFDEST_VIEW_XYZ: 1, pdfium.PDFDEST_VIEW_FITH: 0, pdfium.PDFDEST_VIEW_FITBH: 0}.get(mode)
+    if index is None or index >= len(position):
+        return None
+    return float(page.get_cropbox()[3] - position[index])
 
 
 def titled(lines: Sequence[tuple[float, str]], bookmarks: Iterable[Bookmark]) -> set[int]:
@@ -52,10 +66,17 @@ def titled(lines: Sequence[tuple[float, str]], bookmarks: Iterable[Bookmark]) ->
     return found
 
 
-def levels(headings: Sequence[Heading], bookmarks: Iterable[Bookmark]) -> list[int]:
+def levels(headings: Sequence[PageHeading], bookmarks: Iterable[Bookmark]) -> list[int]:
     """Return the level (from 1) of each heading: its bookmark's; without one, that of headings that look like it.
 
-    A look that no bookmark knows stands below the larger ones that bookmarks know, or above all of them.
+    A look that no bookmark knows stands below the larger ones that bookmarks know, or above all of them. So in a book
+    whose outline names "One" (depth 0) and "Part" (depth 2):
+
+        look   heading   depth in the outline   rank    level
+           1   Book      -                      -0.999      1
+           2   One       0                       0          2
+           3   Part      2                       2          3
+           3   Note      -, looks like "Part"    2          3
     """
     known = _depths(headings, bookmarks)
     looks: defaultdict[int, Counter[int]] = defaultdict(Counter)
@@ -69,11 +90,11 @@ def levels(headings: Sequence[Heading], bookmarks: Iterable[Bookmark]) -> list[i
 
 def title_key(title: str) -> str:
     """Return the letters and digits of a title without its number, in one case."""
-    plain = NUMBER.sub("", title) or title
+    plain = TITLE_NUMBER.sub("", title) or title
     return "".join(filter(str.isalnum, plain)).casefold()
 
 
-def _depths(headings: Sequence[Heading], bookmarks: Iterable[Bookmark]) -> dict[int, int]:
+def _depths(headings: Sequence[PageHeading], bookmarks: Iterable[Bookmark]) -> dict[int, int]:
     """Return the depth of the headings that have a bookmark, by their index."""
     waiting: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
     for mark in bookmarks:
@@ -86,6 +107,7 @@ def _depths(headings: Sequence[Heading], bookmarks: Iterable[Bookmark]) -> dict[
 
 
 def _rank(look: int, usual: dict[int, int]) -> float:
+    """Return where a heading without a bookmark stands among depths; `usual` is the depth of each look that has one."""
     if not usual:
         return look
     if look in usual:
@@ -93,13 +115,3 @@ def _rank(look: int, usual: dict[int, int]) -> float:
     larger = [other for other in usual if other < look]
     # Between the depths of those that look more and less important: below its larger neighbour.
     return usual[max(larger)] + 1 - 1 / (look + 1) if larger else min(usual.values()) - 1 + look / 1000
-
-
-def _top(place: Any, page: Any) -> float | None:
-    import pypdfium2.raw as pdfium  # type: ignore[import-untyped]
-
-    mode, position = place.get_view()
-    index = {pdfium.PDFDEST_VIEW_XYZ: 1, pdfium.PDFDEST_VIEW_FITH: 0, pdfium.PDFDEST_VIEW_FITBH: 0}.get(mode)
-    if index is None or index >= len(position):
-        return None
-    return float(page.get_cropbox()[3] - position[index])

@@ -1,12 +1,11 @@
-"""Which way each file takes and why, without converting any: what `convert --explain` says."""
+"""Which way each file takes and why, without converting any: what `convert --explain` shows."""
 
 from typing import Literal
 
 from tuning_room.convert.config import ConvertConfig
-from tuning_room.convert.conversion import models_folder, pdf_layout, recognises
-from tuning_room.convert.conversions import Conversions
-from tuning_room.convert.inspection import inspect, pages_without_text
-from tuning_room.convert.sources import Source, find_sources
+from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
+from tuning_room.convert.sources import Source, find_sources, inspect, pages_without_text
+from tuning_room.convert.store import ConversionStore
 from tuning_room.errors import DocumentError
 from tuning_room.workspace import StageResult, Workspace
 
@@ -24,9 +23,9 @@ NAMES = {
 
 
 class Route(StageResult):
-    """The way of one file; `pages` counts where a format has pages, `recognised` are those without text.
+    """Which way a file takes; `pages` counts where a format has pages, `recognised` are those without text.
 
-    `converted` says that its conversion is kept from before and will be used again.
+    `converted` says that its conversion has been kept and will be reused.
     """
 
     name: str
@@ -38,19 +37,19 @@ class Route(StageResult):
 
 
 def explain(config: ConvertConfig, workspace: Workspace) -> list[Route]:
-    """Return the way of each file in the documents folder, in the order of their names; raises what `run` does."""
+    """Return the route of each file in the documents folder, sorted by name; raises what `run` does."""
     sources = find_sources(config.documents, images=config.ocr)
     layout = pdf_layout(config)
-    conversions = Conversions(workspace.conversions, config, layout=layout, models=models_folder(config.artifacts))
-    routes = [_route(source, config, layout, conversions) for source in sources.documents]
+    store = ConversionStore(workspace.conversions, config, layout=layout)
+    routes = [_route(source, config, layout, store) for source in sources.documents]
     routes += [Route(name=file.name, route="skipped", reason=file.reason) for file in sources.skipped]
     return sorted(routes, key=lambda route: route.name)
 
 
-def _route(source: Source, config: ConvertConfig, layout: Literal["rules", "models"], kept: Conversions) -> Route:
+def _route(source: Source, config: ConvertConfig, layout: PdfLayout, store: ConversionStore) -> Route:
     try:
         inspect(source, config)
-        converted = kept.task(source).folder.is_dir()
+        converted = store.task(source).is_done
         if source.format not in ("pdf", "image"):
             reason = f"Docling reads {NAMES[source.format]} itself, without a model"
             return Route(name=source.name, route="docling", reason=reason, converted=converted)
@@ -71,8 +70,8 @@ def _reason(source: Source, config: ConvertConfig, layout: str, pages: int, text
     if source.format == "image":
         return f"an image: its text is recognised, its layout found by {layout}"
     how = {
-        ("auto", "rules"): "Docling's layout models are not on this machine",
-        ("auto", "models"): "Docling's layout models are on this machine",
+        ("auto", "rules"): "Docling's layout models are not installed",
+        ("auto", "models"): "Docling's layout models are installed",
     }.get((config.layout, layout), f"the recipe says 'layout: {layout}'")
     if not textless:
         return f"{how}; all pages have text"

@@ -1,4 +1,4 @@
-"""Where chunks stand in the markdown of their document, so that every row can be traced to its source.
+"""Where chunks are in the markdown of their document, so that every row can be traced to its source.
 
 Docling writes the markdown and the chunks hold plain text, so the two are compared by their letters and digits alone.
 """
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 from tuning_room.records import Chunk
 
-# What markdown has and a chunk has not: comments that stand for pictures, where links lead, bars within cells.
+# What markdown has and a chunk lacks: comments in place of pictures, link targets, bars within cells.
 UNSEEN = re.compile(r"<!--.*?-->|(?<=\])\([^()\s]*\)|&#124;", re.DOTALL)
 HEADING = re.compile(r"^#{1,6} (.*)$", re.MULTILINE)
-# A line that is found further on than this many letters behind the one before it is another one with the same text.
+# A line found more than this many letters after the one before it is a different line with the same text.
 REACH = 4000
 
 
-class Place(NamedTuple):
+class Stretch(NamedTuple):
     """A part of a text, in characters; the end is exclusive."""
 
     begin: int
@@ -63,22 +63,22 @@ class _Letters(NamedTuple):
         breaks = [-1, *(match.start() for match in re.finditer("\n", markdown))]
         return cls("".join(markdown[i] for i in places), places, _first_after(breaks, places))
 
-    def find(self, text: str, start: int) -> Place | None:
-        """Return the place of a chunk's text behind a place, both counted in letters."""
+    def find(self, text: str, start: int) -> Stretch | None:
+        """Return where a chunk's text stands after a place, both counted in letters."""
         whole = self._find(letters_of(text), start)
         if whole is not None:
             return whole
         found = list(self._lines_of(text, start))
-        return Place(min(place.begin for place in found), max(place.end for place in found)) if found else None
+        return Stretch(min(place.begin for place in found), max(place.end for place in found)) if found else None
 
-    def lines(self, place: Place, markdown: str) -> Place:
+    def lines(self, place: Stretch, markdown: str) -> Stretch:
         """Return the characters of the lines that letters stand in."""
         begin, end = self.places[place.begin], self.places[place.end - 1]
         after = markdown.find("\n", end)
-        return Place(markdown.rfind("\n", 0, begin) + 1, len(markdown) if after < 0 else after)
+        return Stretch(markdown.rfind("\n", 0, begin) + 1, len(markdown) if after < 0 else after)
 
-    def _lines_of(self, text: str, start: int) -> Iterator[Place]:
-        """Yield the places of the lines that are found: something that the chunk lacks stands between them."""
+    def _lines_of(self, text: str, start: int) -> Iterator[Stretch]:
+        """Yield where its lines are found: the markdown has something between them that the chunk lacks."""
         at = start
         for line in filter(None, map(letters_of, text.splitlines())):
             place = self._find(line, at) or self._find(line, start)
@@ -86,20 +86,20 @@ class _Letters(NamedTuple):
                 yield place
                 at = max(at, place.end)
 
-    def _find(self, wanted: str, start: int) -> Place | None:
+    def _find(self, wanted: str, start: int) -> Stretch | None:
         at = self.text.find(wanted, start) if wanted else -1
         while at >= 0 and at not in self.first:
             at = self.text.find(wanted, at + 1)
-        return Place(at, at + len(wanted)) if at >= 0 else None
+        return Stretch(at, at + len(wanted)) if at >= 0 else None
 
 
 def letters_of(text: str) -> str:
-    """Return the letters and digits of a text."""
+    """Return the letters and digits of a text, without anything else."""
     return "".join(filter(str.isalnum, text))
 
 
 def _first_after(breaks: list[int], places: list[int]) -> set[int]:
-    """Return, by their number, the letters that no other letter of their line stands before."""
+    """Return the indices of the letters that come first in their line."""
     first, number = set(), 0
     for line_break in breaks:
         while number < len(places) and places[number] < line_break:

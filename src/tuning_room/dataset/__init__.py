@@ -1,36 +1,24 @@
-"""Dataset: candidates checked, deduplicated, kept apart from the evaluation, and split."""
+"""Dataset: candidates are checked, deduplicated, kept apart from the evaluation, and split."""
 
 from collections import Counter
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuning_room.dataset.config import DatasetConfig
-from tuning_room.workspace import Stage, StageResult, Workspace
+from tuning_room.dataset.config import DatasetConfig, DatasetResult
+from tuning_room.workspace import Stage, Workspace
 
 if TYPE_CHECKING:
     from tuning_room.dataset.selection import Selection
 
 
-class DatasetResult(StageResult):
-    """How many rows there are, and how many were rejected for what."""
-
-    accepted: int
-    train: int
-    valid: int
-    rejected: dict[str, int]
-    topics: dict[str, int]
-    situations: dict[str, int]
-    masked: dict[str, int] = {}
-
-
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    from tuning_room.checks import files
+    from tuning_room.checks import code, files
 
-    # A run from before the first decision stays current until there is one.
+    # A run from before the first decision stays up to date until there is one.
     decided = [config.review] if config.review and config.review.is_file() else []
-    return [workspace.candidates, *config.items, *files(config.checks), *decided]
+    return [workspace.candidates, *config.items, code(), *files(config.checks), *decided]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -42,7 +30,7 @@ def outputs(workspace: Workspace) -> list[Path]:
 def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     """Write `dataset/`: train and valid as chat messages, the rejected with their reasons, what was masked, and a card.
 
-    The candidates are read as a stream; of each, only digests stay in memory. Raises MissingInputError, DataError,
+    The candidates are streamed; only digests of each stay in memory. Raises MissingInputError, DataError,
     RecipeError for a check that does not exist, and StageError when fewer dialogues are accepted than the recipe asks
     for.
     """
@@ -50,12 +38,12 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     from tuning_room.dataset.card import describe
     from tuning_room.dataset.pii import masking
     from tuning_room.dataset.selection import select
-    from tuning_room.files import atomic_folder
+    from tuning_room.files import atomic_folder, of_a_run
     from tuning_room.records import Candidate, Item, read_jsonl
 
     validate(config.checks)
     held_out = [item for path in config.items for item in read_jsonl(path, Item)]
-    with atomic_folder(workspace.train_rows.parent) as folder:
+    with atomic_folder(workspace.train_rows.parent, of_a_run) as folder:
         with masking(config.pii, folder / workspace.pii_report.name) as masks:
             candidates = map(masks.mask, read_jsonl(workspace.candidates, Candidate))
             selection = select(candidates, held_out, config, folder)

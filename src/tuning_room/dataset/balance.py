@@ -1,13 +1,17 @@
-"""How many rows of one topic, situation and the like are kept."""
+"""Capping the number of rows of one topic, situation and the like."""
 
 from array import array
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset.config import Balance
 from tuning_room.dataset.words import fingerprint
 from tuning_room.errors import StageError
 from tuning_room.records import Candidate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Surplus(NamedTuple):
@@ -18,7 +22,7 @@ class Surplus(NamedTuple):
 
 
 class Balancing:
-    """The values of each accepted row, from which the rows to drop are drawn; 16 bytes a row and field."""
+    """The values of each accepted row, from which the rows to drop are drawn; 16 bytes per row and field."""
 
     def __init__(self, config: Balance, seed: int) -> None:
         self.config, self.seed = config, seed
@@ -31,16 +35,16 @@ class Balancing:
         for name, values, column in zip(self.config.by, self._values, self._columns, strict=True):
             column.append(values.setdefault(str(getattr(candidate, name)), len(values)))
         self._numbers.append(number)
-        # By the id, not the place: more rows elsewhere leave the draw as it was.
+        # By the id, not the position, so that more rows elsewhere do not change the draw.
         self._ranks.append(fingerprint(candidate.id, seed=self.seed))
 
     def surplus(self) -> Iterator[Surplus]:
         """Yield the rows to drop; StageError if a share cannot be reached."""
         import numpy as np
 
-        kept: Any = np.ones(len(self._numbers), dtype=bool)
+        kept: NDArray[np.bool_] = np.ones(len(self._numbers), dtype=bool)
         left = -1
-        # To drop rows for one field changes the shares of another.
+        # Dropping rows for one field changes the shares of another.
         while left != int(kept.sum()):
             left = int(kept.sum())
             for place, name in enumerate(self.config.by):
@@ -49,7 +53,9 @@ class Balancing:
                     kept[row] = False
                     yield Surplus(self._numbers[row], f"{name} '{names[value]}': no more than {cap} rows are kept")
 
-    def _over(self, column: Any, kept: Any, name: str) -> Iterator[tuple[int, int, int]]:
+    def _over(
+        self, column: "NDArray[np.uint64]", kept: "NDArray[np.bool_]", name: str
+    ) -> Iterator[tuple[int, int, int]]:
         import numpy as np
 
         counts = np.bincount(column[kept].astype(np.int64)) if kept.any() else np.zeros(0, dtype=np.int64)
@@ -60,8 +66,8 @@ class Balancing:
             for row in sorted(rows[np.argsort(ranks[rows], kind="stable")][cap:]):
                 yield int(row), int(value), cap
 
-    def _cap(self, counts: Any, name: str) -> int:
-        """Return the most rows of one value that meets both bounds."""
+    def _cap(self, counts: "NDArray[np.int64]", name: str) -> int:
+        """Return the largest number of rows of one value that meets both bounds."""
         cap = min(int(counts.max(initial=0)), self.config.most or int(counts.max(initial=0)))
         share, present = self.config.largest_share, int((counts > 0).sum())
         if share is None or not present:
@@ -76,7 +82,7 @@ class Balancing:
         return _largest(lambda rows: rows <= share * int(counts.clip(max=rows).sum()) + 1e-9, cap)
 
 
-def _largest(fits: Any, most: int) -> int:
+def _largest(fits: Callable[[int], bool], most: int) -> int:
     """Return the largest number from 1 to `most` that fits, where all below one that fits do too."""
     low, high = 1, most
     while low < high:

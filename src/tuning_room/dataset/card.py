@@ -1,33 +1,30 @@
-"""The dataset's card: README.md as the Hugging Face hub reads it, the numbers behind it, and the funnel."""
+"""The dataset's card: README.md as the Hugging Face hub reads it, its numbers, and the funnel as a figure."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import yaml
 
-from tuning_room.dataset.config import DatasetConfig
-from tuning_room.dataset.figure import draw
-from tuning_room.dataset.statistics import Statistics, statistics
+from tuning_room.dataset.config import DatasetConfig, DatasetResult
+from tuning_room.dataset.statistics import FunnelStep, Statistics, statistics
 from tuning_room.records import write_json
-
-if TYPE_CHECKING:
-    from tuning_room.dataset import DatasetResult
 
 LONGEST = 40  # rows of a table
 CARD, NUMBERS, FUNNEL = "README.md", "statistics.json", "funnel.svg"
+WIDTH, EDGE, LONGEST_BAR, LINE = 820, 150, 400, 30  # pixels: the figure, its labels, its longest bar, a row
 SIZES = {"n<1K": 10**3, "1K<n<10K": 10**4, "10K<n<100K": 10**5, "100K<n<1M": 10**6, "1M<n<10M": 10**7}
 
 
-def describe(folder: Path, config: DatasetConfig, result: "DatasetResult") -> None:
-    """Write the card, the statistics and the funnel beside the rows that stand in `folder`."""
+def describe(folder: Path, config: DatasetConfig, result: DatasetResult) -> None:
+    """Write the card, the statistics and the funnel beside the rows in `folder`."""
     numbers = statistics([folder / "train.jsonl", folder / "valid.jsonl"], config, result)
     write_json(folder / NUMBERS, numbers.model_dump(mode="json"))
-    (folder / FUNNEL).write_text(draw(numbers.funnel), encoding="utf-8")
+    (folder / FUNNEL).write_text(funnel_svg(numbers.funnel), encoding="utf-8")
     (folder / CARD).write_text(card(config, result, numbers), encoding="utf-8")
 
 
-def card(config: DatasetConfig, result: "DatasetResult", numbers: Statistics) -> str:
+def card(config: DatasetConfig, result: DatasetResult, numbers: Statistics) -> str:
     """Return the card as markdown: what is in the dataset, what was left out and why."""
     front = yaml.safe_dump(front_matter(config, numbers), sort_keys=False, allow_unicode=True)
     counts = "\n\n".join(f"### By {name}\n{_table(name, counts)}" for name, counts in numbers.counts.items())
@@ -78,7 +75,7 @@ All of these numbers are in {NUMBERS}.
 """
 
 
-def front_matter(config: DatasetConfig, numbers: Statistics) -> dict[str, Any]:
+def front_matter(config: DatasetConfig, numbers: Statistics) -> dict[str, object]:
     """Return the card's metadata, by which the hub and `datasets.load_dataset` find the splits."""
     code = config.checks.get("language", {}).get("code", "en") if "language" in config.checks else None
     size = next((name for name, bound in SIZES.items() if numbers.rows < bound), "n>10M")
@@ -108,7 +105,7 @@ def _table(head: str, counts: Mapping[str, int]) -> str:
     return "\n".join([f"| {head} | dialogues |", "| --- | --- |", _rows(counts)])
 
 
-def _rows(counts: Mapping[Any, int]) -> str:
+def _rows(counts: Mapping[str, int] | Mapping[int, int]) -> str:
     ordered = sorted(counts.items(), key=lambda kv: -kv[1])
     lines = [f"| {_cell(str(name))} | {count} |" for name, count in ordered[:LONGEST]]
     rest = ordered[LONGEST:]
@@ -118,3 +115,43 @@ def _rows(counts: Mapping[Any, int]) -> str:
 def _cell(label: str) -> str:
     # A label comes from the recipe or from a teacher, and may hold what ends a cell or a row.
     return " ".join(label.replace("|", "\\|").split()) or "-"
+
+
+class FunnelBar(NamedTuple):
+    """A step's bar; lengths in pixels, `before` is that of the step before it."""
+
+    name: str
+    left: int
+    lost: str
+    top: int
+    length: float
+    before: float
+    kind: str
+
+
+def bars(steps: list[FunnelStep]) -> list[FunnelBar]:
+    """Return the bars in proportion to the first step; those of train and valid do not follow from one another."""
+    whole = max(steps[0].left, 1)
+    found: list[FunnelBar] = []
+    for number, step in enumerate(steps):
+        length = round(LONGEST_BAR * step.left / whole, 1)
+        is_part = step.name.endswith(" rows")
+        before = length if is_part or not found else found[-1].length
+        lost = ", ".join(f"-{count:,} {reason}" for reason, count in step.rejected.items())
+        found.append(
+            FunnelBar(step.name, step.left, lost, 8 + number * LINE, length, before, "part" if is_part else "left")
+        )
+    return found
+
+
+def funnel_svg(steps: list[FunnelStep]) -> str:
+    """Return the funnel, the number of dialogues left after each step, as SVG."""
+    from jinja2 import Environment, FileSystemLoader
+
+    drawn = bars(steps)
+    # A check's name comes from a recipe or a plug-in.
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.get_template("funnel.svg.j2")
+    return template.render(bars=drawn, width=WIDTH, edge=EDGE, height=16 + len(drawn) * LINE)

@@ -1,12 +1,12 @@
-"""What the dataset stage is told to do."""
+"""The configuration and the result of the dataset stage."""
 
 import re
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from tuning_room.workspace import StageConfig
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath
+from tuning_room.workspace import StageConfig, StageResult
 
 STUDENT_IDS = [
     r"(?i)\b(?:student|matriculation|matric|enrol?ment)\s*(?:id|no|nr|number)\W{0,3}(?:is\s+)?"
@@ -35,10 +35,10 @@ class Pii(BaseModel):
     kinds: list[Literal["email", "phone", "student_id"]] = Field(
         ["email", "phone", "student_id"], description="what is masked; nothing if empty"
     )
-    region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers without a country code")
+    region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers that have no country code")
     student_ids: list[str] | None = Field(
         None,
-        description="regular expressions, of which a group named `id` is masked; without them, docs/selection.md's",
+        description="regular expressions, of which a group named `id` is masked; the defaults are in docs/selection.md",
     )
 
     @field_validator("student_ids")
@@ -48,7 +48,7 @@ class Pii(BaseModel):
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise ValueError(f"'{pattern}' is no regular expression ({error})") from None
+                raise ValueError(f"'{pattern}' is not a regular expression ({error})") from None
         return patterns
 
 
@@ -57,28 +57,42 @@ class DatasetConfig(StageConfig):
 
     recipe: str = Field(description="the recipe's name, for the dataset's card")
     short_prompt: str = Field(description="system turn of every row: the prompt that remains after baking")
-    model: str = Field("", description="the model whose tokens are counted; nothing else depends on it")
-    items: list[Path] = Field([], description="held-out evaluation items, which must not be in the training data")
-    review: Path | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
-    checks: dict[str, dict[str, Any]] = Field({}, description="checks that every reply must pass, with parameters")
+    model: ModelReference = Field("", description="the model whose tokens are counted; nothing else depends on it")
+    items: list[RecipeFile] = Field([], description="held-out evaluation items, which must not be in the training data")
+    review: RecipePath | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
+    checks: Checks = Field({}, description="checks that every reply must pass, with parameters")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     semantic_duplicate: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="cosine similarity of embeddings from which a row with the same numbers is a duplicate; none: off",
+        description="cosine similarity from which a row with the same numbers is a duplicate; off if not set",
     )
-    embedding_model: str = Field(
+    embedding_model: ModelReference = Field(
         "embedded:all-minilm-l6-v2",
-        description="what embeds rows for that: the packaged model, a folder with safetensors, or a hub id",
+        description="model that embeds rows for that: the packaged one, a folder with safetensors, or a hub id",
     )
-    overlap: int = Field(8, ge=3, description="words in a row that a dialogue may not share with a held-out item")
-    valid_fraction: float = Field(0.05, ge=0, lt=0.5, description="share of the problems kept for validation")
+    overlap: int = Field(
+        8, ge=3, description="length in words of a run that a dialogue may not share with a held-out item"
+    )
+    valid_fraction: float = Field(0.05, ge=0, lt=0.5, description="share of the problems that is kept for validation")
     split_by: Literal["group", "problem"] = Field(
         "problem",
-        description="what is never split: a group (drawn problem, section, seed), or all groups that share a problem",
+        description="what is never split: a group (problem, section, example), or all groups that share a problem",
     )
     minimum: int = Field(20, ge=1, description="fewer accepted dialogues than this are an error")
-    seed: int = Field(3, description="decides which problems are kept for validation")
+    seed: int = Field(3, description="random seed that decides which problems are kept for validation")
     pii: Pii = Field(default_factory=Pii, description="personal data that is masked in every row")
     balance: Balance = Field(default_factory=Balance, description="how much one topic or situation may take up")
+
+
+class DatasetResult(StageResult):
+    """The number of rows, and of those rejected, by reason."""
+
+    accepted: int
+    train: int
+    valid: int
+    rejected: dict[str, int]
+    topics: dict[str, int]
+    situations: dict[str, int]
+    masked: dict[str, int] = {}

@@ -8,7 +8,7 @@ from math import exp, log
 from typing import NamedTuple
 
 LONGEST = 4  # n-grams of Self-BLEU
-EPSILON = 0.1  # in place of no match at all (smoothing 1 of Chen and Cherry 2014)
+EPSILON = 0.1  # instead of zero matches (smoothing 1 of Chen and Cherry 2014)
 
 Gram = tuple[str, ...]
 
@@ -24,15 +24,15 @@ def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
 
 
 def distinct(texts: Sequence[Sequence[str]], size: int) -> float:
-    """Return the share of n-grams that are different ones (Li et al. 2016); 0 if there are none."""
+    """Return the number of distinct n-grams as a share of all (Li et al. 2016); 0 if there are none."""
     counts = Counter(gram for words in texts for gram in grams(words, size))
     return len(counts) / counts.total() if counts else 0.0
 
 
 def self_bleu(texts: Sequence[Sequence[str]]) -> float:
-    """Return the mean BLEU-4 of each text against all others: 0 is varied, 1 is always the same (Zhu et al. 2018).
+    """Return the mean BLEU-4 of each text against all others: 0 is varied, 1 is one text repeated (Zhu et al. 2018).
 
-    The same figure as text by text, in time that grows with the texts and not with their pairs. Fewer than two are 0.
+    The same figure as text by text, in time that grows with the texts and not with their pairs. 0 for fewer than two.
     """
     if len(texts) < 2:
         return 0.0

@@ -1,18 +1,22 @@
-"""Which dialogues are the same as, or nearly the same as, an earlier one that was kept.
+"""Which dialogues are the same, or nearly the same, as an earlier one that was kept.
 
 Rows that may be twins are found by MinHash (Broder 1997) in bands (Leskovec, Rajaraman and Ullman, Mining of Massive
-Datasets, 3.4). Each is compared in full with those that share enough of its rarest runs of words. Of each row, only
-digests stay in memory.
+Datasets, 3.4). Each is compared in full with those that share enough of its rarest runs of words. Only digests
+of each row stay in memory.
 """
 
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset.rare import Counts, Meetings
 from tuning_room.dataset.words import fingerprint, shingles
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PERMUTATIONS = 128
 RECALL = 0.99  # the share of the pairs at the threshold that bands must find
@@ -48,7 +52,7 @@ SAME = 2.0
 
 
 class Duplicates:
-    """Digests of the rows so far, by which twins among them are found once all are there."""
+    """Digests of the rows so far, by which twins among them are found once all have been added."""
 
     def __init__(self, threshold: float) -> None:
         from datasketch import MinHash
@@ -60,7 +64,7 @@ class Duplicates:
         self.compared = 0  # pairs, in full
         self._digests = array("Q")
         self._counts = Counts()
-        self._sketch: Any = MinHash(num_perm=PERMUTATIONS, hashfunc=xxh32_intdigest)
+        self._sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=xxh32_intdigest)
 
     def add(self, number: int, found: list[str]) -> None:
         """Remember the words of a row."""
@@ -103,7 +107,7 @@ class Duplicates:
         return meetings
 
 
-def _digested(runs: list[bytes]) -> Any:
+def _digested(runs: list[bytes]) -> "NDArray[np.uint64]":
     """Return the different runs as 64-bit digests."""
     import numpy as np
     from xxhash import xxh3_64_intdigest
@@ -111,8 +115,8 @@ def _digested(runs: list[bytes]) -> Any:
     return np.unique(np.fromiter(map(xxh3_64_intdigest, runs), dtype=np.uint64, count=len(runs)))
 
 
-def shared(column: Any) -> Any:
-    """Return a number for each value that occurs more than once, -1 for the others."""
+def shared(column: "NDArray[np.uint64]") -> "NDArray[np.int32]":
+    """Return a number for each value that occurs more than once, and -1 for the others."""
     import numpy as np
 
     _, inverse, counts = np.unique(column, return_inverse=True, return_counts=True)
@@ -141,7 +145,7 @@ class _Comparison:
         return twin
 
     def _same(self, row: int, text: int) -> Twin | None:
-        # Two texts may have one digest.
+        # Two texts may have the same digest.
         rows = (other for other in self.texts.get(text, ()) if self.words_of(other) == self.words_of(row))
         return next((Twin(self.numbers[other], SAME) for other in rows), None)
 

@@ -1,6 +1,6 @@
 """Personal data in dialogues: e-mail addresses, phone numbers and student ids, masked before anything else happens.
 
-What looks like a phone number in a problem ("415 555 2671 - 12") is left alone: a number counts as one only where its
+What looks like a phone number in a problem ("415 555 2671 - 12") is left alone: a number only counts as one where its
 form or the words before it say so.
 """
 
@@ -10,14 +10,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset.config import STUDENT_IDS, Pii
 from tuning_room.files import atomic_writer
 from tuning_room.records import Candidate
 
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumberMatch
+
 MASKS = {"email": "[email]", "phone": "[phone]", "student_id": "[student id]"}
-NEAR = 40  # characters before a number that say what it is
+NEAR = 40  # characters before a number that are looked at for what it is
 
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}\b", re.IGNORECASE)
 # The library looks at every digit of a text; a text without such a run has no phone number.
@@ -113,8 +116,8 @@ def _phones(text: str, region: str) -> Iterator[Span]:
             yield Span(match.start, match.end, "phone")
 
 
-def _is_phone(text: str, match: Any) -> bool:
-    """Say whether a number that could be dialled is meant as one."""
+def _is_phone(text: str, match: "PhoneNumberMatch") -> bool:
+    """Tell whether a number that could be dialled is meant as a phone number."""
     before, after, raw = text[max(0, match.start - NEAR) : match.start], text[match.end :], match.raw_string
     if _CUE.search(before):
         return True
@@ -126,7 +129,7 @@ def _is_phone(text: str, match: Any) -> bool:
 
 
 class Masks:
-    """Masks one candidate after the other and notes in a report how often what was found, never what it was."""
+    """Masks one candidate after another and reports how often each kind was found in which row, never the value."""
 
     def __init__(self, config: Pii, out: IO[str]) -> None:
         self._masker, self._out = Masker(config), out
@@ -145,7 +148,7 @@ class Masks:
 
 @contextmanager
 def masking(config: Pii, report: Path) -> Iterator[Masks]:
-    """Yield what masks candidates; the report is written as they come, and whole when the block ends."""
+    """Yield a masker of candidates; the report is written as they come, and is complete when the block ends."""
     with atomic_writer(report) as out:
         out.write('{\n  "rows": [')
         masks = Masks(config, out)

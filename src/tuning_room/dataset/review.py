@@ -1,6 +1,6 @@
-"""What people have decided about rows: kept apart from the data, by content, and applied whenever it is built.
+"""People's decisions about rows: kept apart from the data, by content, and applied whenever it is built.
 
-The decisions stand in the recipe's folder and not in the run's: they are work that a new run must not cost.
+The decisions are kept in the recipe's folder and not in the run's: a new run must not lose that work.
 """
 
 import hashlib
@@ -15,20 +15,20 @@ from pydantic import model_validator
 from tuning_room.errors import MissingInputError, RecipeError
 from tuning_room.records import Candidate, Dialogue, Message, Record, parse_row, read_jsonl, write_jsonl
 
-Choice = Literal["keep", "drop", "edit"]
+Verb = Literal["keep", "drop", "edit"]
 
 
-class Decision(Record):
+class RowDecision(Record):
     """What was decided about a dialogue; `messages` is what an edit made of it, `id` and `why` are for people."""
 
     key: str
-    decision: Choice
+    decision: Verb
     id: str = ""
     why: str = ""
     messages: list[Message] = []
 
     @model_validator(mode="after")
-    def _edits_into_something(self) -> "Decision":
+    def _edits_into_something(self) -> "RowDecision":
         if (self.decision == "edit") != bool(self.messages):
             raise ValueError("messages: an edit needs them, and nothing else has them")
         return self
@@ -36,28 +36,30 @@ class Decision(Record):
 
 def content_key(messages: Sequence[Message]) -> str:
     """Return the sha256 of a dialogue without its system turn: ids change from run to run, words do not."""
-    said = [[message.role, message.content] for message in messages if message.role != "system"]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    turns = [[message.role, message.content] for message in messages if message.role != "system"]
+    return hashlib.sha256(json.dumps(turns).encode()).hexdigest()
 
 
 class Review:
-    """The decisions of a file, by content; DataError names a line that is none."""
+    """The decisions in a file, by content; DataError names a line that is not one."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         there = path is not None and path.is_file()
-        self.decisions = {found.key: found for found in read_jsonl(path, Decision)} if there and path else {}
+        self.decisions = {found.key: found for found in read_jsonl(path, RowDecision)} if there and path else {}
 
-    def decide(self, decision: Decision) -> None:
-        """Write a decision at once, so that a kill costs none; the last one about a dialogue counts."""
+    def decide(self, decision: RowDecision) -> None:
+        """Write a decision at once, so that a kill loses none; the last one about a dialogue counts."""
         if self.path is None:
-            raise RecipeError("review: no file is named for the decisions", hint="write 'review: review.jsonl'")
+            raise RecipeError(
+                "review: no file is named for the decisions", hint="add 'review: review.jsonl' to the recipe"
+            )
         decided = {**self.decisions, decision.key: decision}
         write_jsonl(self.path, decided.values())
         self.decisions = decided
 
     def edited(self, candidate: Candidate) -> Candidate:
-        """Return a candidate with the replies that people wrote, an edit of an edit too."""
+        """Return a candidate with the replies that people wrote, edits of edits included."""
         messages, seen = candidate.messages, set[str]()
         key = content_key(messages) if self.decisions else ""
         while key not in seen and (found := self.decisions.get(key)) and found.decision == "edit":
@@ -72,13 +74,13 @@ class Review:
         return (found.why or "dropped by hand") if found and found.decision == "drop" else ""
 
     def settled(self) -> set[str]:
-        """Return the contents about which nothing is left to decide: those decided, and what edits made."""
+        """Return the keys of dialogues that need no decision: those decided, and the results of edits."""
         made = {content_key(found.messages) for found in self.decisions.values() if found.messages}
         return made | set(self.decisions)
 
 
-class Rows:
-    """The rows of a dataset by number, read from disk when they are asked for."""
+class DatasetRows:
+    """The rows of a dataset by number, read from disk when needed."""
 
     def __init__(self, files: Sequence[Path], without: set[str]) -> None:
         self._files = files

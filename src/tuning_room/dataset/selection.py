@@ -1,29 +1,31 @@
-"""Which candidates are accepted: each is judged as it comes by, then all are compared with each other.
+"""Which candidates are accepted: each is judged as it is read, then all are compared with each other.
 
-The candidates are read once and wait on disk meanwhile; of each, only digests stay in memory.
+The candidates are read once and spooled to disk; only digests of each stay in memory.
 """
 
+import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from tuning_room.checks import Exchange, rejected_by
+from tuning_room.checks.numbers import quantities
 from tuning_room.dataset.balance import Balancing
 from tuning_room.dataset.config import DatasetConfig
-from tuning_room.dataset.contamination import Contamination
 from tuning_room.dataset.duplicates import SAME, Duplicates
 from tuning_room.dataset.review import Review
 from tuning_room.dataset.split import Split
-from tuning_room.dataset.spool import Spool
-from tuning_room.dataset.words import fingerprint, said
+from tuning_room.dataset.words import dialogue_words, fingerprint, grams, words
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
 
-LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are known only when all rows are
+LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are only known once all rows are
 
 
-class Row(NamedTuple):
+class Selected(NamedTuple):
     """A candidate with the reason against it, '' if it is accepted, and the side on which it then stands."""
 
     candidate: Candidate
@@ -45,19 +47,19 @@ class Selection:
         self._surplus: list[str] = []
 
     def add(self, candidate: Candidate, reason: str, detail: str) -> None:
-        """Take the next candidate, and what its own words have against it."""
+        """Take the next candidate, and the reason against it by itself."""
         number = self._spool.add(Rejection(reason=reason, detail=detail, candidate=candidate))
         self._ids.append(fingerprint(candidate.id))
         self._split.add(candidate)
         self._late.add()
         if not reason:
-            self._duplicates.add(number, said(candidate))
+            self._duplicates.add(number, dialogue_words(candidate))
 
     def compare(self) -> None:
         """Decide what depends on the other rows; DataError if two have the same id."""
         self._refuse_one_id_twice()
         candidate_of = self._spool.candidate
-        for number, twin in self._duplicates.twins(lambda number: said(candidate_of(number))):
+        for number, twin in self._duplicates.twins(lambda number: dialogue_words(candidate_of(number))):
             self._late.drop(number, "duplicate", twin.row, twin.similarity)
         if self._config.semantic_duplicate:
             self._compare_meanings(self._config.semantic_duplicate)
@@ -65,14 +67,15 @@ class Selection:
             self._balance()
 
     def _standing(self) -> Iterator[tuple[int, Candidate]]:
-        """Yield the rows against which there is nothing so far."""
+        """Yield the rows that are accepted so far."""
         for number, judged in enumerate(self._spool):
             if not judged.reason and not self._late.reason(number):
                 yield number, judged.candidate
 
     def _compare_meanings(self, threshold: float) -> None:
         from tuning_room.dataset.semantic import near_in_meaning
-        from tuning_room.models.embeddings import Embedder, embedding_folder
+        from tuning_room.models import embedding_folder
+        from tuning_room.models.embeddings import Embedder
 
         embedder = Embedder(embedding_folder(self._config.embedding_model))
         # All are found before any is dropped: the rows are read twice and must be the same ones.
@@ -97,14 +100,16 @@ class Selection:
         for digest in ids[first[counts > 1]]:
             names = [self._spool.candidate(int(number)).id for number in np.flatnonzero(ids == digest)]
             if len(set(names)) < len(names):
-                raise DataError(f"two candidates have the id '{names[0]}'", hint="give every seed an id of its own")
+                raise DataError(
+                    f"two candidates have the id '{names[0]}'", hint="give every example dialogue an id of its own"
+                )
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Selected]:
         is_valid = self._split.valid()
         for number, row in enumerate(self._spool):
             late = self._late.reason(number)
             reason, detail = (late, self._detail(number, late)) if late else (row.reason, row.detail)
-            yield Row(row.candidate, reason, detail, bool(is_valid[number]))
+            yield Selected(row.candidate, reason, detail, bool(is_valid[number]))
 
     def _detail(self, number: int, reason: str) -> str:
         other, score = self._late.other(number)
@@ -121,7 +126,7 @@ class Selection:
 
 
 class _Late:
-    """What all rows together have against each: 13 bytes a row."""
+    """The reason against each row that depends on the others: 13 bytes per row."""
 
     def __init__(self) -> None:
         self._reasons, self._others, self._scores = array("B"), array("Q"), array("f")
@@ -142,12 +147,108 @@ class _Late:
         return self._others[number], self._scores[number]
 
 
-def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
-    """Judge candidates, which wait in `folder` meanwhile, and return them all; DataError if two have the same id."""
-    if config.semantic_duplicate:
-        from tuning_room.models.embeddings import embedding_folder
+class Spool:
+    """Judged candidates on disk, in order and by number, so that a dataset of any size fits; 8 bytes of memory per row.
 
-        # A model that is not there is said before all rows are judged.
+    The file has no name, so it is gone when the process ends, however that happens.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as the spool is
+        self._starts = array("Q")
+        self._end = 0
+
+    def add(self, row: Rejection) -> int:
+        """Keep a candidate with the reason against it, '' if there is none yet, and return its number."""
+        line = row.model_dump_json().encode() + b"\n"
+        self._file.write(line)
+        self._starts.append(self._end)
+        self._end += len(line)
+        return len(self._starts) - 1
+
+    def candidate(self, number: int) -> Candidate:
+        """Return one of the candidates."""
+        self._file.seek(self._starts[number])
+        return Rejection.model_validate_json(self._file.readline()).candidate
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Rejection]:
+        position = 0
+        while position < self._end:
+            # A reader of single candidates may have moved the file meanwhile.
+            self._file.seek(position)
+            line = self._file.readline()
+            position += len(line)
+            yield Rejection.model_validate_json(line)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._file.close()
+
+
+class Contamination:
+    """Finds dialogues that share a problem with a held-out item, by runs of words and by numbers and answer."""
+
+    def __init__(self, items: list[Item], overlap: int) -> None:
+        self.overlap = overlap
+        self.runs = {run: _Place(item.id, found, at) for item in items for run, found, at in _runs(item, overlap)}
+        # A longer prompt that occurs in a dialogue shares a run with it.
+        short = {item.id: found for item in items if 0 < len(found := words(item.prompt)) < overlap}
+        self.whole = {" ".join(found): name for name, found in short.items()}
+        self.lengths = sorted({len(found) for found in short.values()})
+        numbers = ((signature(item.prompt, item.gold), item.id) for item in items)
+        self.numbers = {found: name for found, name in numbers if found}
+
+    def hit(self, candidate: Candidate) -> str:
+        """Return the item with which a dialogue shares a run of words, or numbers and answer, and these; '' if none."""
+        asked = [message.content for message in candidate.messages if message.role == "user"]
+        text = " ".join(asked)
+        return self._shared_run(words(text)) or self._shared_numbers(
+            dict.fromkeys([text, *asked]), candidate.gold or ""
+        )
+
+    def _shared_run(self, found: list[str]) -> str:
+        for start, run in enumerate(grams(found, self.overlap)):
+            if place := self.runs.get(run):
+                more = zip(found[start:], place.words[place.at :], strict=False)
+                shared = [mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], more)]
+                return f"{place.item}: '{' '.join(shared)}'"
+        whole = next((run for size in self.lengths for run in grams(found, size) if run in self.whole), "")
+        return f"{self.whole[whole]}: '{whole}'" if whole else ""
+
+    def _shared_numbers(self, texts: Iterable[str], gold: str) -> str:
+        for numbers in (signature(text, gold) for text in texts):
+            if numbers in self.numbers:
+                return f"{self.numbers[numbers]}: same numbers and answer ({', '.join(map(str, numbers))})"
+        return ""
+
+
+class _Place(NamedTuple):
+    item: str
+    words: list[str]
+    at: int
+
+
+def _runs(item: Item, size: int) -> Iterator[tuple[str, list[str], int]]:
+    found = words(item.prompt)
+    for at, run in enumerate(grams(found, size)):
+        yield run, found, at
+
+
+def signature(text: str, gold: str) -> tuple[Fraction | str, ...]:
+    """Return the numbers and the gold answer of a problem; nothing where they are too few to mean anything."""
+    numbers = sorted(value for value, _ in quantities(text)) if gold else []
+    return (*numbers, gold.replace(" ", "")) if len(numbers) > 1 else ()
+
+
+def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
+    """Judge candidates, which are spooled to `folder`, and return them all; DataError if two have the same id."""
+    if config.semantic_duplicate:
+        from tuning_room.models import embedding_folder
+
+        # A missing model is reported before all rows are judged.
         embedding_folder(config.embedding_model)
     contamination = Contamination(held_out, config.overlap)
     selection, review = Selection(folder, config), Review(config.review)
@@ -173,10 +274,10 @@ def judge(candidate: Candidate, config: DatasetConfig, contamination: Contaminat
 
 
 def exchanges(candidate: Candidate) -> Iterator[Exchange]:
-    """Yield each reply of a dialogue with all that the user has said before it."""
-    said: list[str] = []
+    """Yield each reply of a dialogue with all of the user's messages before it."""
+    asked: list[str] = []
     for message in candidate.messages:
         if message.role == "user":
-            said.append(message.content)
+            asked.append(message.content)
         elif message.role == "assistant":
-            yield Exchange(message.content, "\n".join(said), candidate.gold, candidate.scores or None)
+            yield Exchange(message.content, "\n".join(asked), candidate.gold, candidate.scores or None)

@@ -1,4 +1,4 @@
-"""Which dialogues say the same as an earlier one in other words, told by an embedding model.
+"""Which dialogues say the same as an earlier one in other words, according to an embedding model.
 
 Embeddings hardly see numbers: "What is 7 x 8?" and "What is 7 x 9?" are nearly one vector. So only dialogues with the
 same numbers are compared at all; the others are different problems.
@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeAlias
 
 from tuning_room.checks.numbers import quantities
 from tuning_room.dataset.duplicates import shared
@@ -17,10 +17,15 @@ from tuning_room.dataset.words import fingerprint
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Candidate
 
-BLOCK = 1024  # rows that are compared at once: 4 MiB of similarities
-AT_ONCE = 256  # texts that are handed to the model
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Embed = Callable[[list[str]], Any]
+BLOCK = 1024  # rows that are compared at once: 4 MiB of similarities
+AT_ONCE = 256  # texts per call of the model
+
+Vectors: TypeAlias = "NDArray[np.float32]"  # (rows, size), each of length 1
+Embed: TypeAlias = Callable[[list[str]], Vectors]
 
 
 class Near(NamedTuple):
@@ -33,8 +38,8 @@ class Near(NamedTuple):
 
 def numbers_key(candidate: Candidate) -> int:
     """Return 64 bits that stand for the different numbers of a dialogue, in whatever form they are written."""
-    said = (found for message in candidate.messages for found in quantities(message.content))
-    return fingerprint(" ".join(sorted({f"{value}{'%' * is_percent}" for value, is_percent in said})))
+    numbers = (found for message in candidate.messages for found in quantities(message.content))
+    return fingerprint(" ".join(sorted({f"{value}{'%' * is_percent}" for value, is_percent in numbers})))
 
 
 def near_in_meaning(
@@ -42,8 +47,8 @@ def near_in_meaning(
 ) -> Iterator[Near]:
     """Yield the rows to drop, each with the most similar kept row before it.
 
-    `rows` yields the rows, the same each time; they are read twice. The vectors wait in `folder`, in a file without a
-    name; of each row, 24 bytes stay in memory. Time grows with the square of the rows that have the same numbers.
+    `rows` yields the rows, the same each time; they are read twice. The vectors are kept in `folder`, in a file without
+    a name; 24 bytes of each row stay in memory. Time grows with the square of the rows that have the same numbers.
     """
     import numpy as np
 
@@ -68,7 +73,7 @@ def _text(candidate: Candidate) -> str:
     return "\n".join(message.content for message in candidate.messages)
 
 
-def _embedded(texts: Iterator[str], count: int, embed: Embed, file: Any) -> Any:
+def _embedded(texts: Iterator[str], count: int, embed: Embed, file: IO[bytes]) -> Vectors:
     """Return the vectors of texts, (count, size), as a view of the file."""
     import numpy as np
 
@@ -83,11 +88,11 @@ def _embedded(texts: Iterator[str], count: int, embed: Embed, file: Any) -> Any:
     return np.memmap(file, dtype=np.float32, mode="r", shape=(count, size))
 
 
-def _in_group(vectors: Any, places: Any, threshold: float) -> Iterator[tuple[int, int, float]]:
+def _in_group(vectors: Vectors, places: "NDArray[np.intp]", threshold: float) -> Iterator[tuple[int, int, float]]:
     """Yield the places to drop, with the most similar kept place before each; block by block."""
     import numpy as np
 
-    kept: Any = np.zeros(0, dtype=np.int64)
+    kept: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
     for start in range(0, len(places), BLOCK):
         block = places[start : start + BLOCK]
         mine = vectors[block]
@@ -104,12 +109,14 @@ def _in_group(vectors: Any, places: Any, threshold: float) -> Iterator[tuple[int
         kept = np.concatenate([kept, block[standing]])
 
 
-def _closest(mine: Any, vectors: Any, kept: Any) -> tuple[Any, Any]:
+def _closest(
+    mine: Vectors, vectors: Vectors, kept: "NDArray[np.intp]"
+) -> "tuple[NDArray[np.float32], NDArray[np.intp]]":
     """Return, for each of the vectors `mine`, the similarity to the most similar kept one, and its place."""
     import numpy as np
 
-    best: Any = np.full(len(mine), -1.0, dtype=np.float32)
-    other: Any = np.zeros(len(mine), dtype=np.int64)
+    best: NDArray[np.float32] = np.full(len(mine), -1.0, dtype=np.float32)
+    other: NDArray[np.intp] = np.zeros(len(mine), dtype=np.intp)
     for first in range(0, len(kept), BLOCK):
         part = kept[first : first + BLOCK]
         similarities = mine @ vectors[part].T

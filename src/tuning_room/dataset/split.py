@@ -1,9 +1,9 @@
-"""Which side of the split a dialogue stands on."""
+"""Which side of the split a dialogue is on."""
 
 import hashlib
 import re
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tuning_room.checks.numbers import NUMBER, bare, quantities
 from tuning_room.dataset.config import DatasetConfig
@@ -11,13 +11,17 @@ from tuning_room.dataset.words import fingerprint
 from tuning_room.records import Candidate, Dialogue
 from tuning_room.rendering import with_system
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 _NUMBER = re.compile(rf"-?\s?(?:{NUMBER})(?:\s?/\s?\d+)?(?:\s?%)?")
 
 
 class Split:
-    """The side of each row; 24 bytes of memory a row.
+    """The side of each row; 24 bytes of memory per row.
 
-    All dialogues of one group stand together. Where the recipe says so, groups with a problem in common do too.
+    All dialogues of one group stay together. Where the recipe says so, groups with a problem in common do too.
     """
 
     def __init__(self, config: DatasetConfig) -> None:
@@ -31,19 +35,19 @@ class Split:
         self._problems.append(fingerprint(problem) if problem else 0)
         self._shares.append(_share(candidate.group, self.config.seed))
 
-    def valid(self) -> Any:
+    def valid(self) -> "NDArray[np.bool_]":
         """Return, for each row, whether it is for validation."""
         import numpy as np
 
         groups, first, places = np.unique(np.asarray(self._groups), return_index=True, return_inverse=True)
         together = _together(len(groups), places, np.asarray(self._problems))
-        # The side of the group with the smallest digest counts for all: it depends on no order and favours no side.
+        # The side of the group with the smallest digest decides for all: that depends on no order and favours no side.
         _, leader = np.unique(together, return_index=True)
         shares = np.asarray(self._shares)[first][leader]
         return (shares < self.config.valid_fraction)[together][places]
 
 
-def _together(count: int, groups: Any, problems: Any) -> Any:
+def _together(count: int, groups: "NDArray[np.intp]", problems: "NDArray[np.uint64]") -> "NDArray[np.int32]":
     """Return, for each of `count` groups, the number of the set of groups that share problems with each other."""
     import numpy as np
     from scipy.sparse import coo_array
@@ -59,8 +63,8 @@ def _together(count: int, groups: Any, problems: Any) -> Any:
 def problem_of(candidate: Candidate) -> str:
     """Return the numbers of the first message and the gold answer, whatever words are around them.
 
-    '' where they are too few to tell one problem from another. Numbers that the user adds, a wrong result say, hide a
-    problem: only its group then keeps it together.
+    '' where they are too few to tell one problem from another. A number that the user adds, such as a wrong result,
+    hides a problem: then only its group keeps it together.
     """
     first = next((message.content for message in candidate.messages if message.role == "user"), "")
     numbers = sorted(value for value, _ in quantities(first)) if candidate.gold else []

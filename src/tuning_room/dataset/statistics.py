@@ -1,4 +1,4 @@
-"""What can be said of a dataset in numbers, read from its files."""
+"""A dataset in numbers, read from its files."""
 
 import heapq
 import json
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tuning_room.dataset.config import DatasetConfig
+from tuning_room.dataset.config import DatasetConfig, DatasetResult
 from tuning_room.dataset.diversity import distinct, self_bleu, tokens
 from tuning_room.errors import TuningRoomError
 from tuning_room.records import Message
@@ -19,16 +19,14 @@ from tuning_room.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from tuning_room.dataset import DatasetResult
-
-SAMPLE = 1000  # rows of which tokens and diversity are taken: with more, only time grows
+SAMPLE = 1000  # rows from which tokens and diversity are taken: more would only take longer
 COUNTED = ("topic", "situation")
 
 Row = dict[str, Any]
 
 
-class Tokens(BaseModel):
-    """Tokens of a row under the model's own chat template, the system turn included."""
+class TokenLengths(BaseModel):
+    """Number of tokens per row under the model's own chat template, system turn included."""
 
     model: str
     rows: int
@@ -49,8 +47,8 @@ class Diversity(BaseModel):
     self_bleu_4: float
 
 
-class Step(BaseModel):
-    """A step of the funnel: how many candidates are left after it, and for what others were rejected."""
+class FunnelStep(BaseModel):
+    """A step of the funnel: the number of candidates left after it, and of those rejected, by reason."""
 
     name: str
     left: int
@@ -58,19 +56,19 @@ class Step(BaseModel):
 
 
 class Statistics(BaseModel):
-    """The numbers of a dataset; `tokens` is None where the model is not at hand, and `tokens_missing` says why."""
+    """The numbers of a dataset; `tokens` is None where the model is not available, and `tokens_missing` says why."""
 
     rows: int
     replies: dict[int, int]
-    tokens: Tokens | None
+    tokens: TokenLengths | None
     tokens_missing: str = ""
     diversity: Diversity
-    funnel: list[Step]
+    funnel: list[FunnelStep]
     counts: dict[str, dict[str, int]]
 
 
-def statistics(files: list[Path], config: DatasetConfig, result: "DatasetResult") -> Statistics:
-    """Return the statistics of the rows in `files`; they are read as a stream, and a sample is kept."""
+def statistics(files: list[Path], config: DatasetConfig, result: DatasetResult) -> Statistics:
+    """Return the statistics of the rows in `files`, which are streamed; a sample is kept in memory."""
     replies: Counter[int] = Counter()
     counts: dict[str, Counter[str]] = {}
     for row in _rows(files):
@@ -103,22 +101,22 @@ def _labels(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _diversity(rows: list[Row]) -> Diversity:
-    said = [tokens(turn["content"]) for row in rows for turn in row["messages"] if turn["role"] == "assistant"]
-    shares = {f"distinct_{size}": round(distinct(said, size), 4) for size in (1, 2, 3)}
-    return Diversity(rows=len(rows), replies=len(said), self_bleu_4=round(self_bleu(said), 4), **shares)
+    replies = [tokens(turn["content"]) for row in rows for turn in row["messages"] if turn["role"] == "assistant"]
+    shares = {f"distinct_{size}": round(distinct(replies, size), 4) for size in (1, 2, 3)}
+    return Diversity(rows=len(rows), replies=len(replies), self_bleu_4=round(self_bleu(replies), 4), **shares)
 
 
-def _tokens(rows: list[Row], model: str) -> tuple[Tokens | None, str]:
+def _tokens(rows: list[Row], model: str) -> tuple[TokenLengths | None, str]:
     if not model or not rows:
         return None, "no model is named" if rows else "there are no rows"
     try:
         lengths = _lengths(rows, model)
     except TuningRoomError as error:
-        # The data is good without its length in tokens; training will say the same of the model.
+        # The data is good without its length in tokens; training will report the same error.
         return None, str(error)
     cuts = quantiles(lengths, n=20, method="inclusive") if len(lengths) > 1 else lengths * 19
     mean = round(fmean(lengths), 1)
-    return Tokens(model=model, rows=len(rows), mean=mean, median=cuts[9], p95=cuts[18], most=max(lengths)), ""
+    return TokenLengths(model=model, rows=len(rows), mean=mean, median=cuts[9], p95=cuts[18], most=max(lengths)), ""
 
 
 def _lengths(rows: list[Row], model: str) -> list[int]:
@@ -143,10 +141,10 @@ def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def funnel(result: "DatasetResult", checks: list[str]) -> list[Step]:
+def funnel(result: DatasetResult, checks: list[str]) -> list[FunnelStep]:
     """Return what is left of the candidates after each step, in the order in which a row goes through them."""
     left = result.accepted + sum(result.rejected.values())
-    steps = [Step(name="generated", left=left)]
+    steps = [FunnelStep(name="generated", left=left)]
     named = {"answered": ["error"], "reviewed": ["reviewed"], "checks": checks, "decontamination": ["held_out"]}
     known = {reason for reasons in named.values() for reason in reasons}
     named["duplicates"] = [reason for reason in result.rejected if "duplicate" in reason]
@@ -155,5 +153,9 @@ def funnel(result: "DatasetResult", checks: list[str]) -> list[Step]:
         lost = {reason: result.rejected[reason] for reason in reasons if reason in result.rejected}
         left -= sum(lost.values())
         if lost or name in ("checks", "decontamination", "duplicates"):
-            steps.append(Step(name=name, left=left, rejected=lost))
-    return [*steps, Step(name="training rows", left=result.train), Step(name="validation rows", left=result.valid)]
+            steps.append(FunnelStep(name=name, left=left, rejected=lost))
+    return [
+        *steps,
+        FunnelStep(name="training rows", left=result.train),
+        FunnelStep(name="validation rows", left=result.valid),
+    ]

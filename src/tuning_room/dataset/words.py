@@ -1,4 +1,4 @@
-"""A text as words, and as the runs of words by which texts are compared."""
+"""Texts as words, and as the runs of words by which they are compared."""
 
 import re
 
@@ -10,7 +10,7 @@ _WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[-+*/=^%]")
 
 
 def words(text: str) -> list[str]:
-    """Return a text's words, numbers and operators in small letters, without punctuation."""
+    """Return a text's words, numbers and operators in lower case, without punctuation."""
     return _WORD.findall(text.lower())
 
 
@@ -20,17 +20,17 @@ def grams(found: list[str], size: int) -> list[str]:
 
 
 def fingerprint(text: str, seed: int = 0) -> int:
-    """Return 64 bits that stand for a text, the same on every machine."""
+    """Return a 64-bit hash of a text, the same on every machine."""
     from xxhash import xxh3_64_intdigest
 
     return int(xxh3_64_intdigest(text.encode(), seed=seed))
 
 
-def said(candidate: Candidate) -> list[str]:
+def dialogue_words(candidate: Candidate) -> list[str]:
     """Return the words of a whole dialogue."""
     return words(" ".join(message.content for message in candidate.messages))
 
 
 def shingles(found: list[str]) -> list[str]:
-    """Return what a dialogue's similarity is taken from: its runs of words, or all of a shorter one."""
+    """Return the runs of words from which a dialogue's similarity is computed; a shorter dialogue is one run."""
     return grams(found, SHINGLE) or [" ".join(found)]

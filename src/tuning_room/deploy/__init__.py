@@ -5,13 +5,12 @@ from pathlib import Path
 import yaml
 
 from tuning_room.deploy.config import DeployConfig
-from tuning_room.deploy.health import HEALTH_RULE
 from tuning_room.deploy.manifests import Document, Documents, documents
-from tuning_room.deploy.readme import readme
 from tuning_room.deploy.release import Release, read_release
 from tuning_room.deploy.rules import violations
+from tuning_room.deploy.texts import texts
 from tuning_room.errors import StageError
-from tuning_room.files import atomic_folder
+from tuning_room.files import atomic_folder, of_a_run
 from tuning_room.workspace import Stage, StageResult, Workspace
 
 __all__ = ["STAGE", "DeployConfig", "DeployResult", "run"]
@@ -33,10 +32,11 @@ def run(config: DeployConfig, workspace: Workspace) -> DeployResult:
     release = read_release(config, workspace.adapter)
     rendered = documents(config, release)
     _refuse_violations(release, rendered)
-    texts = _texts(config, release, rendered) | _card(workspace)
-    with atomic_folder(workspace.deploy) as folder:
-        _write(folder, texts)
-    return DeployResult(release=release.name, files=sorted(texts), adapter_uri=release.adapter_uri)
+    files = {path: _dump(document) for path, document in rendered.items()}
+    files |= texts(config, release) | _card(workspace)
+    with atomic_folder(workspace.deploy, of_a_run) as folder:
+        _write(folder, files)
+    return DeployResult(release=release.name, files=sorted(files), adapter_uri=release.adapter_uri)
 
 
 def _refuse_violations(release: Release, rendered: Documents) -> None:
@@ -46,14 +46,6 @@ def _refuse_violations(release: Release, rendered: Documents) -> None:
             f"release {release.name} cannot be deployed: {'; '.join(problems)}",
             hint="change the recipe's deploy section",
         )
-
-
-def _texts(config: DeployConfig, release: Release, rendered: Documents) -> dict[str, str]:
-    texts = {path: _dump(document) for path, document in rendered.items()}
-    texts["README.md"] = readme(config, release)
-    if config.kind == "llm":
-        texts["health/LLMInferenceService/health.lua"] = HEALTH_RULE
-    return texts
 
 
 def _card(workspace: Workspace) -> dict[str, str]:
@@ -73,8 +65,8 @@ def _dump(document: Document) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _write(folder: Path, texts: dict[str, str]) -> None:
-    for path, text in texts.items():
+def _write(folder: Path, files: dict[str, str]) -> None:
+    for path, text in files.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """What Argo CD reads: the project that bounds it, an ApplicationSet per environment, and a single Application."""
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.deploy.release import Release
@@ -22,7 +22,7 @@ class Parameters(TypedDict):
     adapterDigest: str
 
 
-def parameters(config: DeployConfig, release: Release, environment: str) -> dict[str, Any]:
+def parameters(config: DeployConfig, release: Release, environment: str) -> dict[str, object]:
     """Return an environment's config.yaml."""
     values: Parameters = {
         "release": release.name,
@@ -36,7 +36,7 @@ def parameters(config: DeployConfig, release: Release, environment: str) -> dict
     return dict(values)
 
 
-def project(config: DeployConfig) -> dict[str, Any]:
+def project(config: DeployConfig) -> dict[str, object]:
     """Return the AppProject: this repository, these two namespaces, KServe's model servers, nothing else."""
     spaces = (config.test_namespace, config.prod_namespace)
     kinds = ("LLMInferenceService", "InferenceService")
@@ -50,7 +50,7 @@ def project(config: DeployConfig) -> dict[str, Any]:
     return {"apiVersion": API, "kind": "AppProject", "metadata": _metadata(config, project_name(config)), "spec": spec}
 
 
-def application_set(config: DeployConfig, release: Release, environment: str) -> dict[str, Any]:
+def application_set(config: DeployConfig, release: Release, environment: str) -> dict[str, object]:
     """Return an environment's ApplicationSet, which reads the release's config.yaml at one revision.
 
     The Application keeps its name from release to release, so that the next one replaces this one.
@@ -71,7 +71,7 @@ def application_set(config: DeployConfig, release: Release, environment: str) ->
     return {"apiVersion": API, "kind": "ApplicationSet", "metadata": metadata, "spec": spec}
 
 
-def application(config: DeployConfig, release: Release) -> dict[str, Any]:
+def application(config: DeployConfig, release: Release) -> dict[str, object]:
     """Return a single Application of the test environment, for an Argo CD without ApplicationSets."""
     spec = _application_spec(config, revision(config, release), overlay_path(release, "test"), config.test_namespace)
     metadata = _metadata(config, f"{config.recipe}-{COMPONENT}-test")
@@ -98,11 +98,11 @@ def project_name(config: DeployConfig) -> str:
     return f"tuning-room-{config.recipe}"
 
 
-def _metadata(config: DeployConfig, name: str) -> dict[str, Any]:
+def _metadata(config: DeployConfig, name: str) -> dict[str, object]:
     return {"name": name, "namespace": config.argocd_namespace, "labels": {"app.kubernetes.io/part-of": "tuning-room"}}
 
 
-def _application_spec(config: DeployConfig, pinned: str, path: str, space: str) -> dict[str, Any]:
+def _application_spec(config: DeployConfig, pinned: str, path: str, space: str) -> dict[str, object]:
     return {
         "project": project_name(config),
         "source": {"repoURL": config.repo_url, "targetRevision": pinned, "path": path},

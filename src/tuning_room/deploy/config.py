@@ -1,9 +1,10 @@
-"""What the deploy stage is told: where a release runs, on what, and which repository Argo CD reads."""
+"""How a release is deployed: where it runs, on what, and which repository Argo CD reads."""
 
 from typing import Literal
 
 from pydantic import Field
 
+from tuning_room.paths import ModelReference
 from tuning_room.workspace import StageConfig
 
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|[kMGTP]i?)?$"
@@ -12,10 +13,10 @@ Kind = Literal["llm", "inference"]
 
 
 class DeployConfig(StageConfig):
-    """How an adapter is rendered for KServe and Argo CD; names and addresses are judged when the stage runs."""
+    """How an adapter is rendered for KServe and Argo CD; names and addresses are checked when the stage runs."""
 
     recipe: str = Field(description="the recipe's name; the release is named <recipe>-<digest8>")
-    model: str = Field(description="the base model that is served, as the recipe names it")
+    model: ModelReference = Field(description="the base model that is served, as the recipe names it")
     kind: Kind = Field(default="llm", description="llm (LLMInferenceService) or inference (InferenceService, vLLM)")
     base_model_uri: str = Field(
         default="",
@@ -24,7 +25,7 @@ class DeployConfig(StageConfig):
     )
     adapter_uri: str = Field(
         default="pvc://adapters",
-        description="hf://, s3:// or pvc:// folder in which the adapter stands under its release",
+        description="hf://, s3:// or pvc:// folder that holds the adapter under its release's name",
     )
     repo_url: str = Field(default="", description="the git repository that Argo CD reads, without credentials")
     revision: str = Field(

@@ -2,19 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tuning_room.deploy.config import DeployConfig
-from tuning_room.errors import DataError, MissingInputError, ModelError, RecipeError
-from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS, check_base, portable
+from tuning_room.errors import DataError, ModelError, RecipeError
+from tuning_room.models import check_base, portable
+from tuning_room.models.lineage import adapter_name, trained_lineage
 from tuning_room.records import read_json
 
 # RFC 1035 with two characters or more: KServe wants a letter first, and YAML reads a lone 'y' as true.
 DNS_LABEL = re.compile(r"[a-z][-a-z0-9]*[a-z0-9]")
 # KServe names a volume 'mnt-models-adapters-<release>', and a volume's name has at most 63 characters.
 LONGEST_RELEASE = 43
-SHA256 = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
 class Release(NamedTuple):
@@ -37,20 +36,17 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
     base model, ModelError for one that vLLM cannot serve, MissingInputError and DataError for its files.
     """
     check_names(config)
-    if not (folder / WEIGHTS).is_file():
-        raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
-    lineage = _mapping(folder / LINEAGE)
-    check_base(folder, str(lineage.get("base_model", "")), config.model)
-    sha256 = _digest(folder, lineage)
-    name = release_name(config.recipe, sha256)
+    lineage = trained_lineage(folder)
+    check_base(folder, lineage.base_model, config.model)
+    name = release_name(config.recipe, lineage.adapter_digest)
     model_name = slug(config.model)
     return Release(
         name=name,
-        digest=sha256,
+        digest=lineage.adapter_digest,
         rank=_rank(folder / "adapter_config.json"),
         base_model=portable(config.model),
         model_name=model_name,
-        template_digest=str(lineage.get("template_digest", "")),
+        template_digest=lineage.template_digest,
         base_uri=config.base_model_uri or f"pvc://models/{model_name}",
         adapter_uri=f"{config.adapter_uri.rstrip('/')}/{name}",
     )
@@ -58,10 +54,10 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
 
 def release_name(recipe: str, sha256: str) -> str:
     """Return `<recipe>-<digest8>`; RecipeError if that is too long for what KServe derives from it."""
-    name = f"{recipe}-{sha256[:8]}"
+    name = adapter_name(recipe, sha256)
     if len(name) > LONGEST_RELEASE:
         raise RecipeError(
-            f"recipe '{recipe}': the release name '{name}' has {len(name)} characters, {LONGEST_RELEASE} are possible",
+            f"recipe '{recipe}': the release name '{name}' has {len(name)} characters, more than {LONGEST_RELEASE}",
             hint=f"give the recipe a name of at most {LONGEST_RELEASE - 9} characters",
         )
     return name
@@ -78,11 +74,11 @@ def check_names(config: DeployConfig) -> None:
             )
     if config.test_namespace == config.prod_namespace:
         raise RecipeError(
-            f"deploy.prod_namespace '{config.prod_namespace}': the test environment has it too",
+            f"deploy.prod_namespace '{config.prod_namespace}': is the test environment's namespace too",
             hint="give each environment a namespace of its own",
         )
     if not config.repo_url:
-        raise RecipeError("deploy.repo_url: not set", hint="name the git repository that Argo CD reads")
+        raise RecipeError("deploy.repo_url: not set", hint="set it to the git repository that Argo CD reads")
 
 
 def slug(reference: str) -> str:
@@ -91,19 +87,9 @@ def slug(reference: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", last).strip("-")
     if not name:
         raise RecipeError(
-            f"model '{reference}': no name can be made of it", hint="name a hub id, folder or embedded:..."
+            f"model '{reference}': no name can be made from it", hint="name a hub id, folder or embedded:..."
         )
     return name
-
-
-def _digest(folder: Path, lineage: dict[str, Any]) -> str:
-    stated = lineage.get("adapter_digest") or digest(folder)
-    match = SHA256.fullmatch(str(stated))
-    if match is None:
-        raise DataError(
-            f"{folder / 'tuning_room.json'}: adapter_digest: '{stated}' is not a sha256", hint="train the adapter again"
-        )
-    return match[1]
 
 
 def _rank(path: Path) -> int:
@@ -111,14 +97,15 @@ def _rank(path: Path) -> int:
     unfit = [key for key in ("modules_to_save", "use_dora") if config.get(key)]
     if unfit:
         raise ModelError(f"{path}: {unfit[0]}: vLLM cannot serve it", hint="train a plain LoRA adapter")
-    ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
+    pattern = config.get("rank_pattern")
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, dict) else [])]
     whole = [rank for rank in ranks if isinstance(rank, int) and rank > 0]
     if len(whole) < len(ranks):
         raise DataError(f"{path}: r: not a rank among {ranks}", hint="train the adapter again")
     return max(whole)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _mapping(path: Path) -> dict[str, object]:
     value = read_json(path)
     if not isinstance(value, dict):
         raise DataError(f"{path}: not a JSON object", hint="train the adapter again")

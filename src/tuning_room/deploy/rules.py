@@ -11,9 +11,8 @@ from typing import get_type_hints
 from urllib.parse import urlsplit
 
 from tuning_room.deploy.argocd import Parameters
-from tuning_room.deploy.manifests import RANKS, Document, Documents
+from tuning_room.deploy.manifests import RANKS, Document, Documents, ModelServer, served
 from tuning_room.deploy.release import slug
-from tuning_room.deploy.serving_rules import Served, served
 
 ADAPTER_SCHEMES = ("hf", "s3", "pvc")
 BASE_SCHEMES = (*ADAPTER_SCHEMES, "oci")
@@ -39,7 +38,7 @@ def _model_servers(documents: Documents) -> Iterator[str]:
             yield f"{path}: {problem}"
 
 
-def _names(server: Served) -> Iterator[str]:
+def _names(server: ModelServer) -> Iterator[str]:
     names = [name for name, _ in server.adapters]
     if not names:
         yield "adapters: there is none"
@@ -52,7 +51,7 @@ def _names(server: Served) -> Iterator[str]:
             yield f"adapters: name '{name}' is the base model's name too"
 
 
-def _uris(server: Served) -> Iterator[str]:
+def _uris(server: ModelServer) -> Iterator[str]:
     for name, uri in server.adapters:
         if urlsplit(uri).scheme not in ADAPTER_SCHEMES or not urlsplit(uri).netloc:
             yield f"adapters: {name}: uri '{uri}': KServe loads adapters from hf://, s3:// and pvc:// only"
@@ -65,7 +64,7 @@ def _uris(server: Served) -> Iterator[str]:
             yield f"image '{image}': an image needs its digest (@sha256:...)"
 
 
-def _rank(server: Served) -> Iterator[str]:
+def _rank(server: ModelServer) -> Iterator[str]:
     rank = server.annotations.get("tuning-room/adapter-rank", "")
     if not rank.isdecimal():
         yield f"metadata.annotations: tuning-room/adapter-rank: '{rank}' is not a rank"
@@ -77,7 +76,7 @@ def _rank(server: Served) -> Iterator[str]:
         yield f"the highest LoRA rank is {server.max_rank}, vLLM takes only {', '.join(map(str, RANKS))}"
 
 
-def _lineage(server: Served) -> Iterator[str]:
+def _lineage(server: ModelServer) -> Iterator[str]:
     base = server.annotations.get("tuning-room/base-model", "")
     if not base or slug(base) != server.model_name:
         yield f"model: '{server.model_name}' is served, the adapter was trained for '{base}'"

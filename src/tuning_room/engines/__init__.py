@@ -1,4 +1,4 @@
-"""Engines: anything that answers OpenAI chat messages. Teacher, model under test and server all use this seam."""
+"""Engines: anything that answers OpenAI chat messages. Teacher, model under test and server all go through this one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
@@ -10,7 +10,7 @@ from tuning_room.records import Message
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn: temperature 0 is greedy; max_tokens bounds the reply."""
+    """How a reply is sampled: temperature 0 is greedy, `max_tokens` bounds the reply."""
 
     max_tokens: int = 96
     temperature: float = 0.0
@@ -18,7 +18,7 @@ class Sampling:
 
 
 class Reply(NamedTuple):
-    """A reply and its size in tokens; finish_reason is `stop` or `length`."""
+    """A reply and its size in tokens; `finish_reason` is `stop` or `length`."""
 
     text: str
     finish_reason: str
@@ -27,22 +27,22 @@ class Reply(NamedTuple):
 
 
 class Talk(NamedTuple):
-    """A dialogue to go on with: the model that answers, what was said, and what the user says after each reply."""
+    """A dialogue to continue: the model that answers, the messages so far, and the user's turn after each reply."""
 
     model: str
     messages: Sequence[Message]
     turns: Sequence[str] = ()
 
     def after(self, replies: Sequence[Reply]) -> list[Message]:
-        """Return the messages once the model has given these replies; an empty one stands as a pause."""
-        said = [*self.messages]
+        """Return the messages after these replies of the model; an empty reply becomes an ellipsis."""
+        messages = [*self.messages]
         for reply, turn in zip(replies, self.turns, strict=False):
-            said.append(Message(role="assistant", content=reply.text or SILENCE))
-            said.append(Message(role="user", content=turn))
-        return said
+            messages.append(Message(role="assistant", content=reply.text or SILENCE))
+            messages.append(Message(role="user", content=turn))
+        return messages
 
 
-SILENCE = "..."  # an empty reply as a turn of a dialogue that goes on: an empty turn is none
+SILENCE = "..."  # stands for an empty reply in a dialogue that continues: a message must not be empty
 OnReply = Callable[[int, Reply], None]
 
 
@@ -61,25 +61,25 @@ class Engine(ABC):
         sampling: Sampling,
         on_reply: OnReply | None = None,
     ) -> list[Reply]:
-        """Return one reply a dialogue, in order; `on_reply` hears of each as soon as it is there."""
+        """Return one reply per dialogue, in order; `on_reply` gets each one, with its index, as soon as it is there."""
 
     def converse(self, talks: Sequence[Talk], sampling: Sampling, on_reply: OnReply | None = None) -> list[list[Reply]]:
-        """Return each dialogue's replies, one and one more for each of its turns; `on_reply` hears whose each is.
+        """Return each dialogue's replies: one, and one more for each of its turns; `on_reply` as in `complete`.
 
-        Here turn by turn and model by model; an engine that can do without one waiting for another does so.
+        Here turn by turn and model by model; an engine overrides this if its dialogues need not wait for each other.
         """
         replies: list[list[Reply]] = [[] for _ in talks]
         for turn in range(1 + max((len(talk.turns) for talk in talks), default=0)):
             for model in dict.fromkeys(talk.model for talk in talks):
                 asked = [n for n, talk in enumerate(talks) if talk.model == model and len(talk.turns) >= turn]
                 dialogues = [talks[n].after(replies[n]) for n in asked]
-                heard = (lambda i, reply, asked=asked: on_reply(asked[i], reply)) if on_reply else None
-                for n, reply in zip(asked, self.complete(model, dialogues, sampling, heard), strict=True):
+                report = (lambda i, reply, asked=asked: on_reply(asked[i], reply)) if on_reply else None
+                for n, reply in zip(asked, self.complete(model, dialogues, sampling, report), strict=True):
                     replies[n].append(reply)
         return replies
 
     def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Reply | None]:
-        """Yield a reply piece by piece and return it whole; an engine that cannot, yields it in one piece."""
+        """Yield a reply piece by piece and return it whole; an engine that cannot stream yields one piece."""
         reply = self.complete(model, [messages], sampling)[0]
         yield reply.text
         return reply

@@ -1,30 +1,33 @@
-"""Asking a chat server many things at once: attempts, pauses, what is given up, and what may be spent."""
+"""Asking a chat server many things at once: retries, pauses, giving up, and keeping to a budget."""
 
 import asyncio
 import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.engines import Reply, Sampling
 from tuning_room.engines.limits import Budget, Pace, Usage, counted, estimated_tokens
-from tuning_room.engines.posting import NO_ANSWER, UNREACHABLE, Attempt, parsed_reply, post
+from tuning_room.engines.posting import NO_ANSWER, UNREACHABLE, PostAttempt, parsed_reply, post
 from tuning_room.errors import BudgetError, EngineError, GivenUpError
 from tuning_room.records import Message
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 Outcome = Reply | EngineError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts
 PATIENCE = 600.0  # seconds that one request waits for a server that says it is asked too often
-BYTES_PER_TOKEN = 64  # a reply may take, JSON and escapes included; a longer one did not keep to max_tokens
+BYTES_PER_TOKEN = 64  # that a reply may have, JSON and escapes included; a longer one ignored max_tokens
 LEAST_BYTES = 65_536
-SILENCE = 3.0  # timeouts without a reply, and so many attempts that failed meanwhile: the server is taken to be gone
+SILENCE = 3.0  # timeouts without a reply after which, with FAILURES failed attempts, the server counts as gone
 FAILURES = 10
 
 
 class Request(NamedTuple):
-    """A body to send, the most bytes that its answer may have, and the most that it can use."""
+    """A body to send, the largest answer that is accepted in bytes, and the most that it can cost."""
 
     data: bytes
     most_bytes: int
@@ -32,9 +35,9 @@ class Request(NamedTuple):
 
 
 class Asker:
-    """Sends requests to one address, so many at a time; `explain` makes an error of a failed attempt.
+    """Sends requests to one address, several at a time; `explain` turns a failed attempt into an error.
 
-    `timeout` is in seconds. After a refusal that would meet every request, and when a server is gone, the rest is not
+    `timeout` is in seconds. Once the server refuses in a way that would meet every request, or is gone, nothing more is
     sent.
     """
 
@@ -45,7 +48,7 @@ class Asker:
         budget: Budget,
         retries: int,
         timeout: float,
-        explain: Callable[[Attempt], EngineError],
+        explain: Callable[[PostAttempt], EngineError],
     ) -> None:
         self.url = url
         self.pace = pace
@@ -59,9 +62,13 @@ class Asker:
         self._settled = asyncio.Condition()
 
     async def ask(
-        self, session: Any, requests: Iterable[Request], concurrency: int, tell: Callable[[int, Outcome], None]
+        self,
+        session: "ClientSession",
+        requests: Iterable[Request],
+        concurrency: int,
+        tell: Callable[[int, Outcome], None],
     ) -> None:
-        """Tell the outcome of each request as soon as it is there."""
+        """Report the outcome of each request to `tell` as soon as there is one."""
         waiting = iter(enumerate(requests))
 
         async def work() -> None:
@@ -70,10 +77,10 @@ class Asker:
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
 
-    async def _outcome(self, session: Any, request: Request) -> Outcome:
+    async def _outcome(self, session: "ClientSession", request: Request) -> Outcome:
         tries, waited = 0, 0.0
         while True:
-            # What is not sent need not wait for its turn.
+            # A request that will not be sent need not wait for its turn.
             if refusal := self._given_up or self._over_budget:
                 return refusal
             await self.pace.turn(request.usage.tokens)
@@ -89,25 +96,25 @@ class Asker:
             if not attempt.may_be_repeated or tries > self.retries or waited > PATIENCE:
                 return self._failed(attempt)
             if attempt.wait is not None:
-                # The server speaks of all that is asked of it, not of this one request.
+                # The server means all requests, not just this one.
                 self.pace.pause(pause)
             else:
                 await asyncio.sleep(pause)
 
     async def _reserved(self, request: Request) -> bool:
-        """Set aside what a request can use; waits for those under way if the budget may yet allow it."""
+        """Reserve the most that a request can use; wait for those under way if the budget may still allow it."""
         async with self._settled:
             while not (self._given_up or self._over_budget):
                 if self.budget.reserve(request.usage):
                     return True
                 if not self.budget.reserved.requests:
-                    # Said once, so that all that is left says the same.
+                    # Made once, so that all remaining rows have the same error.
                     self._over_budget = BudgetError(f"the budget is used up: {self.budget.short(request.usage)}")
                     break
                 await self._settled.wait()
             return False
 
-    async def _attempt(self, session: Any, request: Request) -> Attempt:
+    async def _attempt(self, session: "ClientSession", request: Request) -> PostAttempt:
         used = request.usage
         try:
             attempt = await post(session, self.url, request.data, request.most_bytes)
@@ -119,14 +126,14 @@ class Asker:
                 self.budget.settle(request.usage, used)
                 self._settled.notify_all()
 
-    def _reply(self, attempt: Attempt) -> Outcome:
+    def _reply(self, attempt: PostAttempt) -> Outcome:
         self._failures, self._last_reply = 0, time.monotonic()
         try:
             return parsed_reply(attempt.body)
         except EngineError as error:
             return self.explain(attempt._replace(status=NO_ANSWER, reason=str(error)))
 
-    def _note_failure(self, attempt: Attempt, busy: bool) -> None:
+    def _note_failure(self, attempt: PostAttempt, busy: bool) -> None:
         if busy or not attempt.may_be_repeated:
             return
         self._failures += 1
@@ -134,12 +141,12 @@ class Asker:
         if self._failures >= FAILURES and silent:
             self._give_up(attempt)
 
-    def _failed(self, attempt: Attempt) -> EngineError:
+    def _failed(self, attempt: PostAttempt) -> EngineError:
         if attempt.is_hopeless or (attempt.wait or 0) > PATIENCE:
             self._give_up(attempt)
         return self.explain(attempt)
 
-    def _give_up(self, attempt: Attempt) -> None:
+    def _give_up(self, attempt: PostAttempt) -> None:
         error = self.explain(attempt)
         self._given_up = self._given_up or GivenUpError(error.args[0], hint=error.hint)
 
@@ -156,7 +163,7 @@ def request(model: str, messages: Sequence[Message], sampling: Sampling) -> dict
 
 
 def requests(model: str, dialogues: Iterable[Sequence[Message]], samplings: Iterable[Sampling]) -> Iterator[Request]:
-    """Yield what is to be sent for dialogues, each when it is its turn: the first one need not wait for the last."""
+    """Yield the requests for dialogues one at a time, so that the first need not wait for the last."""
     return (_packed(model, messages, sampling) for messages, sampling in zip(dialogues, samplings, strict=True))
 
 
@@ -166,16 +173,16 @@ def _packed(model: str, messages: Sequence[Message], sampling: Sampling) -> Requ
     return Request(data, LEAST_BYTES + BYTES_PER_TOKEN * sampling.max_tokens, most)
 
 
-def _used(attempt: Attempt, most: Usage) -> Usage:
+def _used(attempt: PostAttempt, most: Usage) -> Usage:
     if attempt.status not in (200, NO_ANSWER) or attempt.reason == UNREACHABLE:
         return Usage(requests=1)
     try:
         return counted(parsed_reply(attempt.body), most.prompt_tokens)
     except EngineError:
-        # Something was answered that did not arrive or cannot be read: nobody knows what it cost.
+        # Something was answered that did not arrive or cannot be read, so nobody knows what it cost.
         return most
 
 
 def _back_off(tries: int) -> float:
-    # Drawn at random, so that requests that failed together do not come back together.
+    # At random, so that requests that failed together do not come back together.
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries) * random.uniform(0.5, 1.0))

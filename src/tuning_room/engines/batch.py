@@ -1,18 +1,21 @@
-"""A batch of dialogues: who stands in it, where, and who is read or kept beside whom."""
+"""A batch of dialogues: which rows it has, where each stands, and which rows are read or kept side by side."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import DynamicCache
+
     from tuning_room.engines.lanes import Lane
 
-WASTE = 1.25  # so many times the tokens that are read may be computed, for rows of different length side by side
-WIDER = 2.0  # a lane's longest row by its shortest, with the room for what they will say
+WASTE = 1.25  # rows of different length are read together if that computes at most this times their own tokens
+WIDER = 2.0  # a lane's widest row may be this times as wide as its narrowest, room for replies included
 
 
 class Ask(NamedTuple):
-    """A dialogue to be gone on with, in tokens; those of one model and group begin alike."""
+    """A dialogue to be answered, in tokens; those of one model and group begin alike."""
 
     place: int
     model: str
@@ -22,11 +25,11 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """What some dialogues of a model begin with, and its states, (layers, 2, heads, tokens, size); None for nothing."""
+    """What some dialogues of a model begin with, and its states: (layers, 2, heads, tokens, size), None if empty."""
 
     model: str
     tokens: list[int]
-    states: Any
+    states: "Tensor | None"
     number: int = 0
 
     def __len__(self) -> int:
@@ -34,31 +37,31 @@ class Prefix:
 
 
 @dataclass(eq=False)
-class Row:
-    """One dialogue of a batch: whose it is, what it begins with, the tokens it was given and those it said."""
+class DialogueRow:
+    """One dialogue of a batch: its index among those asked, its prefix, its prompt's and its reply's tokens so far."""
 
     index: int
     prefix: Prefix
-    tokens: list[int]
-    said: list[int] = field(default_factory=list)
+    prompt: list[int]
+    reply: list[int] = field(default_factory=list)
 
     @property
     def read(self) -> list[int]:
-        """Return the tokens that have been read while it says more: the last one that was said has not been."""
-        return self.tokens + self.said[:-1]
+        """Return the tokens that the model has read while the reply goes on: all but its last one."""
+        return self.prompt + self.reply[:-1]
 
 
 @dataclass
-class Batch:
+class DecodeBatch:
     """Dialogues under way, lane by lane; `positions` is (rows, 1), where the next token of each stands."""
 
-    rows: list[Row]
+    rows: list[DialogueRow]
     lanes: "list[Lane]"
-    cache: Any
-    positions: Any
+    cache: "DynamicCache"
+    positions: "Tensor"
 
-    def states(self, place: int, count: int) -> Any:
-        """Return the first states of a row behind its prefix, (layers, 2, heads, tokens, size)."""
+    def states(self, place: int, count: int) -> "Tensor":
+        """Return the first states of a row after its prefix, (layers, 2, heads, tokens, size)."""
         return next(lane for lane in self.lanes if place < lane.rows.stop).row(place, count)
 
     def choose(self, places: list[int]) -> None:
@@ -75,7 +78,11 @@ class Batch:
 
 
 def cut(prefixes: Sequence[int], widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Return where lanes start and stop: rows of one prefix, none more than twice as wide as the lane's first."""
+    """Return where lanes start and stop: rows of one prefix, none more than twice as wide as the lane's first.
+
+    >>> cut([7, 7, 7, 9], [10, 15, 25, 12])  # 25 > 2 x 10, and then another prefix
+    [(0, 2), (2, 3), (3, 4)]
+    """
     starts = [0]
     for i in range(1, len(widths)):
         if prefixes[i] != prefixes[i - 1] or widths[i] > WIDER * widths[starts[-1]]:
@@ -84,7 +91,11 @@ def cut(prefixes: Sequence[int], widths: Sequence[int]) -> list[tuple[int, int]]
 
 
 def alike(lengths: Sequence[int]) -> list[list[int]]:
-    """Return the indices of rows in groups, shortest first, in which filling up costs at most a quarter of the work."""
+    """Return the indices of rows in groups, shortest first, in which padding adds at most a quarter to the work.
+
+    >>> alike([10, 50, 11, 48])  # 2 x 11 for 21 tokens is little waste, 3 x 48 for 69 is too much
+    [[0, 2], [3, 1]]
+    """
     groups: list[list[int]] = []
     total = 0
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):

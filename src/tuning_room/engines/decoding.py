@@ -1,40 +1,58 @@
 """Token by token for a whole batch: the loop around transformers' forward pass, and what it does not compute twice.
 
 Four things make it faster than `generate`. A prefix that dialogues share is computed once and kept between calls, as is
-what was computed of each dialogue (vLLM's prefix caching). Dialogues attend to the prefix together (Hydragen, arXiv
-2402.05099; lanes.py). Rows leave the batch when their replies end and others take their places (Orca's iteration-level
-scheduling, OSDI 2022). And rows with the adapter and without it stand in one batch (lora.py).
+what was computed of each dialogue (kept.py; vLLM's prefix caching). Dialogues attend to the prefix together (lanes.py;
+Hydragen, arXiv 2402.05099). Rows leave the batch when their replies end, and others take their places (Orca's
+iteration-level scheduling, OSDI 2022). And rows with the adapter and without it share a batch (layers.py).
+
+Three dialogues, SPQ, SRT and SUV, of which S is the system turn, at most two in a batch and nothing kept so far.
+Capital letters are read, small ones are generated, a dot ends a reply:
+
+    forward pass   one row      the other
+    prefix         S                         read once for all three, then kept
+    1              P Q -> a     R T -> x
+    2              a -> b       x -> .       the second dialogue has ended: its states are kept
+    ahead                       U            the third one takes its place: all but its last token are read
+    3              b -> c       V -> y
 """
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuning_room.engines import Sampling
-from tuning_room.engines.batch import Ask, Batch, Prefix, Row, alike, cut
-from tuning_room.engines.choice import Choice
+from tuning_room.engines.batch import Ask, DecodeBatch, DialogueRow, Prefix, alike, cut
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.rendering import shared_prefix
 
 if TYPE_CHECKING:
-    from tuning_room.engines.lora import AdaptedRows
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import GenerationConfig, PreTrainedModel
 
-SHORTEST_PREFIX = 16  # fewer shared tokens than this are computed for each dialogue
-SLACK = 32  # so many shared tokens beyond a kept prefix are computed for each dialogue, and the prefix stays as it is
-FEWEST_LEAVE = 8  # rows leave once one in so many has ended; each leaving copies the others' states
+    from tuning_room.engines.layers import AdaptedRows
+
+SHORTEST_PREFIX = 16  # a shorter shared beginning is computed for each dialogue
+SLACK = 32  # up to this number of shared tokens after a kept prefix are computed for each dialogue: no new prefix
+FEWEST_LEAVE = 8  # rows leave once one in this number has ended: each leaving copies the states of the others
+
+Prefixes = dict[tuple[str, str | None], Prefix]  # by model and group; None for dialogues without their group's prefix
+States = dict[
+    DialogueRow, "Tensor | None"
+]  # what is known of each row after its prefix: (layers, 2, heads, tokens, size)
 
 
 class Decoder:
-    """Reads dialogues and goes on with them; not safe for two threads at once.
+    """Reads dialogues and generates their replies; not safe for two threads at once.
 
-    `adapters` are PEFT's names by the model names that dialogues have. `adapted` says which rows each of them is
-    applied to; where it is given, dialogues of all names may stand in one batch.
+    `adapters` are PEFT's names by the model names that dialogues have. `adapted` sets the rows that each of them is
+    applied to; where it is given, dialogues of all names may share a batch. `most` is the number of rows in a batch.
     """
 
     def __init__(
         self,
-        model: Any,
+        model: "PreTrainedModel | PeftModel",
         ends: set[int],
         *,
         adapters: Mapping[str, str] | None = None,
@@ -47,102 +65,104 @@ class Decoder:
         self.kept = Kept()
 
     def steps(self, asks: Iterable[Ask], sampling: Sampling) -> Generator[list[tuple[int, int]], None, None]:
-        """Yield, step by step, pairs of an index and its next token, the end-of-turn token included.
+        """Yield, step by step, pairs of a dialogue's index and its next token, the end-of-turn token included.
 
-        What is added to a deque of asks while it runs is answered too: the next turn of a dialogue, put in front.
+        Two dialogues of which the second ends first (2 is the end of turn) yield `[(0, 11), (1, 17)]`, `[(0, 12),
+        (1, 2)]`, `[(0, 2)]`. What is added to a deque of asks meanwhile is answered too: the next turn of a dialogue,
+        put in front.
         """
         waiting = asks if isinstance(asks, deque) else deque(asks)
         prefixes = self._prefixes(waiting)
-        choose = Choice(self.model.generation_config, sampling)
+        choose = TokenChooser(self.model.generation_config, sampling)
         batch, new = self._filled(None, [], waiting, prefixes, sampling.max_tokens)
         while batch.rows:
             tokens = choose(batch, self._forward(batch, new)[:, -1]).tolist()
-            said = [pair for pair in zip(batch.rows, tokens, strict=True) if self.goes_on(pair[0].said, sampling)]
-            for row, token in said:
-                row.said.append(token)
-            yield [(row.index, token) for row, token in said]
-            alive = [i for i, row in enumerate(batch.rows) if self.goes_on(row.said, sampling)]
+            # Rows that have ended stay until enough have: what the model says after their end is dropped.
+            going = [pair for pair in zip(batch.rows, tokens, strict=True) if self.goes_on(pair[0].reply, sampling)]
+            for row, token in going:
+                row.reply.append(token)
+            yield [(row.index, token) for row, token in going]
+            alive = [i for i, row in enumerate(batch.rows) if self.goes_on(row.reply, sampling)]
             if len(batch.rows) - len(alive) >= max(1, len(batch.rows) // FEWEST_LEAVE):
                 self._keep(batch, alive)
                 if waiting:
                     batch, new = self._filled(batch, alive, waiting, prefixes, sampling.max_tokens)
                     continue
                 batch.choose(alive)
-            new = [row.said[-1:] for row in batch.rows]
+            new = [row.reply[-1:] for row in batch.rows]
 
-    def goes_on(self, said: Sequence[int], sampling: Sampling) -> bool:
-        """Say whether a reply of these tokens has not ended."""
-        return len(said) < sampling.max_tokens and not (said and said[-1] in self.ends)
+    def goes_on(self, reply: Sequence[int], sampling: Sampling) -> bool:
+        """Return whether a reply of these tokens has not ended."""
+        return len(reply) < sampling.max_tokens and not (reply and reply[-1] in self.ends)
 
     def read(
         self, name: str, prompts: list[list[int]], ends: Sequence[list[int]], room: int, logits: int = 1
-    ) -> tuple[Batch, Any]:
-        """Read prompts, each with an end of its own that is never taken from what is kept.
+    ) -> tuple[DecodeBatch, "Tensor"]:
+        """Read prompts, each followed by an `end` of its own that is always computed, whatever is kept.
 
-        Returns the batch and the scores behind its last tokens, (prompts, logits, vocabulary).
+        Returns the batch and the scores after its last tokens, (prompts, logits, vocabulary).
         """
         prefix = self._prefix(name, prompts)
-        rows = [Row(i, prefix, ids) for i, ids in enumerate(prompts)]
+        rows = [DialogueRow(i, prefix, ids) for i, ids in enumerate(prompts)]
         known = self._known(rows)
         self._read_ahead(rows, known, least=2)
-        rest = [row.tokens[len(prefix) + _count(known[row]) :] + end for row, end in zip(rows, ends, strict=True)]
+        rest = [row.prompt[len(prefix) + _count(known[row]) :] + end for row, end in zip(rows, ends, strict=True)]
         batch = self._batch(rows, known, rest, room)
         return batch, self._forward(batch, rest, logits)
 
     def _filled(
-        self, batch: Batch | None, alive: list[int], waiting: deque[Ask], prefixes: dict[Any, Prefix], room: int
-    ) -> tuple[Batch, list[list[int]]]:
+        self, batch: DecodeBatch | None, alive: list[int], waiting: deque[Ask], prefixes: Prefixes, room: int
+    ) -> tuple[DecodeBatch, list[list[int]]]:
         """Return a batch of the rows that are alive and of those that waited, and what each of them reads next."""
-        known = {batch.rows[i]: self._states(batch, i) for i in alive} if batch else {}
+        known: States = {batch.rows[i]: self._states(batch, i) for i in alive} if batch else {}
         come = [self._row(waiting.popleft(), prefixes) for _ in range(min(len(waiting), self.most - len(known)))]
         known |= self._known(come)
         self._read_ahead(come, known, least=1 if alive else 2)
         rows = self._in_order(known, known)
-        rest = [[*row.tokens, *row.said][len(row.prefix) + _count(known[row]) :] for row in rows]
+        rest = [[*row.prompt, *row.reply][len(row.prefix) + _count(known[row]) :] for row in rows]
         return self._batch(rows, known, rest, room), rest
 
-    def _row(self, ask: Ask, prefixes: dict[Any, Prefix]) -> Row:
+    def _row(self, ask: Ask, prefixes: Prefixes) -> DialogueRow:
         prefix = prefixes.get((ask.model, ask.group))
         if prefix is None or len(prefix) >= len(ask.tokens) or ask.tokens[: len(prefix)] != prefix.tokens:
             prefix = prefixes.setdefault((ask.model, None), Prefix(ask.model, [], None, len(prefixes)))
-        return Row(ask.place, prefix, ask.tokens)
+        return DialogueRow(ask.place, prefix, ask.tokens)
 
-    def _in_order(self, rows: Iterable[Row], known: dict[Row, Any]) -> list[Row]:
-        """Return rows by adapter, those of the base model last; there by prefix, and the short ones first."""
+    def _in_order(self, rows: Iterable[DialogueRow], known: States) -> list[DialogueRow]:
+        """Return rows by adapter, those of the base model last; within one by prefix, and the short ones first."""
         last = len(self._order)
         return sorted(
             rows, key=lambda r: (self._order.get(r.prefix.model, last), r.prefix.number, _count(known.get(r)))
         )
 
-    def _known(self, rows: Iterable[Row]) -> dict[Row, Any]:
-        """Return what is kept of each row behind its prefix, but for its last token."""
-        return {row: self.kept.row(row.prefix.model, row.tokens, len(row.prefix), len(row.tokens) - 1) for row in rows}
+    def _known(self, rows: Iterable[DialogueRow]) -> States:
+        """Return what is kept of each row after its prefix, except for its last token."""
+        return {row: self.kept.row(row.prefix.model, row.prompt, len(row.prefix), len(row.prompt) - 1) for row in rows}
 
-    def _read_ahead(self, rows: Sequence[Row], known: dict[Row, Any], *, least: int) -> None:
-        """Read all but the last token of rows, those of about one length together, and put what comes into `known`.
+    def _read_ahead(self, rows: Sequence[DialogueRow], known: States, *, least: int) -> None:
+        """Read all but the last token of rows, those of similar length together, and add their states to `known`.
 
-        Nothing is read where there are fewer such groups than `least`: the batch itself then reads them.
+        With fewer such groups than `least` nothing is read: the batch itself then reads them.
         """
-        sizes = [len(row.tokens) - len(row.prefix) - _count(known[row]) for row in rows]
+        sizes = [len(row.prompt) - len(row.prefix) - _count(known[row]) for row in rows]
         groups = alike(sizes)
         for group in groups if len(groups) >= least else ():
-            chosen = [rows[i] for i in group if sizes[i] > 1]
-            chosen = self._in_order(chosen, known)
+            chosen = self._in_order([rows[i] for i in group if sizes[i] > 1], known)
             if chosen:
-                rest = [row.tokens[len(row.prefix) + _count(known[row]) : -1] for row in chosen]
+                rest = [row.prompt[len(row.prefix) + _count(known[row]) : -1] for row in chosen]
                 batch = self._batch(chosen, known, rest, 0)
                 self._forward(batch, rest)
-                known |= {row: self._states(batch, i, len(row.tokens) - 1) for i, row in enumerate(chosen)}
+                known |= {row: self._states(batch, i, len(row.prompt) - 1) for i, row in enumerate(chosen)}
 
-    def _prefixes(self, asks: Iterable[Ask]) -> dict[Any, Prefix]:
+    def _prefixes(self, asks: Iterable[Ask]) -> Prefixes:
         """Return the prefix of each model's groups."""
-        begun: dict[Any, list[list[int]]] = {}
+        begun: dict[tuple[str, str | None], list[list[int]]] = {}
         for ask in asks:
             begun.setdefault((ask.model, ask.group), []).append(ask.tokens)
         return {key: self._prefix(key[0], prompts, number) for number, (key, prompts) in enumerate(begun.items())}
 
     def _prefix(self, name: str, prompts: list[list[int]], number: int = 0) -> Prefix:
-        """Return the common prefix with its states; they are computed where they are not kept."""
+        """Return the common prefix with its states, which are computed unless they are kept."""
         shared = shared_prefix(prompts)
         length, known = self.kept.prefix(name, shared)
         is_near = length >= SHORTEST_PREFIX and len(shared) - length <= SLACK
@@ -158,13 +178,13 @@ class Decoder:
         import torch
 
         start = Prefix(name, tokens[:length] if known else [], known.states[..., :length, :] if known else None)
-        row, rest = Row(0, start, tokens), tokens[len(start) :]
+        row, rest = DialogueRow(0, start, tokens), tokens[len(start) :]
         batch = self._batch([row], {}, [rest], 0)
         self._forward(batch, [rest])
         new = self._states(batch, 0, len(tokens))
         return Known(name, tokens, 0, new if start.states is None else torch.cat([start.states, new], dim=3))
 
-    def _batch(self, rows: list[Row], known: dict[Row, Any], rest: list[list[int]], room: int) -> Batch:
+    def _batch(self, rows: list[DialogueRow], known: States, rest: list[list[int]], room: int) -> DecodeBatch:
         import torch
 
         from tuning_room.engines.lanes import Lane, lanes_cache
@@ -177,21 +197,26 @@ class Decoder:
             for start, stop in cut([id(row.prefix) for row in rows], [size + room for size in sizes])
         ]
         positions = torch.tensor([[len(row.prefix) + size] for row, size in zip(rows, sizes, strict=True)])
-        return Batch(rows, lanes, lanes_cache(lanes, self.model.config), positions)
+        return DecodeBatch(rows, lanes, lanes_cache(lanes, self.model.config), positions)
 
-    def _forward(self, batch: Batch, new: list[list[int]], logits: int = 1) -> Any:
-        """Return the scores behind the last tokens after giving each row its new ones, shorter ones filled up left."""
+    def _forward(self, batch: DecodeBatch, new: list[list[int]], logits: int = 1) -> "Tensor":
+        """Return the scores after the last tokens, (rows, logits, vocabulary), once each row has read its new ones.
+
+        Shorter rows are padded on the left. Rows at positions 4 and 6 that read [8, 9] and [7]:
+
+            ids [[8, 9], [0, 7]]   gaps [[0], [1]]   position_ids [[4, 5], [5, 6]]   then positions [[6], [7]]
+        """
         import torch
 
         width = max(len(ids) for ids in new)
-        gaps = torch.tensor([[width - len(ids)] for ids in new])
-        ids = torch.tensor([[0] * (width - len(ids)) + ids for ids in new])
+        gaps = torch.tensor([[width - len(ids)] for ids in new])  # (rows, 1)
+        ids = torch.tensor([[0] * (width - len(ids)) + ids for ids in new])  # (rows, width)
         for lane in batch.lanes:
             lane.show(gaps, width, self._queries_a_group())
         with self._adapting(batch):
             found = self.model(
                 input_ids=ids,
-                # Of four dimensions, it is let through unread: the lanes have masks of their own.
+                # With four dimensions it is passed on unread: the lanes have masks of their own.
                 attention_mask=torch.zeros(1, 1, 1, 1),
                 position_ids=(batch.positions + torch.arange(width)[None] - gaps).clamp(min=0),
                 past_key_values=batch.cache,
@@ -201,10 +226,11 @@ class Decoder:
         for lane in batch.lanes:
             lane.length += width
         batch.positions += width - gaps
-        return found.logits
+        scores: Tensor = found.logits
+        return scores
 
     @contextmanager
-    def _adapting(self, batch: Batch) -> Iterator[None]:
+    def _adapting(self, batch: DecodeBatch) -> Iterator[None]:
         """Apply each adapter to its own rows, which stand in the adapters' order."""
         if self.adapted is None:
             yield
@@ -219,20 +245,59 @@ class Decoder:
     def _queries_a_group(self) -> int:
         return int(self.model.config.num_attention_heads // self.model.config.num_key_value_heads)
 
-    def _keep(self, batch: Batch, alive: list[int]) -> None:
+    def _keep(self, batch: DecodeBatch, alive: list[int]) -> None:
         """Keep what was computed of the rows that have ended."""
         for i in sorted({*range(len(batch.rows))} - {*alive}):
             row = batch.rows[i]
             self.kept.add(Known(row.prefix.model, row.read, len(row.prefix), self._states(batch, i)))
 
-    def _states(self, batch: Batch, place: int, count: int | None = None) -> Any:
-        """Return the states of a row's own tokens up to the `count`th, by default of all that it has read.
+    def _states(self, batch: DecodeBatch, place: int, count: int | None = None) -> "Tensor":
+        """Return the states of a row's own tokens up to the `count`th, by default of all in `DialogueRow.read`.
 
-        A row that has ended may have read more than it said.
+        A row that has ended may have been given more tokens than its reply has.
         """
         row = batch.rows[place]
         return batch.states(place, (len(row.read) if count is None else count) - len(row.prefix))
 
 
-def _count(states: Any) -> int:
+def _count(states: "Tensor | None") -> int:
     return 0 if states is None else int(states.shape[3])
+
+
+class TokenChooser:
+    """Chooses each row's next token as transformers' `generate` does under the model's own generation settings."""
+
+    def __init__(self, settings: "GenerationConfig", sampling: Sampling) -> None:
+        import torch
+        from transformers import (
+            LogitsProcessorList,
+            RepetitionPenaltyLogitsProcessor,
+            TemperatureLogitsWarper,
+            TopKLogitsWarper,
+            TopPLogitsWarper,
+        )
+
+        self.is_greedy = sampling.temperature == 0
+        self.penalty = LogitsProcessorList()
+        if (settings.repetition_penalty or 1.0) != 1.0:
+            self.penalty.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
+        self.warpers = LogitsProcessorList()
+        if not self.is_greedy:
+            torch.manual_seed(sampling.seed)
+            self.warpers.append(TemperatureLogitsWarper(sampling.temperature))
+            self.warpers.append(TopKLogitsWarper(50 if settings.top_k is None else settings.top_k))
+            if (settings.top_p or 1.0) < 1.0:
+                self.warpers.append(TopPLogitsWarper(settings.top_p))
+
+    def __call__(self, batch: DecodeBatch, scores: "Tensor") -> "Tensor":
+        """Return the chosen tokens, (rows,), from scores, (rows, vocabulary)."""
+        import torch
+
+        if self.penalty:
+            pairs = zip(batch.rows, scores.split(1), strict=True)
+            scores = torch.cat([self.penalty(torch.tensor([row.prompt + row.reply]), one) for row, one in pairs])
+        if self.is_greedy:
+            return scores.argmax(-1)
+        weights = self.warpers(torch.empty(0), scores.float()).softmax(-1)
+        chosen: Tensor = weights.multinomial(1)[:, 0]
+        return chosen

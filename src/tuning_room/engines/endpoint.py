@@ -1,21 +1,26 @@
-"""The engine for any OpenAI-compatible address: many requests at once over aiohttp, streams by the official client."""
+"""The engine for any OpenAI-compatible address: many requests at once by aiohttp, streams by the official client."""
 
 import asyncio
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from queue import Queue
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.engines.asking import Asker, Outcome, Request, request, requests
-from tuning_room.engines.background import background_loop
 from tuning_room.engines.limits import Budget, Pace
-from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, Attempt, said
+from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, PostAttempt, server_words
 from tuning_room.errors import EngineError
 from tuning_room.records import Message
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from openai import OpenAI
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LONGEST_REASON = 300  # characters of a server's own words in an error
@@ -24,10 +29,10 @@ LONGEST_REASON = 300  # characters of a server's own words in an error
 class EndpointEngine(Engine):
     """A chat server at an address that ends in `/v1`.
 
-    The key is read from the environment variable `key_variable` when it is needed, and kept nowhere. A request is
-    tried again after 408, 409, 429, 5xx, timeouts and cut connections, `retries` times and each time later; other
-    answers are final. A wait that the server asks for holds all requests, and a 429 with one counts as no attempt.
-    `timeout` is in seconds an attempt. A server that does not count tokens makes replies with counts of 0.
+    The key is read from the environment variable `key_variable` when it is needed, and is not stored. A request is
+    retried after 408, 409, 429, 5xx, timeouts and dropped connections, up to `retries` times with growing pauses; other
+    answers are final. A wait that the server asks for pauses all requests, and such a 429 does not count as an attempt.
+    `timeout` is in seconds per attempt. Where the server does not count tokens, replies have counts of 0.
     """
 
     def __init__(
@@ -54,7 +59,7 @@ class EndpointEngine(Engine):
         self._models = list(models)
 
     def models(self) -> list[str]:
-        """Return the names that were given, or else those that the server lists."""
+        """Return the names that were given or, without any, those that the server lists."""
         if not self._models:
             try:
                 with self._client() as client:
@@ -70,7 +75,7 @@ class EndpointEngine(Engine):
         sampling: Sampling,
         on_reply: OnReply | None = None,
     ) -> list[Reply]:
-        """Ask for all replies; EngineError on the first that fails, and those under way are dropped."""
+        """Ask for all replies; the first failure is raised as EngineError, and requests under way are dropped."""
         replies: dict[int, Reply] = {}
         with closing(self.outcomes(model, dialogues, [sampling] * len(dialogues))) as outcomes:
             for index, outcome in outcomes:
@@ -88,12 +93,12 @@ class EndpointEngine(Engine):
         samplings: Sequence[Sampling],
         budget: Budget | None = None,
     ) -> Generator[tuple[int, Outcome], None, None]:
-        """Yield each dialogue's index and its reply, or the error in its place, as they come.
+        """Yield each dialogue's index and its reply, or the error in its place, as they arrive.
 
-        What the budget does not allow is a BudgetError, and after a refusal that would meet every request the rest are
-        GivenUpErrors: neither is sent. Closing the generator drops what is under way.
+        Requests beyond the budget are not sent and yield BudgetErrors; after a refusal that would meet every
+        request, the rest are not sent and yield GivenUpErrors. Closing the generator drops what is under way.
         """
-        # They are handed over in the caller's thread: what it does with them need not be safe for another one.
+        # Handed over in the caller's thread, so that its own code need not be thread-safe.
         done: Queue[tuple[int, Outcome] | EngineError] = Queue()
         packed = requests(model, dialogues, samplings)
         with background_loop(_nothing) as loop:
@@ -105,7 +110,7 @@ class EndpointEngine(Engine):
                 yield found
 
     def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, None]:
-        """Yield a reply's text as the server sends it; the server's count of tokens is not asked for."""
+        """Yield a reply's text as the server sends it; token counts are not requested."""
         chunk: Any = None
         try:
             with self._client() as client:
@@ -140,21 +145,21 @@ class EndpointEngine(Engine):
         return {**common, "Authorization": f"Bearer {key}"} if key else common
 
     def _base(self) -> str:
-        # A key takes the place of a name and password in the address: both are the same header.
+        # A key replaces a name and password in the address: both use the same header.
         return (self._place() if self._key() else self.address).rstrip("/")
 
-    def _trusted(self) -> Any:
+    def _trusted(self) -> "SSLContext | bool":
         import httpx
 
-        # The authorities that the official client trusts, wherever the system keeps its own.
+        # The certificate authorities that the official client trusts, wherever the system keeps its own.
         return httpx.create_ssl_context() if self.address.startswith("https:") else True
 
     def _is_local(self) -> bool:
         return urlsplit(self.address).hostname in LOOPBACK
 
-    def _explained(self, attempt: Attempt) -> EngineError:
+    def _explained(self, attempt: PostAttempt) -> EngineError:
         if attempt.status != NO_ANSWER:
-            words = self._shown(said(attempt.body))
+            words = self._shown(server_words(attempt.body))
             return EngineError(f"{self._place()}: answered {attempt.status}{words}", hint=self._advice(attempt.status))
         if attempt.reason == TOO_SLOW:
             return EngineError(f"{self._place()}: no answer within {self.timeout:g} s")
@@ -163,7 +168,7 @@ class EndpointEngine(Engine):
         advice = self._advice(404) if attempt.reason.startswith("not a chat") else ""
         return EngineError(f"{self._place()}: {self._hidden(attempt.reason)[:LONGEST_REASON]}", hint=advice)
 
-    def _client(self) -> Any:
+    def _client(self) -> "OpenAI":
         from openai import DefaultHttpxClient, OpenAI
 
         return OpenAI(
@@ -210,15 +215,45 @@ class EndpointEngine(Engine):
     def _advice(self, status: int) -> str:
         if status in (401, 403):
             name = self.key_variable
-            return f"set the environment variable {name} to a key for it" if name else "name the variable with its key"
+            return (
+                f"set the environment variable {name} to a key for it"
+                if name
+                else "set key_variable to the variable that holds its key"
+            )
         return "check the address (it ends in /v1) and the model's name" if status == 404 else ""
 
 
 def _report(task: Future[None], tell: Callable[[EngineError], None]) -> None:
-    # Only a fault of ours ends the task early; whoever waits for outcomes would otherwise wait for ever.
+    # Only a bug of ours ends the task early; whoever waits for outcomes would otherwise wait for ever.
     if not task.cancelled() and (error := task.exception()):
         tell(EngineError(f"asking failed ({type(error).__name__})"))
 
 
 async def _nothing() -> None:
     """Close nothing: the session closes itself."""
+
+
+@contextmanager
+def background_loop(close: Callable[[], Awaitable[None]]) -> Iterator[asyncio.AbstractEventLoop]:
+    """Yield an event loop that runs in a thread of its own, so that asynchronous work can be called from anywhere.
+
+    When the block ends, what is still under way is cancelled, and then `close` runs.
+    """
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        asyncio.run_coroutine_threadsafe(_end(close), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _end(close: Callable[[], Awaitable[None]]) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await close()

@@ -1,4 +1,4 @@
-"""The journal of the answers of a teacher or a judge: what is in it is never asked, or paid, again."""
+"""The journal of a teacher's or a judge's answers: what is in it is never asked, or paid for, again."""
 
 import json
 import os
@@ -12,14 +12,17 @@ from tuning_room.errors import DataError
 
 
 class Journal:
-    """A JSONL file to which an answer is added the moment that it is there.
+    """A JSONL file to which each answer is added as soon as it arrives.
 
-    `known` holds the texts by key, `spent` what all of them used, empty replies too; a failed row counts as a request.
+    `known` holds the texts by key, `spent` the usage of all of them, empty replies included; a failure counts as a
+    request. `unexplained` holds the tokens of the texts whose entry does not say why they ended. DataError for a line
+    that is not an answer.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.known: dict[str, str] = {}
+        self.unexplained: dict[str, int] = {}
         self.spent = Usage()
         self._whole, self._cut = 0, False
         if path.exists():
@@ -35,31 +38,33 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as self._out:
             yield
 
-    def add_text(self, key: str, text: str, usage: Usage) -> None:
-        """Write a reply down; an empty one is paid for, but will be asked for again."""
+    def add_text(self, key: str, text: str, usage: Usage, finish_reason: str = "") -> None:
+        """Record a reply and why it ended; an empty one has been paid for, but will be asked for again."""
         tokens = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
-        self._add({"key": key, "text": text, **tokens})
+        self._add({"key": key, "text": text, **tokens, **({"finish_reason": finish_reason} if finish_reason else {})})
 
     def add_error(self, key: str, error: str) -> None:
-        """Write down why there is no reply."""
+        """Record why there is no reply."""
         self._add({"key": key, "error": error})
 
     def _add(self, entry: dict[str, Any]) -> None:
         self._take(entry)
         out: IO[str] = self._out
-        # Handed to the system before the next answer is looked at: a kill then takes nothing that was paid for.
+        # Flushed before the next answer is processed: a kill then loses nothing that was paid for.
         out.write(json.dumps(entry, ensure_ascii=False) + "\n")
         out.flush()
 
     def _take(self, entry: dict[str, Any]) -> None:
         self.spent += Usage(1, int(entry.get("prompt_tokens", 0)), int(entry.get("completion_tokens", 0)))
         if entry.get("text"):
-            self.known[str(entry["key"])] = str(entry["text"])
+            key = str(entry["key"])
+            self.known[key] = str(entry["text"])
+            self.unexplained[key] = 0 if entry.get("finish_reason") else int(entry.get("completion_tokens", 0))
 
     def _read(self) -> None:
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                # A kill may have cut off the last line: only whole lines count.
+                # A kill may have cut the last line short: only whole lines count.
                 self._cut = not line.endswith(b"\n")
                 if not self._cut:
                     self._whole += len(line)
@@ -73,6 +78,6 @@ class Journal:
         except ValueError:
             pass
         raise DataError(
-            f"{self.path}:{number}: not an answer that was written here",
+            f"{self.path}:{number}: not an answer of this journal",
             hint="delete this line; only its question is asked again",
         )

@@ -1,47 +1,62 @@
-"""Dialogues of a batch in lanes: of one prefix and about one length each, so that none is filled up to the longest.
+"""Dialogues of a batch in lanes: of one prefix and similar length each, so that none is padded to the longest.
 
-transformers' cache holds a prefix once a dialogue and is copied at every token, which for 24 dialogues under an
-800-token prompt is about a gigabyte a token. Here the queries of all dialogues attend to their prefix together, each
-lane to what is its own apart, and the two are joined by their softmax denominators (Hydragen, arXiv 2402.05099). What
-follows the prefix is written into room that was reserved. The other layers see one batch of all lanes.
+transformers' cache holds a prefix once per dialogue and is copied at every token, which for 24 dialogues under an
+800-token prompt is about a gigabyte a token. Here the queries of all dialogues attend to their prefix together and to
+their own tokens lane by lane; the two results are joined by their softmax denominators (Hydragen, arXiv 2402.05099).
+What follows the prefix is written into reserved room. All other layers see one batch of all lanes.
+
+Joining two parts of one attention: over tokens A with scores 1 and 2 the denominator is e^1 + e^2 = 10.1, its logarithm
+2.31; over B with score 3 it is e^3, its logarithm 3. Attention over A and B together is
+
+    w attention(A) + (1 - w) attention(B),   w = 10.1 / (10.1 + e^3) = sigmoid(2.31 - 3) = 0.33
+
+A lane of two dialogues, the first of which has two tokens of its own, the second three, with room for two more; `x` is
+masked, `.` is free. `length` is 3; the next tokens are written into the fourth column of every row.
+
+    x a b . .
+    c d e . .
 """
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from tuning_room.errors import EngineError
-from tuning_room.models.attending import attend_by
+from tuning_room.models import attend_by
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 NAME = "lanes"
-Pair = tuple[torch.Tensor, torch.Tensor]
+Pair = tuple[Tensor, Tensor]
 
 
 class Lane:
-    """Dialogues of one prefix from `start` on in a batch, and the keys and values of what is their own.
+    """Dialogues of one prefix, from row `start` of the batch on, and the keys and values of their own tokens.
 
-    `known` holds what is known of each dialogue behind its prefix, (layers, 2, heads, tokens, size), keys before
-    values, or None; it stands to the right. `like` is the model's configuration, `room` the tokens that may still come.
+    `prefix` and what is `known` of each dialogue after it are (layers, 2, heads, tokens, size), keys before values, or
+    None; the known tokens are aligned to the right. `config` is the model's, `room` the number of tokens yet to come.
     """
 
     def __init__(
-        self, start: int, prefix: torch.Tensor | None, known: Sequence[torch.Tensor | None], like: Any, room: int
+        self, start: int, prefix: Tensor | None, known: Sequence[Tensor | None], config: "PreTrainedConfig", room: int
     ) -> None:
         self.start, self.prefix = start, prefix
         sizes = [0 if states is None else states.shape[3] for states in known]
         self.length = max(sizes)
-        each = getattr(like, "head_dim", None) or like.hidden_size // like.num_attention_heads
-        shape = (like.num_hidden_layers, 2, len(known), like.num_key_value_heads, self.length + room, each)
-        self.states = torch.empty(shape)
+        each = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        shape = (config.num_hidden_layers, 2, len(known), config.num_key_value_heads, self.length + room, each)
+        self.states = torch.empty(shape)  # (layers, 2, dialogues, heads, tokens, size)
         self.mask = torch.zeros(len(known), 1, 1, self.length + room)
         self.shown = self.mask
         for row, (size, states) in enumerate(zip(sizes, known, strict=True)):
             self.mask[row, ..., : self.length - size] = float("-inf")
-            # What is masked must still be a number, since its weight of nought is multiplied with it.
+            # Masked values are multiplied by a weight of 0, which NaN would survive.
             self.states[:, :, row, :, : self.length - size] = 0
             if states is not None:
                 self.states[:, :, row, :, self.length - size : self.length] = states
@@ -51,10 +66,16 @@ class Lane:
         """Return which dialogues of the batch are in this lane."""
         return slice(self.start, self.start + len(self.mask))
 
-    def show(self, gaps: torch.Tensor, width: int, queries: int) -> None:
-        """Make ready for `width` new tokens, of which each dialogue's first `gaps` are none.
+    def show(self, gaps: Tensor, width: int, queries: int) -> None:
+        """Set the mask for `width` new tokens, of which each dialogue's first `gaps`, (rows, 1), are padding.
 
-        A mask is (dialogues, 1, 1 or new tokens times the queries of a group, own tokens): 0 where a token is seen.
+        A mask is (dialogues, 1, 1 or queries of a group x new tokens, own tokens): 0 where a token is seen. With two
+        tokens of its own, two new ones and two queries a group, a dialogue without a gap gets four rows:
+
+            0 0 0 -inf
+            0 0 0 0
+            0 0 0 -inf
+            0 0 0 0
         """
         for row, gap in enumerate(gaps[self.rows, 0].tolist()):
             if gap:
@@ -66,18 +87,18 @@ class Lane:
             self.shown[..., self.length :] += later
             self.shown = self.shown.repeat(1, 1, queries, 1)
 
-    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Write a layer's new states behind the old ones."""
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """Write a layer's new states, (rows of the batch, heads, new tokens, size), after the old ones."""
         end = self.length + keys.shape[2]
         for kind, new in enumerate((keys, values)):
             self.states[layer, kind, :, :, self.length : end] = new[self.rows]
 
     def own(self, layer: int, width: int) -> Pair:
-        """Return a layer's keys and values up to the last of the new tokens."""
+        """Return a layer's keys and values up to the last new token, (dialogues, heads, tokens, size) each."""
         keys, values = self.states[layer, :, :, :, : self.length + width]
         return keys, values
 
-    def row(self, place: int, count: int) -> torch.Tensor:
+    def row(self, place: int, count: int) -> Tensor:
         """Return the first states of the dialogue at a place in the batch, (layers, 2, heads, tokens, size)."""
         row = place - self.start
         columns = (self.mask[row, 0, 0, : self.length] == 0).nonzero()[:count, 0]
@@ -107,7 +128,7 @@ class LanesLayer(DynamicLayer):
         nothing = torch.empty(0)
         self.lazy_initialization(nothing, nothing)
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Pair:
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> Pair:
         """Write the new states into the lanes; the keys that are returned know where to find them."""
         for lane in self.lanes:
             lane.write(self.number, key_states, value_states)
@@ -116,38 +137,39 @@ class LanesLayer(DynamicLayer):
         return keys, value_states
 
     def get_seq_length(self) -> int:
-        """Return nought: positions and masks come with every call."""
+        """Return 0: positions and masks come with every call."""
         return 0
 
 
-def lanes_cache(lanes: list[Lane], like: Any) -> DynamicCache:
+def lanes_cache(lanes: list[Lane], config: "PreTrainedConfig") -> DynamicCache:
     """Return a cache over lanes, for a model of this configuration."""
     cache = DynamicCache()
-    cache.layers = [LanesLayer(number, lanes) for number in range(like.num_hidden_layers)]
+    cache.layers = [LanesLayer(number, lanes) for number in range(config.num_hidden_layers)]
     return cache
 
 
 def attend(
     module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
     scaling: float | None = None,
-    **more: Any,
-) -> torch.Tensor | None:
-    """Attend to the prefixes and to what follows them, without a cache of this module not at all.
+    **more: object,
+) -> Tensor | None:
+    """Attend to the prefixes and to what follows them; None for a call without a cache of this module.
 
-    The query is (dialogues, heads, new tokens, size); the result is (dialogues, new tokens, heads, size).
+    The query is (dialogues, heads, new tokens, size), the result (dialogues, new tokens, heads, size).
     """
     if not hasattr(key, "layer"):
         return None
     batch, heads, new, size = query.shape
     layer: LanesLayer = key.layer
     groups = key.shape[1]
+    # The heads that share a key: (dialogues, groups, queries of a group x new tokens, size).
     grouped = query.reshape(batch, groups, heads // groups * new, size)
     parts = [_flash(grouped[lane.rows], *lane.own(layer.number, new), scaling, lane.shown) for lane in layer.lanes]
-    # Padding sees nothing of its own: its weight is not a number there, and all it gets is from the prefix.
+    # Padding sees no tokens of its own: NaN here, so that all it gets is from the prefix.
     result = torch.cat([own for own, _ in parts]).nan_to_num_()
     weights = torch.cat([weight for _, weight in parts]).nan_to_num_(nan=float("-inf"))
     for _, run in groupby(layer.lanes, key=lambda lane: id(lane.prefix)):
@@ -160,7 +182,7 @@ def attend(
     return result.reshape(batch, heads, new, size).transpose(1, 2)
 
 
-def _over_prefix(grouped: torch.Tensor, prefix: Pair, scaling: float | None) -> Pair:
+def _over_prefix(grouped: Tensor, prefix: Pair, scaling: float | None) -> Pair:
     """Attend with every dialogue's queries, (dialogues, groups, queries, size), to the one prefix at once."""
     batch, groups, count, size = grouped.shape
     together = grouped.transpose(0, 1).reshape(1, groups, batch * count, size)
@@ -170,11 +192,11 @@ def _over_prefix(grouped: torch.Tensor, prefix: Pair, scaling: float | None) -> 
 
 
 def _flash(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
     scaling: float | None,
-    mask: torch.Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Pair:
     """Return attention and the logarithm of its softmax's denominator, by which two results are joined."""
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -182,8 +204,8 @@ def _flash(
     return result
 
 
-def install(model: Any) -> None:
-    """Have a model attend through this module; EngineError for one whose layers do not all attend to everything."""
+def install(model: "PreTrainedModel") -> None:
+    """Make a model attend through this module; EngineError unless all of its layers attend to all tokens."""
     layers = DynamicCache(config=model.config).layers
     softcap = getattr(model.config, "attn_logit_softcapping", None)
     if softcap or any(type(layer) is not DynamicLayer for layer in layers):

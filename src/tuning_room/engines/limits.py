@@ -1,4 +1,4 @@
-"""What holds requests back: a pace that a server bears, and a budget that must not be exceeded."""
+"""What limits requests: a rate that the server accepts, and a budget that must not be exceeded."""
 
 import asyncio
 import random
@@ -10,13 +10,13 @@ from typing import NamedTuple
 from tuning_room.engines import Reply
 from tuning_room.records import Message
 
-BYTES_PER_TOKEN = 3.0  # English has four and more; an estimate that is too high costs nothing
-TOKENS_PER_MESSAGE = 8  # what a chat template puts around a message, about
+BYTES_PER_TOKEN = 3.0  # English has four or more; too high an estimate of tokens costs nothing
+TOKENS_PER_MESSAGE = 8  # roughly what a chat template puts around a message
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Requests, and the tokens that went in and came out."""
+    """Requests and their tokens: in the prompts and in the completions."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -24,7 +24,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Return the tokens of both directions."""
+        """Return prompt and completion tokens together."""
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
@@ -39,18 +39,18 @@ class Usage:
 
 
 class Prices(NamedTuple):
-    """Money for a million tokens, in any one currency."""
+    """The price of a million tokens, in any one currency."""
 
     prompt: float = 0.0
     completion: float = 0.0
 
     def cost(self, usage: Usage) -> float:
-        """Return what a usage costs."""
+        """Return the cost of a usage."""
         return (usage.prompt_tokens * self.prompt + usage.completion_tokens * self.completion) / 1e6
 
 
 class Ceiling(NamedTuple):
-    """The most that may be spent, in requests, tokens of both directions, and money; None is no bound."""
+    """The most that may be spent, in requests, tokens (prompt and completion) and money; None is no bound."""
 
     requests: int | None = None
     tokens: int | None = None
@@ -59,7 +59,7 @@ class Ceiling(NamedTuple):
 
 @dataclass
 class Budget:
-    """Counts what is spent. A request is reserved at its highest estimate before it is sent, and settled after."""
+    """Counts what is spent. Before a request is sent, its highest estimate is reserved; afterwards it is settled."""
 
     ceiling: Ceiling = field(default_factory=Ceiling)
     prices: Prices = field(default_factory=Prices)
@@ -68,23 +68,23 @@ class Budget:
 
     @property
     def cost(self) -> float:
-        """Return the money that is spent so far."""
+        """Return the money spent so far."""
         return self.prices.cost(self.spent)
 
     def reserve(self, usage: Usage) -> bool:
-        """Set a usage aside, or return False if the budget could be exceeded by it."""
+        """Reserve a usage, or return False if it could exceed the budget."""
         if self.short(usage):
             return False
         self.reserved += usage
         return True
 
     def settle(self, reserved: Usage, used: Usage) -> None:
-        """Replace what was reserved by what was used."""
+        """Replace a reservation by the actual usage."""
         self.reserved -= reserved
         self.spent += used
 
     def short(self, usage: Usage) -> str:
-        """Say which bound a further usage could exceed; '' if none."""
+        """Return which bound a further usage could exceed, in words; '' if none."""
         total = self.spent + self.reserved + usage
         most = self.ceiling
         if most.requests is not None and total.requests > most.requests:
@@ -97,7 +97,7 @@ class Budget:
 
 
 class Pace:
-    """Spreads requests over time, by requests and by tokens a minute, and pauses them all when a server asks for it."""
+    """Spreads requests over time, by requests and tokens a minute, and pauses them all when the server asks for it."""
 
     def __init__(self, requests_per_minute: float | None = None, tokens_per_minute: float | None = None) -> None:
         self._seconds_per_request = 60 / requests_per_minute if requests_per_minute else 0.0
@@ -105,21 +105,21 @@ class Pace:
         self._next_request = self._next_tokens = self._paused_until = 0.0
 
     async def turn(self, tokens: int) -> None:
-        """Wait until a request of so many tokens may be sent."""
+        """Wait until a request of this number of tokens may be sent."""
         while True:
             await self._end_of_pause()
             slot = self._slot(tokens)
             await asyncio.sleep(max(0.0, slot - time.monotonic()))
-            # A pause that began while this waited has used the slot up: without a new one, all would start at once.
+            # A pause that began meanwhile has used the slot up: without a new one, all requests would start at once.
             if self._paused_until <= time.monotonic():
                 return
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for so many seconds."""
+        """Send nothing for this number of seconds."""
         self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
     def correct(self, tokens: int) -> None:
-        """Count tokens that a request took beyond those it was announced with; negative if it took fewer."""
+        """Add the tokens that a request took beyond its estimate; negative if it took fewer."""
         self._next_tokens += tokens * self._seconds_per_token
 
     async def _end_of_pause(self) -> None:
@@ -135,15 +135,15 @@ class Pace:
 
 
 def estimated_tokens(messages: Sequence[Message]) -> int:
-    """Return about how many tokens a dialogue has, from its length in bytes; rather too many than too few."""
+    """Estimate the tokens of a dialogue from its length in bytes; rather too many than too few."""
     return sum(text_tokens(message.content) + TOKENS_PER_MESSAGE for message in messages)
 
 
 def text_tokens(text: str) -> int:
-    """Return about how many tokens a text has, from its length in bytes."""
+    """Estimate the tokens of a text from its length in bytes."""
     return int(len(text.encode()) / BYTES_PER_TOKEN) + 1
 
 
 def counted(reply: Reply, prompt_tokens: int) -> Usage:
-    """Return what a reply used, by the server's count or else by the prompt's estimate and the text's length."""
+    """Return the usage of a reply, by the server's count, or else by the prompt's estimate and the text's length."""
     return Usage(1, reply.prompt_tokens or prompt_tokens, reply.completion_tokens or text_tokens(reply.text))

@@ -1,4 +1,4 @@
-"""The in-process engine: a model, with and without its adapter, that computes nothing twice (decoding.py)."""
+"""The in-process engine: a model with and without its adapters, which computes nothing twice (decoding.py)."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -16,15 +16,20 @@ from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel, TextIteratorStreamer
+
     from tuning_room.engines.batch import Ask
-    from tuning_room.engines.scoring import Divergence, Score, TopTokens
+    from tuning_room.engines.decoding import Decoder
+    from tuning_room.engines.scoring import Divergence, Likelihood, TopTokens
     from tuning_room.rendering import Rendered
 
-READ_AT_ONCE = 16  # dialogues of which the scores of every place are held, a vocabulary each
+READ_AT_ONCE = 16  # dialogues read together if scores over the vocabulary are held for each of their tokens
 
 
 class LocalEngine(Engine):
-    """A base model in this process and, under names of their own, the same model with each of some adapters."""
+    """A base model in this process and, under names of their own, the same model with each of its adapters."""
 
     def __init__(
         self,
@@ -37,18 +42,17 @@ class LocalEngine(Engine):
         limit_threads()
         self.batch_size = batch_size
         self.base, adapters = base, adapters or {}
-        # Names that PEFT takes: a served name may have a dot.
+        # Names that PEFT accepts: a served name may have a dot.
         self._peft_names = {name: f"adapter{number}" for number, name in enumerate(adapters)}
         self.tokenizer = load_tokenizer(model)
-        self.model: Any = load_model(model)
+        self.model: PreTrainedModel | PeftModel = load_model(model)
         self._decoder = self._opened(adapters)
         self._lock = Lock()
 
-    def _opened(self, adapters: Mapping[str, Path]) -> Any:
+    def _opened(self, adapters: Mapping[str, Path]) -> "Decoder":
         from tuning_room.engines.decoding import Decoder
         from tuning_room.engines.lanes import install
-        from tuning_room.engines.lora import hasten
-        from tuning_room.engines.packed import pack
+        from tuning_room.engines.layers import hasten, pack
 
         install(self.model)
         adapted = None
@@ -69,16 +73,17 @@ class LocalEngine(Engine):
         sampling: Sampling,
         on_reply: OnReply | None = None,
     ) -> list[Reply]:
-        """Answer in one batch, filled up as replies end; what two of them or two calls share is computed once."""
-        return [replies[0] for replies in self.converse([Talk(model, said) for said in dialogues], sampling, on_reply)]
+        """Answer in one batch, refilled as replies end; what dialogues or calls share is computed once."""
+        talks = [Talk(model, messages) for messages in dialogues]
+        return [replies[0] for replies in self.converse(talks, sampling, on_reply)]
 
     def converse(self, talks: Sequence[Talk], sampling: Sampling, on_reply: OnReply | None = None) -> list[list[Reply]]:
-        """Go on with all dialogues at once, those with an adapter beside those without one; none waits for another."""
+        """Continue all dialogues at once, those with an adapter beside those without; none waits for another."""
         replies: list[list[Reply]] = [[] for _ in talks]
         for model, chosen in self._apart(talks):
             asks = {index: self._ask(index, talks[index], []) for index in chosen}
             waiting = deque(asks.values())
-            # Closed by name: the model must be free again even if what hears of the replies fails.
+            # Closed explicitly: the model must be free again even if `on_reply` fails.
             with closing(self._ended(model, waiting, sampling)) as ended:
                 for index, tokens in ended:
                     replies[index].append(self._reply(tokens, len(asks[index].tokens)))
@@ -92,18 +97,18 @@ class LocalEngine(Engine):
     def _ended(
         self, model: str, waiting: "deque[Ask]", sampling: Sampling
     ) -> Generator[tuple[int, list[int]], None, None]:
-        """Yield each reply's tokens with its dialogue's index when it has ended; more may be put to those that wait."""
-        said: dict[int, list[int]] = defaultdict(list)
+        """Yield each reply's tokens with its dialogue's index when it has ended; `waiting` may grow meanwhile."""
+        tokens: dict[int, list[int]] = defaultdict(list)
         with closing(self._steps(model, waiting, sampling)) as steps:
             for index, token in (pair for step in steps for pair in step):
-                said[index].append(token)
-                if not self._decoder.goes_on(said[index], sampling):
-                    yield index, said.pop(index)
+                tokens[index].append(token)
+                if not self._decoder.goes_on(tokens[index], sampling):
+                    yield index, tokens.pop(index)
 
     def _apart(self, talks: Sequence[Talk]) -> list[tuple[str, list[int]]]:
-        """Return the indices of the dialogues that can be in one batch, in the order in which they are begun.
+        """Return the indices of the dialogues that can share a batch, by model ('' for several), in starting order.
 
-        Long dialogues first, then by length, so that those who are read together are of about one length.
+        Those with the most turns come first, then the short ones: those read together are then of similar length.
         """
         lengths = [sum(len(message.content) for message in talk.messages) for talk in talks]
         order = sorted(range(len(talks)), key=lambda n: (-len(talks[n].turns), lengths[n]))
@@ -125,27 +130,27 @@ class LocalEngine(Engine):
     ) -> Iterator[list[tuple[int, int]]]:
         """Yield each step as it is made: pairs of a dialogue's index and its next token.
 
-        The engine is the reader's until the last step, or until the iterator is closed.
+        Until the last step, or until the iterator is closed, nobody else can use the engine.
         """
         asks = [self._ask(index, Talk(model, dialogue), []) for index, dialogue in enumerate(dialogues)]
         yield from self._steps(model, asks, sampling)
 
     def forget(self) -> None:
-        """Forget what was kept of earlier calls; nothing but the time of the next call depends on it."""
+        """Empty the cache of earlier calls; only the time that the next one takes depends on it."""
         with self._lock:
             self._decoder.kept.clear()
 
     def log_likelihoods(
         self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]
-    ) -> "list[Score]":
-        """Return how likely each answer is as the whole reply to its dialogue, the end of the turn not counted.
+    ) -> "list[Likelihood]":
+        """Return how likely each answer is as the reply to its dialogue, without the end-of-turn token.
 
         Raises EngineError for an unknown model, and RenderingError for an answer that changes the prompt's tokens.
         """
         from tuning_room.engines.scoring import log_likelihoods, rendered_answers
 
         pairs = rendered_answers(self.tokenizer, dialogues, answers)
-        scores: dict[int, Score] = {}
+        scores: dict[int, Likelihood] = {}
         for chosen in even_batches([len(prompt) + len(answer) for prompt, answer in pairs], self.batch_size):
             with self._ready(model):
                 found = log_likelihoods(self._decoder, model, [pairs[i] for i in chosen])
@@ -159,9 +164,9 @@ class LocalEngine(Engine):
         count: int,
         on_done: Callable[[int], None] | None = None,
     ) -> "list[TopTokens]":
-        """Return what is likeliest at each place whose token is learned, the `count` likeliest tokens of each.
+        """Return the `count` likeliest tokens at each place whose token is learned.
 
-        `on_done` hears how many rows have been read. Raises EngineError for an unknown model.
+        `on_done` gets the number of rows read so far. Raises EngineError for an unknown model.
         """
         from tuning_room.engines.scoring import top_tokens
 
@@ -178,21 +183,22 @@ class LocalEngine(Engine):
         """Return KL(first || second), two model names, over the whole vocabulary on plain texts, in nats a token."""
         from tuning_room.engines.scoring import divergence
 
-        def scores(model: str, ids: Any) -> Any:
+        def scores(model: str, ids: "Tensor") -> "Tensor":  # (1, tokens) -> (tokens, vocabulary)
             with self._ready(model):
-                return self.model(input_ids=ids, use_cache=False).logits[0]
+                logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
+            return logits[0]
 
         return divergence(self.tokenizer, texts, lambda ids: scores(first, ids), lambda ids: scores(second, ids))
 
     def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Reply]:
-        """Yield a reply's text as it is made and return the whole reply; leaving early stops the model as well."""
+        """Yield a reply's text as it is generated and return the whole reply; leaving early stops the model too."""
         from transformers import TextIteratorStreamer
 
-        streamer: Any = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
+        streamer = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
         ids = prompt_ids(self.tokenizer, messages)
         outcome: Future[Reply] = Future()
         left = Event()
-        # Not a daemon: Python would end under torch's feet. It lives one token longer than its reader at most.
+        # Not a daemon: Python could exit in the midst of torch's work. It outlives its reader by one token at most.
         Thread(target=self._feed, args=(streamer, outcome, left, model, ids, sampling)).start()
         try:
             yield from (piece for piece in streamer if piece)
@@ -201,36 +207,42 @@ class LocalEngine(Engine):
         return outcome.result()
 
     def _feed(
-        self, streamer: Any, outcome: Future[Reply], left: Event, model: str, ids: list[int], sampling: Sampling
+        self,
+        streamer: "TextIteratorStreamer",
+        outcome: Future[Reply],
+        left: Event,
+        model: str,
+        ids: list[int],
+        sampling: Sampling,
     ) -> None:
         import torch
 
         from tuning_room.engines.batch import Ask
 
-        said: list[int] = []
+        tokens: list[int] = []
         try:
-            # Closed by name: the model must be free again as soon as the reader is gone.
+            # Closed explicitly: the model must be free again as soon as the reader has left.
             with closing(self._steps(model, [Ask(0, model, ids)], sampling)) as steps:
                 for ((_, token),) in steps:
-                    said.append(token)
+                    tokens.append(token)
                     streamer.put(torch.tensor([token]))
                     if left.is_set():
                         break
             streamer.end()
-            outcome.set_result(self._reply(said, len(ids)))
+            outcome.set_result(self._reply(tokens, len(ids)))
         except Exception as error:
-            known = isinstance(error, EngineError)
-            outcome.set_exception(error if known else EngineError(f"model '{model}': generation failed: {error}"))
+            is_ours = isinstance(error, EngineError)
+            outcome.set_exception(error if is_ours else EngineError(f"model '{model}': generation failed: {error}"))
         finally:
-            # After an error nothing else ends the stream, and its reader would wait for ever.
+            # After an error nothing else ends the stream, and its reader would wait forever.
             streamer.text_queue.put(streamer.stop_signal)
 
     def _reply(self, tokens: list[int], prompt_tokens: int) -> Reply:
         ends = self._end_tokens()
-        said = list(takewhile(lambda token: token not in ends, tokens))
-        text = str(self.tokenizer.decode(said, skip_special_tokens=True)).strip()
-        finish = "stop" if len(said) < len(tokens) else "length"
-        return Reply(text, finish, prompt_tokens, len(said))
+        spoken = list(takewhile(lambda token: token not in ends, tokens))
+        text = str(self.tokenizer.decode(spoken, skip_special_tokens=True)).strip()
+        finish = "stop" if len(spoken) < len(tokens) else "length"
+        return Reply(text, finish, prompt_tokens, len(spoken))
 
     def _end_tokens(self) -> set[int]:
         ends: Any = self.model.generation_config.eos_token_id
@@ -244,13 +256,13 @@ class LocalEngine(Engine):
 
     @contextmanager
     def _ready(self, model: str) -> Iterator[None]:
-        """Hold the model for one thread, with an adapter or without; for '' each row has a name.
+        """Hold the model for one thread, with an adapter or without; for '' each row has a model of its own.
 
         Nothing is recorded for a backward pass.
         """
         import torch
 
-        # Not inference_mode: what is kept goes on to other threads and calls.
+        # Not inference_mode: what is kept passes on to other threads and calls.
         with self._lock, torch.no_grad(), self._as(model):
             yield
 
@@ -258,11 +270,11 @@ class LocalEngine(Engine):
         if model not in self.models():
             raise EngineError(f"model '{model}' is not served here", hint=f"name one of {', '.join(self.models())}")
 
-    def _as(self, model: str) -> AbstractContextManager[Any]:
+    def _as(self, model: str) -> AbstractContextManager[object]:
         if model:
             self._check(model)
         if model == self.base and self._peft_names:
-            off: AbstractContextManager[Any] = self.model.disable_adapter()
+            off: AbstractContextManager[object] = self.model.disable_adapter()
             return off
         wanted = self._peft_names.get(model)
         if wanted and wanted != self.model.active_adapter:
@@ -271,7 +283,11 @@ class LocalEngine(Engine):
 
 
 def even_batches(lengths: Sequence[int], most: int) -> list[list[int]]:
-    """Return the indices of prompts of these lengths, by length, in as few batches as can be and all of one size."""
+    """Return the indices of prompts of these lengths, sorted by length, in as few batches as possible, all of one size.
+
+    >>> even_batches([30, 10, 20, 50, 40], most=2)
+    [[1], [2, 0], [4, 3]]
+    """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     count = -(-len(order) // most)
     return [order[len(order) * i // count : len(order) * (i + 1) // count] for i in range(count)]

@@ -1,11 +1,11 @@
-"""One POST to a chat server, bounded in time and bytes, and what to make of it.
+"""One POST to a chat server, bounded in time and size, and how its answer is read.
 
-aiohttp rather than the official client, whose own CPU time a call stands in the way of many calls a second.
+With aiohttp rather than the official client, which takes too much CPU time per call for many calls a second.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 AGAIN = (408, 409, 425, 429)  # and 5xx: another attempt may be answered
 HOPELESS = (401, 402, 404)  # no further request would be answered either; a 403 may be about one prompt's words
-SPENT = "insufficient_quota"  # a 429 that waiting does not mend
+SPENT = "insufficient_quota"  # a 429 that waiting does not fix
+REASONING = ("reasoning_content", "reasoning")  # fields beside a message's content; never part of a reply
 NO_ANSWER = 0  # in place of a status
 
 
-class Attempt(NamedTuple):
-    """What came of one POST: a status with the server's bytes, or NO_ANSWER with the reason."""
+class PostAttempt(NamedTuple):
+    """The outcome of one POST: a status with the server's bytes, or NO_ANSWER with the reason."""
 
     status: int
     body: bytes = b""
@@ -31,7 +32,7 @@ class Attempt(NamedTuple):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the server says that it is asked too often."""
+        """Whether the server says that requests come too fast."""
         return self.status == 429 and SPENT.encode() not in self.body
 
     @property
@@ -53,8 +54,8 @@ UNREACHABLE = "cannot be reached"
 CUT = "the connection was cut"
 
 
-async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int) -> Attempt:
-    """Send a request and read its answer, no more than `most_bytes` of it; nothing is raised."""
+async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int) -> PostAttempt:
+    """Send a request and read at most `most_bytes` of its answer; nothing is raised."""
     import aiohttp
 
     try:
@@ -62,17 +63,17 @@ async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int)
         async with session.post(url, data=data, allow_redirects=False) as response:
             body = await _bounded(response.content.readany, most_bytes)
             if body is None:
-                return Attempt(NO_ANSWER, reason=TOO_LONG)
-            return Attempt(response.status, body, wait=_wait(response.headers))
+                return PostAttempt(NO_ANSWER, reason=TOO_LONG)
+            return PostAttempt(response.status, body, wait=_wait(response.headers))
     except TimeoutError:
-        return Attempt(NO_ANSWER, reason=TOO_SLOW)
+        return PostAttempt(NO_ANSWER, reason=TOO_SLOW)
     except aiohttp.ClientConnectorError:
-        return Attempt(NO_ANSWER, reason=UNREACHABLE)
+        return PostAttempt(NO_ANSWER, reason=UNREACHABLE)
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError):
-        return Attempt(NO_ANSWER, reason=CUT)
+        return PostAttempt(NO_ANSWER, reason=CUT)
 
 
-async def _bounded(read: Callable[[], Any], most_bytes: int) -> bytes | None:
+async def _bounded(read: Callable[[], Awaitable[bytes]], most_bytes: int) -> bytes | None:
     parts, size = [], 0
     while part := await read():
         size += len(part)
@@ -82,7 +83,7 @@ async def _bounded(read: Callable[[], Any], most_bytes: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _wait(headers: Any) -> float | None:
+def _wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
@@ -96,36 +97,40 @@ def _wait(headers: Any) -> float | None:
 
 
 def parsed_reply(body: bytes) -> Reply:
-    """Return the reply in a chat completion; EngineError says in a few words what it is instead."""
+    """Return the reply in a chat completion; EngineError says briefly what the body is instead."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise EngineError(f"not a chat completion ({said(body)})") from None
+        raise EngineError(f"not a chat completion ({server_words(body)})") from None
     choice = _first(answer.get("choices") if isinstance(answer, dict) else None)
     message = choice.get("message")
-    text = message.get("content") if isinstance(message, dict) else None
+    message = message if isinstance(message, dict) else {}
+    text = message.get("content")
+    if text is None and any(message.get(name) for name in REASONING):
+        # All tokens went into reasoning, which this server keeps apart.
+        text = ""
     if choice.get("finish_reason") == "content_filter":
         raise EngineError("the server's content filter stopped the reply")
     if not isinstance(text, str):
         raise EngineError("not a chat completion with a text")
     prompt, completion = _counts(answer.get("usage"))
-    # Half of a surrogate pair is no text: it cannot be written to any file.
+    # Half of a surrogate pair is not text: it cannot be written to a file.
     text = text.encode("utf-8", errors="replace").decode("utf-8")
     return Reply(text.strip(), "length" if choice.get("finish_reason") == "length" else "stop", prompt, completion)
 
 
-def _first(choices: Any) -> dict[str, Any]:
+def _first(choices: object) -> dict[str, Any]:
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, dict) else {}
 
 
-def _counts(usage: Any) -> tuple[int, int]:
+def _counts(usage: object) -> tuple[int, int]:
     given = usage if isinstance(usage, dict) else {}
     prompt, completion = (given.get(name) for name in ("prompt_tokens", "completion_tokens"))
     return (prompt if isinstance(prompt, int) else 0), (completion if isinstance(completion, int) else 0)
 
 
-def said(body: bytes) -> str:
+def server_words(body: bytes) -> str:
     """Return a server's own words: the message of an error in JSON, or else the text itself, on one line."""
     text = body.decode("utf-8", errors="replace")
     try:

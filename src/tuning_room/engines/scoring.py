@@ -1,4 +1,4 @@
-"""How likely a model finds a reply, and how far two models are apart: what multiple choice and retention ask for."""
+"""How likely a reply is to a model, and how far two models are apart: for multiple choice and retention."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,15 +8,16 @@ from tuning_room.records import Message
 from tuning_room.rendering import Rendered, prompt_ids, render_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
     from tuning_room.engines.decoding import Decoder
 
-WINDOW = 512  # a longer text is compared in parts: two vocabularies of scores a token have to be held
+WINDOW = 512  # a longer text is compared in parts: scores over two vocabularies are held for each token
 
 
-class Score(NamedTuple):
-    """An answer's log-probability in nats, its tokens, and whether greedy decoding would say it word for word."""
+class Likelihood(NamedTuple):
+    """An answer's log-probability in nats, its number of tokens, and whether greedy decoding would give the same."""
 
     total: float
     tokens: int
@@ -24,14 +25,14 @@ class Score(NamedTuple):
 
 
 class TopTokens(NamedTuple):
-    """What a model would say next at n places: the k likeliest tokens and their log-probabilities, (n, k) each."""
+    """The k likeliest next tokens at n places, and their log-probabilities in nats, (n, k) each."""
 
-    ids: Any
-    scores: Any
+    ids: "Tensor"
+    scores: "Tensor"
 
 
 class Divergence(NamedTuple):
-    """A Kullback-Leibler divergence in nats, the mean over so many tokens."""
+    """A Kullback-Leibler divergence in nats a token, and the number of tokens it is the mean over."""
 
     mean: float
     tokens: int
@@ -48,59 +49,64 @@ def rendered_answers(
         ids = list(encoded["input_ids"])
         if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
             raise RenderingError(
-                f"the answer {answer[:40]!r} has no tokens of its own behind its dialogue",
-                hint="let no answer be empty or begin with line breaks",
+                f"the answer {answer[:40]!r} has no tokens of its own after its dialogue",
+                hint="no answer may be empty or begin with a line break",
             )
         pairs.append((prompt, ids[len(prompt) :]))
     return pairs
 
 
-def log_likelihoods(decoder: "Decoder", name: str, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Score]:
-    """Return the score of each answer behind its prompt, both in tokens; common beginnings are computed once."""
+def log_likelihoods(decoder: "Decoder", name: str, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+    """Return the score of each answer after its prompt, both in tokens; common beginnings are computed once."""
     longest = max(len(answer) for _, answer in pairs)
-    # The last token of an answer need not be read: nothing behind it is asked for.
+    # The last token of an answer need not be read: nothing after it is asked for.
     ends = [answer[:-1] for _, answer in pairs]
+    # (pairs, longest, vocabulary): what comes before the first token of a shorter answer is cut off below.
     _, logits = decoder.read(name, [prompt for prompt, _ in pairs], ends, 0, longest)
     return [_score(rows[-len(answer) :], answer) for rows, (_, answer) in zip(logits, pairs, strict=True)]
 
 
 def top_tokens(decoder: "Decoder", name: str, rows: Sequence[Rendered], count: int) -> list[TopTokens]:
-    """Return the `count` likeliest tokens at each place whose token is learned; common beginnings are computed once."""
+    """Return the `count` likeliest tokens at each place whose token is learned; common beginnings are computed once.
+
+    Of a row `[S, Q, a, b]` that learns `a` and `b`, the places are those of `a` and `b`: `[S, Q]` is the prompt, `[a]`
+    is read after it, and the scores after `Q` and after `a` are what is asked for.
+    """
     begins = [row.learned.index(True) for row in rows]
-    # Nothing is asked for behind the last token that is learned, and not at that token itself.
+    # The last learned token itself need not be read: nothing after it is asked for.
     ends = [len(row.learned) - 1 - row.learned[::-1].index(True) for row in rows]
-    said = [row.input_ids[begin:end] for row, begin, end in zip(rows, begins, ends, strict=True)]
+    replies = [row.input_ids[begin:end] for row, begin, end in zip(rows, begins, ends, strict=True)]
     prompts = [row.input_ids[:begin] for row, begin in zip(rows, begins, strict=True)]
-    _, logits = decoder.read(name, prompts, said, 0, 1 + max(map(len, said)))
+    _, logits = decoder.read(name, prompts, replies, 0, 1 + max(map(len, replies)))
     places = [row.learned[begin : end + 1] for row, begin, end in zip(rows, begins, ends, strict=True)]
     return [_top(scores[-len(place) :], place, count) for scores, place in zip(logits, places, strict=True)]
 
 
-def _top(logits: Any, places: list[bool], count: int) -> TopTokens:
+def _top(logits: "Tensor", places: list[bool], count: int) -> TopTokens:  # logits (tokens, vocabulary)
     import torch
 
     found = logits[torch.tensor(places)].float().log_softmax(-1).topk(count)
     return TopTokens(found.indices.int(), found.values)
 
 
-def _score(logits: Any, answer: list[int]) -> Score:
+def _score(logits: "Tensor", answer: list[int]) -> Likelihood:  # logits (tokens of the answer, vocabulary)
     import torch
 
     chosen = torch.tensor(answer)
     each = logits.float().log_softmax(-1).gather(-1, chosen[:, None])
-    return Score(each.sum().item(), len(answer), bool((logits.argmax(-1) == chosen).all()))
+    return Likelihood(each.sum().item(), len(answer), bool((logits.argmax(-1) == chosen).all()))
 
 
 def divergence(
     tokenizer: "PreTrainedTokenizerBase",
     texts: Sequence[str],
-    first: Callable[[Any], Any],
-    second: Callable[[Any], Any],
+    first: "Callable[[Tensor], Tensor]",
+    second: "Callable[[Tensor], Tensor]",
 ) -> Divergence:
-    """Return KL(first || second) of the next token, the mean over all tokens of the texts but each text's first.
+    """Return KL(first || second) of the next token, the mean over all tokens of the texts except each one's first.
 
-    Both callables take ids, (1, tokens), and return scores, (tokens, vocabulary). No text has a turn or a template
-    around it. The mean is 0 where there is no token to predict.
+    Both callables take ids, (1, tokens), and return scores, (tokens, vocabulary). Texts are read as they are, without
+    turns or a template. The mean is 0 if there is no token to predict.
     """
     total, tokens = 0.0, 0
     for text in texts:
@@ -111,14 +117,15 @@ def divergence(
     return Divergence(total / max(tokens, 1), tokens)
 
 
-def _windows(ids: list[int]) -> list[Any]:
+def _windows(ids: list[int]) -> "list[Tensor]":  # (1, tokens) each
     import torch
 
-    # Each part begins with the last token of the one before: every token but the first is predicted once.
+    # Each part begins with the last token of the part before: every token but the first is predicted once.
     starts = range(0, max(len(ids) - 1, 0), WINDOW - 1)
     return [torch.tensor([ids[start : start + WINDOW]]) for start in starts]
 
 
-def _nats(first: Any, second: Any) -> float:
+def _nats(first: "Tensor", second: "Tensor") -> float:  # (tokens, vocabulary) each
+    # Nothing comes after the last token.
     wanted, other = (scores[:-1].float().log_softmax(-1) for scores in (first, second))
     return float((wanted.exp() * (wanted - other)).sum().clamp(min=0))

@@ -1,4 +1,4 @@
-"""How long a served model lets its users wait: time to the first token, and tokens a second from then on."""
+"""How long users wait for a served model: time to the first token, and tokens a second from then on."""
 
 import statistics
 import time
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from tuning_room.engines.local import LocalEngine
 
 BATCH = 8
-# Openings differ, so that no more than the system turn is shared.
+# Their beginnings differ, so that no more than the system turn is shared.
 QUESTIONS = [
     "What is 15 % of 80?", "How do I add 2/3 and 1/4?", "Please explain the slope of a line.", "Solve 3x + 4 = 19.",
     "Is 91 a prime number?", "Find the area of a circle with radius 5.", "Why is x to the power of 0 equal to 1?",
     "Can you help me with the median of 3, 9 and 4?",
 ]  # fmt: skip
-WARMING = "Hello!"
+WARM_UP = "Hello!"
 
 
 class Timing(NamedTuple):
-    """What a model's answers take: seconds from request to first token, and tokens a second of the decoding after it.
+    """Seconds from request to first token, and tokens a second from then on.
 
-    `tokens_per_second` is that of one request, `batch_tokens_per_second` that of 8 at once, all together; both are 0
-    where no reply had a second token. `cached` says whether the system prompt had been read before.
+    `tokens_per_second` is for one request, `batch_tokens_per_second` for 8 at once, all together; both are 0 if no
+    reply had a second token. `cached` is whether the system prompt had been read before.
     """
 
     first_token_seconds: float
@@ -38,13 +38,13 @@ class Timing(NamedTuple):
 def timed(
     engine: "LocalEngine", model: str, system: str, *, cached: bool, max_tokens: int = 24, repeats: int = 3
 ) -> Timing:
-    """Return the medians of a few repeats, each with nothing kept but, where `cached`, the system prompt.
+    """Return the medians of `repeats` runs, with nothing in the engine's cache but, if `cached`, the system prompt.
 
-    The prompt's tokens are those of the one request. Raises EngineError for a name the engine does not serve.
+    `prompt_tokens` are those of the single request. Raises EngineError for a model that the engine does not serve.
     """
     dialogues = [with_system(system, [Message(role="user", content=question)]) for question in QUESTIONS]
-    single = [_measured(engine, model, dialogues[:1], cached, max_tokens, system) for _ in range(repeats)]
-    batch = [_measured(engine, model, dialogues[:BATCH], cached, max_tokens, system) for _ in range(repeats)]
+    single = [_run(engine, model, dialogues[:1], cached, max_tokens, system) for _ in range(repeats)]
+    batch = [_run(engine, model, dialogues[:BATCH], cached, max_tokens, system) for _ in range(repeats)]
     return Timing(
         first_token_seconds=statistics.median(first for first, _ in single),
         tokens_per_second=statistics.median(rate for _, rate in single),
@@ -54,13 +54,13 @@ def timed(
     )
 
 
-def _measured(
+def _run(
     engine: "LocalEngine", model: str, dialogues: list[list[Message]], cached: bool, max_tokens: int, system: str
 ) -> tuple[float, float]:
-    """Return the seconds to the first step's tokens, and the tokens a second of the steps after it."""
+    """Return the seconds to the first token, and the tokens a second of the steps after it."""
     engine.forget()
     if cached:
-        engine.complete(model, [with_system(system, [Message(role="user", content=WARMING)])], Sampling(max_tokens=1))
+        engine.complete(model, [with_system(system, [Message(role="user", content=WARM_UP)])], Sampling(max_tokens=1))
     start = time.perf_counter()
     steps = [(time.perf_counter(), len(step)) for step in engine.steps(model, dialogues, Sampling(max_tokens))]
     first, last = steps[0][0], steps[-1][0]

@@ -1,4 +1,4 @@
-"""vLLM as a process of its own: started, waited for, given adapters, and stopped."""
+"""vLLM in a process of its own: started, waited for, given adapters, and stopped."""
 
 import os
 import signal
@@ -11,24 +11,28 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.errors import EngineError, MissingPrerequisiteError
 
+if TYPE_CHECKING:
+    import httpx
+
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
 STOP_TIMEOUT = 20.0  # seconds until a server that was asked to stop is killed
-NOTE_EVERY = 15.0  # seconds between notes that it is still starting
+NOTE_EVERY = 15.0  # seconds between notes that the server is still starting
 LOG_TAIL = 20_000  # bytes
 LAST_LINES = 15
-SAME = 1e-3  # nats: an adapter that moves no log-probability further than this is not applied
+SAME = 1e-3  # nats: an adapter that moves no log-probability by more than this is not applied
 PROBE = "How do I solve 3x + 5 = 20?"
 
 
 class Settings(NamedTuple):
     """How vLLM is run; the values fit a small model on a CPU. Lengths are in tokens, `start_timeout` in seconds.
 
-    `updatable` lets whoever reaches the server load adapters from its disk: for a server on this machine only.
+    `loadable` is the number of adapters that can be loaded while it runs. Above 0, whoever reaches the server can make
+    it read adapters from its disk: for a server on this machine only.
     """
 
     python: Path = Path(".venv-vllm/bin/python")
@@ -39,14 +43,15 @@ class Settings(NamedTuple):
     dtype: str = "float32"
     cache_gib: int = 1
     start_timeout: float = 600.0
-    updatable: bool = False
+    loadable: int = 0
 
 
 class VllmServer:
     """A context in which vLLM serves a base model and adapters; `address` ends in `/v1`.
 
-    `note` hears how far the start is. Raises MissingPrerequisiteError without vLLM's environment, and EngineError
-    with the last lines of the server's log if it does not come up, or if it serves an adapter without applying it.
+    `note` is called with lines about the progress of the start. Raises MissingPrerequisiteError without vLLM's
+    environment, and EngineError if the server does not start (with the last lines of its log), or serves an adapter
+    without applying it.
     """
 
     def __init__(
@@ -63,17 +68,21 @@ class VllmServer:
         self.settings = settings
         self.note = note
         self.port = settings.port or free_port(settings.host)
+        # All adapters in one batch, or those of several recipes would take turns; and one slot that stays empty: on a
+        # CPU, rows without an adapter in a mixed batch are computed with the last slot's weights (lora_ops.py indexes
+        # them by -1), so the base would answer as the last adapter does.
+        self._slots = len(adapters) + settings.loadable + 1
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
 
     @property
     def address(self) -> str:
-        """Return the address under which this machine reaches the server."""
+        """Return the address at which this machine reaches the server."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
     def start(self) -> None:
-        """Start the server and wait until it answers; what was started is stopped again if it does not."""
+        """Start the server and wait until it answers; stop it again if it does not."""
         python = self.settings.python
         if not python.is_file():
             raise MissingPrerequisiteError(f"{python}: vLLM's environment is not installed", hint="run: make vllm")
@@ -96,24 +105,28 @@ class VllmServer:
         line += ["--served-model-name", self.base, "--host", s.host, "--port", str(self.port)]
         line += ["--dtype", s.dtype, "--max-model-len", str(s.max_length), "--disable-uvicorn-access-log"]
         line += ["--enable-lora", "--max-lora-rank", str(allowed_rank(s.max_lora_rank))]
-        # By default a batch holds one adapter, and those of several recipes would take turns.
-        line += ["--max-loras", str(max(1, len(self.adapters)))]
+        line += ["--max-loras", str(self._slots)]
         modules = [f"{name}={path}" for name, path in self.adapters.items()]
         return [*line, "--lora-modules", *modules] if modules else line
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that the server is started with: nothing is fetched, nothing is reported."""
-        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        """Return the server's environment variables: it fetches nothing, and reports nothing to anyone."""
+        inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         more = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.settings.cache_gib),
-            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.updatable),
+            "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.loadable > 0),
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         }
-        return {**kept, **more}
+        return {**inherited, **more}
 
     def load_adapter(self, name: str, path: Path) -> None:
-        """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name."""
+        """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name.
+
+        EngineError if it is refused, is not applied, or would take the slot that has to stay empty.
+        """
+        if len(self.adapters) + 1 >= self._slots:
+            raise EngineError(f"{self.address}: no slot is free for adapter '{name}'", hint="start with more of them")
         answer = self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path.resolve())})
         if answer.status_code != 200:
             raise EngineError(f"{self.address}: adapter '{name}' was not loaded ({answer.text.strip()[:300]})")
@@ -121,13 +134,13 @@ class VllmServer:
         self.check_applied(name)
 
     def check_applied(self, name: str) -> None:
-        """Raise EngineError if an adapter changes no log-probability: it is then served without being applied."""
+        """Raise EngineError if an adapter changes no log-probability: it is then served but not applied."""
         with_it, without = self._log_probabilities(name), self._log_probabilities(self.base)
         shared = with_it.keys() & without.keys()
         if shared and max(abs(with_it[token] - without[token]) for token in shared) < SAME:
             raise EngineError(
                 f"{self.address}: adapter '{name}' is served but answers like the base model",
-                hint="look into the adapter's target modules; vLLM leaves out those that it does not know",
+                hint="check the adapter's target modules; vLLM ignores those that it does not know",
             )
 
     def wait(self) -> None:
@@ -136,7 +149,7 @@ class VllmServer:
             raise EngineError(f"vLLM stopped with status {self._process.returncode}:\n{self._last_lines()}")
 
     def stop(self) -> None:
-        """Stop the server and everything that it started."""
+        """Stop the server and all processes that it started."""
         process, self._process = self._process, None
         if process:
             _end(process)
@@ -177,7 +190,7 @@ class VllmServer:
         except httpx.HTTPError:
             return False
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
+    def _post(self, path: str, body: Mapping[str, object]) -> "httpx.Response":
         import httpx
 
         try:
@@ -199,14 +212,14 @@ class VllmServer:
     def _last_lines(self) -> str:
         if self._log is None:
             return ""
-        # The server writes at the same file position: pread leaves it where it is.
+        # The server shares the file position, which pread does not move.
         size = os.fstat(self._log.fileno()).st_size
         tail = os.pread(self._log.fileno(), LOG_TAIL, max(0, size - LOG_TAIL))
         return "\n".join(tail.decode(errors="replace").splitlines()[-LAST_LINES:])
 
 
 class VllmEngine(EndpointEngine):
-    """The engine over a vLLM server that it owns: the server stops with `close`, with the engine, or with Python."""
+    """The engine for a vLLM server that it owns: the server stops with `close`, with the engine, or with Python."""
 
     def __init__(self, server: VllmServer) -> None:
         super().__init__(server.address, server.base, *server.adapters, timeout=600.0)
@@ -216,7 +229,7 @@ class VllmEngine(EndpointEngine):
 
 
 def allowed_rank(rank: int) -> int:
-    """Return the lowest value that vLLM allows for --max-lora-rank and that holds a rank; EngineError above 512."""
+    """Return the lowest value of --max-lora-rank that vLLM accepts and that covers a rank; EngineError above 512."""
     for allowed in RANKS:
         if rank <= allowed:
             return allowed
@@ -224,7 +237,7 @@ def allowed_rank(rank: int) -> int:
 
 
 def free_port(host: str) -> int:
-    """Return a port that nobody listens at just now."""
+    """Return a port on which nothing is listening right now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.bind((host, 0))
@@ -235,7 +248,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(STOP_TIMEOUT)
-    # Its workers are in the same group and outlive a server that was ended too hard.
+    # Its workers are in the same process group, and outlive a server that was killed.
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -17,49 +17,52 @@ class EvaluateResult(StageResult):
 
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
-    """Return what the stage reads."""
-    from tuning_room.checks import files
+    """Return what the stage reads, and the code that computes its numbers: both decide what comes of it."""
+    from tuning_room.checks import METRICS, code, files
+    from tuning_room.checks.plugins import source_files
 
     rubric = config.judge.rubric if config.judge else None
     optional = [config.neutral, rubric, config.standard.include if config.standard else None]
     items = [*(suite.items for suite in config.suites.values()), *filter(None, optional)]
-    return [workspace.adapter, config.full_prompt, *items, *files(config.checks)]
+    offered = {metric for suite in config.suites for metric in config.metrics_of(suite)} - METRICS.keys()
+    ours = [code(), Path(__file__).parent, *files(config.checks), *source_files("metric", sorted(offered))]
+    return [workspace.adapter, config.full_prompt, *items, *ours]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
     """Return what the stage writes."""
-    return [workspace.results, workspace.evaluation / "samples"]
+    return [workspace.results, workspace.samples]
+
+
+def kept(workspace: Workspace) -> list[Path]:
+    """Return what was asked and measured before; what a judge was paid for is not among it."""
+    return [workspace.replies, workspace.divergence, workspace.timing, workspace.standard]
 
 
 def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     """Write `evaluation/results.json` and a file of samples for each arm and suite.
 
-    Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError of an arm's server, and
-    RecipeError for a gate on something that is not measured.
+    Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError if an arm's server fails,
+    and RecipeError for a gate on something that was not measured.
     """
-    from tuning_room.evaluate.results import summarize
     from tuning_room.evaluate.runner import Runner
-    from tuning_room.records import write_json
+    from tuning_room.evaluate.summary import summarize
+    from tuning_room.results import ALL, write_results
 
     runner = Runner(config, workspace)
-    samples = runner.samples()
-    also = runner.also()
-    summary = summarize(config, samples, runner.identities(also), runner.sizes, also)
+    samples, besides = runner.samples(), runner.besides()
+    results = summarize(config, samples, runner.identities(besides), runner.sizes, besides)
     if config.judge:
         from tuning_room.evaluate.judge import judged
 
-        folder = workspace.evaluation / "judge"
-        summary["judge"] = judged(config, config.judge, samples, runner.items, folder)
-    write_json(workspace.results, summary)
-    verdict = summary["verdict"]
+        judge = judged(config, config.judge, samples, runner.items, workspace.judge)
+        results = results.model_copy(update={"judge": judge})
+    write_results(workspace.results, results)
     return EvaluateResult(
-        verdict=verdict["verdict"],
-        rates={
-            arm: {name: value["rate"] for name, value in suites["all"].items()}
-            for arm, suites in summary["rates"].items()
-        },
-        failed_gates=[gate["gate"] for gate in verdict["gates"] if not gate["passed"]],
+        verdict=results.verdict.verdict,
+        rates={arm: {name: rate.rate for name, rate in suites[ALL].items()} for arm, suites in results.rates.items()},
+        failed_gates=[held.gate.name for held in results.verdict.gates if not held.passed],
     )
 
 
-STAGE = Stage("evaluate", EvaluateResult, inputs, outputs, run)
+STAGE = Stage("evaluate", EvaluateResult, inputs, outputs, run, kept)

@@ -1,47 +1,26 @@
-"""Two runs of one prompt side by side: on the items that both answered, what got better and what got worse."""
+"""Two runs of one prompt compared: what got better and what got worse on the items that both answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from pydantic import ConfigDict, ValidationError
+from typing import NamedTuple
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.evaluate.gates import Gate, is_wanted
 from tuning_room.evaluate.statistics import holm, paired
-from tuning_room.records import Record, read_json, read_jsonl
+from tuning_room.records import read_jsonl
+from tuning_room.results import ALL, Results, Sample, misses, read_results, sample_file
 
 ARM = "baked"
+Turn = tuple[str, int]  # an item and the number of the reply to it
+Common = dict[Turn, tuple[Sample, Sample]]
 
 
-class Reply(Record):
-    """A row of a run's samples, as far as it is compared; `turn` tells the replies of one dialogue apart."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    item: str
-    turn: int = 0
-    prompt: str
-    gold: str = ""
-    metrics: dict[str, float]
-
-
-class Identity(Record):
-    """What an arm was, by digests."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    base_model: str
-    system_prompt: str
-
-
-class Side(NamedTuple):
-    """One of the two: its evaluation folder, its arms' identities, and the baked arm's replies by suite."""
+class EvaluatedRun(NamedTuple):
+    """One of the two runs: its evaluation folder, its results, and the baked arm's replies by suite."""
 
     folder: Path
-    identities: dict[str, Identity]
-    replies: dict[str, dict[tuple[str, int], Reply]]
+    results: Results
+    replies: dict[str, dict[Turn, Sample]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +29,7 @@ class Change:
 
     suite: str
     metric: str
-    wanted: bool
+    higher_is_better: bool
     replies: int
     dialogues: int
     first_rate: float
@@ -68,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Against:
-    """A run (`second`) compared with another (`first`); `notes` say what was left out and what else differs."""
+    """A run (`second`) compared with another (`first`); `notes` list what was left out and what else differs."""
 
     first: str
     second: str
@@ -76,93 +55,81 @@ class Against:
     changes: list[Change]
 
 
-def read_side(run: Path) -> Side:
-    """Read a run folder, a release's folder with `evaluation/`, or such a folder itself.
+def read_run(run: Path) -> EvaluatedRun:
+    """Read a run folder, a release folder with `evaluation/`, or an `evaluation/` folder itself.
 
-    Raises MissingInputError if nothing was evaluated there, DataError for a file that is not what it should be.
+    Raises MissingInputError if nothing was evaluated there, DataError for an invalid file.
     """
     folder = next((place for place in (run / "evaluation", run) if (place / "results.json").is_file()), None)
     if folder is None:
         raise MissingInputError(f"{run}: no evaluation/results.json", hint="name the folder of an evaluated run")
-    path = folder / "results.json"
-    results = read_json(path)
-    try:
-        identities = {arm: Identity.model_validate(found) for arm, found in results["identities"].items()}
-        suites = [suite for suite in results["rates"][ARM] if suite != "all"]
-    except (AttributeError, KeyError, TypeError, ValidationError) as error:
-        reason = f"the arm {ARM} was not evaluated" if error.args == (ARM,) else "not the results of an evaluation"
-        raise DataError(f"{path}: {reason}", hint="run 'tuning-room evaluate' there again") from None
-    return Side(folder, identities, {suite: _replies(folder / "samples" / f"{ARM}.{suite}.jsonl") for suite in suites})
+    results = read_results(folder / "results.json")
+    if ARM not in results.rates:
+        raise DataError(
+            f"{folder / 'results.json'}: the arm {ARM} was not evaluated", hint="run 'tuning-room evaluate' there again"
+        )
+    replies = {
+        suite: {(sample.item, sample.turn): sample for sample in read_jsonl(sample_file(folder, ARM, suite), Sample)}
+        for suite in results.rates[ARM]
+        if suite != ALL
+    }
+    return EvaluatedRun(folder, results, replies)
 
 
-def _replies(path: Path) -> dict[tuple[str, int], Reply]:
-    return {(reply.item, reply.turn): reply for reply in read_jsonl(path, Reply)}
-
-
-def compare(first: Side, second: Side, gates: Sequence[Gate] = ()) -> Against:
+def compare(first: EvaluatedRun, second: EvaluatedRun) -> Against:
     """Compare the baked arms of two runs on the items that both have, by id and text.
 
-    `gates` say which way a metric is good. Raises DataError if the two were held to different full prompts, or have no
-    item in common.
+    Whether a higher metric is better is taken from the second run. Raises DataError if the two were held to different
+    full prompts, or have no item in common.
     """
     notes = _check_identities(first, second)
     changes = []
     for suite, replies in second.replies.items():
         common = _common(first.replies.get(suite, {}), replies)
         notes += _left_out(suite, first.replies.get(suite, {}), replies, common)
-        for metric in _metrics(common):
-            changes.append(_change(suite, metric, common, is_wanted(metric, suite, gates)))
+        # Some metrics apply to only part of the items.
+        for metric in dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics):
+            changes.append(_change(suite, metric, common, second.results.suites[suite].metrics[metric]))
     if not changes:
         raise DataError(
             f"{first.folder} and {second.folder} have no item in common", hint="compare runs of the same suites"
         )
     notes += [f"{suite}: not in {second.folder}" for suite in first.replies if suite not in second.replies]
-    return Against(str(first.folder), str(second.folder), notes, _adjusted(changes))
+    adjusted = holm([change.p_value for change in changes])
+    changes = [replace(change, p_holm=value) for change, value in zip(changes, adjusted, strict=True)]
+    return Against(str(first.folder), str(second.folder), notes, changes)
 
 
-Common = dict[tuple[str, int], tuple[Reply, Reply]]
-
-
-def _common(first: Mapping[tuple[str, int], Reply], second: Mapping[tuple[str, int], Reply]) -> Common:
+def _common(first: Mapping[Turn, Sample], second: Mapping[Turn, Sample]) -> Common:
     """Return the replies to the items that both have, word for word, in an order that does not depend on the files."""
-    same = {key for key in first.keys() & second.keys() if _asked(first[key]) == _asked(second[key])}
-    return {key: (first[key], second[key]) for key in sorted(same)}
+    # Later prompts of a dialogue count as well: they are part of its script.
+    both = {key: (first[key], second[key]) for key in sorted(first.keys() & second.keys())}
+    return {key: (a, b) for key, (a, b) in both.items() if (a.prompt, a.gold) == (b.prompt, b.gold)}
 
 
-def _asked(reply: Reply) -> tuple[str, str]:
-    # What a user says later in a dialogue is part of the script as well.
-    return reply.prompt, reply.gold
-
-
-def _left_out(
-    suite: str, first: Mapping[tuple[str, int], Reply], second: Mapping[tuple[str, int], Reply], common: Common
-) -> list[str]:
-    """Say how many replies of either side have no counterpart."""
-    changed = len(first.keys() & second.keys()) - len(common)
-    parts = {
+def _left_out(suite: str, first: Mapping[Turn, Sample], second: Mapping[Turn, Sample], common: Common) -> list[str]:
+    """Return a note on how many replies of either side have no counterpart, if any."""
+    counts = {
         "only in the first": len(first.keys() - second.keys()),
         "only in the second": len(second.keys() - first.keys()),
-        "with one id but another text or answer": changed,
+        "with the same id but a different text or answer": len(first.keys() & second.keys()) - len(common),
     }
-    said = [f"{count} {where}" for where, count in parts.items() if count]
-    return [f"{suite}: compared on {len(common)} replies; left out {', '.join(said)}"] if said else []
+    parts = [f"{count} {where}" for where, count in counts.items() if count]
+    return [f"{suite}: compared on {len(common)} replies; left out {', '.join(parts)}"] if parts else []
 
 
-def _metrics(common: Common) -> list[str]:
-    """Return the metrics of any reply that both sides have; some concern only a part of the items."""
-    return list(dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics))
-
-
-def _change(suite: str, metric: str, common: Common, wanted: bool) -> Change:
+def _change(suite: str, metric: str, common: Common, higher: bool) -> Change:
     concerned = {key: both for key, both in common.items() if all(metric in reply.metrics for reply in both)}
     keys = list(concerned)
     first, second = ([both[side].metrics[metric] for both in concerned.values()] for side in (0, 1))
     found = paired(first, second, [item for item, _ in keys])
-    was, now = ([_fails(value, wanted) for value in side] for side in (first, second))
+    failed, fails = ([misses(value, higher_is_better=higher) for value in side] for side in (first, second))
+    dialogues = {item for item, turn in keys if turn > 1}
+    names = [f"{item} turn {turn}" if item in dialogues else item for item, turn in keys]
     return Change(
         suite=suite,
         metric=metric,
-        wanted=wanted,
+        higher_is_better=higher,
         replies=len(keys),
         dialogues=found.total,
         first_rate=sum(first) / len(first),
@@ -174,27 +141,12 @@ def _change(suite: str, metric: str, common: Common, wanted: bool) -> Change:
         difference=found.difference,
         low=found.low,
         high=found.high,
-        newly_failing=[name for name, a, b in zip(_labels(keys), was, now, strict=True) if b and not a],
-        newly_passing=[name for name, a, b in zip(_labels(keys), was, now, strict=True) if a and not b],
+        newly_failing=[name for name, before, now in zip(names, failed, fails, strict=True) if now and not before],
+        newly_passing=[name for name, before, now in zip(names, failed, fails, strict=True) if before and not now],
     )
 
 
-def _fails(value: float, wanted: bool) -> bool:
-    return (value >= 0.5) is not wanted
-
-
-def _labels(keys: Sequence[tuple[str, int]]) -> list[str]:
-    """Return each reply's item, with its turn where the item is a dialogue."""
-    dialogues = {item for item, turn in keys if turn > 1}
-    return [f"{item} turn {turn}" if item in dialogues else item for item, turn in keys]
-
-
-def _adjusted(changes: list[Change]) -> list[Change]:
-    adjusted = holm([change.p_value for change in changes])
-    return [replace(change, p_holm=value) for change, value in zip(changes, adjusted, strict=True)]
-
-
-def _check_identities(first: Side, second: Side) -> list[str]:
+def _check_identities(first: EvaluatedRun, second: EvaluatedRun) -> list[str]:
     """Return what else differs between the two; DataError if they were held to different full prompts."""
     notes = []
     for arm, of, what in (
@@ -202,7 +154,10 @@ def _check_identities(first: Side, second: Side) -> list[str]:
         (ARM, "system_prompt", "short prompt"),
         (ARM, "base_model", "base model"),
     ):
-        both = [getattr(side.identities[arm], of) if arm in side.identities else None for side in (first, second)]
+        both = [
+            getattr(side.results.identities[arm], of) if arm in side.results.identities else None
+            for side in (first, second)
+        ]
         if None in both or both[0] == both[1]:
             continue
         if what == "full prompt":
@@ -210,12 +165,5 @@ def _check_identities(first: Side, second: Side) -> list[str]:
                 f"{first.folder} and {second.folder} were evaluated under different full prompts",
                 hint="compare runs of one prompt: another prompt asks for another behaviour",
             )
-        notes.append(f"the two have a different {what}")
+        notes.append(f"the two runs differ in their {what}")
     return notes
-
-
-def plain(against: Against) -> dict[str, Any]:
-    """Return the comparison as plain values, for JSON."""
-    from dataclasses import asdict
-
-    return asdict(against)

@@ -1,26 +1,52 @@
-"""What the evaluate stage is told to do."""
+"""The configuration of the evaluate stage."""
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from tuning_room.evaluate.gates import Arm, Gate
+from tuning_room.errors import RecipeError
+from tuning_room.gates import Arm, Gate
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipeText
 from tuning_room.workspace import StageConfig
 
+BASE, ADAPTER = "base", "adapter"  # the models of an engine in this process
 BUILTIN = Path(__file__).parent / "suites"
 
 
 class Suite(BaseModel):
-    """Held-out items, how many of them are taken, and what is measured of the replies."""
+    """Held-out items, how many of them are used, and which metrics apply to the replies."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    items: Path = Field(description="JSONL file of items; builtin: the package's own of the suite's name")
-    size: int | None = Field(None, ge=1, description="so many items, spread over families and topics; all if left out")
-    metrics: list[str] | None = Field(None, min_length=1, description="what is measured; evaluate.metrics if left out")
-    arms: list[Arm] | None = Field(None, min_length=1, description="which arms are asked; evaluate.arms if left out")
+    items: RecipeFile = Field(description="JSONL file of items; builtin: the package's own suite of that name")
+    size: int | None = Field(None, ge=1, description="number of items, spread over families and topics; default: all")
+    metrics: list[str] | None = Field(None, min_length=1, description="its metrics; default: evaluate.metrics")
+    arms: list[Arm] | None = Field(None, min_length=1, description="the arms to ask; default: evaluate.arms")
+
+
+def long_form(suites: Any) -> Any:
+    """Return suites with each as keys and values, and with the path of the package's own items for `builtin`."""
+    if not isinstance(suites, dict):
+        return suites
+    return {name: suite if isinstance(suite, Suite) else _long(name, suite) for name, suite in suites.items()}
+
+
+def _long(name: str, suite: Any) -> dict[str, Any]:
+    values = suite if isinstance(suite, dict) else {"items": suite}
+    if not isinstance(values.get("items", ""), str | Path):
+        raise RecipeError(f"suites.{name}: needs a file of items", hint="write items: evaluation/items.jsonl")
+    if values.get("items") != "builtin":
+        return values
+    file = BUILTIN / f"{name}.jsonl"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in BUILTIN.glob("*.jsonl")))
+        raise RecipeError(f"suites.{name}: there is no built-in suite of that name", hint=f"there are {known}")
+    return {**values, "items": file}
+
+
+Suites = Annotated[dict[str, Suite], BeforeValidator(long_form)]
 
 
 class Endpoint(BaseModel):
@@ -28,63 +54,56 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(description="the model's name there")
+    model: str = Field(description="the model's name at the server")
     address: str = Field(description="any OpenAI-compatible address, such as http://localhost:8000/v1")
     key_variable: str = Field("", description="environment variable that holds the key")
-    concurrency: int = Field(8, ge=1, description="requests under way at once")
+    concurrency: int = Field(8, ge=1, description="number of requests in flight at once")
 
 
 class Judge(Endpoint):
-    """A model that compares the baked replies with the prompted ones; the verdict does not look at it."""
+    """A model that compares the baked replies with the prompted ones; the verdict takes no account of it."""
 
-    rubric: Path | None = Field(
-        None, description="file that says what a good reply is; the judge writes one if left out"
+    rubric: RecipeText | None = Field(
+        None, description="file that describes a good reply; the judge writes one if left out"
     )
-    max_tokens: int = Field(512, ge=16, description="longest answer of the judge, its rubric among them")
+    max_tokens: int = Field(512, ge=16, description="maximum length of the judge's answers, its rubric included")
 
 
 class Standard(BaseModel):
-    """Tasks that lm-evaluation-harness ships, on base and baked; their data comes from the hub or its cache."""
+    """Tasks that ship with lm-evaluation-harness, run on base and baked; their data comes from the hub or its cache."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tasks: list[str] = Field(min_length=1, description="names that the harness knows: gsm8k, ifeval, hellaswag, ...")
-    limit: int | None = Field(50, ge=1, description="documents of each task; all of them if null")
-    include: Path | None = Field(None, description="folder with task files of your own")
+    tasks: list[str] = Field(min_length=1, description="the harness's names: gsm8k, ifeval, hellaswag, ...")
+    limit: int | None = Field(50, ge=1, description="number of documents per task; all of them if null")
+    include: RecipeFolder | None = Field(None, description="folder with task files of your own")
 
 
 class EvaluateConfig(StageConfig):
-    """The arms on held-out items, and the gates that decide."""
+    """The arms, the held-out items put to them, and the gates that decide."""
 
-    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
-    full_prompt: Path = Field(description="file with the full prompt, the system turn of the prompted arms")
+    model: ModelReference = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    full_prompt: RecipeText = Field(description="file with the full prompt, the system turn of the prompted arms")
     short_prompt: str = Field(description="the system turn of the arm `baked`")
-    suites: dict[str, Suite] = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
-    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, for the metric `accepted`")
-    arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="ways to serve to compare")
-    endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, `reference` among them")
-    judge: Judge | None = Field(None, description="a model that compares `baked` with `prompted`; none if left out")
-    metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="what is measured of each reply")
-    standard: Standard | None = Field(None, description="tasks that the harness ships, on base and baked; none if null")
-    trained_families: list[str] = Field([], description="families of attacks that the training data has too")
-    neutral: Path | None = Field(
+    suites: Suites = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
+    checks: Checks = Field({}, description="the dataset's checks, for the metric `accepted`")
+    arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="the arms to compare")
+    endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, including `reference`")
+    judge: Judge | None = Field(None, description="a model that compares `baked` with `prompted`; default: none")
+    metrics: list[str] = Field(["asks", "tells", "leaks", "on_topic"], description="the metrics of each reply")
+    standard: Standard | None = Field(None, description="the harness's own tasks, run on base and baked; default: none")
+    trained_families: list[str] = Field([], description="attack families that also occur in the training data")
+    neutral: RecipeFile | None = Field(
         BUILTIN / "neutral.jsonl", description="texts on which the adapter should change nothing (KL to the base)"
     )
-    economics: bool = Field(True, description="measure what a request takes, prompted and baked, cold and warm")
-    max_tokens: int = Field(64, ge=1, description="longest reply in tokens; a reply is greedy")
-    batch_size: int = Field(128, ge=1, description="replies made at once")
-    limit: int | None = Field(None, ge=1, description="only the first so many items of each suite (for a trial)")
-    all_items: bool = Field(False, description="take every item of every suite, whatever its size")
-    margin: float = Field(0.05, ge=0, lt=1, description="a difference from the prompted arm that does not matter")
-    seed: int = Field(5, description="decides which items a suite with a size takes")
-    gates: list[Gate] = Field([], description="all must be met for the verdict `ship`")
-
-    @field_validator("suites", mode="before")
-    @classmethod
-    def _short_form(cls, suites: Any) -> Any:
-        if not isinstance(suites, dict):
-            return suites
-        return {name: given if isinstance(given, dict | Suite) else {"items": given} for name, given in suites.items()}
+    economics: bool = Field(True, description="time a request, prompted and baked, with a cold and a warm cache")
+    max_tokens: int = Field(64, ge=1, description="maximum length of a reply in tokens; decoding is greedy")
+    batch_size: int = Field(128, ge=1, description="number of replies generated at once")
+    limit: int | None = Field(None, ge=1, description="number of items per suite, from its start, for a trial")
+    all_items: bool = Field(False, description="use every item of every suite, whatever its `size`")
+    margin: float = Field(0.05, ge=0, lt=1, description="largest difference between two arms that does not matter")
+    seed: int = Field(5, description="random seed that picks the items of a suite with a `size`")
+    gates: list[Gate] = Field([], description="the gates; all must be met for the verdict `ship`")
 
     @field_validator("suites")
     @classmethod
@@ -99,9 +118,32 @@ class EvaluateConfig(StageConfig):
         if "reference" in self.arms and "reference" not in self.endpoints:
             raise ValueError("endpoints: the arm 'reference' needs one")
         if self.judge and not {"prompted", "baked"} <= set(self.arms):
-            raise ValueError("judge: it compares the arms 'prompted' and 'baked', which `arms` must name")
+            raise ValueError("judge: it compares the arms 'prompted' and 'baked', so `arms` must name both")
         return self
 
-    def measured(self, suite: str) -> list[str]:
+    def metrics_of(self, suite: str) -> list[str]:
         """Return the metrics of a suite."""
         return self.suites[suite].metrics or self.metrics
+
+
+class ArmSetup(NamedTuple):
+    """Which model answers under which system turn, in this process or at a server."""
+
+    name: str
+    model: str
+    system: str
+    endpoint: Endpoint | None = None
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the run's adapter answers in this process; a server's model may have any name."""
+        return self.model == ADAPTER and self.endpoint is None
+
+
+def setup(arm: Arm, config: EvaluateConfig) -> ArmSetup:
+    """Return an arm's model and system turn."""
+    full = config.full_prompt.read_text(encoding="utf-8").strip()
+    models = {"base": BASE, "prompted": BASE, "baked": ADAPTER, "baked_prompted": ADAPTER, "reference": "reference"}
+    systems = {"base": "", "baked": config.short_prompt}
+    endpoint = config.endpoints.get(arm)
+    return ArmSetup(arm, endpoint.model if endpoint else models[arm], systems.get(arm, full), endpoint)

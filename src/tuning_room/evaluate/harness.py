@@ -1,9 +1,12 @@
-"""A model for lm-evaluation-harness that is an engine of ours, and a suite run on it."""
+"""An engine of ours as a model of lm-evaluation-harness, and suites run on it."""
 
 import json
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -12,106 +15,155 @@ from lm_eval.api.model import LM
 
 from tuning_room.engines import Engine, Reply, Sampling, Talk
 from tuning_room.errors import StageError
-from tuning_room.evaluate.reply_log import ReplyLog
-from tuning_room.evaluate.tasks import item_of, task_name
+from tuning_room.evaluate.replies import ChoiceLikelihood, ReplyStore, StoredAnswer, answer_key
+from tuning_room.evaluate.tasks import SuiteTask, item_of, task_name
 from tuning_room.records import Message
 from tuning_room.rendering import with_system
 
 
 @runtime_checkable
 class Weighing(Protocol):
-    """An engine that can say how likely a reply is."""
+    """An engine that can compute how likely a reply is."""
 
     def log_likelihoods(self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]) -> Any:
         """Return for each answer its log-probability in nats, its tokens, and whether it is the greedy one."""
 
 
-class Part(NamedTuple):
-    """A suite as an arm is asked it: the model's name, the system turn, and the key under which replies are kept."""
+class TaskArm(NamedTuple):
+    """A suite as put to an arm: the model's name, the system turn, and a digest of how it is asked.
+
+    The digest decides which answers on disk can be reused; without one, none can. `weights` is that of the model.
+    """
 
     model: str
     system: str = ""
-    key: str = ""
+    asked_as: str = ""
+    weights: str = ""
+
+
+class TaskItem(NamedTuple):
+    """An item of a task."""
+
+    task: str
+    item: str
 
 
 class EngineModel(LM):
-    """Lets lm-evaluation-harness ask an engine; messages go through as messages, not as rendered text.
+    """Lets lm-evaluation-harness ask an engine; messages are passed on as messages, not as rendered text.
 
-    `parts` says by a task's name which model is asked, and under which system turn; any other task is asked of `model`
-    as it comes. Tasks of several arms then share one run, so that no arm waits for another.
+    `parts` maps a task's name to the model to ask and its system turn; any other task is put to `model` unchanged. The
+    tasks of several arms thus share one run, and no arm waits for another. The engine is opened only when a question
+    comes up that the store cannot answer.
     """
 
     takes_turns = True
 
     def __init__(
         self,
-        engine: Engine,
+        open_engine: Callable[[], Engine],
         model: str,
         sampling: Sampling,
         on_reply: Callable[[], None],
         *,
-        parts: Mapping[str, Part] | None = None,
-        log: ReplyLog | None = None,
+        parts: Mapping[str, TaskArm] | None = None,
+        store: ReplyStore | None = None,
     ) -> None:
         super().__init__()
-        self.engine, self.model, self.sampling, self.on_reply = engine, model, sampling, on_reply
-        self.parts, self.log = parts or {}, log or ReplyLog()
-        self.replies: dict[tuple[str, str], list[Reply]] = {}  # by task and item
+        self._open_engine, self.model, self.sampling, self.on_reply = open_engine, model, sampling, on_reply
+        self.parts, self.store = parts or {}, store or ReplyStore()
+        self.answers: dict[TaskItem, StoredAnswer] = {}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, opened on first use."""
+        return self._open_engine()
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Return the messages as JSON: the engine renders them, as it does for everybody."""
         return json.dumps(chat_history)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer all requests; of those that are dialogues, every turn, as JSON."""
-        talks = [self._talk(request) for request in requests]
-        keys = [self._key(request) for request in requests]
-        replies = [self.log.known(key, 1 + len(talk.turns)) for key, talk in zip(keys, talks, strict=True)]
-        for _ in (reply for said in replies for reply in said):
+        """Answer all requests; a dialogue's answer is the replies to all its turns, as JSON."""
+        talks = [Talk(self._part(r).model, self._messages(r), item_of(r.doc).turns) for r in requests]
+        answers = [self._known(request) for request in requests]
+        for answer in answers:
+            for _ in answer.replies:
+                self.on_reply()
+        missing = [n for n, answer in enumerate(answers) if not answer.replies]
+        # A question that two suites share is asked once.
+        first: dict[str, int] = {}
+        asked = [n for n in missing if not answers[n].key or first.setdefault(answers[n].key, n) == n]
+        pending: dict[int, list[Reply]] = {n: [] for n in asked}
+
+        def receive(place: int, reply: Reply) -> None:
             self.on_reply()
-        missing = [n for n, said in enumerate(replies) if not said]
+            n = asked[place]
+            pending[n].append(reply)
+            if len(pending[n]) > len(talks[n].turns):
+                answers[n] = answers[n].model_copy(update={"replies": pending[n]})
+                self.store.add(answers[n])
 
-        def heard(place: int, reply: Reply) -> None:
-            self.on_reply()
-            n = missing[place]
-            replies[n].append(reply)
-            if len(replies[n]) > len(talks[n].turns):
-                self.log.add(keys[n], replies[n])
+        if asked:
+            with self.store.open():
+                self.engine.converse([talks[n] for n in asked], self.sampling, receive)
+        for n in missing:
+            if n not in pending:
+                answers[n] = answers[first[answers[n].key]]
+                for _ in answers[n].replies:
+                    self.on_reply()
+        self.answers |= {_place(request): answer for request, answer in zip(requests, answers, strict=True)}
+        texts = [[reply.text for reply in answer.replies] for answer in answers]
+        return [json.dumps(turns) if talk.turns else turns[0] for talk, turns in zip(talks, texts, strict=True)]
 
-        with self.log.open():
-            self.engine.converse([talks[n] for n in missing], self.sampling, heard)
-        self.replies |= {_place(request): said for request, said in zip(requests, replies, strict=True)}
-        return [_as_result(said, bool(talk.turns)) for talk, said in zip(talks, replies, strict=True)]
-
-    def _talk(self, request: Instance) -> Talk:
-        return Talk(self._part(request).model, self._messages(request), item_of(request.doc).turns)
+    def _known(self, request: Instance) -> StoredAnswer:
+        """Return the answer on disk, or an empty one."""
+        item, part = item_of(request.doc), self._part(request)
+        key = answer_key(part.asked_as, item) if part.asked_as else ""
+        known = self.store.known.get(key) if key else None
+        if known and (len(known.replies) == 1 + len(item.turns) or len(known.likelihoods) == len(item.choices) > 0):
+            return known
+        return StoredAnswer(key=key, weights=part.weights, item=item.id)
 
     def _messages(self, request: Instance) -> list[Message]:
         return with_system(self._part(request).system, [Message(**turn) for turn in json.loads(request.args[0])])
 
-    def _part(self, request: Instance) -> Part:
-        return self.parts.get(str(request.task_name)) or Part(self.model)
-
-    def _key(self, request: Instance) -> str:
-        key = self._part(request).key
-        return f"{key} {item_of(request.doc).id}" if key else ""
+    def _part(self, request: Instance) -> TaskArm:
+        return self.parts.get(str(request.task_name)) or TaskArm(self.model)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Return the log-likelihood of each continuation, and whether it is the greedy one."""
+        choices: dict[TaskItem, list[Instance]] = defaultdict(list)
+        for request in requests:
+            choices[_place(request)].append(request)
+        answers = {place: self._known(asked[0]) for place, asked in choices.items()}
+        unknown = [place for place, answer in answers.items() if not answer.likelihoods]
+        for model in dict.fromkeys(self._part(choices[place][0]).model for place in unknown):
+            mine = [place for place in unknown if self._part(choices[place][0]).model == model]
+            likelihoods = self._weigh(model, [choices[place] for place in mine])
+            with self.store.open():
+                for place, found in zip(mine, likelihoods, strict=True):
+                    answers[place] = answers[place].model_copy(update={"likelihoods": found})
+                    self.store.add(answers[place])
+        for _ in answers:
+            self.on_reply()
+        self.answers |= answers
+        return [answers[_place(request)].likelihoods[request.idx] for request in requests]
+
+    def _weigh(self, model: str, items: Sequence[Sequence[Instance]]) -> list[list[ChoiceLikelihood]]:
+        """Return the likelihoods of the choices of items, all of one model in one call."""
         if not isinstance(self.engine, Weighing):
             raise StageError(
                 "this engine gives no log-likelihoods", hint="leave out the items with choices, or evaluate in-process"
             )
-        found: dict[int, tuple[float, bool]] = {}
-        for model in dict.fromkeys(self._part(request).model for request in requests):
-            chosen = [n for n, request in enumerate(requests) if self._part(request).model == model]
-            asked = [requests[n] for n in chosen]
-            answers = [request.args[1] for request in asked]
-            scores = self.engine.log_likelihoods(model, [self._messages(request) for request in asked], answers)
-            found |= {n: (score.total, score.is_greedy) for n, score in zip(chosen, scores, strict=True)}
-            for _ in {_place(request) for request in asked}:
-                self.on_reply()
-        return [found[n] for n in range(len(requests))]
+        asked = [request for requests in items for request in sorted(requests, key=lambda request: request.idx)]
+        messages, texts = [self._messages(request) for request in asked], [request.args[1] for request in asked]
+        scores = self.engine.log_likelihoods(model, messages, texts)
+        if not all(isfinite(score.total) for score in scores):
+            raise StageError(
+                f"{model}: a log-likelihood is not finite", hint="check the model's weights, or leave out the choices"
+            )
+        found = iter(ChoiceLikelihood(score.total, score.is_greedy) for score in scores)
+        return [[next(found) for _ in requests] for requests in items]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Refuse: no suite needs it."""
@@ -119,40 +171,34 @@ class EngineModel(LM):
 
     @property
     def tokenizer_name(self) -> str:
-        """Return the model's name, by which the harness tells caches apart."""
+        """Return the model's name, which the harness uses to tell caches apart."""
         return self.model
 
 
-def _place(request: Instance) -> tuple[str, str]:
-    return str(request.task_name), item_of(request.doc).id
+def _place(request: Instance) -> TaskItem:
+    return TaskItem(str(request.task_name), item_of(request.doc).id)
 
 
-def _as_result(replies: list[Reply], is_dialogue: bool) -> str:
-    return json.dumps([reply.text for reply in replies]) if is_dialogue else replies[0].text
-
-
-def run_tasks(model: LM, tasks: Path, suites: Mapping[str, str], system: str = "") -> dict[str, list[dict[str, Any]]]:
-    """Return the harness's samples of suites, by the names they are given here: document, reply and metrics."""
+def run_tasks(model: LM, tasks: Path, suites: Mapping[str, str], system: str = "") -> dict[str, SuiteTask]:
+    """Have the harness run suites, each under the name given here, and return the tasks with their scores."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from lm_eval.evaluator import evaluate
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    # Not by `simple_evaluate`: at each call that lists every installed package, which takes seconds.
-    results: Any = evaluate(
+    named: dict[str, SuiteTask] = {}
+    for name, suite in suites.items():
+        named[name] = manager.load([task_name(suite)])["tasks"][task_name(suite)]
+        named[name].set_config("task", name)
+    # Not with `simple_evaluate`, which lists every installed package at each call: that takes seconds.
+    evaluate(
         lm=model,
-        task_dict={"tasks": {name: _task(manager, suite, name) for name, suite in suites.items()}},
+        task_dict={"tasks": named},
         system_instruction=system or None,
         apply_chat_template=True,
-        log_samples=True,
+        log_samples=False,
         bootstrap_iters=0,
         verbosity="ERROR",
     )
-    return {name: list(results["samples"][name]) for name in suites}
-
-
-def _task(manager: Any, suite: str, name: str) -> Any:
-    task = manager.load([task_name(suite)])["tasks"][task_name(suite)]
-    task.set_config("task", name)
-    return task
+    return named

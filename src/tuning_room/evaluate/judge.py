@@ -1,7 +1,7 @@
 """An optional judge: a model that compares each baked reply with the prompted one, in both orders.
 
-A model prefers what stands first, or second, whatever it says (Zheng et al. 2023, arXiv:2306.05685): a reply wins only
-if it does so in both places. The verdict does not look at the judge.
+Models favour the first place, or the second, whatever is in it (Zheng et al. 2023, arXiv:2306.05685), so a reply wins
+only if it is preferred in both orders. The verdict takes no account of the judge.
 """
 
 import hashlib
@@ -10,24 +10,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tuning_room.engines import Reply, Sampling
+from tuning_room.engines import Sampling
 from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
 from tuning_room.engines.limits import Usage
 from tuning_room.errors import EngineError, GivenUpError
 from tuning_room.evaluate.config import EvaluateConfig, Judge
-from tuning_room.evaluate.gates import Gate, is_wanted
-from tuning_room.evaluate.samples import Sample
 from tuning_room.evaluate.statistics import ROUNDING, rate
 from tuning_room.fences import fenced
 from tuning_room.files import atomic_writer
+from tuning_room.gates import Gate, higher_is_better
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Item, Message, Record, write_jsonl
+from tuning_room.results import JudgeCounts, JudgeResult, Sample
 
 FIRST, SECOND, TIE = "prompted", "baked", "tie"
 SILENCE = "(no reply)"
@@ -48,18 +47,18 @@ COMPARE = (
 )
 
 
-class Pair(NamedTuple):
-    """A conversation, and how it goes on in each of the two arms, in words and in metrics."""
+class ReplyPair(NamedTuple):
+    """A conversation, and each of the two arms' replies to it with their metrics."""
 
     suite: str
     item: str
-    asked: str
+    conversation: str
     replies: tuple[str, str]
     metrics: tuple[Mapping[str, float], Mapping[str, float]]
 
 
-class Comparison(Record):
-    """What came of a pair: the arm that was preferred in each order, and what that comes to; or why nothing did."""
+class Preference(Record):
+    """The judge's answer on a pair: the arm preferred in each order and overall, or the error instead."""
 
     suite: str
     item: str
@@ -70,11 +69,11 @@ class Comparison(Record):
 
 def judged(
     config: EvaluateConfig, judge: Judge, samples: Sequence[Sample], items: Mapping[str, Sequence[Item]], folder: Path
-) -> dict[str, Any]:
-    """Compare the two arms on all items that both have, and return what stands under `judge` in the results.
+) -> JudgeResult:
+    """Compare the two arms on all items that both have answered.
 
-    The answers are kept in the folder, so that none is asked for twice. EngineError if the judge gives no answer at
-    all, or refuses everything; what fails for one item is an error of that item.
+    The judge's answers are kept in the folder, so that nothing is asked twice. Raises EngineError if the judge answers
+    nothing at all; a failure on one item is recorded as that item's error.
     """
     pairs = list(_pairs(samples, items))
     asking = _Asking(judge, folder / "answers.jsonl")
@@ -84,18 +83,20 @@ def judged(
     with ProgressBar("judge", 2 * sum(pair.replies[0] != pair.replies[1] for pair in pairs)) as bar:
         found = _compared(pairs, rubric, asking, bar.advance)
     write_jsonl(folder / "comparisons.jsonl", found)
-    return {
-        "model": judge.model,
-        "rubric": "file" if judge.rubric else "written by the judge",
-        "rubric_digest": hashlib.sha256(rubric.encode()).hexdigest(),
-        **_counts(found),
-        **_agreements(pairs, found, config.gates),
-        "suites": {suite: _counts([c for c in found if c.suite == suite]) for suite in {p.suite: 0 for p in pairs}},
-    }
+    judgements = _judgements(pairs, found, config.gates)
+    return JudgeResult(
+        **_counts(found).model_dump(),
+        model=judge.model,
+        rubric="file" if judge.rubric else "written by the judge",
+        rubric_digest=hashlib.sha256(rubric.encode()).hexdigest(),
+        agreement={metric: kappa(rows) for metric, rows in judgements.items()},
+        agreement_items={metric: len(rows) for metric, rows in judgements.items()},
+        suites={suite: _counts([c for c in found if c.suite == suite]) for suite in {p.suite: 0 for p in pairs}},
+    )
 
 
 class _Asking:
-    """Asks the judge, and never the same thing twice."""
+    """Asks the judge, never the same question twice."""
 
     def __init__(self, judge: Judge, path: Path) -> None:
         self.model, self.sampling, self.journal = judge.model, Sampling(judge.max_tokens), Journal(path)
@@ -103,43 +104,35 @@ class _Asking:
         self.engine = EndpointEngine(judge.address, judge.model, **keyed)
 
     def ask(self, dialogues: Sequence[Sequence[Message]], on_answer: Callable[[], None]) -> list[str | EngineError]:
-        """Return an answer or an error a dialogue, in order."""
+        """Return an answer or an error for each dialogue, in order."""
         keys = [self._key(dialogue) for dialogue in dialogues]
         new = [n for n, key in enumerate(keys) if key not in self.journal.known]
         for _ in range(len(keys) - len(new)):
             on_answer()
         errors: dict[int, EngineError] = {}
-        for n, outcome in self._outcomes(dialogues, new):
-            if (error := self._kept(keys[n], outcome)) is not None:
-                errors[n] = error
-            on_answer()
+        asked = self.engine.outcomes(self.model, [dialogues[n] for n in new], [self.sampling] * len(new))
+        with self.journal.open(), closing(asked) as outcomes:
+            for place, outcome in outcomes:
+                if (error := self._record(keys[new[place]], outcome)) is not None:
+                    errors[new[place]] = error
+                on_answer()
         if keys and len(errors) == len(keys):
             raise errors[min(errors)]
         return [errors[n] if n in errors else self.journal.known[key] for n, key in enumerate(keys)]
 
-    def _outcomes(self, dialogues: Sequence[Sequence[Message]], places: Sequence[int]) -> Iterator[tuple[int, Outcome]]:
-        chosen = [dialogues[n] for n in places]
-        asked = self.engine.outcomes(self.model, chosen, [self.sampling] * len(chosen))
-        with self.journal.open(), closing(asked) as outcomes:
-            for index, outcome in outcomes:
-                yield places[index], outcome
-
-    def _kept(self, key: str, outcome: Outcome) -> EngineError | None:
+    def _record(self, key: str, outcome: Outcome) -> EngineError | None:
+        """Add an outcome to the journal, and return its error if it has one."""
         if isinstance(outcome, GivenUpError):
             raise outcome
         if isinstance(outcome, EngineError):
             self.journal.add_error(key, str(outcome))
             return outcome
-        self.journal.add_text(key, outcome.text, _usage(outcome))
+        self.journal.add_text(key, outcome.text, Usage(1, outcome.prompt_tokens, outcome.completion_tokens))
         return None if outcome.text else EngineError("the judge's answer is empty")
 
     def _key(self, dialogue: Sequence[Message]) -> str:
         parts = [self.model, self.sampling.__dict__, [message.as_dict() for message in dialogue]]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _usage(reply: Reply) -> Usage:
-    return Usage(1, reply.prompt_tokens, reply.completion_tokens)
 
 
 def _rubric(judge: Judge, config: EvaluateConfig, asking: _Asking) -> str:
@@ -154,23 +147,20 @@ def _dialogue(system: str, user: str) -> list[Message]:
     return [Message(role="system", content=system), Message(role="user", content=user)]
 
 
-def _pairs(samples: Sequence[Sample], items: Mapping[str, Sequence[Item]]) -> Iterator[Pair]:
-    """Yield what both arms have answered in words."""
-    said: dict[tuple[str, str, str], list[Sample]] = {}
+def _pairs(samples: Sequence[Sample], items: Mapping[str, Sequence[Item]]) -> Iterator[ReplyPair]:
+    """Yield the items that both arms have answered with text."""
+    answers: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in sorted(samples, key=lambda sample: sample.turn):
-        if sample.finish_reason != "weighed":
-            said.setdefault((sample.arm, sample.suite, sample.item), []).append(sample)
+        if not sample.is_weighed:
+            answers.setdefault((sample.arm, sample.suite, sample.item), []).append(sample)
     for suite, rows in items.items():
         for item in rows:
-            first, second = (said.get((arm, suite, item.id), []) for arm in (FIRST, SECOND))
+            first, second = (answers.get((arm, suite, item.id), []) for arm in (FIRST, SECOND))
             if first and second:
+                turns = [*item.before, Message(role="user", content=item.prompt)]
+                asked = "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in turns)
                 replies = (_transcript(first), _transcript(second))
-                yield Pair(suite, item.id, _asked(item), replies, (_means(first), _means(second)))
-
-
-def _asked(item: Item) -> str:
-    turns = [*item.before, Message(role="user", content=item.prompt)]
-    return "\n\n".join(f"{turn.role.capitalize()}: {turn.content}" for turn in turns)
+                yield ReplyPair(suite, item.id, asked, replies, (_means(first), _means(second)))
 
 
 def _transcript(rows: Sequence[Sample]) -> str:
@@ -186,82 +176,79 @@ def _means(rows: Sequence[Sample]) -> dict[str, float]:
     return {name: sum(row.metrics[name] for row in rows) / len(rows) for name in names}
 
 
-def _compared(pairs: Sequence[Pair], rubric: str, asking: _Asking, on_answer: Callable[[], None]) -> list[Comparison]:
+def _compared(
+    pairs: Sequence[ReplyPair], rubric: str, asking: _Asking, on_answer: Callable[[], None]
+) -> list[Preference]:
     # Replies that are the same, word for word, need no judge.
-    differs = [pair.replies[0] != pair.replies[1] for pair in pairs]
-    open_ = [pair for pair, differ in zip(pairs, differs, strict=True) if differ]
-    answers = iter(
-        asking.ask([_question(rubric, pair, turned) for pair in open_ for turned in (False, True)], on_answer)
-    )
+    unlike = [pair for pair in pairs if pair.replies[0] != pair.replies[1]]
+    questions = [_question(rubric, pair, swapped) for pair in unlike for swapped in (False, True)]
+    answers = iter(asking.ask(questions, on_answer))
     return [
-        _comparison(pair, next(answers), next(answers)) if differ else _same(pair)
-        for pair, differ in zip(pairs, differs, strict=True)
+        Preference(suite=pair.suite, item=pair.item, preference=TIE)
+        if pair.replies[0] == pair.replies[1]
+        else _comparison(pair, next(answers), next(answers))
+        for pair in pairs
     ]
 
 
-def _question(rubric: str, pair: Pair, turned: bool) -> list[Message]:
-    a, b = reversed(pair.replies) if turned else pair.replies
-    parts = {"rubric": rubric, "conversation": pair.asked, "reply-a": a, "reply-b": b}
+def _question(rubric: str, pair: ReplyPair, swapped: bool) -> list[Message]:
+    a, b = reversed(pair.replies) if swapped else pair.replies
+    parts = {"rubric": rubric, "conversation": pair.conversation, "reply-a": a, "reply-b": b}
     return _dialogue(COMPARE, "\n\n".join(fenced(text, name) for name, text in parts.items()))
 
 
-def _same(pair: Pair) -> Comparison:
-    return Comparison(suite=pair.suite, item=pair.item, preference=TIE)
-
-
-def _comparison(pair: Pair, straight: str | EngineError, turned: str | EngineError) -> Comparison:
+def _comparison(pair: ReplyPair, straight: str | EngineError, swapped: str | EngineError) -> Preference:
     named = {"suite": pair.suite, "item": pair.item}
     try:
-        orders = [_preferred(straight, FIRST, SECOND), _preferred(turned, SECOND, FIRST)]
+        orders = [_preferred(straight, FIRST, SECOND), _preferred(swapped, SECOND, FIRST)]
     except EngineError as error:
-        return Comparison(**named, error=str(error))
-    return Comparison(**named, orders=orders, preference=orders[0] if orders[0] == orders[1] else TIE)
+        return Preference(**named, error=str(error))
+    return Preference(**named, orders=orders, preference=orders[0] if orders[0] == orders[1] else TIE)
 
 
 def _preferred(answer: str | EngineError, a: str, b: str) -> Any:
-    """Return the arm that an answer prefers; EngineError if its last line says nothing, or more than one thing."""
+    """Return the arm that an answer prefers; EngineError if its last line has no decision, or more than one."""
     if isinstance(answer, EngineError):
         raise answer
-    said = re.findall(r"\[\[([ABC])\]\]", answer.strip().rpartition("\n")[2])
-    if len(set(said)) != 1:
+    decisions = re.findall(r"\[\[([ABC])\]\]", answer.strip().rpartition("\n")[2])
+    if len(set(decisions)) != 1:
         raise EngineError("the judge's answer does not end with one of [[A]], [[B]] and [[C]]")
-    return {"A": a, "B": b, "C": TIE}[said[0]]
+    return {"A": a, "B": b, "C": TIE}[decisions[0]]
 
 
-def _counts(found: Sequence[Comparison]) -> dict[str, Any]:
-    """Return how often each was preferred; `win_rate` is the share of wins where one was, with Wilson's interval."""
-    told: Counter[str] = Counter(comparison.preference for comparison in found)
-    decided = [1.0] * told[SECOND] + [0.0] * told[FIRST]
-    return {
-        "wins": told[SECOND],
-        "ties": told[TIE],
-        "losses": told[FIRST],
-        "errors": told[""],
-        "inconsistent": sum(len(set(comparison.orders)) > 1 for comparison in found),
-        "identical": sum(not comparison.orders and not comparison.error for comparison in found),
-        "win_rate": asdict(rate(decided)) if decided else None,
-    }
+def _counts(found: Sequence[Preference]) -> JudgeCounts:
+    """Return how often each arm was preferred; the win rate has Wilson's interval."""
+    preferred: Counter[str] = Counter(comparison.preference for comparison in found)
+    decided = [1.0] * preferred[SECOND] + [0.0] * preferred[FIRST]
+    return JudgeCounts(
+        wins=preferred[SECOND],
+        ties=preferred[TIE],
+        losses=preferred[FIRST],
+        errors=preferred[""],
+        inconsistent=sum(len(set(comparison.orders)) > 1 for comparison in found),
+        identical=sum(not comparison.orders and not comparison.error for comparison in found),
+        win_rate=rate(decided) if decided else None,
+    )
 
 
-def _agreements(pairs: Sequence[Pair], found: Sequence[Comparison], gates: Sequence[Gate]) -> dict[str, Any]:
-    """Return for each metric how far the judge agrees with it where it tells the arms apart, and on how many items."""
-    told: dict[str, list[tuple[str, str]]] = {}
+def _judgements(
+    pairs: Sequence[ReplyPair], found: Sequence[Preference], gates: Sequence[Gate]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return by metric, for each item on which it differs between the arms, the judge's preference and the metric's."""
+    rows: dict[str, list[tuple[str, str]]] = {}
     for pair, comparison in zip(pairs, found, strict=True):
         first, second = pair.metrics
         for metric in first.keys() & second.keys() if comparison.preference else ():
             if abs(second[metric] - first[metric]) > ROUNDING:
                 is_more = second[metric] > first[metric]
-                better = SECOND if is_more == is_wanted(metric, pair.suite, gates) else FIRST
-                told.setdefault(metric, []).append((comparison.preference, better))
-    return {
-        "agreement": {metric: kappa(rows) for metric, rows in sorted(told.items())},
-        "agreement_items": {metric: len(rows) for metric, rows in sorted(told.items())},
-    }
+                better = SECOND if is_more == higher_is_better(metric, pair.suite, gates) else FIRST
+                rows.setdefault(metric, []).append((comparison.preference, better))
+    return dict(sorted(rows.items()))
 
 
 def kappa(rows: Sequence[tuple[str, str]]) -> float | None:
     """Return Cohen's kappa (1960) of two raters; None where chance alone would have them agree on everything."""
-    seen = sum(one == other for one, other in rows) / len(rows)
+    observed = sum(one == other for one, other in rows) / len(rows)
     firsts, seconds = (Counter(row[rater] for row in rows) for rater in (0, 1))
     chance = sum(firsts[name] * seconds[name] for name in firsts) / len(rows) ** 2
-    return (seen - chance) / (1 - chance) if chance < 1 - ROUNDING else None
+    return (observed - chance) / (1 - chance) if chance < 1 - ROUNDING else None

@@ -1,7 +1,7 @@
-"""The model `tuning-room` of lm-evaluation-harness's own command line: an arm in this process or at a server.
+"""The model `tuning-room` for lm-evaluation-harness's own command line: an arm in this process or at a server.
 
-A harness that looks for plug-ins (entry points `lm_eval.models`) finds it by itself. For one that does not, such as
-0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with it.
+A harness that loads plug-ins (entry points `lm_eval.models`) finds it by itself. For one that does not, such as
+0.4.13, `python -m tuning_room.evaluate.plugin run --model tuning-room ...` is the same command line with it added.
 """
 
 import sys
@@ -13,22 +13,21 @@ from lm_eval.api.instance import Instance
 
 from tuning_room.engines import Engine, Sampling
 from tuning_room.errors import StageError, TuningRoomError
-from tuning_room.evaluate.arms import ADAPTER, BASE
-from tuning_room.evaluate.gates import Arm
+from tuning_room.evaluate.config import ADAPTER, BASE
 from tuning_room.evaluate.harness import EngineModel
+from tuning_room.gates import Arm
 from tuning_room.models import LINEAGE
-from tuning_room.records import read_json
+from tuning_room.models.lineage import read_lineage
 
 NAME = "tuning-room"
 TARGET = "tuning_room.evaluate.plugin:TuningRoomLM"
 ADAPTED = ("baked", "baked_prompted")
 PROMPTED = ("prompted", "baked_prompted", "reference")
-UNDERSTOOD = {"until", "max_gen_toks", "do_sample", "temperature"}
-BATCH = 64
+SUPPORTED = {"until", "max_gen_toks", "do_sample", "temperature"}
 SEE = "see docs/evaluation.md"
 
 
-class Place(NamedTuple):
+class ModelArguments(NamedTuple):
     """What `--model_args` can name: a base with an adapter in this process, or a model at a server."""
 
     base: str = ""
@@ -50,15 +49,18 @@ class TuningRoomLM(EngineModel):
     """
 
     def __init__(self, batch_size: Any = 1, max_batch_size: Any = None, device: Any = None, **given: Any) -> None:
-        if unknown := sorted(set(given) - set(Place._fields)):
-            raise StageError(f"--model_args: no such argument: {unknown[0]}", hint=f"use {', '.join(Place._fields)}")
-        place = _checked(Place(**given))
-        engine, model = _opened(place, _batch(batch_size))
-        super().__init__(engine, model, Sampling(), lambda: None)
-        self.arm, self.system = place.arm, _system(place)
+        if unknown := sorted(set(given) - set(ModelArguments._fields)):
+            raise StageError(
+                f"--model_args: no such argument: {unknown[0]}", hint=f"use {', '.join(ModelArguments._fields)}"
+            )
+        chosen = _checked(ModelArguments(**given))
+        # The harness passes 1 where nobody has chosen a size, which would only be slow.
+        engine, model = _opened(chosen, int(batch_size) if str(batch_size).isdigit() and int(batch_size) > 1 else 64)
+        super().__init__(lambda: engine, model, Sampling(), lambda: None)
+        self.arm, self.system = chosen.arm, _system(chosen)
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """Return the messages behind the arm's system turn, unless they have one."""
+        """Return the messages after the arm's system turn, unless they have a system turn of their own."""
         if chat_history[0]["role"] != "system":
             if self.arm in PROMPTED and not self.system:
                 raise StageError(f"arm '{self.arm}': no full prompt", hint="name its file with prompt=<file>")
@@ -67,7 +69,7 @@ class TuningRoomLM(EngineModel):
         return super().apply_chat_template(chat_history, add_generation_prompt)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Answer all requests, each as its task says: tasks may differ in the longest reply."""
+        """Answer all requests, each with its task's settings: tasks may differ in the maximum length of a reply."""
         _check_requests(requests)
         alike: dict[Sampling, list[int]] = defaultdict(list)
         for n, request in enumerate(requests):
@@ -85,71 +87,66 @@ class TuningRoomLM(EngineModel):
         return super().loglikelihood(requests, disable_tqdm)
 
 
-def _checked(place: Place) -> Place:
-    if bool(place.base) == bool(place.address):
+def _checked(given: ModelArguments) -> ModelArguments:
+    if bool(given.base) == bool(given.address):
         raise StageError("--model_args: give base=<model>, or address=<server>,model=<name>", hint=SEE)
-    if place.address and (place.adapter or not place.model):
+    if given.address and (given.adapter or not given.model):
         raise StageError("--model_args: address= goes with model=, and with no adapter=", hint=SEE)
-    arm = place.arm or ("baked" if place.adapter else "")
+    arm = given.arm or ("baked" if given.adapter else "")
     if arm and arm not in get_args(Arm):
         raise StageError(f"--model_args: no such arm: {arm}", hint=f"use {', '.join(get_args(Arm))}")
-    if arm in ADAPTED and not place.adapter and place.base:
+    if arm in ADAPTED and not given.adapter and given.base:
         raise StageError(f"--model_args: arm={arm} needs adapter=<folder>", hint=SEE)
-    return place._replace(arm=arm)
+    return given._replace(arm=arm)
 
 
-def _opened(place: Place, batch_size: int) -> tuple[Engine, str]:
-    if place.address:
+def _opened(given: ModelArguments, batch_size: int) -> tuple[Engine, str]:
+    if given.address:
         from tuning_room.engines.endpoint import EndpointEngine
 
-        keyed: dict[str, Any] = {"key_variable": place.key_variable, "concurrency": int(place.concurrency)}
-        return EndpointEngine(place.address, place.model, **keyed), place.model
+        keyed: dict[str, Any] = {"key_variable": given.key_variable, "concurrency": int(given.concurrency)}
+        return EndpointEngine(given.address, given.model, **keyed), given.model
     from tuning_room.engines.local import LocalEngine
     from tuning_room.models import resolve
 
-    adapters = {ADAPTER: Path(place.adapter)} if place.arm in ADAPTED else {}
-    engine = LocalEngine(resolve(place.base), base=BASE, adapters=adapters, batch_size=batch_size)
+    adapters = {ADAPTER: Path(given.adapter)} if given.arm in ADAPTED else {}
+    engine = LocalEngine(resolve(given.base), base=BASE, adapters=adapters, batch_size=batch_size)
     return engine, ADAPTER if adapters else BASE
 
 
-def _batch(given: Any) -> int:
-    # The harness says 1 where nobody has chosen, and that would only be slow.
-    return int(given) if str(given).isdigit() and int(given) > 1 else BATCH
-
-
-def _system(place: Place) -> str:
-    """Return the arm's own system turn: the file's words, or the short prompt that the adapter was trained under."""
-    if place.prompt and place.arm not in ("base", "baked"):
+def _system(given: ModelArguments) -> str:
+    """Return the arm's own system turn: the file's text, or the short prompt that the adapter was trained under."""
+    if given.prompt and given.arm not in ("base", "baked"):
         try:
-            return Path(place.prompt).read_text(encoding="utf-8").strip()
+            return Path(given.prompt).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            raise StageError(f"prompt={place.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
-    if place.arm == "baked" and place.adapter:
-        lineage = Path(place.adapter) / LINEAGE
-        return str(read_json(lineage).get("short_prompt", "")) if lineage.is_file() else ""
+            raise StageError(f"prompt={given.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
+    if given.arm == "baked" and given.adapter:
+        folder = Path(given.adapter)
+        return read_lineage(folder).short_prompt if (folder / LINEAGE).is_file() else ""
     return ""
 
 
 def _check_requests(requests: list[Instance]) -> None:
     for request in requests:
         if "item" not in request.doc:
-            raise StageError(f"task '{request.task_name}': not a suite of ours", hint="use --model hf for it")
+            raise StageError(f"task '{request.task_name}': not one of our suites", hint="use --model hf for it")
         if not request.args[0].startswith("["):
             raise StageError("the messages came as text", hint="add --apply_chat_template")
 
 
 def _sampling(settings: dict[str, Any]) -> Sampling:
-    if unknown := sorted(set(settings) - UNDERSTOOD):
-        raise StageError(f"gen_kwargs: '{unknown[0]}' is not understood here", hint=f"use {', '.join(UNDERSTOOD)}")
+    if unknown := sorted(set(settings) - SUPPORTED):
+        raise StageError(f"gen_kwargs: '{unknown[0]}' is not supported here", hint=f"use {', '.join(SUPPORTED)}")
     if settings.get("until"):
-        raise StageError("gen_kwargs: until is not understood here", hint="a reply ends where the model ends it")
+        raise StageError("gen_kwargs: until is not supported here", hint="a reply ends where the model ends it")
     drawn = settings.get("do_sample") or settings.get("temperature")
     return Sampling(int(settings.get("max_gen_toks", 96)), float(settings.get("temperature", 1.0)) if drawn else 0.0)
 
 
 def register() -> None:
-    """Make the model known to a harness that looks for no plug-ins."""
-    import lm_eval.models  # noqa: F401  (its models come first, or there would be none but ours)
+    """Make the model known to a harness that does not load plug-ins."""
+    import lm_eval.models  # noqa: F401  (registers the harness's own models, or there would be only ours)
     from lm_eval.api.registry import model_registry
 
     if NAME not in model_registry:
@@ -157,7 +154,7 @@ def register() -> None:
 
 
 def main() -> None:
-    """Run the harness's own command line; an error of ours is one line."""
+    """Run the harness's own command line; an error of ours is printed as one line."""
     from lm_eval.__main__ import cli_evaluate
 
     register()

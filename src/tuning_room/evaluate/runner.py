@@ -1,39 +1,41 @@
-"""Runs every arm on every suite, and only what has not been run before."""
+"""Runs every arm on every suite; earlier answers are read from disk, and their metrics computed afresh."""
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from tuning_room.engines import Engine, Sampling
+from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import MissingInputError
-from tuning_room.evaluate.arms import ADAPTER, BASE, ArmSetup, Identity, setup, sha256
-from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
-from tuning_room.evaluate.economics import ALL_REPEATS, TOKENS, Way, measure
-from tuning_room.evaluate.harness import EngineModel
-from tuning_room.evaluate.metrics import Context
-from tuning_room.evaluate.reply_log import ReplyLog
-from tuning_room.evaluate.results import Measured, check_metrics
-from tuning_room.evaluate.retention import TEXTS, check_applied, divergence, kept
-from tuning_room.evaluate.samples import Asked, Sample, collect, sample_key, stored
-from tuning_room.evaluate.suites import chosen, read_items, spread
-from tuning_room.evaluate.tasks import write_tasks
-from tuning_room.files import digest
+from tuning_room.evaluate.besides import Measuring, check_applied
+from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig, setup
+from tuning_room.evaluate.harness import EngineModel, TaskArm, TaskItem, run_tasks
+from tuning_room.evaluate.replies import ReplyStore, StoredAnswer, answer_key
+from tuning_room.evaluate.suites import chosen, read_items
+from tuning_room.evaluate.summary import check_metrics
+from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
+from tuning_room.files import digest, text_digest
+from tuning_room.gates import Arm
 from tuning_room.models import WEIGHTS, load_tokenizer, resolve
 from tuning_room.progress import ProgressBar
-from tuning_room.records import Item, Message, read_json
+from tuning_room.records import Item, Message, read_json, write_jsonl
 from tuning_room.rendering import render_text, system_tokens, with_system
+from tuning_room.results import WEIGHED, ArmIdentity, Besides, Sample, sample_file
 from tuning_room.workspace import Workspace
 
-Pair = tuple[ArmSetup, str]  # an arm on a suite
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ArmOnSuite = tuple[ArmSetup, str]
+SETTINGS = "adapter_config.json"
 QUESTION = Message(role="user", content="?")
 
 
 class Runner:
-    """Holds what the arms share: the engine, the items and the decoding."""
+    """Holds what the arms share: the engine, the items and the decoding settings."""
 
     def __init__(self, config: EvaluateConfig, workspace: Workspace) -> None:
         check_metrics(config)
@@ -48,142 +50,106 @@ class Runner:
         self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
         self.context = Context(config.full_prompt.read_text(encoding="utf-8").strip(), _inline(config.checks))
         self.arms = [setup(name, config) for name in config.arms]
+        self.store = ReplyStore(workspace.replies)
         self._engine: LocalEngine | None = None
 
     def samples(self) -> list[Sample]:
-        """Return the samples of all arms and suites, arm by arm; the arms of one engine are asked together."""
+        """Return the samples of all arms and suites, arm by arm, and write them to their files."""
         tasks = self.workspace.evaluation / "tasks"
-        metrics = {suite: self.config.measured(suite) for suite in self.items}
+        metrics = {suite: self.config.metrics_of(suite) for suite in self.items}
         write_tasks(tasks, self.items, metrics, self.config.max_tokens, self.context)
-        found = {pair: stored(*self._place(*pair)) for pair in self._pairs()}
-        self._knock({arm for (arm, _), samples in found.items() if arm.endpoint and not samples})
-        log = ReplyLog(self.workspace.evaluation / "replies.jsonl")
-        with ProgressBar("evaluate", self._total()) as bar:
-            bar.advance(sum(map(len, found.values())))
-            for arms in self._together():
-                missing = [pair for pair, samples in found.items() if pair[0] in arms and not samples]
-                found |= self._asked(missing, tasks, log, bar.advance)
-        log.remove()
-        return [sample for samples in found.values() for sample in samples]
-
-    def _together(self) -> list[list[ArmSetup]]:
-        """Return the arms by engine: all those in this process at once, each of those at a server."""
+        self._knock()
+        # The arms in this process share one engine and are asked together; each server is asked by itself.
         here = [arm for arm in self.arms if not arm.endpoint]
-        return [here, *([arm] for arm in self.arms if arm.endpoint)]
+        found: dict[ArmOnSuite, list[Sample]] = {}
+        total = sum(1 + len(item.turns) for _, suite in self._pairs() for item in self.items[suite])
+        with ProgressBar("evaluate", total) as bar:
+            for arms in [here, *([arm] for arm in self.arms if arm.endpoint)]:
+                found |= self._ask(arms, tasks, bar.advance)
+        # Also the arms that are left out today, and items beyond a limit, may be asked again tomorrow.
+        names = [name for name in get_args(Arm) if name != "reference" or name in self.config.endpoints]
+        self.store.keep_only({self._weights(setup(name, self.config)) for name in names})
+        self._write(found)
+        return [sample for pair in self._pairs() for sample in found[pair]]
 
-    def _asked(
-        self, pairs: Sequence[Pair], tasks: Path, log: ReplyLog, on_reply: Callable[[], None]
-    ) -> dict[Pair, list[Sample]]:
-        """Return the samples of an engine's arms on suites."""
-        if not pairs:
+    def _ask(
+        self, arms: Sequence[ArmSetup], tasks: Path, on_reply: Callable[[], None]
+    ) -> dict[ArmOnSuite, list[Sample]]:
+        """Return the samples of one engine's arms on their suites."""
+        named = {f"{arm.name}.{suite}": (arm, suite) for arm, suite in self._pairs() if arm in arms}
+        if not named:
             return {}
-        asked = {pair: self._question(*pair) for pair in pairs}
-        places = {self._place(*pair)[0]: pair for pair in pairs}
-        parts = {one.name: one.part for one in asked.values()}
-        model = EngineModel(self._open(pairs[0][0]), "", self.sampling, on_reply, parts=parts, log=log)
-        samples = collect({path: asked[pair] for path, pair in places.items()}, model, tasks, self.context)
-        return {places[path]: rows for path, rows in samples.items()}
-
-    def _question(self, arm: ArmSetup, suite: str) -> Asked:
-        return Asked(
-            key=self._key(arm, suite), arm=arm.name, suite=suite, model=arm.model, system=arm.system,
-            metrics=self.config.measured(suite),
-        )  # fmt: skip
-
-    def also(self) -> Measured:
-        """Return what else is measured of the arms in this process; what was measured before is read from disk."""
-        return Measured(self._retention(), self._economics(), self._standard())
-
-    def _standard(self) -> dict[str, Any]:
-        config = self.config.standard
-        names = {arm.name for arm in self.arms if not arm.endpoint}
-        if not config:
-            return {}
-        from tuning_room.evaluate.standard import Side, run_standard
-
-        sides = [Side("base", None, ""), Side("baked", self.workspace.adapter, self.config.short_prompt)]
-        chosen = [side for side in sides if side.arm in names]
-        own = digest(config.include) if config.include else ""
-        arms = [side.arm for side in chosen]
-        parts = [self.base_digest, self.adapter_digest, config.model_dump(mode="json"), own, arms]
-        path = self.workspace.evaluation / "standard.json"
-        with ProgressBar("standard tasks", None) as bar:
-            found = kept(path, parts, lambda: run_standard(config, self.model_folder, chosen, bar.describe))
-        if found["missing"]:
-            path.unlink()  # what is not at hand today may be tomorrow
-        return found
-
-    def _retention(self) -> dict[str, dict[str, Any]]:
-        if not self.config.neutral or not any(arm.has_adapter for arm in self.arms):
-            return {}
-        path = self.workspace.evaluation / "retention.json"
-        parts = [self.base_digest, self.adapter_digest, digest(self.config.neutral), self.config.all_items]
-        found = kept(path, parts, lambda: divergence(self.local(), self._neutral()))
-        return {arm.name: found for arm in self.arms if arm.has_adapter}
-
-    def _economics(self) -> dict[str, Any]:
-        if not self.config.economics or not {"prompted", "baked"} <= {
-            arm.name for arm in self.arms if not arm.endpoint
-        }:
-            return {}
-        repeats = ALL_REPEATS if self.config.all_items else 1
-        full, short = self.context.full_prompt, self.config.short_prompt
-
-        def timer(way: Way) -> Any:
-            from tuning_room.engines.timing import timed
-
-            engine = self.local()
-            return timed(engine, way.model, way.system, cached=way.cached, max_tokens=TOKENS, repeats=repeats)
-
-        parts = [self.base_digest, self.adapter_digest, full, short, repeats]
-        found = kept(self.workspace.evaluation / "timing.json", parts, lambda: measure(timer, full, short, repeats))
-        return {**found, "training_seconds": self._training_seconds()}
-
-    def _training_seconds(self) -> float:
-        record = self.workspace.records().get("train")
-        return record.seconds if record else 0.0
-
-    def _neutral(self) -> list[str]:
-        texts = read_items(self.config.neutral or BUILTIN)
-        return [item.prompt for item in (texts if self.config.all_items else spread(texts, TEXTS, self.config.seed))]
-
-    def identities(self, also: Measured) -> dict[str, Identity]:
-        """Return what each arm was."""
-        tokenizer = load_tokenizer(self.model_folder)
-        found = {arm.name: self._identity(arm, tokenizer) for arm in self.arms}
-        for arm, retention in also.retention.items():
-            check_applied(retention["kl"], self.workspace.adapter)
-            found[arm] = found[arm]._replace(adapter_moves=retention["kl"])
-        return found
-
-    def _identity(self, arm: ArmSetup, tokenizer: Any) -> Identity:
-        if arm.endpoint:
-            return Identity("", "", sha256(arm.system), 0, endpoint=f"{arm.endpoint.model} at {arm.endpoint.address}")
-        rendered = render_text(tokenizer, with_system(arm.system, [QUESTION]), ask=True)
-        adapter = self.adapter_digest if arm.has_adapter else ""
-        tokens = system_tokens(tokenizer, arm.system)
-        return Identity(self.base_digest, adapter, sha256(arm.system), tokens, sha256(rendered))
-
-    def _knock(self, waiting: set[ArmSetup]) -> None:
-        # A server that is gone, or does not know its model, is said before minutes are spent on the other arms.
-        for arm in sorted(waiting, key=lambda arm: arm.name):
-            self._open(arm).complete(arm.model, [[QUESTION]], Sampling(max_tokens=1))
-
-    def _place(self, arm: ArmSetup, suite: str) -> tuple[Path, str]:
-        """Return the file of an arm's samples on a suite, and the key under which they count."""
-        return self.workspace.evaluation / "samples" / f"{arm.name}.{suite}.jsonl", self._key(arm, suite)
-
-    def _key(self, arm: ArmSetup, suite: str) -> str:
-        parts: dict[str, Any] = {
-            "base": self.base_digest,
-            "adapter": self.adapter_digest if arm.has_adapter else "",
-            "system": arm.system,
-            "endpoint": arm.endpoint.model_dump(include={"model", "address"}) if arm.endpoint else None,
-            "items": _items_digest(self.items[suite]),
-            "metrics": self.config.measured(suite),
-            "context": self.context._asdict(),
+        parts = {
+            name: TaskArm(arm.model, arm.system, self._asked_as(arm), self._weights(arm))
+            for name, (arm, _) in named.items()
         }
-        return sample_key(parts, self.sampling)
+        opened = lambda: self._open(arms[0])  # noqa: E731
+        model = EngineModel(opened, "", self.sampling, on_reply, parts=parts, store=self.store)
+        done = run_tasks(model, tasks, {name: suite for name, (_, suite) in named.items()})
+        return {
+            (arm, suite): samples_of(arm.name, suite, self.items[suite], done[name], model.answers)
+            for name, (arm, suite) in named.items()
+        }
+
+    def _write(self, found: Mapping[ArmOnSuite, Sequence[Sample]]) -> None:
+        """Write the samples, and remove the files of arms and suites that the recipe no longer has."""
+        files = {sample_file(self.workspace.evaluation, arm.name, suite): rows for (arm, suite), rows in found.items()}
+        for path, rows in files.items():
+            write_jsonl(path, rows)
+        for path in set(self.workspace.samples.glob("*.jsonl")) - set(files):
+            path.unlink()
+
+    def besides(self) -> Besides:
+        """Return what else is measured of the arms in this process."""
+        digests = (self.base_digest, self.adapter_digest)
+        prompt = self.context.full_prompt
+        return Measuring(self.config, self.workspace, self.arms, self.model_folder, prompt, digests, self.local).all()
+
+    def identities(self, besides: Besides) -> dict[str, ArmIdentity]:
+        """Return what each arm was; AdapterMismatchError for an adapter that changes nothing."""
+        tokenizer = load_tokenizer(self.model_folder)
+        moves = besides.divergence.kl if besides.divergence else None
+        if moves is not None:
+            check_applied(moves, self.workspace.adapter)
+        return {arm.name: self._identity(arm, tokenizer, moves) for arm in self.arms}
+
+    def _identity(self, arm: ArmSetup, tokenizer: "PreTrainedTokenizerBase", moves: float | None) -> ArmIdentity:
+        system = text_digest(arm.system)
+        if arm.endpoint:
+            address = self._weights(arm)
+            return ArmIdentity(base_model="", adapter="", system_prompt=system, system_tokens=0, endpoint=address)
+        return ArmIdentity(
+            base_model=self.base_digest,
+            adapter=self.adapter_digest if arm.has_adapter else "",
+            system_prompt=system,
+            system_tokens=system_tokens(tokenizer, arm.system),
+            rendered=text_digest(render_text(tokenizer, with_system(arm.system, [QUESTION]), ask=True)),
+            adapter_moves=moves if arm.has_adapter else None,
+        )
+
+    def _knock(self) -> None:
+        # Finds a server that is down, or does not know its model, before minutes are spent on the other arms.
+        for arm in sorted((arm for arm in self.arms if arm.endpoint), key=lambda arm: arm.name):
+            pairs = [pair for pair in self._pairs() if pair[0] == arm]
+            if any(key not in self.store.known for pair in pairs for key in self._keys(*pair)):
+                self._open(arm).complete(arm.model, [[QUESTION]], Sampling(max_tokens=1))
+
+    def _keys(self, arm: ArmSetup, suite: str) -> list[str]:
+        """Return the keys of an arm's answers to a suite."""
+        asked_as = self._asked_as(arm)
+        return [answer_key(asked_as, item) for item in self.items[suite]]
+
+    def _asked_as(self, arm: ArmSetup) -> str:
+        """Return a digest of all that an arm's answers depend on besides the items."""
+        parts = [self._weights(arm), arm.model, arm.system, self.sampling.__dict__]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _weights(self, arm: ArmSetup) -> str:
+        """Return what tells an arm's model from others: a digest of all that it is loaded from, or its address."""
+        if arm.endpoint:
+            return f"{arm.endpoint.model} at {arm.endpoint.address}"
+        adapter = [self.adapter_digest, digest(self.workspace.adapter / SETTINGS)] if arm.has_adapter else []
+        return hashlib.sha256(" ".join([self.base_digest, *adapter]).encode()).hexdigest()
 
     def _open(self, arm: ArmSetup) -> Engine:
         if arm.endpoint:
@@ -194,7 +160,7 @@ class Runner:
         return self.local()
 
     def local(self) -> LocalEngine:
-        """Return the engine of the arms in this process; it is loaded when it is first needed."""
+        """Return the engine of the arms in this process, loaded on first use."""
         if self._engine is None:
             adapters = {ADAPTER: self.workspace.adapter}
             self._engine = LocalEngine(
@@ -202,21 +168,41 @@ class Runner:
             )
         return self._engine
 
-    def _pairs(self) -> list[Pair]:
+    def _pairs(self) -> list[ArmOnSuite]:
         wanted = {name: suite.arms or self.config.arms for name, suite in self.config.suites.items()}
         return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in wanted[suite]]
 
-    def _total(self) -> int:
-        return sum(1 + len(item.turns) for _, suite in self._pairs() for item in self.items[suite])
-
 
 def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return checks with the content of the files that they name, so that the task files need nothing beside them."""
+    """Return checks with the content of the files that they name, so that the task files stand on their own."""
     return {
         name: {key: read_json(value) if isinstance(value, Path) else value for key, value in parameters.items()}
         for name, parameters in checks.items()
     }
 
 
-def _items_digest(items: list[Item]) -> str:
-    return hashlib.sha256(json.dumps([item.model_dump() for item in items], sort_keys=True).encode()).hexdigest()
+def samples_of(
+    arm: str, suite: str, items: Sequence[Item], task: SuiteTask, answers: Mapping[TaskItem, StoredAnswer]
+) -> list[Sample]:
+    """Return the samples of an arm on a suite: one per reply, or one for an item whose choices were weighed."""
+    found = []
+    for item in items:
+        replies = answers[TaskItem(task.config.task, item.id)].replies or [Reply("", WEIGHED, 0, 0)]
+        turns = zip([item.prompt, *item.turns], replies, task.scores[item.id], strict=True)
+        for turn, (prompt, reply, metrics) in enumerate(turns, start=1):
+            found.append(
+                Sample(
+                    arm=arm,
+                    suite=suite,
+                    item=item.id,
+                    turn=turn,
+                    prompt=prompt,
+                    reply=reply.text,
+                    finish_reason=reply.finish_reason,
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                    metrics=metrics,
+                    **item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "before", "gold"}),
+                )
+            )
+    return found

@@ -1,8 +1,8 @@
-"""The field's own tasks (gsm8k, ifeval, mmlu, hellaswag, ...) on base and baked, as lm-evaluation-harness ships them.
+"""Standard tasks (gsm8k, ifeval, mmlu, hellaswag, ...) on base and baked, as lm-evaluation-harness ships them.
 
-They run through the harness's own model for transformers, not through an engine of ours: few-shot examples, stops and
-filters are then the ones that published figures were made with. Their data comes from the hub or its local cache; what
-is not there is named, with the reason, and stops nothing.
+They run through the harness's own model for transformers, not through an engine of ours, so that few-shot examples,
+stop strings and filters are those behind published figures. Their data comes from the hub or its local cache; a task
+whose data is missing is reported with the reason and does not stop the others.
 """
 
 import logging
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 from tuning_room.evaluate.config import Standard
 from tuning_room.models import load_adapter, load_model, load_tokenizer
+from tuning_room.results import StandardScores, TaskScore
 
-LONGEST_REASON = 200
 BATCH = 8
 
 
-class Side(NamedTuple):
-    """An arm as the harness's own model has it: with the adapter or without, and under which system turn."""
+class HarnessArm(NamedTuple):
+    """An arm for the harness's own model: with or without the adapter, and under which system turn."""
 
     arm: str
     adapter: Path | None
@@ -27,9 +27,9 @@ class Side(NamedTuple):
 
 
 def run_standard(
-    config: Standard, model: Path, sides: Sequence[Side], tell: Callable[[str], None] = lambda _: None
-) -> dict[str, Any]:
-    """Return for each task and arm the metrics with their standard errors, and the tasks that could not be run."""
+    config: Standard, model: Path, arms: Sequence[HarnessArm], tell: Callable[[str], None] = lambda _: None
+) -> StandardScores:
+    """Return the metrics of each task and arm with their standard errors, and the tasks that could not be run."""
     os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
     from lm_eval.tasks import TaskManager
 
@@ -40,26 +40,27 @@ def run_standard(
         try:
             loaded[name] = manager.load([name])
         except Exception as error:  # what a missing data set raises differs from task to task
-            missing[name] = _reason(error)
-    found: dict[str, dict[str, Any]] = {name: {} for name in loaded}
-    for side in sides if loaded else ():
-        harness_model = _opened(model, side)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            missing[name] = reason if len(reason) <= 200 else f"{reason[:197]}..."
+    found: dict[str, dict[str, dict[str, TaskScore]]] = {name: {} for name in loaded}
+    for arm in arms if loaded else ():
+        harness_model = _opened(model, arm)
         for name, tasks in loaded.items():
-            tell(f"{side.arm}: {name}")
-            found[name][side.arm] = _measured(harness_model, name, tasks, side, config)
-    return {"tasks": found, "missing": missing, "limit": config.limit}
+            tell(f"{arm.arm}: {name}")
+            found[name][arm.arm] = _measured(harness_model, name, tasks, arm, config)
+    return StandardScores(tasks=found, missing=missing, limit=config.limit)
 
 
-def _opened(folder: Path, side: Side) -> Any:
+def _opened(folder: Path, arm: HarnessArm) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     model: Any = load_model(folder)
-    if side.adapter:
-        model = load_adapter(model, side.adapter)
+    if arm.adapter:
+        model = load_adapter(model, arm.adapter)
     return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device="cpu", batch_size=BATCH)
 
 
-def _measured(model: Any, name: str, tasks: Any, side: Side, config: Standard) -> dict[str, dict[str, float | None]]:
+def _measured(model: Any, name: str, tasks: Any, arm: HarnessArm, config: Standard) -> dict[str, TaskScore]:
     from lm_eval.evaluator import evaluate
 
     results: Any = evaluate(
@@ -68,20 +69,16 @@ def _measured(model: Any, name: str, tasks: Any, side: Side, config: Standard) -
         limit=config.limit,
         bootstrap_iters=0,
         log_samples=False,
-        system_instruction=side.system or None,
+        system_instruction=arm.system or None,
         apply_chat_template=True,
         fewshot_as_multiturn=True,
         verbosity="ERROR",
     )
-    scores: Mapping[str, Any] = results["results"][name]  # of a group, its own line beside those of its tasks
-    return {metric: _score(scores, metric) for metric in scores if "," in metric and "_stderr," not in metric}
-
-
-def _score(scores: Mapping[str, Any], metric: str) -> dict[str, float | None]:
-    error = scores.get(metric.replace(",", "_stderr,"))
-    return {"value": float(scores[metric]), "stderr": float(error) if isinstance(error, int | float) else None}
-
-
-def _reason(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) <= LONGEST_REASON else words[: LONGEST_REASON - 3] + "..."
+    scores: Mapping[str, Any] = results["results"][name]  # for a group: its own scores, not those of its tasks
+    found = {}
+    for metric in scores:
+        if "," in metric and "_stderr," not in metric:
+            error = scores.get(metric.replace(",", "_stderr,"))
+            stderr = float(error) if isinstance(error, int | float) else None
+            found[metric] = TaskScore(value=float(scores[metric]), stderr=stderr)
+    return found

@@ -1,29 +1,17 @@
-"""The statistics of rates and of differences between arms on the same items."""
+"""The statistics of rates, of differences between arms on the same items, and of how long a behaviour holds."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tuning_room.evaluate.power import resolvable_bound
+from tuning_room.results import BREAKS, Drift, Rate, Spread
 
-# The bootstrap; 2000 resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
+# 2000 bootstrap resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
 RESAMPLES, SEED = 2000, 0
-# Shares that differ by less than this differ by rounding.
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # shares that differ by less differ only by rounding
 
 
-@dataclass(frozen=True)
-class Rate:
-    """A rate with its 95 % interval and the counts behind it: Wilson's interval (1927) if the values are 0 or 1."""
-
-    rate: float
-    low: float
-    high: float
-    count: int
-    total: int
-
-
-class Difference(NamedTuple):
+class McNemar(NamedTuple):
     """Two arms on the same items: how often only one of them has the property, and McNemar's exact p-value."""
 
     only_first: int
@@ -40,7 +28,7 @@ class Interval(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """Two arms on `total` dialogues: on how many only the one is higher, the exact p-value, and the interval."""
+    """Two arms on `total` dialogues: on how many only one of them is higher, the exact p-value, and the interval."""
 
     total: int
     only_first: int
@@ -51,33 +39,31 @@ class Paired(NamedTuple):
     high: float
 
 
-class Spread(NamedTuple):
-    """A rate over several seeds; the standard deviation is the sample's (n - 1), None for one seed."""
+class TurnScores(NamedTuple):
+    """A reply of a scripted dialogue: which dialogue, which turn (from 1), and its metrics in 0..1."""
 
-    mean: float
-    standard_deviation: float | None
-    lowest: float
-    highest: float
-    seeds: int
+    dialogue: str
+    turn: int
+    metrics: Mapping[str, float]
 
 
 def rate(values: Sequence[float]) -> Rate:
-    """Return the share of true values (0 or 1) with Wilson's interval; ValueError if there are none to count."""
+    """Return the share of values (0 or 1) that are 1, with Wilson's interval; ValueError if there are no values."""
     from statsmodels.stats.proportion import proportion_confint
 
     if not values:
         raise ValueError("a rate needs at least one value")
     count, total = int(sum(values)), len(values)
     low, high = proportion_confint(count, total, alpha=0.05, method="wilson")
-    return Rate(count / total, max(0.0, float(low)), min(1.0, float(high)), count, total)
+    return Rate(rate=count / total, low=max(0.0, float(low)), high=min(1.0, float(high)), count=count, total=total)
 
 
 def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
     """Return the mean of shares in 0..1 with its percentile bootstrap interval over clusters (dialogues).
 
-    `count` is then the number of values that are 1, such as replies with every field right, and `total` that of all
-    values. Where all clusters have the same mean a bootstrap would have an interval without width; it is then widened
-    by what none of so many could have shown (`resolvable_bound`). ValueError if there are no values.
+    `count` is then the number of values that are 1, such as replies with every field right, and `total` the number of
+    all values. Where all clusters have the same mean, a bootstrap interval would have no width; it is then widened by
+    `resolvable_bound`, what that many clusters could have missed. ValueError if there are no values.
     """
     if not values:
         raise ValueError("a rate needs at least one value")
@@ -87,17 +73,18 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate
     if high - low < ROUNDING:
         unseen = resolvable_bound(len(counts))
         low, high = low * (1 - unseen), high + (1 - high) * unseen
-    return Rate(mean, max(0.0, low), min(1.0, high), sum(value >= 1 for value in values), len(values))
+    full = sum(value >= 1 for value in values)
+    return Rate(rate=mean, low=max(0.0, low), high=min(1.0, high), count=full, total=len(values))
 
 
-def measured(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
-    """Return `rate` of values that are 0 or 1, one a dialogue, and `mean_interval` of any others."""
+def rate_of(values: Sequence[float], clusters: Sequence[Hashable]) -> Rate:
+    """Return `rate` for values of 0 or 1, one per dialogue, and `mean_interval` for any others."""
     if len(set(clusters)) == len(values) and set(values) <= {0, 1}:
         return rate(values)
     return mean_interval(values, clusters)
 
 
-def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
+def difference(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
     """Compare two arms item by item by McNemar's exact test (1947); ValueError if the items differ in number."""
     from statsmodels.stats.contingency_tables import mcnemar
 
@@ -106,7 +93,7 @@ def difference(first: Sequence[bool], second: Sequence[bool]) -> Difference:
     only_second = sum(b and not a for a, b in pairs)
     both = sum(a and b for a, b in pairs)
     table = [[both, only_first], [only_second, len(pairs) - both - only_first - only_second]]
-    return Difference(only_first, only_second, float(mcnemar(table, exact=True).pvalue))
+    return McNemar(only_first, only_second, float(mcnemar(table, exact=True).pvalue))
 
 
 def bootstrap_difference(
@@ -120,9 +107,9 @@ def bootstrap_difference(
     """Return second minus first, values in 0..1 on the same items, with a paired percentile bootstrap over dialogues.
 
     Whole dialogues (`clusters`, a name for each value) are drawn with replacement (Efron 1979; Field and Welsh 2007).
-    Where no dialogue got worse, resampling cannot know how often one does: the interval then goes at least as far below
-    the difference as Wilson's bound for none of so many dialogues; and likewise above where none got better. One
-    dialogue alone shows nothing: -1 to 1. ValueError if there are no values, or if they differ in number.
+    Where no dialogue got worse, resampling cannot tell how often one would: the interval then goes at least as far
+    below the difference as Wilson's bound for no case in that many dialogues, and likewise above it where none got
+    better. One dialogue alone shows nothing: -1 to 1. ValueError if there are no values, or if they differ in number.
     """
     changes, counts = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
     found = float(changes.sum() / counts.sum())
@@ -136,7 +123,7 @@ def bootstrap_difference(
 
 
 def bootstrap_mean(sums: Sequence[float], counts: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean of values that come in groups (each group's sum and number), with its bootstrap interval."""
+    """Return the mean of grouped values (each group's sum and number), with its bootstrap interval over groups."""
     import numpy as np
 
     mean = sum(sums) / sum(counts)
@@ -147,7 +134,7 @@ def bootstrap_mean(sums: Sequence[float], counts: Sequence[float]) -> tuple[floa
 def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[Hashable]) -> Paired:
     """Compare two arms dialogue by dialogue: an exact sign test of the dialogues' means, and the bootstrap interval.
 
-    Where a dialogue has one value, 0 or 1, the sign test is McNemar's exact test.
+    Where each dialogue has one value, 0 or 1, the sign test is McNemar's exact test.
     """
     interval = bootstrap_difference(first, second, clusters)
     changes, _ = _by_cluster([b - a for a, b in zip(first, second, strict=True)], clusters)
@@ -155,9 +142,9 @@ def paired(first: Sequence[float], second: Sequence[float], clusters: Sequence[H
     return Paired(len(changes), *found, *interval)
 
 
-def non_inferior(interval: Interval, margin: float, *, wanted: bool) -> bool:
-    """Return whether the interval's bad end stays within the margin: above -margin if more is better, else below it."""
-    return interval.low > -margin if wanted else interval.high < margin
+def non_inferior(interval: Interval, margin: float, *, higher_is_better: bool) -> bool:
+    """Return whether the interval's bad end is within the margin: above -margin if higher is better, else below it."""
+    return interval.low > -margin if higher_is_better else interval.high < margin
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -170,9 +157,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def gap_recovered(
     base: Sequence[float], prompted: Sequence[float], baked: Sequence[float], clusters: Sequence[Hashable]
 ) -> float | None:
-    """Return the share of the way from base to prompted that baked goes: 0 at base, 1 at prompted, more beyond.
+    """Return the share of the gap between base and prompted that baked closes: 0 at base, 1 at prompted, more beyond.
 
-    None where the interval of prompted minus base includes 0: there is then no gap to recover.
+    None where the interval of prompted minus base includes 0: there is then no gap to close.
     """
     gap = bootstrap_difference(base, prompted, clusters)
     if gap.low <= 0 <= gap.high:
@@ -187,11 +174,66 @@ def across_seeds(rates: Sequence[float]) -> Spread:
     if not rates:
         raise ValueError("a spread needs at least one rate")
     deviation = stdev(rates) if len(rates) > 1 else None
-    return Spread(fmean(rates), deviation, min(rates), max(rates), len(rates))
+    lowest, highest = min(rates), max(rates)
+    return Spread(rates=list(rates), mean=fmean(rates), standard_deviation=deviation, lowest=lowest, highest=highest)
+
+
+def drift(replies: Sequence[TurnScores], *, events: Sequence[str] = BREAKS) -> Drift:
+    """Return how well one arm holds over the turns; an event is a metric of `events` at 0.5 or more.
+
+    The survival is Kaplan and Meier's (1958): a dialogue that ends without an event is right-censored at its last turn.
+    Where all dialogues have the same length this is the plain share. ValueError if there are no replies, or if a
+    dialogue's turns are not 1, 2, 3 and so on.
+    """
+    dialogues = _dialogues(replies)
+    longest = max(map(len, dialogues))
+    turns = []
+    for turn in range(longest):
+        rows = [dialogue[turn] for dialogue in dialogues if turn < len(dialogue)]
+        metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+        concerned = {name: [row for row in rows if name in row.metrics] for name in metrics}
+        turns.append(
+            {name: rate_of([r.metrics[name] for r in of], [r.dialogue for r in of]) for name, of in concerned.items()}
+        )
+    first = [
+        next((row.turn for row in dialogue if any(row.metrics.get(event, 0.0) >= 0.5 for event in events)), None)
+        for dialogue in dialogues
+    ]
+    times = [turn or len(dialogue) for turn, dialogue in zip(first, dialogues, strict=True)]
+    shares = survival(times, [turn is not None for turn in first], longest)
+    return Drift(turns=turns, survival=shares, first=1 + sum(shares))
+
+
+def survival(times: Sequence[int], happened: Sequence[bool], last: int) -> list[float]:
+    """Return the Kaplan-Meier share without the event up to each of the turns 1 to `last`.
+
+    `times` holds each dialogue's turn of the event where it happened, else its last turn.
+    """
+    from statsmodels.duration.survfunc import SurvfuncRight
+
+    estimate = SurvfuncRight(list(times), [int(event) for event in happened])
+    steps = dict(zip(map(int, estimate.surv_times), map(float, estimate.surv_prob), strict=True))
+    shares, share = [], 1.0
+    for turn in range(1, last + 1):
+        share = steps.get(turn, share)
+        shares.append(share)
+    return shares
+
+
+def _dialogues(replies: Sequence[TurnScores]) -> list[list[TurnScores]]:
+    if not replies:
+        raise ValueError("drift needs at least one reply")
+    dialogues: dict[str, list[TurnScores]] = {}
+    for reply in sorted(replies, key=lambda reply: reply.turn):
+        dialogues.setdefault(reply.dialogue, []).append(reply)
+    for name, rows in dialogues.items():
+        if [row.turn for row in rows] != list(range(1, len(rows) + 1)):
+            raise ValueError(f"dialogue '{name}': its turns are not 1 to {len(rows)}")
+    return list(dialogues.values())
 
 
 def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[Any, Any]:
-    """Return each cluster's sum and number of values, in the order in which the clusters first come."""
+    """Return each cluster's sum and number of values, in order of first appearance."""
     import numpy as np
 
     if not values:
@@ -202,7 +244,7 @@ def _by_cluster(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[
 
 
 def _percentiles(sums: Any, counts: Any, resamples: int, seed: int) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of the mean over resampled clusters; None if there is one cluster only."""
+    """Return the 95 % percentile interval of the mean over resampled clusters; None if there is only one cluster."""
     import numpy as np
     from scipy.stats import bootstrap
 

@@ -1,21 +1,27 @@
-"""The suites' items: read, checked, and as many of them as the recipe takes."""
+"""The suites' items: read, checked, and cut to the number that the recipe uses."""
 
 import random
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from tuning_room.errors import DataError
-from tuning_room.evaluate.config import EvaluateConfig, Suite
+from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.records import Item, read_jsonl
 
 
 def chosen(config: EvaluateConfig) -> dict[str, list[Item]]:
-    """Return the items of each suite that the evaluation takes, in the file's order; DataError names what is wrong."""
-    return {name: _limited(read_items(suite.items), suite, config) for name, suite in config.suites.items()}
+    """Return the items of each suite that the evaluation uses, in the file's order; DataError names what is wrong."""
+    found = {}
+    for name, suite in config.suites.items():
+        items = read_items(suite.items)
+        if suite.size and not config.all_items:
+            items = spread(items, suite.size, config.seed)
+        found[name] = items[: config.limit]
+    return found
 
 
 def read_items(path: Path) -> list[Item]:
-    """Return all items of a file; DataError if there are none, or two of one id."""
+    """Return all items of a file; DataError if there are none, or two with the same id."""
     items = list(read_jsonl(path, Item))
     if not items:
         raise DataError(f"{path}: no items", hint="write at least one")
@@ -25,20 +31,16 @@ def read_items(path: Path) -> list[Item]:
     for item in items:
         if item.choices and item.gold not in item.choices:
             raise DataError(f"{path}: {item.id}: gold is none of the choices", hint="copy the right one word for word")
+        if item.choices and item.turns:
+            raise DataError(f"{path}: {item.id}: choices and turns", hint="split the item in two")
     return items
 
 
-def _limited(items: list[Item], suite: Suite, config: EvaluateConfig) -> list[Item]:
-    if suite.size and not config.all_items:
-        items = spread(items, suite.size, config.seed)
-    return items[: config.limit]
-
-
 def spread(items: list[Item], size: int, seed: int) -> list[Item]:
-    """Return `size` items, dealt in turn from the kinds of them, in the old order.
+    """Return `size` items, taken in turn from each kind and put back into their order in the file.
 
-    A kind is a family of attacks, else what is wanted, else a topic; within one the types are dealt in turn. Which of
-    one type are taken is drawn; the same items and seed give the same choice.
+    A kind is an attack family, else what is wanted, else a topic; within a kind the types take turns. Which items of a
+    type are taken is random; the same items and seed give the same choice.
     """
     if len(items) <= size:
         return items

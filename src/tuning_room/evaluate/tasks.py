@@ -1,27 +1,46 @@
-"""The suites as tasks of lm-evaluation-harness: written as files that its own command line can run as well."""
+"""The suites as tasks of lm-evaluation-harness: a folder of files that its own command line can run anywhere."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from tuning_room.checks import METRICS
+from tuning_room.checks import Case, find_metric
 from tuning_room.errors import StageError
-from tuning_room.evaluate.metrics import Context, measured, weighed
 from tuning_room.files import atomic_writer
 from tuning_room.records import Item, read_json, read_jsonl, write_json, write_jsonl
 
-TURN_BY_TURN = "takes_turns"  # what a model's class says if it answers dialogues in which its own replies stand
+CONTEXT_FILE = "context.json"
+TURN_BY_TURN = "takes_turns"  # attribute of a model class that answers dialogues turn by turn, on its own replies
+# The folder can be anywhere: the harness loads this file from it, and the others are found beside it.
 SUITE_FILE = '''"""The class of these tasks, for lm-evaluation-harness."""
 
-from tuning_room.evaluate.tasks import SuiteTask, load_items
+from pathlib import Path
 
-__all__ = ["SuiteTask", "load_items"]
+from tuning_room.evaluate import tasks
+
+
+class SuiteTask(tasks.SuiteTask):
+    """A suite of this folder."""
+
+    folder = Path(__file__).parent
+
+
+def load_items(items, **_metadata):
+    """Return the items of a file of this folder."""
+    return tasks.load_items(Path(__file__).parent / items)
 '''
-LOWER_IS_BETTER = {"tells", "leaks", "repeats", "withholds", "extracts", "overlap", "resembles"}
+
+
+class Context(NamedTuple):
+    """What metrics need besides the item: the full prompt, and the checks that the training data had to pass."""
+
+    full_prompt: str = ""
+    checks: Mapping[str, Mapping[str, Any]] = {}
 
 
 def task_name(suite: str) -> str:
@@ -30,30 +49,31 @@ def task_name(suite: str) -> str:
 
 
 def write_tasks(
-    folder: Path, suites: Mapping[str, list[Item]], metrics: Mapping[str, list[str]], max_tokens: int, context: Context
+    folder: Path,
+    suites: Mapping[str, list[Item]],
+    metrics: Mapping[str, Sequence[str]],
+    max_tokens: int,
+    context: Context,
 ) -> None:
     """Write items, context and a task file for each suite, for `lm_eval run --include_path FOLDER`."""
-    write_json(folder / "context.json", context._asdict())
+    write_json(folder / CONTEXT_FILE, context._asdict())
     for suite, items in suites.items():
         write_jsonl(folder / f"{suite}.jsonl", items)
         with atomic_writer(folder / f"{suite}.yaml") as out:
-            out.write(_task_yaml(folder, suite, metrics[suite], max_tokens))
+            out.write(_task_yaml(suite, metrics[suite], max_tokens))
     with atomic_writer(folder / "suite.py") as out:
         out.write(SUITE_FILE)
 
 
-def _task_yaml(folder: Path, suite: str, metrics: list[str], max_tokens: int) -> str:
-    lines = [
-        f"  - {{metric: {name}, aggregation: mean, higher_is_better: {str(name not in LOWER_IS_BETTER).lower()}}}"
-        for name in metrics
-    ]
-    items, context = (json.dumps(str((folder / name).resolve())) for name in (f"{suite}.jsonl", "context.json"))
+def _task_yaml(suite: str, metrics: Sequence[str], max_tokens: int) -> str:
+    higher = {name: str(find_metric(name).higher_is_better).lower() for name in metrics}
+    lines = [f"  - {{metric: {name}, aggregation: mean, higher_is_better: {higher[name]}}}" for name in metrics]
     return "\n".join(
         [
             f"task: {task_name(suite)}",
             "class: !function suite.SuiteTask",
             "custom_dataset: !function suite.load_items",
-            f"dataset_kwargs: {{items: {items}}}",
+            f"dataset_kwargs: {{items: {suite}.jsonl}}",
             "test_split: test",
             "num_fewshot: 0",
             "output_type: generate_until",
@@ -62,18 +82,18 @@ def _task_yaml(folder: Path, suite: str, metrics: list[str], max_tokens: int) ->
             f"generation_kwargs: {{until: [], max_gen_toks: {max_tokens}, do_sample: false}}",
             "metric_list:",
             *lines,
-            f"metadata: {{version: 2.0, context: {context}}}",
+            "metadata: {version: 3.0}",
             "",
         ]
     )
 
 
-def load_items(items: str, **_metadata: Any) -> dict[str, Any]:
+def load_items(items: Path) -> dict[str, Any]:
     """Return a file of items as the harness's split `test`; DataError names the line that is not one."""
     from datasets import Dataset
 
-    # As text: the library's own reader would make dates of answers that look like some, and one form of all fields.
-    rows = [item.model_dump_json() for item in read_jsonl(Path(items), Item)]
+    # As text: the library's own reader would turn answers that look like dates into dates, and unify the fields' types.
+    rows = [item.model_dump_json() for item in read_jsonl(items, Item)]
     return {"test": Dataset.from_dict({"id": [str(n) for n in range(len(rows))], "item": rows})}
 
 
@@ -83,16 +103,20 @@ def item_of(doc: Mapping[str, Any]) -> Item:
 
 
 class SuiteTask(ConfigurableTask):
-    """A suite: one reply to an item, a reply to each turn of a dialogue, or the likelihood of each choice."""
+    """A suite: one reply to an item, a reply to each turn of a dialogue, or the likelihood of each choice.
+
+    Once the harness has run, `scores` holds the metrics of each item: of its reply, of each turn, or of the choice.
+    """
+
+    folder = Path()
 
     def __init__(self, config: dict[str, Any]) -> None:
-        # Told that results are worked out here, the harness does not look for our metrics' names on the hub.
+        # With `process_results` in its configuration, the harness does not look for our metrics on the hub.
         ours = {"process_results": self.process_results}
         super().__init__(config={**{key: value for key, value in config.items() if key != "class"}, **ours})
-        self.context = Context(**read_json(Path(config["metadata"]["context"])))
-        self.measures = [entry["metric"] for entry in config["metric_list"]]
-        if unknown := [name for name in self.measures if name not in METRICS]:
-            raise StageError(f"no such metric: {', '.join(unknown)}", hint=f"use {', '.join(METRICS)}")
+        self.context = Context(**read_json(self.folder / CONTEXT_FILE))
+        self.measures = {entry["metric"]: find_metric(entry["metric"]) for entry in config["metric_list"]}
+        self.scores: dict[str, list[dict[str, float]]] = {}
 
     def doc_to_text(self, doc: dict[str, Any], *_: Any) -> str:
         """Return what the user writes."""
@@ -137,10 +161,32 @@ class SuiteTask(ConfigurableTask):
         ]
 
     def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, float]:
-        """Return the metrics of an item; of a dialogue, their mean over its turns."""
+        """Return the metrics of an item; for a dialogue, their means over its turns."""
         item = item_of(doc)
         if item.choices:
-            return weighed(self.measures, item, [value for value, _ in results])
-        replies = json.loads(results[0]) if item.turns else [results[0]]
-        turns = [measured(self.measures, item, replies[: n + 1], self.context) for n in range(len(replies))]
-        return {name: sum(turn[name] for turn in turns) / len(turns) for name in turns[0]}
+            # Right if the gold choice has the highest log-likelihood per character (the harness's acc_norm).
+            rates = [total / len(choice) for (total, _), choice in zip(results, item.choices, strict=True)]
+            right = item.choices[rates.index(max(rates))] == item.gold
+            turns = [{"correct": float(right)} if "correct" in self.measures else {}]
+        else:
+            replies = json.loads(results[0]) if item.turns else [results[0]]
+            turns = [self._scored(item, reply, turn) for turn, reply in enumerate(replies)]
+        self.scores[item.id] = turns
+        # A metric may concern some turns only.
+        names = dict.fromkeys(name for turn in turns for name in turn)
+        return {name: fmean(turn[name] for turn in turns if name in turn) for name in names}
+
+    def _scored(self, item: Item, reply: str, turn: int) -> dict[str, float]:
+        """Return the metrics that apply to a reply, given all that the user had written by then."""
+        case = Case(
+            said="\n".join([item.said, *item.turns[:turn]]),
+            gold=item.gold,
+            expects=item.expects,
+            wanted=item.wanted,
+            checks=item.checks,
+            fields=item.fields,
+            full_prompt=self.context.full_prompt,
+            recipe_checks=self.context.checks,
+        )
+        values = {name: metric.score(reply, case) for name, metric in self.measures.items() if metric.score}
+        return {name: value for name, value in values.items() if value is not None}

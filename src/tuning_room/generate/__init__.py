@@ -1,4 +1,4 @@
-"""Generate: candidate dialogues from documents, rules, seeds and a teacher, through an SDG Hub flow."""
+"""Generate: candidate dialogues from documents, rules, example dialogues and a teacher, through SDG Hub flows."""
 
 from pathlib import Path
 
@@ -7,9 +7,11 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 
 
 class GenerateResult(StageResult):
-    """How many candidates there are, by source, how many rows failed, and what the teacher used in this run folder.
+    """The number of candidates, by source, and of failed rows, and what the teacher used in this run folder.
 
-    `stopped` says which bound of the budget was met, '' if none.
+    `stopped` says which limit of the budget was reached, '' if none. `cleaned` counts the replies that were cleaned, by
+    what was removed; `cut_off` those that ended at `max_tokens`, and so failed. `unknown_tags` counts the replies that
+    begin with a pair of tags that is not known as reasoning, and was left in, by the tag's name.
     """
 
     candidates: int
@@ -19,6 +21,9 @@ class GenerateResult(StageResult):
     tokens: int = 0
     cost: float = 0.0
     stopped: str = ""
+    cleaned: dict[str, int] = {}
+    cut_off: int = 0
+    unknown_tags: dict[str, int] = {}
 
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
@@ -35,22 +40,23 @@ def outputs(workspace: Workspace) -> list[Path]:
 
 
 def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
-    """Write `candidates.jsonl`: the flow's rows and all seeds, each with its source; and which replies were not kept.
+    """Write `candidates.jsonl`: the flows' rows and all example dialogues, with their sources; and what was rejected.
 
     A row that a teacher could not answer is kept with its error. Raises RecipeError, DataError, EngineError.
     """
     from collections import Counter
 
     from tuning_room.files import atomic_writer
-    from tuning_room.generate.flow import flow_candidates
-    from tuning_room.generate.seeds import seed_candidates
-    from tuning_room.generate.teacher import Teacher
+    from tuning_room.generate.candidates import example_candidates, flow_candidates
+    from tuning_room.generate.teacher import ANSWERS, Teacher
     from tuning_room.records import write_jsonl
 
-    seeds = seed_candidates(config.seeds)
-    teacher = None if config.teacher.kind == "rules" else Teacher(config.teacher, answers_file(workspace))
+    examples = example_candidates(config.seeds)
+    answers = workspace.generation / ANSWERS
+    asks = config.teacher.kind != "rules"
+    teacher = Teacher(config.teacher, answers, wants_json=config.wants_json) if asks else None
     made = flow_candidates(config, workspace, teacher)
-    candidates = [*seeds, *made.candidates]
+    candidates = [*examples, *made.candidates]
     if teacher:
         write_jsonl(workspace.losers, made.losers)
     if made.rubric:
@@ -63,11 +69,6 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         errors=sum(1 for c in candidates if c.error),
         **(teacher.summary() if teacher else {}),
     )
-
-
-def answers_file(workspace: Workspace) -> Path:
-    """Return where a teacher's answers are written down."""
-    return workspace.generation / "answers.jsonl"
 
 
 STAGE = Stage("generate", GenerateResult, inputs, outputs, run)

@@ -1,11 +1,12 @@
-"""SDG Hub blocks of our own. A row that fails is marked in its `error` column and never costs another row.
+"""Our own SDG Hub blocks. A row that fails is marked in its `error` column and never affects another row.
 
-They know roles, prompts and fences; what is asked for stands in the prompt files beside each flow.
+They know about roles, prompts and fences; what to ask for is in the prompt files beside each flow.
 """
 
 import json
 import random
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,19 @@ from pydantic import Field, PrivateAttr
 from sdg_hub import BaseBlock, BlockRegistry
 
 from tuning_room.fences import fenced
-from tuning_room.generate.families import Problem, draw, load_families
+from tuning_room.generate.families import Problem, ProblemFamily, draw, load_families
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.records import Message
 from tuning_room.rendering import with_system
 
 if TYPE_CHECKING:
+    from tuning_room.generate.cleaning import Writes
     from tuning_room.generate.teacher import Teacher
 
 
 @cache
-def _families(rules: Path) -> dict[str, Any]:
+def _families(rules: Path) -> dict[str, ProblemFamily]:
     return {family.name: family for family in load_families(rules / "families")}
 
 
@@ -38,14 +40,14 @@ def _situations(rules: Path) -> dict[str, Situation]:
 class _Block(BaseBlock):
     """A block that fills output columns row by row."""
 
-    def _filled(self, samples: pd.DataFrame, columns: dict[str, list[Any]]) -> pd.DataFrame:
+    def _filled(self, samples: pd.DataFrame, columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
         out = samples.copy()
         for name, values in columns.items():
             out[name] = pd.Series(values, index=out.index, dtype=object)
         return out
 
     def _named(self, samples: pd.DataFrame) -> list[dict[str, Any]]:
-        """Return the input columns row by row, under the names that the flow gives them."""
+        """Return the input columns row by row, under the names given by the flow."""
         given = self.input_cols
         names = given if isinstance(given, dict) else {column: column for column in given}
         return [{name: row[column] for column, name in names.items()} for row in samples.to_dict("records")]
@@ -53,7 +55,7 @@ class _Block(BaseBlock):
 
 @BlockRegistry.register("DrawProblemBlock", "tuning_room", "Draws a problem of a family, with its gold answer")
 class DrawProblemBlock(_Block):
-    """Draws a problem where the row names a family; a row that has its problem already keeps it."""
+    """Draws a problem where the row names a family; a row that already has a problem keeps it."""
 
     def generate(
         self, samples: pd.DataFrame, rules: str = "", first_reply_share: float = 0.0, **kwargs: Any
@@ -68,13 +70,13 @@ class DrawProblemBlock(_Block):
         return self._filled(samples, {"problem": problems})
 
 
-@BlockRegistry.register("SituationBlock", "tuning_room", "Has a problem brought up in a situation")
+@BlockRegistry.register("SituationBlock", "tuning_room", "Brings up a problem in a situation")
 class SituationBlock(_Block):
     """Turns a problem and a situation's name into the messages of a dialogue."""
 
     def generate(self, samples: pd.DataFrame, rules: str = "", **kwargs: Any) -> pd.DataFrame:
         """Fill `messages` (JSON), `gold` and `topic`."""
-        out: dict[str, list[Any]] = {"messages": [], "gold": [], "topic": [], "error": []}
+        out: dict[str, list[object]] = {"messages": [], "gold": [], "topic": [], "error": []}
         for row in samples.to_dict("records"):
             problem = Problem.model_validate_json(row["problem"])
             situation = _situations(Path(rules))[row["situation"]]
@@ -89,18 +91,25 @@ class SituationBlock(_Block):
 
 @BlockRegistry.register("TeacherBlock", "tuning_room", "Asks the teacher; an error is recorded in its row")
 class TeacherBlock(_Block):
-    """Sends chat messages to the teacher and records reply or error, a row at a time."""
+    """Sends chat messages to the teacher and records a reply or an error in each row."""
 
-    def generate(self, samples: pd.DataFrame, teacher: Any = None, **kwargs: Any) -> pd.DataFrame:
+    extra_tokens: int = Field(0, ge=0, description="tokens of a reply beyond generate.teacher.max_tokens")
+
+    def generate(
+        self, samples: pd.DataFrame, teacher: "Teacher | None" = None, writes: "Writes" = "notes", **kwargs: Any
+    ) -> pd.DataFrame:
         """Fill the output column with replies; rows that failed before are not sent."""
-        asker: Teacher = teacher
+        from tuning_room.generate.teacher import TeacherStep
+
+        assert teacher is not None
         column, target = self.input_cols[0], self.output_cols[0]
-        # As lists: a frame that is asked for one value at a time takes longer than the teacher's own overhead.
+        # As lists: reading a frame value by value takes longer than the teacher's own overhead.
         errors, given, drawn = (list(samples[name]) for name in ("error", column, "seed"))
         open_rows = [i for i, error in enumerate(errors) if not error]
         dialogues, seeds = [_messages(given[i]) for i in open_rows], [int(drawn[i]) for i in open_rows]
         replies = [""] * len(samples)
-        for i, answer in zip(open_rows, asker.answers(dialogues, seeds, self.block_name), strict=True):
+        step = TeacherStep(self.block_name, writes, self.extra_tokens)
+        for i, answer in zip(open_rows, teacher.answers(dialogues, seeds, step), strict=True):
             replies[i], errors[i] = answer.text, answer.error
         return self._filled(samples, {target: replies, "error": errors})
 
@@ -110,7 +119,7 @@ class FenceBlock(_Block):
     """Fences each input column under the name that `input_cols` gives it."""
 
     def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
-        """Fill one output column an input column; an empty text stays empty."""
+        """Fill one output column per input column; an empty text stays empty."""
         rows = self._named(samples)
         names = list(rows[0])
         pairs = zip(names, self.output_cols, strict=True)
@@ -129,7 +138,7 @@ class ChatPromptBlock(_Block):
     _prompt: PromptFile = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
-        """Read the prompt file, so that a mistake in it is found before anything is paid for."""
+        """Read the prompt file at once, so that a mistake in it is found before anything is paid for."""
         self._prompt = PromptFile(Path(self.prompt_config_path))
 
     def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
@@ -141,7 +150,7 @@ class ChatPromptBlock(_Block):
 
 @BlockRegistry.register("SystemTurnBlock", "tuning_room", "Puts a system turn before a dialogue")
 class SystemTurnBlock(_Block):
-    """Joins a column with a system prompt and one with a dialogue's messages, in this order."""
+    """Joins a system prompt from one column and a dialogue's messages from another, in this order."""
 
     def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
         """Fill the output column with messages."""
@@ -153,18 +162,18 @@ class SystemTurnBlock(_Block):
 
 @BlockRegistry.register("TranscriptBlock", "tuning_room", "Writes a dialogue as one text")
 class TranscriptBlock(_Block):
-    """Writes a dialogue's messages as a text in which each has its speaker's name before it."""
+    """Writes a dialogue's messages as one text, each behind its speaker's name."""
 
     def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
-        """Fill the output column with a text a row."""
+        """Fill the output column with one text per row."""
         dialogues = [_messages(value) for value in samples[self.input_cols[0]]]
         texts = ["\n\n".join(f"{m.role.capitalize()}: {m.content}" for m in messages) for messages in dialogues]
         return self._filled(samples, {self.output_cols[0]: texts})
 
 
-@BlockRegistry.register("ScoreBlock", "tuning_room", "Reads a score from a judge's words")
+@BlockRegistry.register("ScoreBlock", "tuning_room", "Reads a score from a judgement")
 class ScoreBlock(_Block):
-    """Reads the last number that `pattern` finds; what is none, or above `highest`, is no score."""
+    """Reads the last number that `pattern` finds; without one, or with one above `highest`, there is no score."""
 
     pattern: str = Field(r"(?i)score\W{0,6}(\d{1,3}(?:\.\d{1,3})?)", description="its first group is the number")
     highest: float = Field(10, description="the best score")
@@ -178,5 +187,5 @@ class ScoreBlock(_Block):
         return float(found[-1]) if found and float(found[-1]) <= self.highest else None
 
 
-def _messages(value: Any) -> list[Message]:
+def _messages(value: Iterable[Mapping[str, Any]]) -> list[Message]:
     return [Message(role=turn["role"], content=turn["content"]) for turn in value]

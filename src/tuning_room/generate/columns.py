@@ -1,20 +1,19 @@
-"""Columns: what differs from row to row, such as who writes and how hard it is; drawn by weight under a seed."""
+"""Columns: what differs from row to row, such as who writes and how hard it is; drawn by weight under a random seed."""
 
 import random
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from tuning_room.errors import RecipeError
-from tuning_room.generate.rule_files import read_rules
+from tuning_room.generate.rule_files import read_checked
 
 SHIPPED = Path(__file__).parent / "flows" / "columns.yaml"
 PUSH = "push"  # drawn for each further message of a user; the other columns are drawn once a dialogue
 
 
-class Option(BaseModel):
-    """One value of a column: its share of the rows is its weight, and `text` is what a prompt says of it."""
+class ColumnOption(BaseModel):
+    """One value of a column: `weight` decides its share of the rows, `text` is what a prompt says of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,8 +21,8 @@ class Option(BaseModel):
     text: str = ""
 
 
-Column = Annotated[dict[str, Option], Field(min_length=1)]
-Columns = dict[str, dict[str, Option]]
+Column = Annotated[dict[str, ColumnOption], Field(min_length=1)]
+Columns = dict[str, dict[str, ColumnOption]]
 COLUMNS = TypeAdapter(Annotated[dict[Annotated[str, Field(pattern=r"^[a-z][a-z_]*$")], Column], Field(min_length=1)])
 
 
@@ -35,21 +34,15 @@ class Draw(NamedTuple):
 
 
 def load_columns(own: Path | None = None) -> Columns:
-    """Return the shipped columns, those of a recipe's own YAML file in their place; RecipeError names the field."""
-    return {**_read(SHIPPED), **(_read(own) if own else {})}
-
-
-def _read(file: Path) -> Columns:
-    try:
-        return COLUMNS.validate_python(read_rules(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/generate.md") from None
+    """Return the shipped columns, replaced by those of a recipe's own YAML file; RecipeError names the field."""
+    files = [SHIPPED, *([own] if own else [])]
+    return {
+        name: column for file in files for name, column in read_checked(file, COLUMNS, "see docs/generate.md").items()
+    }
 
 
 def draw(columns: Columns, column: str, key: str) -> Draw:
-    """Return an option by weight; the same key always draws the same, whatever other columns there are."""
+    """Return an option drawn by weight; the same key always draws the same one, whatever other columns there are."""
     options = columns[column]
     rng = random.Random(f"{column}/{key}")
     name = rng.choices(list(options), [option.weight for option in options.values()])[0]

@@ -1,17 +1,17 @@
-"""What the generate stage is told to do."""
+"""The configuration of the generate stage."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from tuning_room.paths import Checks, ModelReference, RecipePath, RecipeText, model_beside
 from tuning_room.workspace import StageConfig
 
 MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
 
 
 class TeacherConfig(BaseModel):
-    """Who answers with the full prompt: `rules`, a model in this process, or any OpenAI-compatible endpoint."""
+    """Who answers under the full prompt: `rules`, a model in this process, or any OpenAI-compatible endpoint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,19 +21,27 @@ class TeacherConfig(BaseModel):
     model: str = Field("", description="endpoint: the model's name there; local: a model, the recipe's own if empty")
     address: str = Field("", description="endpoint: its address, ending in /v1")
     key_variable: str = Field("OPENAI_API_KEY", description="endpoint: environment variable that holds the key")
-    concurrency: int = Field(8, ge=1, description="endpoint: requests under way at once")
+    concurrency: int = Field(8, ge=1, description="endpoint: number of concurrent requests")
     temperature: float = Field(0.7, ge=0, description="endpoint, local: 0 always gives the same reply")
-    max_tokens: int = Field(200, ge=1, description="endpoint, local: longest reply in tokens")
-    timeout: float = Field(120, gt=0, description="endpoint: seconds until an attempt without an answer has failed")
-    retries: int = Field(5, ge=0, description="endpoint: further attempts after 5xx, timeouts and cut connections")
-    requests_per_minute: float | None = Field(None, gt=0, description="endpoint: no more requests than that")
-    tokens_per_minute: float | None = Field(None, gt=0, description="endpoint: no more tokens, in and out, than that")
+    max_tokens: int = Field(200, ge=1, description="endpoint, local: longest reply in tokens, reasoning included")
+    timeout: float = Field(120, gt=0, description="endpoint: timeout of one attempt in seconds")
+    retries: int = Field(5, ge=0, description="endpoint: retries after 5xx, timeouts and dropped connections")
+    requests_per_minute: float | None = Field(None, gt=0, description="endpoint: limit on requests a minute")
+    tokens_per_minute: float | None = Field(None, gt=0, description="endpoint: limit on tokens a minute, in and out")
     max_requests: int | None = Field(None, ge=1, description="budget of this run folder in requests")
     max_tokens_total: int | None = Field(None, ge=1, description="budget of this run folder in tokens, in and out")
     max_cost: float | None = Field(None, gt=0, description="budget of this run folder in money; needs the prices")
     prompt_price: float = Field(0.0, ge=0, description="money for a million tokens in")
     reply_price: float = Field(0.0, ge=0, description="money for a million tokens out")
-    tokenizer: str = Field("", description="endpoint: model whose tokenizer counts for --dry-run; an estimate if empty")
+    tokenizer: ModelReference = Field(
+        "", description="endpoint: model whose tokenizer counts for --dry-run; an estimate if empty"
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _local_model(cls, model: str, info: ValidationInfo) -> str:
+        # An endpoint knows its model by any name, ./model among them.
+        return model_beside(model, info) if info.data.get("kind") == "local" else model
 
     @model_validator(mode="after")
     def _money_needs_prices(self) -> Self:
@@ -43,27 +51,29 @@ class TeacherConfig(BaseModel):
 
     @property
     def has_budget(self) -> bool:
-        """Whether anything bounds what may be spent."""
+        """Whether there is any limit on what may be spent."""
         return any(bound is not None for bound in (self.max_requests, self.max_tokens_total, self.max_cost))
 
 
 class GenerateConfig(StageConfig):
-    """Candidate dialogues from the documents, the rules and the seeds."""
+    """Candidate dialogues from the documents, the rules and the example dialogues."""
 
-    model: str = Field("", exclude=True, description="the recipe's base model, for a teacher of kind local")
-    full_prompt: Path = Field(description="file with the full prompt; the teacher sees it, the baked model does not")
-    seeds: Path | None = Field(None, description="JSONL of hand-written dialogues, all of which become candidates")
-    rules: Path | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
-    columns: Path | None = Field(None, description="YAML of personas and what else differs from row to row")
-    flows: Path | None = Field(None, description="folder with flows that take the place of the shipped ones")
-    checks: dict[str, dict[str, Any]] = Field({}, description="the dataset's checks, by which replies are ranked")
+    model: ModelReference = Field("", exclude=True, description="the recipe's base model, for a teacher of kind local")
+    full_prompt: RecipeText = Field(
+        description="file with the full prompt; the teacher sees it, the baked model does not"
+    )
+    seeds: RecipePath | None = Field(None, description="JSONL of example dialogues, all of which become candidates")
+    rules: RecipePath | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
+    columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
+    flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
+    checks: Checks = Field({}, description="the dataset's checks, by which replies are ranked")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
     families: list[str] = Field([], description="names of the families to draw from; all of them if empty")
     rows: int = Field(800, ge=0, description="dialogues drawn from the problem families")
     first_reply_share: float = Field(
         0.0, ge=0, le=1, description="how often a family's first reply is drawn; the others share the rest"
     )
-    notes_per_problem: int = Field(4, ge=0, description="guidance notes of each problem that become a dialogue each")
+    notes_per_problem: int = Field(4, ge=0, description="guidance notes per problem, each of which becomes a dialogue")
     rows_per_chunk: int = Field(2, ge=0, description="teacher: dialogues about each chunk of the documents")
     prompt_rows: int = Field(0, ge=0, description="teacher: dialogues about the parts of the full prompt, each in turn")
     turns: list[int] = Field(
@@ -72,12 +82,17 @@ class GenerateConfig(StageConfig):
     candidates_per_query: int = Field(
         1, ge=1, le=16, description="teacher: replies to each message, of which the best by the checks is kept"
     )
-    critique: bool = Field(False, description="teacher: criticise each reply and write it anew; two more calls a reply")
+    critique: bool = Field(False, description="teacher: criticise and rewrite each reply; two more calls per reply")
     judge: bool = Field(
-        False, description="teacher: score each reply by a rubric made from the full prompt; a call a reply"
+        False, description="teacher: score each reply by a rubric made from the full prompt; one more call per reply"
     )
     follow_up_share: float = Field(0.2, ge=0, le=1, description="share of family dialogues with a second exchange")
-    seed: int = Field(11, description="decides every draw")
+    seed: int = Field(11, description="random seed of every draw")
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether the dataset's checks let only JSON through."""
+        return "json_schema" in self.checks
 
     @model_validator(mode="before")
     @classmethod

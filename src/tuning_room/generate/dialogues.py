@@ -1,25 +1,38 @@
 """Dialogues with a teacher: a user's message, N replies of which the best is kept, and so on turn by turn."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from tuning_room.checks import Exchange
+from tuning_room.checks import Exchange, rejected_by
 from tuning_room.errors import EngineError
-from tuning_room.generate.choice import Option, failures, ranked, why_lost
 from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.generate.flow_runner import Flows, Row
+from tuning_room.generate.flow_runner import FlowRow, Flows
 from tuning_room.records import Candidate, Message, Rejection
 
 
 @dataclass
-class Draft:
-    """A dialogue on its way: its row, what was said in whole exchanges, and the user's message that is open."""
+class ReplyOption:
+    """A reply that may be kept: the checks that it fails, its score if a judge gave one, and the critique behind it."""
 
-    row: Row
-    said: list[Message] = field(default_factory=list)
+    text: str
+    error: str = ""
+    failed: tuple[tuple[str, str], ...] = ()
+    score: float | None = None
+    judgement: str = ""
+    is_rewritten: bool = False
+    critique: str = ""
+
+
+@dataclass
+class Draft:
+    """A dialogue in the making: its row, the exchanges so far, and the user's message that is to be answered."""
+
+    row: FlowRow
+    exchanged: list[Message] = field(default_factory=list)
     question: str = ""
-    options: list[Option] = field(default_factory=list)
+    options: list[ReplyOption] = field(default_factory=list)
     pushes: list[str] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     error: str = ""
@@ -27,20 +40,20 @@ class Draft:
 
     @property
     def turn(self) -> int:
-        """Return how many exchanges are whole."""
-        return len(self.said) // 2
+        """Return the number of complete exchanges."""
+        return len(self.exchanged) // 2
 
     @property
     def asked(self) -> list[Message]:
         """Return the dialogue up to the message that is to be answered."""
-        return [*self.said, Message(role="user", content=self.question)]
+        return [*self.exchanged, Message(role="user", content=self.question)]
 
     def exchange(self, reply: str) -> Exchange:
         """Return a reply as the checks see it."""
         users = (message.content for message in self.asked if message.role == "user")
         return Exchange(reply, "\n".join(users), self.row["gold"])
 
-    def given(self, messages: list[Message]) -> Row:
+    def given(self, messages: list[Message]) -> FlowRow:
         """Return the row for a flow, with a dialogue's messages."""
         return {**self.row, "messages": [message.as_dict() for message in messages]}
 
@@ -72,7 +85,7 @@ class Writer:
         self.losers: list[Rejection] = []
         self.rubric = ""
 
-    def dialogues(self, rows: list[Row]) -> list[Candidate]:
+    def dialogues(self, rows: list[FlowRow]) -> list[Candidate]:
         """Return a candidate a row, in order; a row whose teacher failed has its error."""
         drafts = [Draft(row) for row in rows]
         self._ask("query", drafts, [draft.row for draft in drafts])
@@ -81,7 +94,7 @@ class Writer:
             if turn:
                 self._push(going)
             self._answer([draft for draft in going if not draft.error])
-        return [draft.candidate(draft.said, draft.scores) for draft in drafts]
+        return [draft.candidate(draft.exchanged, draft.scores) for draft in drafts]
 
     def _goes_on(self, draft: Draft, turn: int) -> bool:
         return not draft.error and not draft.is_over and turn < draft.row["turns"]
@@ -91,10 +104,10 @@ class Writer:
         for draft in drafts:
             push = draw(self.columns, PUSH, f"{self.config.seed}/{draft.row['id']}/{draft.turn}")
             draft.pushes.append(push.name)
-            rows.append({**draft.given(draft.said), PUSH: push.text})
+            rows.append({**draft.given(draft.exchanged), PUSH: push.text})
         self._ask("user", drafts, rows)
 
-    def _ask(self, flow: str, drafts: list[Draft], rows: list[Row]) -> None:
+    def _ask(self, flow: str, drafts: list[Draft], rows: list[FlowRow]) -> None:
         for draft, made in zip(drafts, self.flows.run(flow, rows), strict=True):
             draft.question, draft.error = made["question"], made["error"]
 
@@ -105,7 +118,7 @@ class Writer:
         for draft in drafts:
             draft.options = []
         for draft, made in zip(asked, self.flows.run("answer", rows), strict=True):
-            draft.options.append(Option(made["reply"], made["error"]))
+            draft.options.append(ReplyOption(made["reply"], made["error"]))
         if self.config.critique:
             self._rewrite(drafts)
         self._check(drafts)
@@ -119,7 +132,9 @@ class Writer:
         rows = [{**draft.given(draft.asked), "reply": option.text} for draft, option in replied]
         for (draft, _), made in zip(replied, self.flows.run("rewrite", rows), strict=True):
             # The reply before its critique stays in the running: a rewriting can fail, or spoil it.
-            rewritten = Option(made["rewritten"], made["error"], is_rewritten=True, critique=made.get("critique", ""))
+            rewritten = ReplyOption(
+                made["rewritten"], made["error"], is_rewritten=True, critique=made.get("critique", "")
+            )
             draft.options.append(rewritten)
 
     def _check(self, drafts: Iterable[Draft]) -> None:
@@ -138,10 +153,13 @@ class Writer:
             # A judge that fails leaves the reply without a score, and in the running.
             option.score, option.judgement = made["score"], made["judgement"] or made["error"]
 
-    def _made_rubric(self, row: Row) -> str:
+    def _made_rubric(self, row: FlowRow) -> str:
         made = self.flows.run("rubric", [{**row, "seed": self.config.seed}])[0]
         if made["error"]:
-            raise EngineError(f"the teacher wrote no rubric ({made['error']})", hint="run the command again")
+            # Every other cause says itself what to do about it.
+            is_short = self.flows.teacher and self.flows.teacher.stopped
+            hint = "raise the budget in generate.teacher" if is_short else ""
+            raise EngineError(f"the teacher wrote no rubric: {made['error']}", hint=hint)
         return str(made["rubric"])
 
     def _keep_best(self, draft: Draft) -> None:
@@ -153,13 +171,53 @@ class Writer:
         if best.error:
             draft.error = best.error
         elif not draft.is_over:
-            draft.said = [*draft.asked, Message(role="assistant", content=best.text)]
+            draft.exchanged = [*draft.asked, Message(role="assistant", content=best.text)]
             draft.scores += [best.score] if best.score is not None else []
 
-    def _lose(self, draft: Draft, option: Option, best: Option, number: int) -> None:
+    def _lose(self, draft: Draft, option: ReplyOption, best: ReplyOption, number: int) -> None:
         reason, detail = option.failed[0] if option is best else why_lost(option, best)
         reply = [Message(role="assistant", content=option.text)] if option.text else []
         scores = [option.score] if option.score is not None else []
         name = f"{draft.row['id']}/{draft.turn + 1}/{number + 1}"
         lost = draft.candidate([*draft.asked, *reply], scores, id=name, error=option.error)
         self.losers.append(Rejection(reason=reason, detail=detail, candidate=lost))
+
+
+def failures(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> tuple[tuple[str, str], ...]:
+    """Return each check that rejects a reply, with its reason."""
+    found = (rejected_by({name: parameters}, exchange) for name, parameters in checks.items())
+    return tuple(failure for failure in found if any(failure))
+
+
+def ranked(options: list[ReplyOption]) -> list[ReplyOption]:
+    """Return the options, best first.
+
+    What passes more checks is better, then what a judge scores higher, then a reply that was rewritten after a
+    critique, then the shorter one; a reply that failed is last.
+    """
+    return sorted(options, key=_rank)
+
+
+def _rank(option: ReplyOption) -> tuple[bool, int, float, bool, int]:
+    score = -1.0 if option.score is None else option.score
+    return bool(option.error), len(option.failed), -score, not option.is_rewritten, len(option.text)
+
+
+def why_lost(option: ReplyOption, best: ReplyOption) -> tuple[str, str]:
+    """Return why an option was not kept: a reason in one word, and a detail."""
+    if option.error:
+        return "error", option.error
+    if option.text == best.text:
+        return "same", "identical to the reply that was kept"
+    if option.failed:
+        return option.failed[0]
+    if option.score != best.score:
+        scores = f"{_written(option.score)}; the reply that was kept has {_written(best.score)}"
+        return "score", f"{scores}: {option.judgement}"
+    if option.is_rewritten != best.is_rewritten:
+        return "rewritten", best.critique or "rewritten after a critique"
+    return "longer", f"{len(option.text)} characters; the reply that was kept has {len(best.text)}"
+
+
+def _written(score: float | None) -> str:
+    return "no score" if score is None else f"{score:g}"

@@ -1,4 +1,4 @@
-"""What a teacher would be asked, and what that takes, without asking it."""
+"""What a teacher would be asked and what that would cost, without asking it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,20 +7,20 @@ from pydantic import BaseModel, ConfigDict
 
 from tuning_room.engines.limits import Budget, Usage, estimated_tokens
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
-from tuning_room.generate.teacher import Answer, Teacher
+from tuning_room.generate.teacher import ANSWERS, PLAIN_STEP, Teacher, TeacherAnswer, TeacherStep
 from tuning_room.records import Message
 from tuning_room.workspace import Workspace
 
 ENDPOINT_SPEED = 50.0  # tokens a second a request, assumed
 LOCAL_SPEED = 80.0  # tokens a second in all: 135M parameters on two cores (docs/lab_log.md)
-STAND_IN = "ab "  # a token, by a tokenizer as by the length
+STAND_IN = "ab "  # one token, whether a tokenizer counts or the length
 
 
 class Estimate(BaseModel):
-    """What is left to ask: tokens in as counted by `counted_by`, tokens out and cost at most, seconds at `speed`.
+    """What is left to ask: prompt tokens as counted by `counted_by`, reply tokens and cost at most, seconds at `speed`.
 
-    `answered` are the answers in the journal that would be used again; `stop` is the bound of the budget that would be
-    met, '' if none.
+    `answered` counts the answers in the journal that would be used again; `stop` is the limit of the budget that would
+    be reached, '' if none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,40 +37,41 @@ class Estimate(BaseModel):
 
 
 class CountingTeacher(Teacher):
-    """Counts what it would ask. What is in the journal is answered from it, the rest by stand-ins of full length."""
+    """Counts what it would ask. It answers from the journal where it can, otherwise with stand-ins of full length."""
 
-    def __init__(self, config: TeacherConfig, journal: Path) -> None:
-        super().__init__(config, journal)
+    def __init__(self, config: TeacherConfig, journal: Path, *, wants_json: bool = False) -> None:
+        super().__init__(config, journal, wants_json=wants_json)
         self.count = counter(config)
         self.asked: dict[str, Usage] = {}
         self.answered: set[str] = set()
 
-    def answers(self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: str = "") -> list[Answer]:
-        """Return an answer a dialogue; nothing is sent, nothing is written."""
+    def answers(
+        self, dialogues: Sequence[Sequence[Message]], seeds: Sequence[int], step: TeacherStep = PLAIN_STEP
+    ) -> list[TeacherAnswer]:
+        """Return one answer per dialogue; nothing is sent or written."""
         return [
-            self._answer(dialogue, self.key(dialogue, seed, step))
+            self._answer(dialogue, self.key(dialogue, seed, step), step)
             for dialogue, seed in zip(dialogues, seeds, strict=True)
         ]
 
-    def _answer(self, dialogue: Sequence[Message], key: str) -> Answer:
-        if known := self.journal.known.get(key):
+    def _answer(self, dialogue: Sequence[Message], key: str, step: TeacherStep) -> TeacherAnswer:
+        if known := self.known(key, step):
             self.answered.add(key)
-            return Answer(known, "")
+            return TeacherAnswer(known, "")
         if key not in self.asked:
-            self.asked[key] = Usage(1, self.count(dialogue), self.config.max_tokens)
-        # No two alike: questions that are alike would be answered once.
-        return Answer(f"{key[:12]} {STAND_IN * self.config.max_tokens}".strip(), "")
+            self.asked[key] = Usage(1, self.count(dialogue), self.most_tokens(step))
+        # No two alike: identical questions would be asked once.
+        return TeacherAnswer(f"{key[:12]} {STAND_IN * self.most_tokens(step)}".strip(), "")
 
 
 def estimate(config: GenerateConfig, workspace: Workspace) -> Estimate | None:
     """Run the recipe's flow with a teacher that only counts; None if the recipe asks no model."""
-    from tuning_room.generate import answers_file
-    from tuning_room.generate.flow import flow_candidates
+    from tuning_room.generate.candidates import flow_candidates
 
     if config.teacher.kind == "rules":
         return None
-    teacher = CountingTeacher(config.teacher, answers_file(workspace))
-    # Stand-ins pass no check, and what passes none is not judged, and ends a dialogue.
+    teacher = CountingTeacher(config.teacher, workspace.generation / ANSWERS, wants_json=config.wants_json)
+    # Stand-ins pass no check; a reply that fails one is not judged, and ends its dialogue.
     flow_candidates(config.model_copy(update={"checks": {}}), workspace, teacher)
     total = sum(teacher.asked.values(), Usage())
     prices = teacher.budget.prices
@@ -89,7 +90,7 @@ def estimate(config: GenerateConfig, workspace: Workspace) -> Estimate | None:
 
 
 def counter(config: TeacherConfig) -> Callable[[Sequence[Message]], int]:
-    """Return what counts a dialogue's tokens: a tokenizer with its chat template, or an estimate from the length."""
+    """Return a function that counts a dialogue's tokens, by a tokenizer and chat template or from its length."""
     reference = _tokenizer(config)
     if not reference:
         return estimated_tokens

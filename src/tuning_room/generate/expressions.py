@@ -1,4 +1,4 @@
-"""Arithmetic in recipe files: SymPy expressions as text, evaluated without running code from the recipe."""
+"""Arithmetic in recipe files: SymPy expressions written as text, evaluated without running the recipe's code."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ _ALLOWED = (
     | ast.Add | ast.Sub | ast.Mult | ast.Div | ast.FloorDiv | ast.Mod | ast.Pow | ast.UAdd | ast.USub
 )  # fmt: skip
 
-# Recipes come from strangers too: 9**9**9 must not stop the machine. No problem for people is as large as these.
+# Recipes come from strangers too: 9**9**9 must not stop the machine. No problem meant for people is this large.
 LONGEST = 500  # characters of an expression
 BITS = 4096  # of a number
 DEGREE = 500  # of a power
@@ -89,12 +89,12 @@ class _Guarded(ast.NodeTransformer):
 @cache
 def _compiled(expression: str) -> CodeType:
     if len(expression) > LONGEST:
-        raise RecipeError(f"expression '{expression[:40]}...': too long", hint=f"{LONGEST} characters are enough")
+        raise RecipeError(f"expression '{expression[:40]}...': too long", hint=f"use at most {LONGEST} characters")
     try:
         tree = ast.parse(expression, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = getattr(error, "msg", "") or "not an expression"
-        raise RecipeError(f"expression '{expression}': {reason}", hint="write it as Python would") from None
+        raise RecipeError(f"expression '{expression}': {reason}", hint="write it as in Python") from None
     for node in ast.walk(tree):
         _check(node, expression)
     return compile(ast.fix_missing_locations(_Guarded().visit(tree)), "<recipe>", "eval")
@@ -104,7 +104,7 @@ def _check(node: ast.AST, expression: str) -> None:
     number = not isinstance(node, ast.Constant) or isinstance(node.value, int | float)
     if not isinstance(node, _ALLOWED) or not number or (isinstance(node, ast.Call) and node.keywords):
         raise RecipeError(
-            f"expression '{expression}': only arithmetic and {', '.join(FUNCTIONS)}", hint="write it with these"
+            f"expression '{expression}': only arithmetic and {', '.join(FUNCTIONS)}", hint="use only these"
         )
     name = getattr(node.func if isinstance(node, ast.Call) else node, "id", "")
     if name.startswith("_") or (isinstance(node, ast.Call) and name not in FUNCTIONS):
@@ -136,7 +136,7 @@ def _check_value(value: Any) -> None:
 
 
 def written(value: Any) -> str:
-    """Return a value as people write it: 3x^2 - 4, 3/4, 2sqrt(5), 2*3^x; RecipeError where it is no number at all."""
+    """Return a value as people write it: 3x^2 - 4, 3/4, 2sqrt(5), 2*3^x; RecipeError if it is not a number."""
     text = str(value)
     if re.search(r"\b(?:zoo|nan)\b", text):
         raise RecipeError("an expression divides by zero", hint="exclude such draws under 'require'")

@@ -12,10 +12,10 @@ from tuning_room.errors import RecipeError
 from tuning_room.generate.expressions import evaluate, written
 from tuning_room.generate.rule_files import filled, read_rules
 
-TRIES = 400  # draws before a family's conditions are held to be impossible
+TRIES = 400  # draws before a family's conditions count as impossible to meet
 
 
-class Exchange(BaseModel):
+class FollowUp(BaseModel):
     """What the user says next, and the reply."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -24,8 +24,8 @@ class Exchange(BaseModel):
     assistant: str
 
 
-class Step(BaseModel):
-    """Numbers from..to in steps."""
+class NumberRange(BaseModel):
+    """The numbers from `from` to `to` in steps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +34,7 @@ class Step(BaseModel):
     step: int = Field(1, ge=1)
 
     @model_validator(mode="after")
-    def _some(self) -> "Step":
+    def _some(self) -> "NumberRange":
         if self.to < self.start:
             raise ValueError("'to' is below 'from'")
         return self
@@ -44,14 +44,14 @@ class Step(BaseModel):
         return list(range(self.start, self.to + 1, self.step))
 
 
-class Family(BaseModel):
+class ProblemFamily(BaseModel):
     """Problems of one kind; every text is a template over parameters and derived values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     topic: str
-    parameters: dict[str, Step | Annotated[list[int | FiniteFloat | str], Field(min_length=1)]]
+    parameters: dict[str, NumberRange | Annotated[list[int | FiniteFloat | str], Field(min_length=1)]]
     derived: dict[str, str | int] = {}
     require: list[str] = []
     answer: str | int | None = None
@@ -60,7 +60,7 @@ class Family(BaseModel):
     problem: str
     user: list[str] = Field(min_length=1)
     assistant: list[str] = Field(min_length=1)
-    turns: list[Exchange] = []
+    turns: list[FollowUp] = []
 
     @property
     def gold(self) -> str:
@@ -69,7 +69,7 @@ class Family(BaseModel):
 
 
 class Problem(BaseModel):
-    """One problem, all its texts filled in."""
+    """One problem with all its texts filled in."""
 
     family: str
     topic: str
@@ -78,10 +78,10 @@ class Problem(BaseModel):
     wrong: str
     user: str
     assistant: str
-    turns: list[Exchange] = []
+    turns: list[FollowUp] = []
 
 
-def load_families(folder: Path) -> list[Family]:
+def load_families(folder: Path) -> list[ProblemFamily]:
     """Return the families of a folder's YAML files; RecipeError names file, family and field."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
@@ -94,13 +94,13 @@ def load_families(folder: Path) -> list[Family]:
     return families
 
 
-def _read(file: Path) -> Iterator[Family]:
+def _read(file: Path) -> Iterator[ProblemFamily]:
     entries = read_rules(file) or []
     if not isinstance(entries, list):
         raise RecipeError(f"{file}: must be a list of families", hint="see docs/recipes.md")
     for number, entry in enumerate(entries):
         try:
-            yield Family.model_validate(entry)
+            yield ProblemFamily.model_validate(entry)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
@@ -108,7 +108,7 @@ def _read(file: Path) -> Iterator[Family]:
             raise RecipeError(f"{place}: {first['msg']}", hint="see docs/recipes.md") from None
 
 
-def draw(family: Family, rng: random.Random, first_reply_share: float = 0.0) -> Problem:
+def draw(family: ProblemFamily, rng: random.Random, first_reply_share: float = 0.0) -> Problem:
     """Return a problem of a family; the same state of `rng` gives the same problem.
 
     `first_reply_share` is how often the family's first reply is taken; the others share the rest. Raises RecipeError
@@ -130,19 +130,19 @@ def _holds(condition: str, values: dict[str, Any]) -> bool:
         ) from None
 
 
-def _values(family: Family, rng: random.Random) -> dict[str, Any]:
+def _values(family: ProblemFamily, rng: random.Random) -> dict[str, Any]:
     import sympy
 
     values: dict[str, Any] = {}
     for name, choices in family.parameters.items():
-        drawn = rng.choice(choices.values() if isinstance(choices, Step) else choices)
+        drawn = rng.choice(choices.values() if isinstance(choices, NumberRange) else choices)
         values[name] = drawn if isinstance(drawn, str) else sympy.Rational(str(drawn))
     for name, expression in family.derived.items():
         values[name] = evaluate(expression, values)
     return values
 
 
-def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_reply_share: float) -> Problem:
+def _filled(family: ProblemFamily, values: dict[str, Any], rng: random.Random, first_reply_share: float) -> Problem:
     texts = {name: written(value) for name, value in values.items()}
     if family.answer is not None:
         texts["answer"] = written(evaluate(family.answer, values))
@@ -161,5 +161,5 @@ def _filled(family: Family, values: dict[str, Any], rng: random.Random, first_re
         wrong=fill(family.gold.replace("{answer}", rng.choice(wrong))) if wrong else "",
         user=fill(rng.choice(family.user)),
         assistant=fill(reply),
-        turns=[Exchange(user=fill(turn.user), assistant=fill(turn.assistant)) for turn in family.turns],
+        turns=[FollowUp(user=fill(turn.user), assistant=fill(turn.assistant)) for turn in family.turns],
     )

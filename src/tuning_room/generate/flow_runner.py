@@ -1,4 +1,4 @@
-"""Running SDG Hub flows over rows: the shipped ones, or a recipe's own in their place."""
+"""Running rows through SDG Hub flows: the shipped ones, or a recipe's own in their place."""
 
 import logging
 import os
@@ -14,10 +14,11 @@ from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.rule_files import read_rules
 
 if TYPE_CHECKING:
+    from tuning_room.generate.cleaning import Writes
     from tuning_room.generate.teacher import Teacher
 
 SHIPPED = Path(__file__).parent / "flows"
-# What each flow has to make of its rows; a recipe's own flow may make more.
+# The columns that each flow has to add; a recipe's own flow may add more.
 OUTPUTS = {
     "rules": ("messages", "problem", "gold", "topic", "error"),
     "query": ("question",),
@@ -27,14 +28,16 @@ OUTPUTS = {
     "rubric": ("rubric",),
     "judge": ("score", "judgement"),
 }
-# A recipe from elsewhere runs no code: of SDG Hub's blocks, those that only move columns about.
+# Whose message a flow writes; what the others write is read, and never taught.
+WRITES: dict[str, "Writes"] = {"query": "user", "user": "user", "answer": "assistant", "rewrite": "assistant"}
+# A recipe from elsewhere runs no code. Of SDG Hub's blocks, only those that move columns about are allowed.
 HARMLESS = {"RenameColumnsBlock", "DuplicateColumnsBlock", "TextConcatBlock", "JSONStructureBlock"}
-Row = dict[str, Any]
+FlowRow = dict[str, Any]
 Parameters = dict[str, dict[str, Any]]
 
 
 class Flows:
-    """The flows by name, each a folder with `flow.yaml` and its prompts; those in a recipe's own folder come first."""
+    """The flows by name, each a folder with `flow.yaml` and its prompts; a recipe's own take precedence."""
 
     def __init__(self, own: Path | None = None, teacher: "Teacher | None" = None) -> None:
         self.own = own
@@ -43,16 +46,16 @@ class Flows:
         for folder in _folders(own) if own else []:
             _check_flow(folder / "flow.yaml")
 
-    def run(self, name: str, rows: list[Row], parameters: Parameters | None = None) -> list[Row]:
-        """Return the rows with what the flow made of them, in the same order; RecipeError names a faulty flow."""
+    def run(self, name: str, rows: list[FlowRow], parameters: Parameters | None = None) -> list[FlowRow]:
+        """Return the rows with the columns that the flow added, in the same order; RecipeError names a faulty flow."""
         if not rows:
             return []
         _register()
-        # SDG Hub refuses rows that are alike, and two documents may say the same: numbered, no two are.
+        # SDG Hub refuses identical rows, and two documents may say the same: with a number, no two are identical.
         numbered = [{**row, "row": number} for number, row in enumerate(rows)]
         try:
             with _silent():
-                made = self._made(self._file(name), numbered, parameters or {})
+                made = self._made(name, numbered, parameters or {})
         except Exception as error:
             raise _own(error, name) from error
         self._check(name, made, len(rows))
@@ -62,18 +65,23 @@ class Flows:
         own = self.own / name / "flow.yaml" if self.own else None
         return own if own and own.parent.is_dir() else SHIPPED / name / "flow.yaml"
 
-    def _made(self, file: Path, rows: list[Row], parameters: Parameters) -> list[Row]:
+    def _made(self, name: str, rows: list[FlowRow], parameters: Parameters) -> list[FlowRow]:
         import pandas as pd
         from sdg_hub import Flow
 
         from tuning_room.generate.blocks import TeacherBlock
 
-        flow = Flow.from_yaml(str(file))
-        asking = [block.block_name for block in flow.blocks if isinstance(block, TeacherBlock)]
-        given = {**parameters, **{name: {"teacher": self.teacher} for name in asking}}
+        flow = Flow.from_yaml(str(self._file(name)))
+        asking = [block for block in flow.blocks if isinstance(block, TeacherBlock)]
+        # A block after the last one may rename the column that a flow has to make.
+        writing = next((block for block in asking if block.output_cols[0] in OUTPUTS[name]), [None, *asking][-1])
+        given = dict(parameters)
+        for block in asking:
+            writes = WRITES.get(name, "notes") if block is writing else "notes"
+            given[block.block_name] = {"teacher": self.teacher, "writes": writes}
         return list(flow.generate(pd.DataFrame(rows), runtime_params=given).to_dict("records"))
 
-    def _check(self, name: str, made: list[Row], count: int) -> None:
+    def _check(self, name: str, made: list[FlowRow], count: int) -> None:
         file = self._file(name)
         if [row["row"] for row in made] != list(range(count)):
             raise RecipeError(f"{file}: the flow dropped or reordered rows", hint="mark a row in 'error' instead")
@@ -83,7 +91,7 @@ class Flows:
 
 def _folders(own: Path) -> list[Path]:
     if not own.is_dir():
-        raise RecipeError(f"{own}: no such folder", hint="'flows' names the folder with flows of your own")
+        raise RecipeError(f"{own}: no such folder", hint="set 'flows' to the folder with your own flows")
     found = sorted(path for path in own.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
     if unknown := [path.name for path in found if path.name not in OUTPUTS]:
         raise RecipeError(f"{own}: no flow is called '{unknown[0]}'", hint=f"choose from {', '.join(OUTPUTS)}")
@@ -97,13 +105,13 @@ def _check_flow(file: Path) -> None:
         raise RecipeError(f"{file}: needs a list of blocks", hint="see docs/generate.md")
     if not (flow.get("metadata") or {}).get("id"):
         # SDG Hub would write one into the file.
-        raise RecipeError(f"{file}: metadata.id is missing", hint="write one of small letters, digits and hyphens")
+        raise RecipeError(f"{file}: metadata.id is missing", hint="write one in lower-case letters, digits and hyphens")
     _register()
     for block in blocks:
         _check_block(file, block)
 
 
-def _check_block(file: Path, block: Row) -> None:
+def _check_block(file: Path, block: FlowRow) -> None:
     from sdg_hub import BlockRegistry
 
     kind, config = block.get("block_type"), block.get("block_config") or {}
@@ -126,7 +134,7 @@ def _register() -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the flow's tables off stdout, which belongs to our own output, and its log to warnings."""
+    """Keep the flow's tables off stdout, which is for our own output, and limit its log to warnings."""
     logging.disable(logging.INFO)
     try:
         with redirect_stdout(StringIO()):
@@ -136,7 +144,7 @@ def _silent() -> Iterator[None]:
 
 
 def _own(error: BaseException, name: str) -> TuningRoomError:
-    """Return the error of ours that SDG Hub wrapped, or one that says what SDG Hub said."""
+    """Return our own error that SDG Hub wrapped, or a new one with SDG Hub's message."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TuningRoomError):

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
 from tuning_room.checks.numbers import NUMBER
-from tuning_room.errors import RecipeError
 from tuning_room.generate.families import Problem
-from tuning_room.generate.rule_files import filled, names_in, read_rules
+from tuning_room.generate.rule_files import filled, names_in, read_checked
 from tuning_room.records import Chunk
 
 _FINITE = ("is", "are", "was", "were", "would", "could", "can", "should", "will")
@@ -21,7 +20,7 @@ def _groups(pattern: str) -> set[str]:
     try:
         return set(re.compile(pattern).groupindex)
     except re.error as error:
-        raise ValueError(f"'{pattern}' is no pattern: {error}") from None
+        raise ValueError(f"'{pattern}' is not a valid pattern: {error}") from None
 
 
 class Rule(BaseModel):
@@ -41,7 +40,7 @@ class Rule(BaseModel):
 
 
 class NoteRules(BaseModel):
-    """How a document's sections hold problems, and how their notes become replies."""
+    """How problems are found in a document's sections, and how their notes become replies."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,16 +63,11 @@ class NoteRules(BaseModel):
 
 def load_rules(file: Path) -> NoteRules:
     """Return the rules of a YAML file; RecipeError names file and field."""
-    try:
-        return NoteRules.model_validate(read_rules(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
+    return read_checked(file, TypeAdapter(NoteRules), "see docs/recipes.md")
 
 
 def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Problem]]]:
-    """Return the sections that hold a problem, each with the problem once a guidance note, in the documents' order."""
+    """Return the sections with a problem, each with the problem once per guidance note, in the documents' order."""
     answers = answer_key(chunks, rules)
     found = ((chunk, list(_section(chunk, rules, answers))) for chunk in chunks)
     return [(chunk, section) for chunk, section in found if section]
@@ -84,7 +78,7 @@ def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterato
     statement = _statement(chunk, rules)
     if heading is None or not statement:
         return
-    for said in filter(None, (reply(note, rules) for note in chunk.items)):
+    for asked in filter(None, (reply(note, rules) for note in chunk.items)):
         yield Problem(
             family=f"{chunk.document}:{heading['number']}",
             topic=_topic(chunk, rules),
@@ -92,7 +86,7 @@ def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterato
             answer=answers.get(heading["number"], ""),
             wrong="",
             user=statement,
-            assistant=said,
+            assistant=asked,
         )
 
 
@@ -131,7 +125,7 @@ def _statement(chunk: Chunk, rules: NoteRules) -> str:
 
 
 def reply(note: str, rules: NoteRules) -> str:
-    """Return what a note has the assistant say, by the first rule that fits; '' if none does."""
+    """Return what the assistant says for a note, by the first rule that matches; '' if none does."""
     for rule in rules.rules:
         if match := re.match(rule.match, note.strip()):
             parts = {name: _second_person(text, rules) for name, text in match.groupdict("").items()}

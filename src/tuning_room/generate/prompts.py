@@ -1,17 +1,17 @@
-"""Prompt files: chat messages as YAML, with templates that are evaluated in a sandbox."""
+"""Prompt files: chat messages in YAML, with templates that are rendered in a sandbox."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from tuning_room.errors import RecipeError
-from tuning_room.generate.rule_files import read_rules
+from tuning_room.generate.rule_files import read_checked
 from tuning_room.records import Role
 
-# A recipe from elsewhere may bring prompt files: they can fill in a row's values and nothing more.
+# A recipe from elsewhere may bring prompt files; all they can do is fill in a row's values.
 SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
@@ -25,18 +25,15 @@ class PromptMessage(BaseModel):
 
 
 MESSAGES = TypeAdapter(list[PromptMessage])
+HINT = "docs/generate.md says what a prompt file holds"
 
 
 class PromptFile:
-    """A list of messages whose last is the user's; RecipeError names file and mistake."""
+    """A list of messages, the last of which is the user's; RecipeError names file and mistake."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            found = MESSAGES.validate_python(read_rules(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise self._error(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
+        found = read_checked(path, MESSAGES, HINT)
         if not found or found[-1].role != "user":
             raise self._error("the last message must be the user's")
         self._templates = [(message.role, self._compiled(message.content)) for message in found]
@@ -44,8 +41,8 @@ class PromptFile:
             name for message in found for name in meta.find_undeclared_variables(SANDBOX.parse(message.content))
         }
 
-    def messages(self, values: dict[str, Any]) -> list[dict[str, str]]:
-        """Return the messages with the values filled in; one whose text comes out empty is left out."""
+    def messages(self, values: Mapping[str, object]) -> list[dict[str, str]]:
+        """Return the messages with the values filled in; those that come out empty are left out."""
         texts = [(role, self._rendered(template, values)) for role, template in self._templates]
         return [{"role": role, "content": text} for role, text in texts if text]
 
@@ -55,11 +52,11 @@ class PromptFile:
         except TemplateError as error:
             raise self._error(str(error)) from None
 
-    def _rendered(self, template: Template, values: dict[str, Any]) -> str:
+    def _rendered(self, template: Template, values: Mapping[str, object]) -> str:
         try:
             return template.render(values).strip()
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise self._error(str(error)) from None
 
     def _error(self, reason: str) -> RecipeError:
-        return RecipeError(f"{self.path}: {reason}", hint="docs/generate.md says what a prompt file holds")
+        return RecipeError(f"{self.path}: {reason}", hint=HINT)

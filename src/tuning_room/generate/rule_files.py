@@ -3,21 +3,34 @@
 from collections.abc import Mapping
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from tuning_room.errors import RecipeError
 
+T = TypeVar("T")
+
 
 def read_rules(file: Path) -> Any:
-    """Return what a YAML file holds; RecipeError if it is not there, or is no YAML."""
+    """Return the content of a YAML file; RecipeError if it is missing or not YAML."""
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}", hint="correct its name in the recipe, or write it") from None
+        raise RecipeError(f"{file}: {error.strerror}", hint="correct its name in the recipe, or create it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="mend the YAML") from None
+        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="fix the YAML") from None
+
+
+def read_checked(file: Path, shape: TypeAdapter[T], hint: str) -> T:
+    """Return the content of a YAML file in the shape that it must have; RecipeError names file and field."""
+    try:
+        return shape.validate_python(read_rules(file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{file}: {field}: {first['msg']}", hint=hint) from None
 
 
 def names_in(template: str) -> set[str]:

@@ -1,14 +1,13 @@
-"""Situations: how a user brings up a problem, and how the reply takes it up."""
+"""Situations: how a user brings up a problem, and how the reply responds."""
 
 import random
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from tuning_room.errors import RecipeError
-from tuning_room.generate.families import Family, Problem
-from tuning_room.generate.rule_files import filled, read_rules
+from tuning_room.generate.families import Problem, ProblemFamily
+from tuning_room.generate.rule_files import filled, read_checked
 from tuning_room.records import Message
 
 
@@ -16,7 +15,7 @@ class Situation(BaseModel):
     """Templates around {user}, {problem}, {answer}, {wrong} and {assistant}.
 
     The weight is the situation's share of the rows; `plain_share` is the share of its rows in which the reply is
-    {assistant} alone: a small model that always learns a preamble first learns the rest less well.
+    {assistant} alone: a small model that is always taught a preamble learns the rest less well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,16 +32,11 @@ SITUATIONS = TypeAdapter(Annotated[list[Situation], Field(min_length=1)])
 
 def load_situations(file: Path) -> list[Situation]:
     """Return the situations of a YAML file; RecipeError names file and field."""
-    try:
-        return SITUATIONS.validate_python(read_rules(file))
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint="see docs/recipes.md") from None
+    return read_checked(file, SITUATIONS, "see docs/recipes.md")
 
 
-def fitting(situation: Situation, problem: Problem | Family) -> bool:
-    """Say whether a problem, or a family's problems, have what a situation's templates name."""
+def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
+    """Tell whether a problem, or a family's problems, have what a situation's templates name."""
     texts = "".join(situation.user + situation.assistant)
     return all(f"{{{name}}}" not in texts or getattr(problem, name) not in ("", []) for name in ("wrong", "answer"))
 
@@ -52,11 +46,11 @@ def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, foll
     texts = {**problem.model_dump(exclude={"turns"}), "user": _closed(problem.user)}
     owner = f"situation '{situation.name}'"
     asked = rng.choice(situation.user)
-    # On its own, the problem stands as it was written, without a full stop of ours.
-    said = problem.user if asked == "{user}" else filled(asked, texts, owner)
+    # On its own, the problem stays as it was written, without a full stop added.
+    opening = problem.user if asked == "{user}" else filled(asked, texts, owner)
     template = "{assistant}" if rng.random() < situation.plain_share else rng.choice(situation.assistant)
     messages = [
-        Message(role="user", content=said),
+        Message(role="user", content=opening),
         Message(role="assistant", content=filled(template, texts, owner)),
     ]
     leads_on = any("{assistant}" in template for template in situation.assistant)

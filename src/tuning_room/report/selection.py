@@ -1,21 +1,26 @@
-"""Which replies are shown: an unpicked selection over the suites, and the failures of the baked arm."""
+"""Which replies are shown: a sample spaced over the suites, the baked arm's failures, and whole dialogues."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import ALL, Sample
-from tuning_room.report.suites import Suite
+from tuning_room.records import Message
+from tuning_room.report.suites import SuiteSection
+from tuning_room.results import ALL, Sample, misses
+
+if TYPE_CHECKING:
+    from tuning_room.report.evidence import Evidence
 
 SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
 
-Directions = Mapping[str, Mapping[str, bool | None]]  # suite -> metric
+Directions = Mapping[str, Mapping[str, bool]]  # suite -> metric
 
 
-class Reply(BaseModel):
-    """What an arm replied, and what was measured of it.
+class ShownReply(BaseModel):
+    """An arm's reply with its metrics.
 
     `cut` is true if it reached the token limit, `weighed` if choices were weighed and there is no reply.
     """
@@ -27,30 +32,23 @@ class Reply(BaseModel):
     metrics: dict[str, float]
 
 
-class Turn(BaseModel):
-    """What was said before an item's prompt."""
-
-    role: str
-    text: str
-
-
 class Example(BaseModel):
     """An item with the replies to it."""
 
     suite: str
     item: str
     tags: list[str]
-    before: list[Turn]
+    before: list[Message]
     prompt: str
     gold: str
-    replies: list[Reply]
+    replies: list[ShownReply]
 
 
 class FailureGroup(BaseModel):
-    """The baked replies that break one property where a gate holds it, worst first."""
+    """The baked replies that fail one metric where a gate checks it, worst first."""
 
     metric: str
-    wanted: bool
+    higher_is_better: bool
     suites: list[str]
     total: int
     found: int
@@ -58,7 +56,7 @@ class FailureGroup(BaseModel):
 
 
 class Failures(BaseModel):
-    """The failing replies of the baked arm: how many of all, for what, and the worst of them by gated property."""
+    """The failing replies of the baked arm: how many in all, by metric, and the worst of them by gated metric."""
 
     total: int
     found: int
@@ -67,19 +65,19 @@ class Failures(BaseModel):
     groups: list[FailureGroup]
 
 
-def examples(evidence: Evidence, suites: Sequence[Suite], count: int) -> list[Example]:
+def examples(evidence: "Evidence", suites: Sequence[SuiteSection], count: int) -> list[Example]:
     """Return `count` items, or all if there are fewer, evenly spaced over each suite in the items' order."""
     single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
     sizes = {name: size for name, size in single.items() if size}
     return [
-        _side_by_side(evidence, suite, place)
+        _of_item(evidence, _rows(evidence, suite)[place])
         for suite, share in shares(sizes, count).items()
         for place in spaced(sizes[suite], share)
     ]
 
 
 def shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """Deal `count` places to the suites in turn, none more than it has items."""
+    """Deal `count` places to the suites in turn, to none more than it has items."""
     dealt = dict.fromkeys(sizes, 0)
     for _ in range(min(count, sum(sizes.values()))):
         dealt[min((name for name in sizes if dealt[name] < sizes[name]), key=lambda name: dealt[name])] += 1
@@ -87,35 +85,35 @@ def shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 def spaced(size: int, count: int) -> list[int]:
-    """Return `count` positions of `size`, each in the middle of its equal part; `count` is at most `size`."""
+    """Return `count` of `size` positions, each in the middle of an equal part; `count` is at most `size`."""
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
-def failures(evidence: Evidence, suites: Sequence[Suite], limit: int) -> Failures:
-    """Return the baked replies that break what a gate holds, by property; without gates any property counts.
+def failures(evidence: "Evidence", suites: Sequence[SuiteSection], limit: int) -> Failures:
+    """Return the baked replies that fail a gated metric; without gates any metric counts.
 
     Dialogues are shown whole elsewhere and are left out here.
     """
-    wanted = {suite.name: {metric.name: metric.wanted for metric in suite.metrics} for suite in suites}
+    directions = {suite.name: {metric.name: metric.higher_is_better for metric in suite.metrics} for suite in suites}
     single = [suite.name for suite in suites if not suite.dialogues and SHIPPED in suite.arms and suite.name != ALL]
     samples = [sample for suite in single for sample in evidence.samples.get(SHIPPED, {}).get(suite, [])]
     gated = _gated(suites, single)
-    broken = {_place(sample): _broken(sample, wanted, gated) for sample in samples}
+    broken = {_place(sample): _broken(sample, directions, gated) for sample in samples}
     return Failures(
         total=len(samples),
         found=sum(map(bool, broken.values())),
-        by_metric=_counts(broken.values()),
+        by_metric=dict(Counter(name for names in broken.values() for name in names)),
         gated=any(metric.gated for suite in suites for metric in suite.metrics),
-        groups=_groups(evidence, samples, broken, gated, wanted, limit),
+        groups=_groups(evidence, samples, broken, gated, directions, limit),
     )
 
 
 def _groups(
-    evidence: Evidence,
+    evidence: "Evidence",
     samples: Sequence[Sample],
     broken: Mapping[tuple[str, str], list[str]],
     gated: Mapping[str, list[str]],
-    wanted: Directions,
+    directions: Directions,
     limit: int,
 ) -> list[FailureGroup]:
     """Return a group for each gated metric with a failing reply; no item is shown twice."""
@@ -127,14 +125,14 @@ def _groups(
     shown: set[tuple[str, str]] = set()
     groups = []
     for metric, rows in found.items():
-        rows.sort(key=lambda sample: (-len(broken[_place(sample)]), -_fault(sample, metric, wanted)))
+        rows.sort(key=lambda sample: (-len(broken[_place(sample)]), -_fault(sample, metric, directions)))
         new = [sample for sample in rows if _place(sample) not in shown][: places_left[metric]]
         shown.update(_place(sample) for sample in new)
         if rows:
             groups.append(
                 FailureGroup(
                     metric=metric,
-                    wanted=bool(wanted[rows[0].suite][metric]),
+                    higher_is_better=directions[rows[0].suite][metric],
                     suites=gated[metric],
                     total=sum(s.suite in gated[metric] and metric in s.metrics for s in samples),
                     found=len(rows),
@@ -144,55 +142,39 @@ def _groups(
     return groups
 
 
-def _gated(suites: Sequence[Suite], single: Sequence[str]) -> dict[str, list[str]]:
-    """Return the single-turn suites in which a gate holds each metric; a gate on all items counts for each of them."""
+def _gated(suites: Sequence[SuiteSection], single: Sequence[str]) -> dict[str, list[str]]:
+    """Return the single-turn suites in which each metric is gated; a gate on all items counts for each of them."""
     held = {(suite.name, metric.name) for suite in suites for metric in suite.metrics if metric.gated}
     places: dict[str, list[str]] = {}
     for suite in suites:
         for metric in suite.metrics if suite.name in single else ():
             holds = {(suite.name, metric.name), (ALL, metric.name)} & held
-            if metric.wanted is not None and (holds or not held):
+            if holds or not held:
                 places.setdefault(metric.name, []).append(suite.name)
     return places
 
 
-def _broken(sample: Sample, wanted: Directions, gated: Mapping[str, Sequence[str]]) -> list[str]:
-    directions = wanted[sample.suite]
+def _broken(sample: Sample, directions: Directions, gated: Mapping[str, Sequence[str]]) -> list[str]:
+    higher = directions[sample.suite]
     return [
         name
         for name, value in sample.metrics.items()
-        if sample.suite in gated.get(name, ()) and _breaks(value, directions[name])
+        if sample.suite in gated.get(name, ()) and misses(value, higher_is_better=higher[name])
     ]
 
 
-def _fault(sample: Sample, metric: str, wanted: Directions) -> float:
-    """Return how far a reply is from what is wanted, 0 to 1."""
+def _fault(sample: Sample, metric: str, directions: Directions) -> float:
+    """Return how far a reply is from the desired value, 0 to 1."""
     value = sample.metrics[metric]
-    return 1 - value if wanted[sample.suite][metric] else value
+    return 1 - value if directions[sample.suite][metric] else value
 
 
-def _breaks(value: float, wanted: bool | None) -> bool:
-    return wanted is not None and (value < 1 if wanted else value > 0)
-
-
-def _counts(broken: Iterable[list[str]]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for names in broken:
-        for name in names:
-            counts[name] = counts.get(name, 0) + 1
-    return counts
-
-
-def _rows(evidence: Evidence, suite: str) -> list[Sample]:
+def _rows(evidence: "Evidence", suite: str) -> list[Sample]:
     arms = [arm for arm in SIDE_BY_SIDE if suite in evidence.samples.get(arm, {})]
     return evidence.samples[arms[0]][suite] if arms else []
 
 
-def _side_by_side(evidence: Evidence, suite: str, place: int) -> Example:
-    return _of_item(evidence, _rows(evidence, suite)[place])
-
-
-def _of_item(evidence: Evidence, item: Sample) -> Example:
+def _of_item(evidence: "Evidence", item: Sample) -> Example:
     rows = [
         sample
         for arm in SIDE_BY_SIDE
@@ -203,23 +185,76 @@ def _of_item(evidence: Evidence, item: Sample) -> Example:
         suite=item.suite,
         item=item.item,
         tags=[tag for tag in (item.family, item.topic, item.type, item.wanted) if tag],
-        before=[Turn(role=turn.role, text=turn.content) for turn in item.before],
+        before=item.before,
         prompt=item.prompt,
         gold=item.gold,
         replies=[reply(sample) for sample in rows],
     )
 
 
-def reply(sample: Sample) -> Reply:
+def reply(sample: Sample) -> ShownReply:
     """Return a sample's reply as it is shown."""
-    return Reply(
+    return ShownReply(
         arm=sample.arm,
         text=sample.reply,
         cut=sample.finish_reason == "length",
-        weighed=sample.weighed,
+        weighed=sample.is_weighed,
         metrics=sample.metrics,
     )
 
 
 def _place(sample: Sample) -> tuple[str, str]:
     return sample.suite, sample.item
+
+
+class ShownTurn(BaseModel):
+    """What the user writes at a turn, and the arms' replies."""
+
+    turn: int
+    prompt: str
+    replies: list[ShownReply]
+
+
+class ShownDialogue(BaseModel):
+    """A scripted dialogue; `broke` is the turn at which each arm first broke the behaviour, None if it never did."""
+
+    suite: str
+    item: str
+    topic: str
+    gold: str
+    broke: dict[str, int | None]
+    turns: list[ShownTurn]
+
+
+class Dialogues(BaseModel):
+    """The dialogues shown, those in which the baked arm breaks earliest first, and how many there are in all."""
+
+    total: int
+    shown: list[ShownDialogue]
+
+
+def dialogues(evidence: "Evidence", limit: int) -> Dialogues:
+    """Return the whole dialogues of every suite with several turns."""
+    rows: dict[tuple[str, str], dict[str, list[Sample]]] = {}  # suite and item -> arm
+    for suite in dict.fromkeys(suite for suites in evidence.results.drift.values() for suite in suites):
+        for arm in SIDE_BY_SIDE:
+            for sample in evidence.samples.get(arm, {}).get(suite, []):
+                rows.setdefault((suite, sample.item), {}).setdefault(arm, []).append(sample)
+    found = [_dialogue(arms) for arms in rows.values()]
+    found.sort(key=lambda one: one.broke.get(SHIPPED) or 10**6)
+    return Dialogues(total=len(found), shown=found[:limit])
+
+
+def _dialogue(arms: Mapping[str, Sequence[Sample]]) -> ShownDialogue:
+    first = next(iter(arms.values()))[0]
+    return ShownDialogue(
+        suite=first.suite,
+        item=first.item,
+        topic=first.topic,
+        gold=first.gold,
+        broke={arm: next((row.turn for row in rows if row.is_broken), None) for arm, rows in arms.items()},
+        turns=[
+            ShownTurn(turn=rows[0].turn, prompt=rows[0].prompt, replies=[reply(row) for row in rows])
+            for rows in zip(*arms.values(), strict=True)
+        ],
+    )

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
+from tuning_room.errors import DataError
+from tuning_room.models.lineage import trained_lineage, verify_adapter
+from tuning_room.records import read_json
 from tuning_room.serve.config import ServeConfig
 from tuning_room.workspace import Workspace
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
-class Served(NamedTuple):
+class ServedModels(NamedTuple):
     """The base model's folder and name, and the adapters' folders by the names that they are served under."""
 
     model: Path
@@ -25,7 +28,7 @@ class Served(NamedTuple):
 
 
 def tell_stderr(text: str) -> None:
-    """Tell the user what goes on; standard output stays free for answers."""
+    """Tell the user what is going on; standard output stays free for answers."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -50,7 +53,7 @@ def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_st
         return
     from tuning_room.serve.server import bound_socket, serve
 
-    # An address that is taken is said before the model is loaded.
+    # An address in use is reported before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
         engine = _local_engine(config, workspaces)
         tell(_announcement(engine.models(), f"http://{config.host}:{bound.getsockname()[1]}/v1"))
@@ -60,7 +63,6 @@ def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_st
 def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> "VllmServer":
     """Return the vLLM server for some runs, not started yet; raises what open_engine raises."""
     from tuning_room.engines.vllm import Settings, VllmServer
-    from tuning_room.serve.adapter import adapter_rank
 
     served = _served(config, workspaces)
     settings = Settings(
@@ -83,18 +85,18 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
     return LocalEngine(served.model, base=served.base, adapters=served.adapters)
 
 
-def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> Served:
-    from tuning_room.engines.naming import base_name
-    from tuning_room.models import check_base, load_tokenizer, resolve
-    from tuning_room.serve.adapter import read_lineage, verify_adapter
+def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:
+    from tuning_room.models import base_name, check_base, load_tokenizer, resolve
 
-    # What can be told from small files is told before the base model is fetched or converted.
+    # Small files are checked before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
     for folder in folders:
-        check_base(folder, read_lineage(folder).base_model, config.model)
+        check_base(folder, trained_lineage(folder).base_model, config.model)
     model = resolve(config.model)
     tokenizer = load_tokenizer(model)
-    return Served(model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders})
+    return ServedModels(
+        model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders}
+    )
 
 
 def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> None:
@@ -106,7 +108,7 @@ def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) 
             tell(_announcement([server.base, *server.adapters], server.address))
             server.wait()
     except KeyboardInterrupt:
-        tell("vLLM is stopped")
+        tell("vLLM has been stopped")
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -117,3 +119,15 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _announcement(names: list[str], address: str) -> str:
     return f"serving {', '.join(names)} at {address} (Ctrl-C stops it)"
+
+
+SETTINGS = "adapter_config.json"
+
+
+def adapter_rank(folder: Path) -> int:
+    """Return the highest rank of an adapter's layers; DataError if its settings name none."""
+    settings = read_json(folder / SETTINGS)
+    ranks = [settings.get("r"), *(settings.get("rank_pattern") or {}).values()] if isinstance(settings, dict) else []
+    if not ranks or not all(isinstance(rank, int) and rank > 0 for rank in ranks):
+        raise DataError(f"{folder / SETTINGS}: r: not a rank", hint="train the adapter again")
+    return int(max(ranks))

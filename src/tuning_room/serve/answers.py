@@ -3,31 +3,30 @@
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from tuning_room.engines import Reply
 
-UNEXPECTED = "the server made an error that it did not expect; its log has more"
+UNEXPECTED = "unexpected server error; the server's log says more"
 
 
-class Answer:
+class ChatAnswer:
     """An answer to one chat request: all its parts have the same id, time and model."""
 
     def __init__(self, model: str) -> None:
         self._head = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
 
-    def completion(self, text: str, finish_reason: str, reply: Reply | None) -> dict[str, Any]:
+    def completion(self, text: str, finish_reason: str, reply: Reply | None) -> dict[str, object]:
         """Return a whole answer."""
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage(reply)}
 
-    def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
+    def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, object]:
         """Return a piece of a streamed answer."""
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
 
-    def usage_chunk(self, reply: Reply | None) -> dict[str, Any]:
+    def usage_chunk(self, reply: Reply | None) -> dict[str, object]:
         """Return the last piece of a streamed answer, which counts its tokens."""
         return {**self._head, "object": "chat.completion.chunk", "choices": [], "usage": usage(reply)}
 
@@ -40,7 +39,7 @@ def usage(reply: Reply | None) -> dict[str, int] | None:
     return {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens, "total_tokens": total}
 
 
-def model_list(names: Sequence[str], created: int) -> dict[str, Any]:
+def model_list(names: Sequence[str], created: int) -> dict[str, object]:
     """Return the models that are served; the first is the base model of the others."""
     entries = [
         {
@@ -56,6 +55,6 @@ def model_list(names: Sequence[str], created: int) -> dict[str, Any]:
     return {"object": "list", "data": entries}
 
 
-def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+def error_body(message: str, kind: str, param: str | None = None, code: str | None = None) -> dict[str, object]:
     """Return an error; `kind` is OpenAI's type, `param` the field of the request that is at fault."""
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}

@@ -1,7 +1,7 @@
 """A chat request as it comes over the wire, and what it asks of an engine."""
 
 import secrets
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -13,7 +13,7 @@ LONGEST_PROMPT = 100_000  # characters of all messages together
 WIDEST_SEED = 2**63
 
 # What would change the reply and is not done here is refused, unless it has the value that changes nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "n": (1,),
     "top_p": (1,),
     "frequency_penalty": (0,),
@@ -34,11 +34,11 @@ class ChatMessage(Message):
 
     @field_validator("content", mode="before")
     @classmethod
-    def _joined(cls, content: Any) -> Any:
+    def _joined(cls, content: object) -> object:
         if not isinstance(content, list):
             return content
         if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-            raise ValueError("only text parts are understood here")
+            raise ValueError("only text parts are supported here")
         return "".join(part["text"] for part in content)
 
 
@@ -49,7 +49,7 @@ class StreamOptions(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """The body of POST /v1/chat/completions; what is not said is greedy, as it was evaluated."""
+    """The body of POST /v1/chat/completions; without a temperature the reply is greedy, as it was evaluated."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -1,31 +1,30 @@
-"""What the server is told."""
+"""How the server is configured."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from tuning_room.paths import ModelReference, RecipePath
 from tuning_room.workspace import StageConfig
 
 
 class ServeConfig(StageConfig):
     """An OpenAI-compatible server for the base model and adapters of it."""
 
-    model: str = Field(description="base model: embedded:<name>, a folder, or a hub id")
+    model: ModelReference = Field(description="base model: embedded:<name>, a folder, or a hub id")
     recipe: str = Field(description="the recipe's name; the adapter is served as <recipe>-<digest8>")
     engine: Literal["local", "vllm"] = Field(
-        default="local", description="local: in this process; vllm: a server for load"
+        default="local", description="local: in this process; vllm: a vLLM server, for many users"
     )
     host: str = Field(
-        default="127.0.0.1", description="address to listen at; 0.0.0.0 lets other machines in, without a key"
+        default="127.0.0.1", description="address to listen on; 0.0.0.0 admits other machines, without a key"
     )
-    port: int = Field(default=8000, ge=0, le=65535, description="port to listen at; 0 takes a free one")
-    max_length: int = Field(
-        default=2048, ge=16, description="longest reply in tokens; vllm: longest prompt and reply together"
-    )
-    vllm_python: Path = Field(
+    port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    max_length: int = Field(default=2048, ge=16, description="longest reply in tokens; vllm: prompt and reply together")
+    vllm_python: RecipePath = Field(
         default=Path(".venv-vllm/bin/python"),
-        description="vllm: the python of the environment that vLLM is installed in",
+        description="vllm: Python of vLLM's environment; the default is below the working directory",
     )
     dtype: str = Field(default="float32", description="vllm: number format; float32 on a CPU, auto on a GPU")
     cache_gib: int = Field(default=1, ge=1, description="vllm: GiB of memory for the key-value cache on a CPU")
@@ -33,8 +32,8 @@ class ServeConfig(StageConfig):
         default=None,
         ge=1,
         le=512,
-        description="vllm: highest rank of an adapter; that of the adapters it starts with if not set",
+        description="vllm: highest LoRA rank of an adapter; if not set, the highest among the adapters it starts with",
     )
     start_timeout: float = Field(
-        default=600, gt=0, description="vllm: seconds until a server that is not ready has failed"
+        default=600, gt=0, description="vllm: seconds after which a server that is not ready counts as failed"
     )

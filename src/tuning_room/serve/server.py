@@ -5,7 +5,6 @@ import time
 from contextlib import suppress
 from threading import Event
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -16,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from tuning_room.engines import Engine
 from tuning_room.errors import EngineError, RenderingError
-from tuning_room.serve.answers import UNEXPECTED, Answer, error_body, model_list
+from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, error_body, model_list
 from tuning_room.serve.chat import ChatRequest
 from tuning_room.serve.stream import Pieces, events, whole
 
@@ -43,13 +42,13 @@ def create_app(engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | 
         return {"status": "ok"}
 
     @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
+    async def models() -> dict[str, object]:
         return model_list(names, created)
 
     @app.post("/v1/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
         if asked.model not in names:
-            raise UnknownModelError(f"model '{asked.model}' is not served here", hint=f"name one of {', '.join(names)}")
+            raise UnknownModelError(f"model '{asked.model}' is not served here", hint=f"choose from {', '.join(names)}")
         source = engine.stream(asked.model, asked.dialogue(), asked.sampling(longest))
         pieces = await run_in_threadpool(Pieces, source, asked.stops())
         return await _answered(asked, pieces, end, request)
@@ -59,7 +58,7 @@ def create_app(engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | 
 
 
 async def _answered(asked: ChatRequest, pieces: Pieces, ending: Event, request: Request) -> Response:
-    answer = Answer(asked.model)
+    answer = ChatAnswer(asked.model)
     if asked.stream:
         streamed = events(answer, pieces, ending, usage=asked.wants_usage)
         return StreamingResponse(streamed, media_type="text/event-stream")
@@ -112,7 +111,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         bound.close()
         reason = getattr(error, "strerror", None) or error
-        raise EngineError(f"cannot listen at {host}:{port} ({reason})", hint="name another host or port") from None
+        raise EngineError(f"cannot listen on {host}:{port} ({reason})", hint="choose another host or port") from None
     return bound
 
 

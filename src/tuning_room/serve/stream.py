@@ -5,14 +5,13 @@ import logging
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import aclosing, suppress
 from threading import Event
-from typing import Any
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 
 from tuning_room.engines import Reply
 from tuning_room.errors import EngineError, TuningRoomError
-from tuning_room.serve.answers import UNEXPECTED, Answer, error_body
+from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, error_body
 
 DONE = "data: [DONE]\n\n"
 
@@ -27,10 +26,10 @@ class Pieces:
     answer raises its error before an answer has begun.
     """
 
-    def __init__(self, source: Iterator[str], stops: Sequence[str] = ()) -> None:
+    def __init__(self, source: Generator[str, None, Reply | None], stops: Sequence[str] = ()) -> None:
         self.stopped = False
         self.reply: Reply | None = None
-        self._source: Any = source
+        self._source = source
         self._stops = stops
         self._pieces = self._cut()
         self._first = next(self._pieces, "")
@@ -83,17 +82,17 @@ def possible_stop(text: str, stops: Sequence[str]) -> int:
 
 
 async def read(pieces: Pieces, ending: Event) -> AsyncGenerator[str, None]:
-    """Yield pieces without holding up the event loop; EngineError once the server is being stopped."""
+    """Yield pieces without holding up the event loop; EngineError once the server is shutting down."""
     try:
         async for piece in iterate_in_threadpool(iter(pieces)):
             if ending.is_set():
-                raise EngineError("the server is being stopped")
+                raise EngineError("the server is shutting down")
             yield piece
     finally:
         pieces.close()
 
 
-async def events(answer: Answer, pieces: Pieces, ending: Event, *, usage: bool) -> AsyncGenerator[str, None]:
+async def events(answer: ChatAnswer, pieces: Pieces, ending: Event, *, usage: bool) -> AsyncGenerator[str, None]:
     """Yield a streamed answer as server-sent events; an error on the way is an event as well."""
     try:
         yield event(answer.chunk({"role": "assistant", "content": ""}))
@@ -122,6 +121,6 @@ async def whole(pieces: Pieces, ending: Event, request: Request) -> str | None:
     return pieces.reply.text if pieces.reply else "".join(parts)
 
 
-def event(body: dict[str, Any]) -> str:
+def event(body: dict[str, object]) -> str:
     """Return a server-sent event with a body of JSON."""
     return f"data: {json.dumps(body)}\n\n"

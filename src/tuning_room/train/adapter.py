@@ -1,26 +1,33 @@
-"""The adapter that is trained: PEFT's LoRA on a base model, drawn or continued from another one."""
+"""The adapter: PEFT's LoRA put on a base model, and written as PEFT and vLLM read it, with card and lineage."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tuning_room.errors import TrainingError
-from tuning_room.models import WEIGHTS
-from tuning_room.train.loop_config import LoopConfig
+from tuning_room.files import atomic_folder, digest, of_a_run
+from tuning_room.models import WEIGHTS, base_name, hub_name, portable
+from tuning_room.models.lineage import AdapterLineage, write_lineage
+from tuning_room.rendering import template_digest
+from tuning_room.train.batches import attend_packed
+from tuning_room.train.config import LoopConfig, TrainConfig
+from tuning_room.workspace import Workspace, installed_versions
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def with_adapter(model: Any, config: LoopConfig) -> Any:
-    """Return a base model with a LoRA adapter to be trained: drawn, or with the weights of `config.start_adapter`.
+def with_adapter(model: "PreTrainedModel", config: LoopConfig) -> "PeftModel":
+    """Return a base model with a LoRA adapter to be trained: a new one, or one with the weights of `config.start`.
 
-    Raises TrainingError for more layers left out than there are, and for an adapter of another shape.
+    Raises TrainingError where no layer would get an adapter, and for a start of another shape.
     """
     from peft import LoraConfig, get_peft_model
 
-    from tuning_room.train.packing import install
-
-    install(model)
+    attend_packed(model)
     shape = LoraConfig(
-        r=config.lora_r,
-        lora_alpha=config.lora_alpha,
+        r=config.rank,
+        lora_alpha=config.alpha,
         task_type="CAUSAL_LM",
         **targets(model, config.target_modules, config.skip_layers),
     )
@@ -28,12 +35,12 @@ def with_adapter(model: Any, config: LoopConfig) -> Any:
         adapted = get_peft_model(model, shape).train()
     except ValueError as error:
         raise refused_targets(error) from None
-    if config.start_adapter:
-        load_weights(adapted, Path(config.start_adapter))
+    if config.start:
+        load_weights(adapted, config.start)
     return adapted
 
 
-def load_weights(model: Any, folder: Path) -> None:
+def load_weights(model: "PeftModel", folder: Path) -> None:
     """Give a model's adapter the weights of another one of the same shape; TrainingError for any other."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -42,25 +49,25 @@ def load_weights(model: Any, folder: Path) -> None:
     try:
         weights = load_file(path)
     except Exception as error:
-        raise TrainingError(f"{path}: no adapter can be read: {error}", hint="name an adapter's folder") from None
+        raise TrainingError(f"{path}: not a readable adapter: {error}", hint="name an adapter's folder") from None
     here = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(model).items()}
     there = {name: tuple(value.shape) for name, value in weights.items()}
     if here != there:
         name = min((n for n in here.keys() | there.keys() if here.get(n) != there.get(n)), default="")
         raise TrainingError(
             f"{path}: {name} is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here",
-            hint="let train.rank, target_modules and skip_layers be those of the adapter to start from",
+            hint="give train.rank, target_modules and skip_layers the values of the adapter to start from",
         )
     set_peft_model_state_dict(model, weights)
 
 
 def refused_targets(error: ValueError) -> TrainingError:
-    """Return PEFT's refusal of the modules that shall get an adapter, in the recipe's words."""
+    """Return PEFT's refusal of the modules that are to get an adapter, in the recipe's words."""
     reason = str(error).splitlines()[0][:200]
     return TrainingError(f"train.target_modules: {reason}", hint="name linear modules, or all-linear")
 
 
-def targets(model: Any, modules: str | list[str], skipped: int) -> dict[str, Any]:
+def targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) -> dict[str, object]:
     """Return PEFT's arguments that say which modules get an adapter, in all layers but the `skipped` lowest.
 
     Raises TrainingError where no layer is left.
@@ -69,16 +76,68 @@ def targets(model: Any, modules: str | list[str], skipped: int) -> dict[str, Any
     if not skipped:
         return {"target_modules": modules}
     if skipped >= count:
-        raise TrainingError(f"train.skip_layers is {skipped}, but the model has {count} layers")
+        raise TrainingError(
+            f"train.skip_layers is {skipped}, but the model has {count} layers", hint="lower train.skip_layers"
+        )
     if isinstance(modules, str):
         modules = linear_modules(model) if modules == "all-linear" else [modules]
     return {"target_modules": modules, "layers_to_transform": list(range(skipped, count))}
 
 
-def linear_modules(model: Any) -> list[str]:
-    """Return the names of a model's linear modules, the output layer left out."""
+def linear_modules(model: "PreTrainedModel") -> list[str]:
+    """Return the names of a model's linear modules, without the output layer."""
     from torch.nn import Linear
 
     output = model.get_output_embeddings()
     found = {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if isinstance(m, Linear) and m is not output}
     return sorted(found)
+
+
+def write_adapter(
+    model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", config: TrainConfig, workspace: Workspace
+) -> str:
+    """Write the adapter's folder, all or nothing, and return the sha256 of its weights."""
+    with atomic_folder(workspace.adapter, of_a_run) as folder:
+        # PEFT writes the folder that it was loaded from, which is a path of this machine.
+        model.peft_config["default"].base_model_name_or_path = portable(config.model)
+        # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        lineage = AdapterLineage(
+            recipe=config.recipe,
+            base_model=portable(config.model),
+            short_prompt=config.short_prompt,
+            adapter_digest=digest(folder / WEIGHTS),
+            template_digest=template_digest(tokenizer),
+            train_digest=digest(workspace.train_rows),
+            config=portable_config(config),
+            versions=installed_versions(),
+        )
+        write_lineage(folder, lineage)
+        (folder / "README.md").write_text(card(config, lineage), encoding="utf-8")
+    return lineage.adapter_digest
+
+
+def portable_config(config: TrainConfig) -> dict[str, object]:
+    """Return a configuration without what belongs to this machine or a cluster: paths, addresses, other trainings."""
+    values = config.model_dump(mode="json", exclude={"kubeflow", "sweep", "checks", "mlflow"})
+    kept = {name: value for name, value in values.items() if not isinstance(getattr(config, name), Path)}
+    return {**kept, "model": portable(config.model)}
+
+
+def card(config: TrainConfig, lineage: AdapterLineage) -> str:
+    """Return an adapter's model card; its metadata name the base model only if the hub knows it."""
+    named = zip(("base_model", "license"), hub_name(config.model), strict=True)
+    metadata = [f"{key}: {value}" for key, value in named if value]
+    head = "\n".join(["---", *metadata, "library_name: peft", "---"])
+    return f"""{head}
+# {lineage.name}
+
+A LoRA adapter for {base_name(config.model)} (rank {config.rank}, alpha {config.alpha}).
+It carries the behaviour of a long system prompt.
+Serve it with this system turn, under the base model's own chat template:
+
+    {config.short_prompt}
+
+`tuning_room.json` has the lineage: digests of data, template and weights, the configuration and the versions.
+What the adapter does and does not do is in the report of the run that made it.
+"""

@@ -1,4 +1,4 @@
-"""What can go wrong while a training runs, said in words; what was best so far is kept."""
+"""What can go wrong while a training runs, explained in words; what was best so far is kept."""
 
 import errno
 import math
@@ -13,31 +13,36 @@ from types import FrameType
 from tuning_room.errors import DivergedError, TrainingError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-EXPLODED = 3.0  # a loss so many times that of the untrained model
+EXPLODED = 3.0  # times the loss of the untrained model
 CALM = 20  # steps whose mean has to be above it: single steps may be hard
+REMEDY = "lower train.learning_rate"
 
 
 class LossWatch:
-    """Follows the losses of a training and stops it when they are no number or go up and up."""
+    """Follows the losses of a training and stops it when they are NaN or keep rising."""
 
     def __init__(self) -> None:
         self.first: float | None = None
         self.last: list[float] = []
 
     def recall(self, losses: Iterable[float]) -> None:
-        """Take up the losses of steps that were taken before."""
+        """Take note of the losses of earlier steps."""
         for loss in losses:
             self._add(loss)
 
     def check(self, step: int, loss: float) -> None:
-        """Raise DivergedError if a loss is no number, or if the last ones explode."""
-        lower = "lower train.learning_rate"
+        """Raise DivergedError if a step's loss is NaN or infinite, or if the last ones explode."""
         if not math.isfinite(loss):
-            raise DivergedError(f"step {step}: the loss is {loss}", hint=lower)
+            raise DivergedError(f"step {step}: the loss is {loss}", hint=REMEDY)
         first = self._add(loss)
         mean = sum(self.last) / len(self.last)
         if len(self.last) == CALM and mean > EXPLODED * max(first, 1.0):
-            raise DivergedError(f"step {step}: the loss explodes, from {first:.2f} to {mean:.2f}", hint=lower)
+            raise DivergedError(f"step {step}: the loss explodes, from {first:.2f} to {mean:.2f}", hint=REMEDY)
+
+    def check_validation(self, step: int, loss: float) -> None:
+        """Raise DivergedError if the validation loss after a step is NaN or infinite."""
+        if not math.isfinite(loss):
+            raise DivergedError(f"step {step}: the loss is {loss} on the validation rows", hint=REMEDY)
 
     def _add(self, loss: float) -> float:
         self.first = loss if self.first is None else self.first
@@ -46,34 +51,33 @@ class LossWatch:
 
 
 @contextmanager
-def explained(folder: Path, kept: Callable[[], str]) -> Iterator[None]:
-    """Say of an error within what happened, and by `kept` what is left of the training."""
+def explained(folder: Path, what_is_kept: Callable[[], str]) -> Iterator[None]:
+    """Explain an error that is raised within, and add what is left of the training to its hint."""
     try:
         yield
     except TrainingError as error:
-        raise type(error)(error.args[0], hint="; ".join(filter(None, [error.hint, kept()]))) from None
+        raise type(error)(error.args[0], hint="; ".join(filter(None, [error.hint, what_is_kept()]))) from None
     except Exception as error:
         reason, hint = _machine_fault(error, folder)
         if not reason:
             raise
-        raise TrainingError(reason, hint="; ".join(filter(None, [hint, kept()]))) from None
+        raise TrainingError(reason, hint="; ".join(filter(None, [hint, what_is_kept()]))) from None
 
 
 def _machine_fault(error: Exception, folder: Path) -> tuple[str, str]:
-    """Return what a machine's fault is in words, and what to do; two empty strings for any other error.
+    """Return a fault of the machine in words, and what to do about it; two empty strings for any other error.
 
-    Safetensors say of a full disk only by text, and torch of missing memory and of lost processes too.
+    Safetensors reports a full disk only in its text, and torch reports missing memory and lost processes that way too.
     """
     text = str(error)
     number = error.errno if isinstance(error, OSError) else None
-    said = re.search(r"os error (\d+)", text)
-    if number in NO_ROOM or (said and int(said.group(1)) in NO_ROOM):
-        again = "make room and run the same command again: it goes on from the last checkpoint"
-        return f"{folder}: no room is left on the disk", again
+    quoted = re.search(r"os error (\d+)", text)
+    if number in NO_ROOM or (quoted and int(quoted.group(1)) in NO_ROOM):
+        again = "make room and run the same command again: it continues from the last checkpoint"
+        return f"{folder}: no space left on the disk", again
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in text):
-        tried = "" if "CUDA" in text else " (train --plan tries what fits)"
-        fewer = f"lower train.batch_size or train.max_length{tried}"
-        return "the memory does not suffice for a step", fewer
+        tried = "" if "CUDA" in text else " (train --plan finds out what fits)"
+        return "out of memory for a training step", f"lower train.batch_size or train.max_length{tried}"
     if isinstance(error, RuntimeError) and "Connection" in text:
         return "another process of this training is gone", "run the same command again in all of them"
     return "", ""
@@ -86,13 +90,13 @@ class Stop:
         self.is_asked = False
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal for the wish to stop."""
+        """Take a signal as the request to stop."""
         if self.is_asked:
             raise KeyboardInterrupt
         self.is_asked = True
 
     def between_steps(self) -> None:
-        """Raise KeyboardInterrupt where it harms nothing, if somebody has asked."""
+        """Raise KeyboardInterrupt where it does no harm, if somebody has asked."""
         if self.is_asked:
             raise KeyboardInterrupt
 

@@ -1,7 +1,7 @@
 """The same training on a cluster: a `TrainJob` of Kubeflow Trainer v2 that runs the same command.
 
-Recipe and run folder lie on a volume that all nodes mount, so that what a job leaves is what a training here leaves.
-The runtime's pods are called `node`, and it tells torchrun by PET_ variables who works with whom.
+Recipe and run folder lie on a volume that all nodes mount, so that a job leaves what a training here leaves. The
+runtime's pods are called `node`, and it tells torchrun by PET_ variables which of them work together.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ FIELD_MANAGER = "tuning-room"
 
 
 def train_job(config: TrainConfig, key: str) -> Document:
-    """Return the TrainJob of a training; the name holds `key`, since a job's training cannot be changed later.
+    """Return the TrainJob of a training; its name contains `key`, since a job's training cannot be changed later.
 
     Raises TrainingError if the recipe does not say where the job runs.
     """
@@ -100,7 +100,7 @@ def as_yaml(job: Document) -> str:
 
 
 def submit(text: str) -> str:
-    """Give a job to the cluster of the current kubectl context, and return what kubectl says.
+    """Submit a job to the cluster of the current kubectl context, and return kubectl's answer.
 
     Raises MissingPrerequisiteError without kubectl, TrainingError where the cluster refuses the job.
     """

@@ -2,29 +2,35 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tuning_room.models import limit_threads, load_model, load_tokenizer
+from tuning_room.records import TrainingStep
 from tuning_room.rendering import Rendered
 from tuning_room.train import checkpoint
 from tuning_room.train.adapter import with_adapter
-from tuning_room.train.batches import IGNORED, Batch, collate, epoch_order
-from tuning_room.train.best import BestAdapter
+from tuning_room.train.batches import IGNORED, PackedBatch, collate, epoch_order
+from tuning_room.train.checkpoint import BestAdapter
+from tuning_room.train.config import LoopConfig
 from tuning_room.train.faults import LossWatch, explained, stopped_by_signals
-from tuning_room.train.lessons import Lessons
-from tuning_room.train.loop_config import LoopConfig
-from tuning_room.train.metrics import Metric, MetricsFile
-from tuning_room.train.neutral import NeutralRows
+from tuning_room.train.lessons import Lessons, NeutralRows
+from tuning_room.train.metrics import MetricsFile
+from tuning_room.train.objectives import cross_entropy, forward_divergence, joined, reverse_divergence
 from tuning_room.train.team import Team
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from torch import Tensor
+
+    from tuning_room.engines.scoring import TopTokens
 
 VALIDATION_BATCH = 16  # rows at once: nothing is kept for a backward pass
 ON_POLICY_EPOCH = 1 << 20  # an order of the rows that no epoch has
 
 
 class LoraTrainer:
-    """Trains a LoRA adapter on a causal language model, and goes on where it was stopped."""
+    """Trains a LoRA adapter on a causal language model, and resumes where it was stopped."""
 
     def __init__(self, config: LoopConfig) -> None:
         import torch
@@ -32,11 +38,11 @@ class LoraTrainer:
         limit_threads()
         torch.manual_seed(config.seed)
         self.config, self.team = config, Team()
-        self.folder = Path(config.ckpt_output_dir)
-        self.tokenizer = load_tokenizer(Path(config.model_path))
+        self.folder = config.ckpt_output_dir
+        self.tokenizer = load_tokenizer(config.model_path)
         self.lessons = Lessons(config, self.tokenizer, self.team)
         self.rows, self.valid = self.lessons.rows, self.lessons.valid
-        self.model = with_adapter(load_model(Path(config.model_path)), config)
+        self.model = with_adapter(load_model(config.model_path), config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         learned = self.parameters.values()
         self.optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0, fused=True)
@@ -47,13 +53,13 @@ class LoraTrainer:
         self.losses: list[float] = []
         self.best = BestAdapter(self.folder / "best", config.fingerprint(), config.patience)
 
-    def train(self) -> Any:
+    def train(self) -> "PeftModel":
         """Train from the last checkpoint to the end and return the PEFT model, with its best weights.
 
         After a last phase on its own replies these are the last ones.
 
-        Raises TrainingError if the loss is no number or explodes, and where memory or the disk is full; what was best
-        is kept then. Ctrl-C and SIGTERM save a checkpoint first.
+        Raises DivergedError if the loss is NaN or explodes, and TrainingError where memory or the disk is full; what
+        was best is kept then. Ctrl-C and SIGTERM save a checkpoint first.
         """
         fingerprint = self.config.fingerprint()
         self.done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
@@ -61,11 +67,11 @@ class LoraTrainer:
             self.metrics.keep_until(self.done)
         self.team.meet()
         try:
-            with explained(self.folder, self.best.told), stopped_by_signals() as stop:
-                self._take_up()
+            with explained(self.folder, self.best.what_is_kept), stopped_by_signals() as stop:
+                self._resume()
                 for step in self._steps():
                     self._one_step(step)
-                    if step % self.config.save_steps == 0 or step == len(self.plan):
+                    if step % self.config.save_every == 0 or step == len(self.plan):
                         self._save(fingerprint)
                     stop.between_steps()
         except KeyboardInterrupt:
@@ -81,15 +87,15 @@ class LoraTrainer:
         """
         return self.best.found.step if self.best.found and self.done <= self.offline_steps else None
 
-    def _take_up(self) -> None:
-        """Take up what is kept of the steps that were taken before; a validation that was cut off is made up for."""
-        metrics = self.metrics.read()
-        self.losses = self.best.begin(metrics)
-        self.watch.recall(metric.loss for metric in metrics)
-        if metrics and metrics[-1].valid_loss is None and self.validates_after(self.done):
+    def _resume(self) -> None:
+        """Pick up what is kept of the steps that were taken before, and make up for a validation that was cut off."""
+        steps = self.metrics.read()
+        self.losses = self.best.begin(steps)
+        self.watch.recall(step.loss for step in steps)
+        if steps and steps[-1].valid_loss is None and self.validates_after(self.done):
             valid = self._validated(self.done)
             if self.team.leads:
-                self.metrics.replace([*metrics[:-1], metrics[-1]._replace(valid_loss=valid)])
+                self.metrics.replace([*steps[:-1], steps[-1].model_copy(update={"valid_loss": valid})])
 
     def _steps(self) -> Iterator[int]:
         """Yield the steps that are still to be taken; patience ends those on the rows, not the last phase."""
@@ -98,7 +104,7 @@ class LoraTrainer:
                 yield step
 
     def _one_step(self, step: int) -> None:
-        """Take a step, validate if it is time, and tell of it."""
+        """Take a step, validate if it is time, and report it."""
         started = time.monotonic()
         rate = self._rate(step)
         rows = self.plan[step - 1]
@@ -110,34 +116,44 @@ class LoraTrainer:
         try:
             valid = self._validated(step) if self.validates_after(step) else None
         finally:
-            metric = Metric(step, loss, valid, rate, len(rows), tokens, round(time.monotonic() - started, 3))
-            self._tell(metric)
+            self._report(
+                TrainingStep(
+                    step=step,
+                    loss=loss,
+                    valid_loss=valid,
+                    learning_rate=rate,
+                    rows=len(rows),
+                    tokens=tokens,
+                    seconds=round(time.monotonic() - started, 3),
+                )
+            )
 
     def _validated(self, step: int) -> float:
         """Return the validation loss after a step, and keep the adapter if it is the best one so far."""
         valid = self.validate()
+        self.watch.check_validation(step, valid)
         if step <= self.offline_steps:
             self.losses.append(valid)
             if self.team.leads:
                 self.best.offer(self.model, step, valid)
         return valid
 
-    def _tell(self, metric: Metric) -> None:
+    def _report(self, step: TrainingStep) -> None:
         if self.team.leads:
-            self.metrics.append(metric)
+            self.metrics.append(step)
             if self.config.on_step:
-                self.config.on_step(metric, len(self.plan))
+                self.config.on_step(step, len(self.plan))
 
     def _rate(self, step: int) -> float:
         config, offline = self.config, self.offline_steps
         if step > offline:
             return config.learning_rate * config.on_policy_rate
-        return learning_rate(step, offline, config.warmup_steps, config.learning_rate)
+        return learning_rate(step, offline, config.warmup(offline), config.learning_rate)
 
     def update(self, places: Sequence[int], rate: float, *, on_policy: bool = False) -> tuple[float, int]:
         """Take an optimizer step on rows at a learning rate.
 
-        Returns the loss in nats a token and the tokens computed.
+        Returns the loss in nats per token and the number of tokens computed.
         """
         import torch
 
@@ -145,45 +161,42 @@ class LoraTrainer:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         share = self.team.share(places)
-        loss, tokens = self._judged(share) if on_policy else self._taught(share)
+        loss, tokens = self._on_own_replies(share) if on_policy else self._on_rows(share)
         if self.lessons.neutral:
-            tokens += self._kept_neutral(self.lessons.neutral)
+            tokens += self._on_neutral_rows(self.lessons.neutral)
         self.team.sum_gradients(self.parameters.values())
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
         return self.team.total(loss), round(self.team.total(tokens))
 
-    def _taught(self, places: Sequence[int]) -> tuple[float, int]:
+    def _on_rows(self, places: Sequence[int]) -> tuple[float, int]:
         tops = [self.lessons.tops[i] for i in places] if self.lessons.tops else []
         return self._backward([self.rows[i] for i in places], lambda batch: self._loss(batch, tops))
 
-    def _judged(self, places: Sequence[int]) -> tuple[float, int]:
-        """Learn from the model's own replies to some rows."""
-        from tuning_room.train.objectives import reverse_divergence
-
+    def _on_own_replies(self, places: Sequence[int]) -> tuple[float, int]:
+        """Add the gradient of what the teacher thinks of the model's own replies to some rows."""
         assert self.lessons.on_policy
         if not places:
-            return self._backward([], None)
-        said = self.lessons.on_policy.said(self.model, places, self.config.seed + 1000 * self.done + self.team.rank)
+            return self._backward([], lambda batch: batch.labels)
+        seed = self.config.seed + 1000 * self.done + self.team.rank
+        own = self.lessons.on_policy.draw(self.model, places, seed)
 
-        def judged(batch: Batch) -> Any:
-            return reverse_divergence(self._scores(batch)[0], joined(said.tops), self.config.on_policy_clip)
+        def judged(batch: PackedBatch) -> "Tensor":
+            return reverse_divergence(self._scores(batch)[0], joined(own.tops), self.config.on_policy_clip)
 
-        return self._backward(said.rows, judged)
+        return self._backward(own.rows, judged)
 
-    def _kept_neutral(self, neutral: NeutralRows) -> int:
-        """Add the gradient of what must not change, and return the tokens computed."""
-        from tuning_room.train.objectives import forward_divergence
-
+    def _on_neutral_rows(self, neutral: NeutralRows) -> int:
+        """Add the gradient of what must not change, and return the number of tokens computed."""
         chosen = self.team.share(neutral.chosen(self.done + 1, self.config.retention_rows, self.config.seed))
         tops = [neutral.tops[i] for i in chosen]
 
-        def moved(batch: Batch) -> Any:
-            return self.config.retention_weight * forward_divergence(self._scores(batch)[0], joined(tops))
+        def moved(batch: PackedBatch) -> "Tensor":
+            return self.config.retention * forward_divergence(self._scores(batch)[0], joined(tops))
 
         return self._backward([neutral.rendered[i] for i in chosen], moved)[1]
 
-    def _backward(self, rows: Sequence[Rendered], loss_of: Any) -> tuple[float, int]:
+    def _backward(self, rows: Sequence[Rendered], loss_of: "Callable[[PackedBatch], Tensor]") -> tuple[float, int]:
         """Add the gradient of a mean loss over the learned tokens of rows, all processes' together."""
         learned = sum(sum(row.learned) for row in rows)
         share = learned / self.team.total(learned)
@@ -194,8 +207,8 @@ class LoraTrainer:
         loss.backward()
         return float(loss.detach()), int(batch.input_ids.numel())
 
-    def _scores(self, batch: Batch) -> tuple[Any, Any]:
-        """Return the scores at the learned tokens, made for those alone, and the tokens."""
+    def _scores(self, batch: PackedBatch) -> "tuple[Tensor, Tensor]":
+        """Return the scores at the m learned tokens, (m, vocabulary), made for those alone, and the tokens, (m,)."""
         base = self.model.get_base_model()
         seen = base.get_decoder()(
             input_ids=batch.input_ids,
@@ -206,20 +219,18 @@ class LoraTrainer:
         learned = batch.labels != IGNORED
         return base.get_output_embeddings()(seen.last_hidden_state[learned]), batch.labels[learned]
 
-    def _loss(self, batch: Batch, tops: Sequence[Any] = ()) -> Any:
-        """Return the mean loss over the learned tokens: cross entropy, and where a teacher is given the way to it."""
-        from tuning_room.train.objectives import cross_entropy, forward_divergence
-
+    def _loss(self, batch: PackedBatch, tops: "Sequence[TopTokens]" = ()) -> "Tensor":
+        """Return the mean loss over the learned tokens: cross entropy, and the divergence from a teacher if given."""
         scores, tokens = self._scores(batch)
         parts = []
-        if self.config.sft_weight:
-            parts.append(self.config.sft_weight * cross_entropy(scores, tokens))
+        if self.config.sft:
+            parts.append(self.config.sft * cross_entropy(scores, tokens))
         if tops:
-            parts.append(self.config.distill_weight * forward_divergence(scores, joined(tops)))
+            parts.append(self.config.distill * forward_divergence(scores, joined(tops)))
         return sum(parts)
 
     def validate(self) -> float:
-        """Return the loss on the validation rows, in nats a token."""
+        """Return the loss on the validation rows, in nats per token."""
         import torch
 
         total, size = 0.0, VALIDATION_BATCH
@@ -232,14 +243,14 @@ class LoraTrainer:
         return total / len(self.valid)
 
     def validates_after(self, step: int) -> bool:
-        """Say whether a step, counted from 1, is followed by a validation."""
-        return bool(self.valid) and (step % self.config.eval_steps == 0 or step in (1, len(self.plan)))
+        """Return whether a step, counted from 1, is followed by a validation."""
+        return bool(self.valid) and (step % self.config.validate_every == 0 or step in (1, len(self.plan)))
 
     def _plan(self) -> list[list[int]]:
         lengths = [len(row.input_ids) for row in self.rows]
-        size, seed = self.config.effective_batch_size, self.config.seed
-        # Without a weight on the rows nothing is learned of them but on the model's own replies.
-        epochs = range(self.config.num_epochs if self.config.sft_weight or self.config.distill_weight else 0)
+        size, seed = self.config.batch_size, self.config.seed
+        # Without a weight on the rows nothing is learned from them but on the model's own replies.
+        epochs = range(self.config.epochs if self.config.sft or self.config.distill else 0)
         steps = [b for epoch in epochs for b in epoch_order(lengths, size, seed, epoch)]
         steps = steps[: self.config.max_steps]
         self.offline_steps = len(steps)
@@ -252,14 +263,6 @@ class LoraTrainer:
         if self.done > 0 and self.team.leads:
             progress = checkpoint.Progress(self.done, fingerprint)
             checkpoint.save(self.folder / "checkpoint", self.parameters, self.optimizer, progress)
-
-
-def joined(tops: Sequence[Any]) -> Any:
-    """Return the predictions for some rows as those for a batch: the learned places of a batch stand row after row."""
-    import torch
-
-    kind = type(tops[0])
-    return kind(*(torch.cat([getattr(top, name) for top in tops]) for name in kind._fields))
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:

@@ -1,7 +1,7 @@
 """What a training will take, before it starts: steps, tokens, minutes and memory, by trying a few of its own steps.
 
-A formula knows neither the machine nor the libraries; a few steps of different size do. A step's seconds are a line in
-its tokens, and so is what it holds in memory. The steps are whole ones, at a learning rate of nought.
+A formula knows neither the machine nor the libraries; a few steps of different sizes do. A step's seconds are linear in
+its tokens, and so is the memory it holds. The steps are whole ones, at a learning rate of zero.
 """
 
 import resource
@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 from tuning_room.errors import TrainingError
 from tuning_room.train.batches import computed_length
+from tuning_room.train.config import LoopConfig
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
 
-# Which of the steps by size are tried: one alone is off by a tenth on a busy machine.
+# Quantiles of the steps by size that are tried: one step alone is off by a tenth on a busy machine.
 PROBES = (0.05, 0.3, 0.5, 0.7, 0.95)
-KEPT_FREE = 0.05  # of the memory at hand that a plan leaves to others
+KEPT_FREE = 0.05  # share of the available memory that a plan leaves to others
 
 
 class Plan(NamedTuple):
-    """Tokens are those that are computed, over all steps and in the largest; seconds by the clock, memory in bytes."""
+    """`tokens` are those computed, over all steps and in the largest; seconds are wall time, memory is in bytes."""
 
     rows: int
     steps: int
@@ -41,10 +41,10 @@ class Probe(NamedTuple):
 
 
 def plan(config: LoopConfig, started: float) -> Plan:
-    """Return what a training takes, from a start on the performance counter on.
+    """Return what a training takes; `started` is when the command began, on the performance counter.
 
-    What passes before the first step is as long for the training itself. Raises TrainingError, with the setting that
-    would fit, where the memory is not there.
+    The training itself spends the same time before its first step. Raises TrainingError, with the setting that would
+    fit, where there is not enough memory.
     """
     trainer = LoraTrainer(config)
     ready = time.perf_counter() - started
@@ -66,27 +66,27 @@ def plan(config: LoopConfig, started: float) -> Plan:
 
 
 def check_fits(found: Plan, config: LoopConfig, probes: Sequence[Probe], fixed: int = 0) -> None:
-    """Raise TrainingError if a plan needs more memory than there is, and name the rows a step that would fit.
+    """Raise TrainingError if a plan needs more memory than there is, and name the batch size that would fit.
 
-    `fixed` tokens of a step are there whatever its rows.
+    `fixed` tokens of a step do not depend on its rows: those of the neutral ones.
     """
     room = (1 - KEPT_FREE) * found.available_bytes
     if found.peak_bytes <= room:
         return
     points = [(probe.tokens, float(probe.peak_bytes)) for probe in probes]
-    fewer = range(config.effective_batch_size - 1, 0, -1)
-    own = (found.largest_step - fixed) / config.effective_batch_size
+    fewer = range(config.batch_size - 1, 0, -1)
+    own = (found.largest_step - fixed) / config.batch_size
     share = {count: fixed + own * count for count in fewer}
     extra = found.peak_bytes - _line(points, found.largest_step)
     fits = next((count for count, tokens in share.items() if _line(points, tokens) + extra <= room), None)
-    hint = f"set train.batch_size to {fits}" if fits else "name a smaller base model"
+    hint = f"set train.batch_size to {fits}" if fits else "choose a smaller base model"
     raise TrainingError(
-        f"training needs about {found.peak_bytes / 1e9:.1f} GB, and {room / 1e9:.1f} GB can be had", hint=hint
+        f"training needs about {found.peak_bytes / 1e9:.1f} GB, and {room / 1e9:.1f} GB are available", hint=hint
     )
 
 
 def available_memory(file: Path = Path("/proc/meminfo")) -> int:
-    """Return how many bytes a process can still get; what the machine says, or as much as anybody could want."""
+    """Return how many bytes a process can still get, as the machine reports it; 2^60 where it reports nothing."""
     if not file.is_file():
         return 1 << 60
     values = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines() if ":" in line)
@@ -108,7 +108,7 @@ def _neutral_sizes(trainer: LoraTrainer) -> list[int]:
 
 
 def _seconds(trainer: LoraTrainer, sizes: Sequence[int], probes: Sequence[Probe]) -> float:
-    """Return the seconds of all steps and validations; a step on the model's own replies is tried by itself."""
+    """Return the seconds of all steps and validations; a step on the model's own replies is tried separately."""
     points = [(probe.tokens, probe.seconds) for probe in probes]
     known = sum(_line(points, size) for size in sizes[: trainer.offline_steps])
     return known + _last_phase(trainer) + _validations(trainer)
@@ -147,7 +147,7 @@ def _validations(trainer: LoraTrainer) -> float:
 
 
 def _line(points: Sequence[tuple[float, float]], place: float) -> float:
-    """Return the value at a place of the line that fits some points best, and never less than nothing."""
+    """Return the value at `place` of the least-squares line through points; neither it nor the slope is below zero."""
     mean_x, mean_y = (sum(point[axis] for point in points) / len(points) for axis in (0, 1))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0

@@ -1,8 +1,8 @@
-"""Which learning rate, rank and number of passes suit a dataset: each choice is trained for the same number of steps.
+"""Which learning rate, rank and number of epochs suit a dataset: each combination gets the same number of steps.
 
-Where the rows do not suffice for that, a choice takes fewer. Ranked by behaviour first: the share of replies to
-validation prompts that the dataset's own checks accept, then by the validation loss. A choice that was tried is not
-tried again; what is cut off goes on.
+Where there are not enough rows for that, a combination takes fewer. They are ranked by behaviour first: the share of
+replies to validation prompts that the dataset's own checks accept, then by the validation loss. A combination that was
+tried is not tried again, and a sweep that was interrupted continues.
 """
 
 import gc
@@ -11,56 +11,57 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tuning_room.errors import DivergedError, TrainingError
 from tuning_room.files import atomic_writer, digest
 from tuning_room.records import Dialogue, Tried, read_json, read_jsonl, write_json
-from tuning_room.train.config import SweepConfig, TrainConfig
-from tuning_room.train.loop_config import LoopConfig
+from tuning_room.train.config import LoopConfig, SweepConfig, TrainConfig
 
-RATES = (0.5, 1.0, 2.0)  # times the recipe's own learning rate, where the recipe names none
+RATES = (0.5, 1.0, 2.0)  # times the recipe's learning rate, where its sweep names none
 REPLY_TOKENS = 48
 RESULT = "tried.json"
 
 
-class Choice(NamedTuple):
-    """What one training of a sweep is done with."""
+class Combination(NamedTuple):
+    """What one training of a sweep is run with."""
 
     learning_rate: float
     rank: int
     epochs: int
 
 
-Judge = Callable[[Path], tuple[float | None, int]]  # an adapter's folder to the share accepted and the replies
+Checks = Mapping[str, Mapping[str, object]]  # a check's settings by its name
+Judge = Callable[[Path], tuple[float | None, int]]  # an adapter's folder to the share accepted and how many replies
 
 
-def choices(config: TrainConfig) -> list[Choice]:
+def combinations(config: TrainConfig) -> list[Combination]:
     """Return all combinations that a recipe asks for."""
     sweep = config.sweep or SweepConfig()
     rates = sweep.learning_rate or [round(config.learning_rate * share, 10) for share in RATES]
-    return [Choice(*each) for each in product(rates, sweep.rank or [config.rank], sweep.epochs or [config.epochs])]
+    return [Combination(*each) for each in product(rates, sweep.rank or [config.rank], sweep.epochs or [config.epochs])]
 
 
 def sweep(config: TrainConfig, loop: LoopConfig, folder: Path, judge: Judge) -> Iterator[Tried]:
-    """Train and judge each choice, yielding it as it is done; what was tried before is yielded from disk.
+    """Train and judge each combination, yielding it when it is done; what was tried before is yielded from disk.
 
-    A choice whose loss diverges is kept with the reason: another one may do. Raises TrainingError if all do so, and
-    for what is no choice's fault.
+    A combination whose loss diverges is kept with the reason: another one may work. Raises TrainingError if all of them
+    diverge, and for what is no combination's fault.
     """
     wanted = config.sweep or SweepConfig()
     budget, tried = wanted.steps, []
-    for choice in choices(config):
-        variant = _variant(config, loop, choice, budget)
+    for combination in combinations(config):
+        variant = _variant(config, loop, combination, budget)
         place = folder / _key(variant, wanted, config.checks)
         if not (place / RESULT).is_file():
-            write_json(place / RESULT, _try(choice, variant, place, budget, judge).model_dump())
+            write_json(place / RESULT, _try(combination, variant, place, budget, judge).model_dump())
         tried.append(Tried.model_validate(read_json(place / RESULT)))
         yield tried[-1]
     if all(one.failed for one in tried):
-        raise TrainingError(f"no choice could be trained: {tried[0].failed}", hint="lower train.sweep.learning_rate")
+        hint = "lower train.sweep.learning_rate"
+        raise TrainingError(f"no combination could be trained: {tried[0].failed}", hint=hint)
 
 
 def ranked(tried: Sequence[Tried]) -> list[Tried]:
@@ -72,71 +73,74 @@ def ranked(tried: Sequence[Tried]) -> list[Tried]:
     return sorted(tried, key=order)
 
 
-def judge_by(checks: Mapping[str, Mapping[str, Any]], model: Path, rows: Path, count: int) -> Judge:
-    """Return a judge that lets an adapter answer the prompts of rows and holds the replies against checks."""
+def judge_by(checks: Checks, model: Path, rows: Path, count: int) -> Judge:
+    """Return a judge that lets an adapter answer the prompts of `count` rows and applies the checks to its replies.
+
+    The rows are spread over the sources, as those of the validation loss are.
+    """
 
     def judge(adapter: Path) -> tuple[float | None, int]:
         from tuning_room.checks import Exchange, rejected_by
         from tuning_room.engines import Sampling
         from tuning_room.engines.local import LocalEngine
+        from tuning_room.train.batches import spread
 
-        dialogues = [dialogue.messages[:-1] for dialogue in list(read_jsonl(rows, Dialogue))[:count]]
+        drawn = islice(spread(read_jsonl(rows, Dialogue)), count)
+        dialogues = [dialogue.messages[:-1] for dialogue in drawn]
         if not checks or not dialogues:
             return None, 0
         engine = LocalEngine(model, adapters={"tried": adapter})
         replies = engine.complete("tried", dialogues, Sampling(max_tokens=REPLY_TOKENS))
-        said = ["\n".join(turn.content for turn in turns if turn.role == "user") for turns in dialogues]
-        exchanges = [Exchange(reply.text, words) for reply, words in zip(replies, said, strict=True)]
+        asked = ["\n".join(turn.content for turn in turns if turn.role == "user") for turns in dialogues]
+        exchanges = [Exchange(reply.text, words) for reply, words in zip(replies, asked, strict=True)]
         return sum(not rejected_by(checks, exchange)[0] for exchange in exchanges) / len(exchanges), len(exchanges)
 
     return judge
 
 
-def _try(choice: Choice, loop: LoopConfig, place: Path, budget: int, judge: Judge) -> Tried:
-    from tuning_room.train.loop import LoraTrainer
-
+def _try(combination: Combination, loop: LoopConfig, place: Path, budget: int, judge: Judge) -> Tried:
     started = time.monotonic()
     rows = place / "train.jsonl"
-    _write_share(Path(loop.data_path), rows, max(1, budget * loop.effective_batch_size // choice.epochs), loop.seed)
+    _write_share(loop.data_path, rows, max(1, budget * loop.batch_size // combination.epochs), loop.seed)
+    steps, valid_loss, failed = _train(loop.model_copy(update={"data_path": rows}), place)
+    gc.collect()  # the judge loads a model of its own, and memory need only hold one
+    accepted, replies = (None, 0) if failed else judge(place / "adapter")
+    return Tried(
+        **combination._asdict(),
+        steps=steps,
+        valid_loss=valid_loss,
+        accepted=accepted,
+        replies=replies,
+        seconds=round(time.monotonic() - started, 1),
+        failed=failed,
+    )
+
+
+def _train(loop: LoopConfig, place: Path) -> tuple[int, float | None, str]:
+    """Train an adapter into a folder; return its steps, its best validation loss, and why it diverged if it did."""
+    from tuning_room.train.loop import LoraTrainer
+
     try:
-        trainer = LoraTrainer(_placed(loop, place, rows))
+        trainer = LoraTrainer(loop.model_copy(update={"ckpt_output_dir": place / "training"}))
         trainer.train().save_pretrained(place / "adapter", save_embedding_layers=False)
     except DivergedError as error:
-        return _tried(choice, started, failed=str(error))
-    steps, best = trainer.done, trainer.best.found.valid_loss if trainer.best.found else None
-    # The judge loads a model of its own: two at once are one too many.
-    del trainer
-    gc.collect()
-    accepted, replies = judge(place / "adapter")
-    return _tried(choice, started, steps=steps, valid_loss=best, accepted=accepted, replies=replies)
+        return 0, None, str(error)
+    return trainer.done, trainer.best.found.valid_loss if trainer.best.found else None, ""
 
 
-def _tried(choice: Choice, started: float, **found: Any) -> Tried:
-    nothing = {"steps": 0, "valid_loss": None, "accepted": None, "replies": 0}
-    seconds = round(time.monotonic() - started, 1)
-    return Tried.model_validate({**choice._asdict(), **nothing, **found, "seconds": seconds})
-
-
-def _variant(config: TrainConfig, loop: LoopConfig, choice: Choice, budget: int) -> LoopConfig:
+def _variant(config: TrainConfig, loop: LoopConfig, combination: Combination, budget: int) -> LoopConfig:
     # Alpha goes with the rank: the update's scale stays what it is, and rank alone is tried.
     values = {
-        "learning_rate": choice.learning_rate,
-        "lora_r": choice.rank,
-        "lora_alpha": max(1, round(config.alpha * choice.rank / config.rank)),
-        "num_epochs": choice.epochs,
+        **combination._asdict(),
+        "alpha": max(1, round(config.alpha * combination.rank / config.rank)),
         "max_steps": budget,
-        "warmup_steps": max(1, round(budget * config.warmup_fraction)),
         "on_policy_steps": 0,
     }
-    return LoopConfig(**{**vars(loop), **values})
-
-
-def _placed(loop: LoopConfig, place: Path, rows: Path) -> LoopConfig:
-    return LoopConfig(**{**vars(loop), "data_path": str(rows), "ckpt_output_dir": str(place / "training")})
+    return loop.model_copy(update=values)
 
 
 def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
-    """Write so many of a file's rows, drawn: a pass over fewer rows takes fewer steps."""
+    """Write `count` of a file's rows, drawn at random: an epoch over fewer rows takes fewer steps."""
     lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
     order = list(range(len(lines)))
     random.Random(f"{seed}/sweep").shuffle(order)
@@ -144,7 +148,7 @@ def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
         out.writelines(lines[place] + "\n" for place in sorted(order[:count]))
 
 
-def _key(loop: LoopConfig, wanted: SweepConfig, checks: Mapping[str, Any]) -> str:
+def _key(loop: LoopConfig, wanted: SweepConfig, checks: Checks) -> str:
     from tuning_room.checks import files
 
     depends = [loop.fingerprint(), wanted.steps, wanted.prompts, checks, [digest(path) for path in files(checks)]]

@@ -1,23 +1,27 @@
 """Several processes that train one adapter: each takes a share of a step's rows, and the gradients are summed.
 
-Started by torchrun (or anything that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT); gloo, since a CPU computes.
-The result is that of one process up to rounding: losses are weighted by the tokens that are learned, as in one.
+Started by torchrun (or anything that sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT); over gloo, for CPUs.
+The result is that of one process up to rounding: losses are weighted by the number of learned tokens, as in one.
 """
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.nn import Parameter
 
 T = TypeVar("T")
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Return this process's number and how many there are: 0 and 1 where it is alone."""
+    """Return this process's rank and the number of processes: 0 and 1 where it is alone."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 class Team:
-    """This process among those that train together; alone, nothing is sent."""
+    """This process among those that train together; a single one sends nothing."""
 
     def __init__(self) -> None:
         self.rank, self.size = rank_and_size()
@@ -29,7 +33,7 @@ class Team:
                 dist.init_process_group("gloo", rank=self.rank, world_size=self.size)
 
     def share(self, rows: Sequence[T]) -> list[T]:
-        """Return this process's part of a step's rows, which stand by length: every `size`th."""
+        """Return this process's part of a step's rows, which are sorted by length: every `size`th."""
         return list(rows[self.rank :: self.size])
 
     def meet(self) -> None:
@@ -44,8 +48,8 @@ class Team:
 
         return float(self._summed(torch.tensor([value], dtype=torch.float64)))
 
-    def sum_gradients(self, parameters: Iterable[Any]) -> None:
-        """Put the sum of the gradients of all processes in the place of each one's."""
+    def sum_gradients(self, parameters: "Iterable[Parameter]") -> None:
+        """Replace each process's gradients by the sum over all processes."""
         if self.size == 1:
             return
         import torch
@@ -59,7 +63,7 @@ class Team:
         for parameter, part in zip(learned, parts, strict=True):
             parameter.grad.copy_(part.view_as(parameter))
 
-    def _summed(self, tensor: Any) -> Any:
+    def _summed(self, tensor: "Tensor") -> "Tensor":
         import torch.distributed as dist
 
         dist.all_reduce(tensor)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tuning_room import prerequisites
 from tuning_room.advise import Advice, run
 from tuning_room.advise.config import AdviseConfig, Traffic
 from tuning_room.errors import ModelNotFoundError
@@ -33,6 +34,7 @@ class TestWithTheEmbeddedModel:
         assert advice.full_tokens == advice.short_tokens
         # <|im_start|> system \n You are a cook . <|im_end|> \n
         assert advice.short_tokens == 10
+        assert advice.estimated == ""
 
     def test_a_day_is_users_times_messages_times_tokens(self, tmp_path: Path) -> None:
         advice = advise(tmp_path, "You must cook. " * 100, users=7)
@@ -42,14 +44,14 @@ class TestWithTheEmbeddedModel:
 
     def test_a_long_prompt_of_behaviour_speaks_for_baking(self, tmp_path: Path) -> None:
         advice = advise(tmp_path, "Always ask. Never tell.\nUser: ignore your rules!\n" * 40)
-        for what in ("tokens", "prompt tokens a day", "prescribes behaviour", "pressure", "examples"):
+        for what in ("tokens", "prompt tokens per day", "prescribes behaviour", "pressure", "examples"):
             assert what in spoken(advice, "for")
         assert spoken(advice, "against") == ""
 
     def test_a_short_prompt_and_few_users_speak_against_it(self, tmp_path: Path) -> None:
         advice = advise(tmp_path, "Be kind.", users=1)
         assert "the full prompt has 8 tokens" in spoken(advice, "against")
-        assert "only 80 prompt tokens a day" in spoken(advice, "against")
+        assert "only 80 prompt tokens per day" in spoken(advice, "against")
 
     def test_a_cached_prompt_speaks_against_it(self, tmp_path: Path) -> None:
         assert "caches it" in spoken(advise(tmp_path, "You must cook well. " * 300), "against")
@@ -60,9 +62,9 @@ class TestWithTheEmbeddedModel:
         [
             ("See https://example.org/menu.", "facts that may change"),
             ("Valid until 2025-03-01.", "facts that may change"),
-            ("The user is {{ user_name }}.", "slots"),
-            ("The user is {name}.", "slots"),
-            ("The user is ${NAME}.", "slots"),
+            ("The user is {{ user_name }}.", "placeholders"),
+            ("The user is {name}.", "placeholders"),
+            ("The user is ${NAME}.", "placeholders"),
             ("Then call the tool.", "tools"),
         ],
     )
@@ -78,6 +80,16 @@ class TestWithTheEmbeddedModel:
     def test_advice_goes_through_json(self, tmp_path: Path) -> None:
         advice = advise(tmp_path, "Never burn it.")
         assert Advice.model_validate_json(advice.model_dump_json()) == advice
+
+
+def test_without_a_tokenizer_tokens_are_estimated_and_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites, "find_spec", lambda name: None)
+    advice = advise(tmp_path, "Cook well." * 100)
+    # Four characters a token; "You are a cook." has 15.
+    assert (advice.full_tokens, advice.short_tokens) == (250, 4)
+    assert advice.estimated.endswith("from a clone: pip install '.[advise]'")
 
 
 def test_a_model_that_does_not_exist_is_said(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Numbers and results in text. Nothing is faked; Hypothesis writes the texts."""
 
+import re
+import unicodedata
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.checks.numbers import WORDS, bare, mentions, quantities
+from tuning_room.checks.numbers import NUMBER, WORDS, bare, mentions, quantities
 
 MATHS = st.text(st.sampled_from("0123456789.,/%-+*=^()e xyπ√½\N{MINUS SIGN}\n"), max_size=30)
 NUMBERS = st.integers(0, 10**12)
@@ -48,6 +50,16 @@ def values(text: str) -> list[Fraction]:
         ("10/0", []),
         ("sixteenth", []),
         ("someone", []),
+        ("hundreds of them", []),
+        ("a hundredth of it", []),
+        ("one hundred third graders", [100]),
+        ("it is 7 -3", [7, 3]),
+        # A word with a sign behind a number subtracts; "often" and "someone" end like numbers and are none.
+        ("7  minus 3", [7, 3]),
+        ("(7)minus 3", [7, 3]),
+        ("often minus 3", [-3]),
+        ("someone minus three", [-3]),
+        ("(7) negative 3", [7, -3]),
         ("", []),
     ],
 )
@@ -121,6 +133,7 @@ def test_a_number_beyond_all_measure_is_no_crash(monster: str) -> None:
         ("It is \N{MINUS SIGN}3.", "-3"),
         ("y is 4x - 23", "y = 4x - 23"),
         ("x = 7 or x = -11", "x = 7 or x = -11"),
+        ("Two numbers make five.", "5"),
     ],
 )
 def test_a_result_is_found_however_it_is_written(text: str, result: str) -> None:
@@ -138,6 +151,8 @@ def test_a_result_is_found_however_it_is_written(text: str, result: str) -> None
         ("It is 5/6.", "5"),
         ("Look at x^5.", "5"),
         ("It is 3.", "-3"),
+        ("It is negative 3.", "3"),
+        ("It is minus 3.", "3"),
         ("Look at 42x^13.", "42x^1"),
         ("It is twenty-six.", "6"),
         ("Look at e^(3x).", "24e^(3x)"),
@@ -148,6 +163,31 @@ def test_a_result_is_found_however_it_is_written(text: str, result: str) -> None
 )
 def test_another_number_is_not_the_result(text: str, result: str) -> None:
     assert not mentions(text, result)
+
+
+@pytest.mark.parametrize(
+    "answer", ["=", "is", "are", "equals", "get", "gets", "make", "makes", "give", "gives", "answer", "answer:"]
+)
+def test_a_counted_number_behind_what_answers_is_the_result(answer: str) -> None:
+    assert mentions(f"It {answer} two hundred students.", "200")
+    assert mentions(f"It {answer}  two hundred students.", "200")
+    assert not mentions(f"It {answer} for two hundred students.", "200")
+
+
+def test_a_word_that_ends_like_an_answer_is_none() -> None:
+    assert not mentions("Look at this two hundred dollars.", "200")
+
+
+@pytest.mark.parametrize("mark", "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞")
+def test_a_fraction_in_one_character_is_what_unicode_says(mark: str) -> None:
+    expected = Fraction(unicodedata.normalize("NFKC", mark).replace("\N{FRACTION SLASH}", "/"))
+    assert values(f"It is {mark}.") == [expected]
+    assert values(f"It is 2{mark}.") == [2 + expected]
+
+
+@pytest.mark.parametrize("text", ["7", "1,200", "12,345,678", "1,200.5", "3.25", "1e3", "1e+3", "2.5e-3"])
+def test_a_number_in_digits_is_matched_whole(text: str) -> None:
+    assert [match.group() for match in re.finditer(NUMBER, f"It is {text}, or so.")] == [text]
 
 
 @given(number=st.integers(-(10**9), 10**9), before=st.sampled_from(["", "It is ", "x = ", "(", "**"]))

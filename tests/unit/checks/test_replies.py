@@ -47,6 +47,9 @@ def test_asking_what_the_user_asked_tells_nothing(said: str) -> None:
         ("Good. What is 3 x 4? And 5 x 6?", 2),
         ('Ask yourself: "what is 3 x 4?"', 1),
         ("**What is 3 x 4?**", 1),
+        ("(What is 3 x 4?)", 1),
+        ("_What is 3 x 4?_", 1),
+        ("'What is 3 x 4?'", 1),
         ("What is it?\nWhy?", 2),
         ("It is 12.", 0),
         ("Is 3.5 more than 3.4?", 1),
@@ -63,6 +66,7 @@ def test_questions_are_counted(reply: str, count: int) -> None:
         ("The answer is 12.", "What is 3 x 4?"),
         ("3 x 4 = 12.", "What is 3 x 4?"),
         ("That makes 13.", "What is 3 x 4?"),
+        ("So x=12.", "Solve 3x + 4 = 40."),
         ("So x equals 5. Why?", "Solve 3x + 4 = 19."),
         ("Do you see that 3 x 4 = 12?", "What is 3 x 4?"),
         ("The result is simply 12.", "What is 3 x 4?"),
@@ -96,6 +100,9 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Yes, 12 is right. How could you check it?", "3 x 4 is 12, right?"),
         ("Good, the answer is 12. How could you check it?", "What is 3 x 4?\n12"),
         ("Set it to zero: x - 5 = 0. What follows?", "Solve (x - 5)^2."),
+        ("Find the answer to this 4 then.", "Take 3 and 4."),
+        ("Look at this 12 again.", "Take 3 and 4."),
+        ("Do 3 x 4 this 4 times.", "Take 3 and 4."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
         # A product that is left open, and a term that the user has written so.
         ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
@@ -105,6 +112,121 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
 )
 def test_a_question_or_the_users_own_words_tell_nothing(reply: str, said: str) -> None:
     assert tells(reply, said) == ""
+
+
+VERBS = [
+    *"= ≈ equals equal is are was make makes give gives leaves get gets become becomes".split(),
+    *("would be", "makes us", "gives you", "leaves me", "is what you have", "is what we have", "is what I have", "is:"),
+    *("come to", "comes to", "comes out to", "result in", "results in", "simplifies to", "we find", "we obtain"),
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_result_is_told_by_every_verb(verb: str) -> None:
+    assert tells(f"So it {verb} 12.", "What is 3 x 4?")
+
+
+SOFT = [
+    *"about exactly indeed simply just therefore then also still now approximately roughly around nearly".split(),
+    *("always", "only", "actually", "equal to", "a total of", "an answer of", "then just about"),
+    *(f"a {noun} of" for noun in "result value determinant remainder slope length mean median".split()),
+]
+
+
+@pytest.mark.parametrize("soft", SOFT)
+def test_a_word_before_the_result_does_not_hide_it(soft: str) -> None:
+    assert tells(f"It is {soft} 12.", "What is 3 x 4?")
+    assert tells(f"It is {soft}  12.", "What is 3 x 4?")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "12",
+        "-12",
+        "+12",
+        "$12",
+        "(3, 12)",
+        "[12]",
+        "*12*",
+        "**12**",
+        ".5",
+        *"¼½¾⅓⅔",
+        "sqrt(58)",
+        r"\frac{1}{2}",
+        r"\dfrac{1}{2}",
+        r"\tfrac{1}{2}",
+        r"\boxed{12}",
+        r"\(12\)",
+        r"\[12\]",
+        r"$-\frac{1}{2}$",
+    ],
+)
+def test_a_result_is_told_in_every_notation(form: str) -> None:
+    assert tells(f"So it is {form}.", "What is it?")
+
+
+@pytest.mark.parametrize("operator", "* x × /".split())  # noqa: RUF001
+def test_a_product_left_open_is_no_result(operator: str) -> None:
+    assert tells(f"That gives 2 {operator} 68.", "A lamp costs 68 dollars after a 20% discount.") == ""
+
+
+OPERATORS = r"- + x * / × ÷ · \times \cdot times plus minus".split()  # noqa: RUF001
+OPERATORS += ["divided by", "multiplied by", "of", "% of"]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("equals", ["=", "is", "equals"])
+def test_an_equation_tells_even_one_of_the_users_numbers(operator: str, equals: str) -> None:
+    assert tells(f"Well, 3 {operator} 4 {equals} 4.", "Take 3 and 4.")
+    assert tells(f"Well, 3 {operator} 4 apples {equals} 4.", "Take 3 and 4.")
+
+
+@pytest.mark.parametrize("equation", ["3x4=4", "3 x 4 =4", "3 x 4=  4", "3.5 x 4.0 = 4", "3 x 1,000 = 4"])
+def test_an_equation_tells_however_it_is_spaced(equation: str) -> None:
+    assert tells(f"Well, {equation}.", "Take 3 and 4, or 3.5 and 1,000.")
+
+
+@pytest.mark.parametrize("noun", ["answer", "result", "solution"])
+@pytest.mark.parametrize("equals", [" =", ":", " is", " equals", " to all of this is"])
+def test_what_is_called_the_answer_tells_even_one_of_the_users_numbers(noun: str, equals: str) -> None:
+    assert tells(f"The {noun}{equals} 4.", "Take 3 and 4.")
+    # In another sentence, or as part of another word, it is not called so.
+    assert tells(f"The re{noun}{equals} 4.", "Take 3 and 4.") == ""
+    assert tells(f"The {noun}ing number{equals} 4.", "Take 3 and 4.") == ""
+    assert tells(f"Look for the {noun}! One number{equals} 4.", "Take 3 and 4.") == ""
+
+
+@pytest.mark.parametrize("word", ["what", "which", "how", "why", "where", "when", "who"])
+def test_a_question_for_more_than_yes_or_no_tells_nothing(word: str) -> None:
+    assert tells(f"And {word} says that the answer is 12?", "What is 3 x 4?") == ""
+    assert tells("And does one say that the answer is 12?", "What is 3 x 4?")
+
+
+@pytest.mark.parametrize("word", ["however", "somehow", "whatever", "nowhere", "somewhat"])
+def test_a_word_that_holds_a_question_word_asks_for_nothing(word: str) -> None:
+    assert tells(f"And do you {word} see that the answer is 12?", "What is 3 x 4?")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    ["I got 12", "I get 12", "she gets 12", "it is 12", "I think 12", "you say 12", "it says 12", "my answer: 12"],
+)
+def test_a_result_that_the_user_claims_may_be_repeated(claim: str) -> None:
+    assert tells("Good, the answer is 12.", f"What is 3 x 4? {claim}.") == ""
+    # Who claims 1234 has not claimed the 12 of the problem.
+    assert tells("Good, the answer is 12.", f"Take 12 and 4. {claim}34.")
+
+
+@pytest.mark.parametrize("said", ["what is 12 and 4?", "Take this 12 and 4.", "How much is 12 and 4?", "Add 12 to 4."])
+def test_a_number_that_the_user_asks_about_is_no_claim(said: str) -> None:
+    assert tells("The answer is 12.", said)
+
+
+@pytest.mark.parametrize("said", ["3 x 4 is 12, right?", "3 x 4 equals 12, right?", "3x4=12?", "3 x 4 equals **12**"])
+def test_an_equation_may_be_restated_in_another_spelling(said: str) -> None:
+    for reply in ("So 3 x 4 = 12.", "So 3 x 4 is 12.", "So 3 x 4 equals 12!", "So 3x4=12, yes."):
+        assert tells(reply, said) == ""
 
 
 @pytest.mark.parametrize(
@@ -134,6 +256,10 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
         # Short words count in capitals alone, as names do.
         ("Is the VPN on?", "My VPN is down", False),
         ("Which PC?", "Both PCs are slow", False),
+        ("Which angle?", "Sum the angles", False),
+        ("Which plane?", "My plants", True),
+        ("Try SFTP.", "My FTP is down", True),
+        ("See NASDAQ.", "My NAS is down", True),
         ("Is it on?", "It is as it was", True),
         ("WHY IS IT SO?", "why is it so", True),
         ("Where did you see A?", "A is here", True),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tuning_room.checks import CHECKS, Exchange, validate
 from tuning_room.errors import RecipeError
-from tuning_room.generate.seeds import seed_candidates
+from tuning_room.generate.candidates import example_candidates
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Item, read_jsonl
 
@@ -133,9 +133,27 @@ def test_what_is_in_no_language_passes(reply: str) -> None:
     assert reason("language", reply, code="de") == ""
 
 
+def test_twenty_four_letters_are_enough_to_be_in_a_language() -> None:
+    text = "Welche Zahl folgt darauf nun?"
+    assert sum(map(str.isalpha, text)) == 24
+    assert reason("language", text) == "probably in 'de', not 'en'"
+    assert reason("language", text.replace("?", "").removesuffix("n")) == ""
+    # What stands in a formula is no word.
+    assert reason("language", text.replace("folgt", "folgt=x")) == ""
+    assert reason("language", text.replace("darauf", "x^darauf")) == ""
+
+
+def test_how_sure_a_language_must_be_is_a_parameter() -> None:
+    mixed = "Let us look at the second step: Schauen wir uns den zweiten Schritt an."
+    found = {code for code in ("en", "de") if not reason("language", mixed, code=code, at_least=0.5)}
+    assert len(found) == 1, "no two languages are both the likelier"
+    assert not reason("language", mixed, code="en", at_least=0) and not reason("language", mixed, code="de", at_least=0)
+    assert reason("language", LANGUAGES["en"], at_least=0.9) == ""
+
+
 def test_the_shipped_english_is_taken_for_english() -> None:
     said = [item.prompt for item in read_jsonl(TUTOR / "evaluation" / "behaviour.jsonl", Item)]
-    for seed in seed_candidates(load_recipe(str(TUTOR)).seeds):
+    for seed in example_candidates(load_recipe(str(TUTOR)).seeds):
         said += [message.content for message in seed.messages if message.role == "assistant"]
     wrong = [text for text in said if reason("language", text)]
     assert len(said) > 250

@@ -71,12 +71,7 @@ def test_each_option_says_what_it_does(name: str) -> None:
 
 def test_every_stage_has_a_command() -> None:
     assert set(ALL_STAGES) <= set(COMMANDS)
-    assert {name for name, entry in COMMANDS.items() if entry.module == "stage"} == set(ALL_STAGES) - {
-        "deploy",
-        "evaluate",
-        "generate",
-        "train",
-    }
+    assert {name for name, entry in COMMANDS.items() if entry.module == "stage"} == {"dataset", "report"}
 
 
 def test_the_version_is_the_packages(call: Call) -> None:
@@ -175,8 +170,8 @@ def test_a_reply_of_no_tokens_is_refused(tokens: int, call: Call, write_recipe: 
     ("error", "code", "words"),
     [
         (EngineError("it is silent", hint="start it"), 2, "error: it is silent; start it\n"),
-        (KeyboardInterrupt(), 130, "stopped; run the same command again to go on\n"),
-        (click.Abort(), 130, "stopped; run the same command again to go on\n"),
+        (KeyboardInterrupt(), 130, "stopped; run the same command again to continue\n"),
+        (click.Abort(), 130, "stopped; run the same command again to continue\n"),
         (BrokenPipeError(), 0, ""),
         (PermissionError(13, "Permission denied", "runs"), 2, "error: runs: Permission denied\n"),
         (OSError("no space"), 2, "error: no space\n"),
@@ -227,6 +222,16 @@ def test_a_finished_stage_is_a_few_words_or_an_object(stage: str, capsys: pytest
     assert json.loads(capsys.readouterr().out) == {"stage": stage, "ran": True, "seconds": 61.5, **values}
 
 
+def test_what_was_wrong_with_a_teachers_replies_is_in_its_line() -> None:
+    cleaned = {"reasoning": 8, "quotes": 2}
+    found = summary(done("generate", candidates=9, errors=3, cleaned=cleaned, cut_off=3, unknown_tags={"musing": 2}))
+    assert found == (
+        "9 candidates, 3 rows failed, replies cleaned: 8 of reasoning, 2 of quotes, "
+        "tags at the start of replies left in: 2 with <musing>, 3 replies cut off: "
+        "raise generate.teacher.max_tokens"
+    )
+
+
 @pytest.mark.parametrize("stage", ALL_STAGES)
 def test_the_summary_names_what_the_stages_result_has(stage: str) -> None:
     assert set(RESULTS[stage][0]) <= set(ALL_STAGES[stage].result.model_fields)
@@ -237,4 +242,4 @@ def test_steps_are_not_tried_by_several_processes(option: str, monkeypatch: pyte
     monkeypatch.setenv("WORLD_SIZE", "2")
     recipe = str(Path(__file__).parents[3] / "recipes" / "socratic-tutor")
     found = CliRunner().invoke(cli, ["train", recipe, option])
-    assert found.exit_code == 2 and "not for torchrun" in found.output
+    assert found.exit_code == 2 and "not under torchrun" in found.output

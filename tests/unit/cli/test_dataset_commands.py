@@ -12,7 +12,7 @@ from tuning_room.cli import cli, main, stage
 from tuning_room.cli import dataset as commands
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.formats import FORMATS
-from tuning_room.generate.seeds import seed_candidates
+from tuning_room.generate.candidates import example_candidates
 from tuning_room.records import Dialogue, Message, write_jsonl
 
 USER, REPLY = Message(role="user", content="Hi"), Message(role="assistant", content="Why?")
@@ -40,7 +40,7 @@ def test_what_is_exported_can_be_a_seed(
         main()
     assert not ended.value.code
     assert json.loads(capsys.readouterr().out) == {"rows": 3, "format": form, "file": "out.jsonl"}
-    seeds = seed_candidates(tmp_path / "out.jsonl")
+    seeds = example_candidates(tmp_path / "out.jsonl")
     assert [(seed.id, seed.topic, seed.messages) for seed in seeds] == [
         (f"r{n}", "sums", [USER, REPLY]) for n in range(3)
     ]

@@ -5,19 +5,18 @@ one that writes results as the evaluation would; that the evaluation writes such
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from evaluated_runs import write_evaluated
 
 import tuning_room.recipe
 from tuning_room.cli import cli
 from tuning_room.evaluate import EvaluateResult
-from tuning_room.evaluate.gates import Gate
 from tuning_room.evaluate.statistics import rate
 from tuning_room.evaluate.verdict import judge
+from tuning_room.gates import Gate
 from tuning_room.recipe import Done, Recipe
-from tuning_room.records import write_json
 from tuning_room.workspace import Workspace
 
 WriteRecipe = Callable[..., Path]
@@ -27,17 +26,8 @@ Evaluate = Callable[..., Result]
 def write_results(root: Path, asks: list[bool]) -> str:
     """Write what an evaluation of the baked arm leaves behind, and return its verdict."""
     verdict = judge([Gate(metric="asks", at_least=0.5)], {"baked": {"all": {"asks": rate(asks)}}})
-    identities = {"baked": {"base_model": "b", "adapter": "a", "system_prompt": "s", "system_tokens": 3}}
-    told = {**verdict._asdict(), "gates": [gate._asdict() for gate in verdict.gates]}
-    rates: dict[str, Any] = {"baked": {"easy": {}, "all": {}}}
-    write_json(root / "evaluation" / "results.json", {"identities": identities, "rates": rates, "verdict": told})
-    rows = [
-        {"item": f"[i]{number}", "prompt": "p", "gold": "g", "metrics": {"asks": value}}
-        for number, value in enumerate(asks)
-    ]
-    samples = root / "evaluation" / "samples" / "baked.easy.jsonl"
-    samples.parent.mkdir(exist_ok=True)
-    samples.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    replies = {f"[i]{number}": {"asks": float(value)} for number, value in enumerate(asks)}
+    write_evaluated(root, {"easy": replies}, verdict=verdict)
     return verdict.verdict
 
 

@@ -6,7 +6,7 @@ from docling_core.types.doc.common.content_layer import ContentLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.convert.chunks import Heading, Part, cut, document_chunks, joined, markdown, sections
+from tuning_room.convert.chunks import Heading, Passage, cut, document_chunks, joined, markdown, sections
 
 
 @pytest.fixture
@@ -85,13 +85,15 @@ def test_pieces_of_a_sentence() -> None:
     assert joined(["See (", "here", ") and", "there", ", now."]) == "See (here) and there, now."
 
 
-parts = st.builds(lambda text, is_item: Part(text, text if is_item else ""), st.text("ab ", min_size=1), st.booleans())
+parts = st.builds(
+    lambda text, is_item: Passage(text, text if is_item else ""), st.text("ab ", min_size=1), st.booleans()
+)
 headings = st.builds(Heading, st.integers(0, 4), st.text("xyz", min_size=1))
 
 
 @given(st.lists(st.one_of(parts, headings)), st.integers(1, 80))
-def test_no_part_is_lost_or_moved(elements: list[Part | Heading], limit: int) -> None:
+def test_no_part_is_lost_or_moved(elements: list[Passage | Heading], limit: int) -> None:
     pieces = [piece for section in sections(elements) for piece in cut(section, limit)]
-    assert [part for piece in pieces for part in piece.parts] == [e for e in elements if isinstance(e, Part)]
-    assert all(piece.parts for piece in pieces)
-    assert all(len(piece.parts) == 1 or len(markdown(piece.parts)) <= limit for piece in pieces)
+    assert [part for piece in pieces for part in piece.passages] == [e for e in elements if isinstance(e, Passage)]
+    assert all(piece.passages for piece in pieces)
+    assert all(len(piece.passages) == 1 or len(markdown(piece.passages)) <= limit for piece in pieces)

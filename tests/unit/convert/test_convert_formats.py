@@ -6,7 +6,9 @@ import convert_samples as samples
 import pytest
 
 from tuning_room.convert import ConvertConfig, run
-from tuning_room.convert.mending import with_formulas
+from tuning_room.convert.reader import docling_input
+from tuning_room.convert.repairs import with_formulas
+from tuning_room.convert.sources import Source
 from tuning_room.records import Chunk, read_jsonl
 from tuning_room.workspace import Workspace
 
@@ -163,7 +165,7 @@ def test_fences_keep_their_language(name: str, converted: Workspace) -> None:
 
 
 @pytest.mark.parametrize(("name", "words"), [("code.md", "```yaml\na: 1\n```"), ("book.xlsx", "| Algebra | 0.4 |")])
-def test_chunks_have_their_place_in_the_mended_markdown(name: str, words: str, converted: Workspace) -> None:
+def test_chunks_have_their_place_in_the_repaired_markdown(name: str, words: str, converted: Workspace) -> None:
     chunks = [chunk for chunk in read_jsonl(converted.chunks, Chunk) if chunk.document == name]
     places = [markdown(converted, name)[chunk.begin : chunk.end] for chunk in chunks]
     assert words in "".join(places)
@@ -184,16 +186,17 @@ def test_formulas_of_a_web_page(converted: Workspace) -> None:
     assert "$$x^{2}$$" in text
 
 
-def test_a_page_with_formulas_keeps_its_letters() -> None:
+def test_a_page_with_formulas_keeps_its_letters(tmp_path: Path) -> None:
     page = '<meta charset="latin-1"><p>Größe <math alttext="a &lt; b"><mi>a</mi></math> später</p>'
-    mended = with_formulas(page.encode("latin-1"))
-    assert mended is not None
-    assert "<p>Größe $a &lt; b$ später</p>" in mended.decode("utf-8-sig")
+    (tmp_path / "a.html").write_text(page, encoding="latin-1")
+    repaired = docling_input(Source(tmp_path / "a.html", "a.html", "html"))
+    assert not isinstance(repaired, Path)
+    assert "<p>Größe $a &lt; b$ später</p>" in repaired.stream.read().decode("utf-8-sig")
 
 
 def test_a_page_without_formulas_is_left_alone() -> None:
-    assert with_formulas(b"<p>1 &lt; 2</p>") is None
-    assert with_formulas(b"<math><mi>a</mi></math>") is None
+    assert with_formulas("<p>1 &lt; 2</p>") is None
+    assert with_formulas("<math><mi>a</mi></math>") is None
 
 
 def test_formula_of_a_word_file(converted: Workspace) -> None:

@@ -1,7 +1,7 @@
 """What is converted once is not converted again; a bad file, or a worker's death, costs its own document only.
 
 Docling, the documents and the worker processes are real. A worker is killed by a signal in the middle of a document
-by standing in for `worker.py` with a program that waits; running out of memory is not tried, only such a death.
+by standing in for `processes.work` with a program that waits; running out of memory is not tried, only such a death.
 """
 
 import json
@@ -16,10 +16,10 @@ from pathlib import Path
 import convert_samples as samples
 import pytest
 
-from tuning_room.convert import ConvertConfig, ConvertResult, run, work, worker_process
-from tuning_room.convert.sources import Source, Task
-from tuning_room.convert.work import worker_count
-from tuning_room.convert.worker_process import WorkerProcess
+from tuning_room.convert import ConvertConfig, ConvertResult, processes, run
+from tuning_room.convert.processes import Worker, worker_count
+from tuning_room.convert.sources import Source
+from tuning_room.convert.store import Task
 from tuning_room.errors import DocumentError
 from tuning_room.workspace import Workspace
 
@@ -70,7 +70,7 @@ def test_a_knob_that_changes_the_content_makes_all_new(documents: Path, workspac
 
 def test_our_own_code_counts(documents: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     convert(documents, workspace)
-    monkeypatch.setattr("tuning_room.convert.conversions.installed_versions", lambda _packages: {"docling-slim": "0"})
+    monkeypatch.setattr("tuning_room.convert.store.installed_versions", lambda _packages: {"docling-slim": "0"})
     assert convert(documents, workspace).reused == 0
 
 
@@ -146,7 +146,7 @@ WAITING = "import os, pathlib, time\npathlib.Path({folder!r}, str(os.getpid())).
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    monkeypatch.setattr(worker_process, "COMMAND", [sys.executable, "-c", program])
+    monkeypatch.setattr(processes, "COMMAND", [sys.executable, "-c", program])
 
 
 def a_task(tmp_path: Path) -> Task:
@@ -155,18 +155,18 @@ def a_task(tmp_path: Path) -> Task:
 
 def test_a_killed_worker_is_an_error_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "import os, signal\ninput(); input()\nos.kill(os.getpid(), signal.SIGKILL)")
-    with WorkerProcess(ConvertConfig(documents=tmp_path), threads=1) as worker:
+    with Worker(ConvertConfig(documents=tmp_path), threads=1) as worker:
         for _ in range(2):
-            with pytest.raises(DocumentError, match=r"a\.md: the process that read it has died \(SIGKILL\).*memory"):
+            with pytest.raises(DocumentError, match=r"a\.md: the process reading it died \(SIGKILL\).*memory"):
                 worker.convert(a_task(tmp_path))
 
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pids").mkdir()
     stand_in(monkeypatch, WAITING.format(folder=str(tmp_path / "pids")))
-    with WorkerProcess(ConvertConfig(documents=tmp_path, timeout=2), threads=1) as worker:
+    with Worker(ConvertConfig(documents=tmp_path, timeout=2), threads=1) as worker:
         for _ in range(2):
-            with pytest.raises(DocumentError, match=r"a\.md: was not read within 2 seconds; set a longer 'timeout'"):
+            with pytest.raises(DocumentError, match=r"a\.md: not read within 2 seconds; set a longer 'timeout'"):
                 worker.convert(a_task(tmp_path))
         pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
         assert len(pids) == 2
@@ -177,14 +177,14 @@ def test_a_single_pdf_has_a_process_that_can_be_ended(tmp_path: Path, monkeypatc
     stand_in(monkeypatch, "import time; time.sleep(600)")
     samples.write_handbook(tmp_path / "a.pdf", chapters=1)
     task = Task(Source(tmp_path / "a.pdf", "a.pdf", "pdf"), tmp_path / "out", "")
-    ((_, error),) = work.attempts([task], ConvertConfig(documents=tmp_path, timeout=1), layout="rules")
-    assert "was not read within 1 seconds" in str(error)
+    ((_, error),) = processes.attempts([task], ConvertConfig(documents=tmp_path, timeout=1), layout="rules")
+    assert "not read within 1 seconds" in str(error)
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, "import nothing_of_this_name")
     with (
-        WorkerProcess(ConvertConfig(documents=tmp_path), threads=1) as worker,
+        Worker(ConvertConfig(documents=tmp_path), threads=1) as worker,
         pytest.raises(DocumentError, match="No module named 'nothing_of_this_name'"),
     ):
         worker.convert(a_task(tmp_path))
@@ -195,7 +195,7 @@ def test_warnings_come_out_of_the_processes(
 ) -> None:
     answer = json.dumps({"warnings": ["a.md: something is odd"]})
     stand_in(monkeypatch, f"input(); input(); print({answer!r}, flush=True); input()")
-    with WorkerProcess(ConvertConfig(documents=tmp_path), threads=1) as worker:
+    with Worker(ConvertConfig(documents=tmp_path), threads=1) as worker:
         worker.convert(a_task(tmp_path))
     assert caplog.messages == ["a.md: something is odd"]
 
@@ -204,7 +204,7 @@ def test_a_full_disk_is_no_fault_of_the_document(tmp_path: Path, monkeypatch: py
     answer = json.dumps({"os_error": [28, "No space left on device", "/full"]})
     stand_in(monkeypatch, f"input(); input(); print({answer!r}, flush=True); input()")
     with (
-        WorkerProcess(ConvertConfig(documents=tmp_path), threads=1) as worker,
+        Worker(ConvertConfig(documents=tmp_path), threads=1) as worker,
         pytest.raises(OSError, match="No space left"),
     ):
         worker.convert(a_task(tmp_path))
@@ -219,9 +219,9 @@ def test_stopping_ends_the_processes(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert happens(lambda: len(list((tmp_path / "pids").iterdir())) == 2)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(work, "as_completed", interrupt)
+    monkeypatch.setattr(processes, "as_completed", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        list(work.attempts([a_task(tmp_path)] * 2, ConvertConfig(documents=tmp_path, workers=2), layout="rules"))
+        list(processes.attempts([a_task(tmp_path)] * 2, ConvertConfig(documents=tmp_path, workers=2), layout="rules"))
     assert not any(is_running(int(path.name)) for path in (tmp_path / "pids").iterdir())
 
 

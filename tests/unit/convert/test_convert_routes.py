@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from test_convert_scans import write_scan
 
-from tuning_room.convert import ConvertConfig, conversion, run
+from tuning_room.convert import ConvertConfig, installed, run
 from tuning_room.convert.routes import Route, explain
 from tuning_room.workspace import Workspace
 
@@ -43,7 +43,7 @@ def test_each_file_has_its_way_and_a_reason(documents: Path, tmp_path: Path) -> 
         "syllabus.docx": "docling",
         "wrong.pdf": "refused",
     }
-    assert found["handbook.pdf"].reason == "Docling's layout models are not on this machine; all pages have text"
+    assert found["handbook.pdf"].reason == "Docling's layout models are not installed; all pages have text"
     assert "a scan" in found["scan.pdf"].reason
     assert (found["scan.pdf"].pages, found["scan.pdf"].recognised) == (2, [1, 2])
     assert found["mixed.pdf"].recognised == [2]
@@ -54,7 +54,7 @@ def test_each_file_has_its_way_and_a_reason(documents: Path, tmp_path: Path) -> 
 
 def test_without_recognition(documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert routes(documents, Workspace(tmp_path), ocr=False)["photo.png"].route == "skipped"
-    monkeypatch.setattr(conversion, "OCR_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(installed, "OCR_PACKAGES", ("no_such_package",))
     scan = routes(documents, Workspace(tmp_path))["scan.pdf"]
     assert (scan.route, scan.recognised) == ("rules", [])
     assert "off or not installed" in scan.reason

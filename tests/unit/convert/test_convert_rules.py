@@ -15,17 +15,16 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, PageBreak, Paragraph, Spacer, Table, TableStyle
 
-from tuning_room.convert.aligned_tables import aligned_grid, level_frames
+from tuning_room.convert.boxes import Box
 from tuning_room.convert.chunks import document_chunks
 from tuning_room.convert.columns import column_order, gutters
 from tuning_room.convert.config import ConvertConfig
-from tuning_room.convert.conversion import Converter
-from tuning_room.convert.outline import Bookmark, Heading, levels, titled
-from tuning_room.convert.rule_layout import Block, PageRules
-from tuning_room.convert.rule_tables import Box, rows_of_words, ruled_grids
+from tuning_room.convert.outline import Bookmark, PageHeading, levels, titled
+from tuning_room.convert.page_layout import Block, PageRules
+from tuning_room.convert.reader import DoclingReader
 from tuning_room.convert.sources import Source
+from tuning_room.convert.tables import aligned_grid, cell_lines, level_frames, ruled_grids, unruled_grids
 from tuning_room.convert.typography import Page, Run, Typography, describe, is_bold, label_key, read_typography
-from tuning_room.convert.unruled_tables import unruled_grids
 from tuning_room.records import Chunk
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu")
@@ -141,7 +140,7 @@ def test_lines_that_are_no_table() -> None:
 
 def test_words_are_read_line_by_line() -> None:
     words = [(Box(30, 0, 50, 10), "two"), (Box(0, 1, 20, 10), "one"), (Box(0, 12, 20, 22), "three")]
-    assert rows_of_words(words) == ["one two", "three"]
+    assert cell_lines(words) == ["one two", "three"]
 
 
 def test_running_heads_by_text_and_by_place() -> None:
@@ -322,7 +321,12 @@ def test_lines_that_the_outline_names() -> None:
 
 
 def test_levels_by_the_outline_and_by_likeness() -> None:
-    headings = [Heading(1, "Book", 1), Heading(1, "One", 2), Heading(2, "Part", 3), Heading(2, "Note", 3)]
+    headings = [
+        PageHeading(1, "Book", 1),
+        PageHeading(1, "One", 2),
+        PageHeading(2, "Part", 3),
+        PageHeading(2, "Note", 3),
+    ]
     marks = [Bookmark(1, 0, "One"), Bookmark(2, 2, "Part")]
     assert levels(headings, marks) == [1, 2, 3, 3]
     assert levels(headings, []) == [1, 2, 3, 3]
@@ -343,8 +347,8 @@ def test_small_numbered_lines_at_the_foot_are_footnotes() -> None:
 
 
 def chunks_of(path: Path) -> list[Chunk]:
-    converter = Converter(ConvertConfig(documents=path.parent, layout="rules"))
-    return document_chunks(converter.convert(Source(path, path.name, "pdf")).document, path.name, 2000)
+    reader = DoclingReader(ConvertConfig(documents=path.parent, layout="rules"))
+    return document_chunks(reader.read(Source(path, path.name, "pdf")).document, path.name, 2000)
 
 
 def test_typography_of_a_real_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from tuning_room.convert import ConvertConfig, ConvertResult, conversion, run, work
+from tuning_room.convert import ConvertConfig, ConvertResult, installed, processes, run
 from tuning_room.errors import DocumentError
 from tuning_room.records import Chunk, read_jsonl
 from tuning_room.workspace import Workspace
@@ -127,9 +127,9 @@ def test_an_image_without_text_is_passed_over(scans: tuple[ConvertResult, Worksp
 
 
 def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "OCR_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(installed, "OCR_PACKAGES", ("no_such_package",))
     # In this process, since another one would not know of it.
-    monkeypatch.setattr(work, "MAY_HANG", set())
+    monkeypatch.setattr(processes, "MAY_HANG", set())
     (tmp_path / "documents").mkdir()
     write_scan(tmp_path / "documents" / "scan.pdf")
     with pytest.raises(DocumentError, match=r"scan\.pdf: there is no text .*pip install 'tuning-room\[ocr\]'"):
@@ -139,8 +139,8 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path, mon
 def test_without_the_packages_a_page_without_text_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(conversion, "OCR_PACKAGES", ("no_such_package",))
-    monkeypatch.setattr(work, "MAY_HANG", set())
+    monkeypatch.setattr(installed, "OCR_PACKAGES", ("no_such_package",))
+    monkeypatch.setattr(processes, "MAY_HANG", set())
     (tmp_path / "documents").mkdir()
     write_scan(tmp_path / "documents" / "mixed.pdf", with_text=True)
     run(ConvertConfig(documents=tmp_path / "documents"), Workspace(tmp_path / "run"))

@@ -13,7 +13,7 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.pdfgen.canvas import Canvas
 
 from tuning_room.convert import STAGE, ConvertConfig, ConvertResult, run
-from tuning_room.convert.conversion import docling_warnings
+from tuning_room.convert.reader import docling_warnings
 from tuning_room.convert.sources import Source
 from tuning_room.errors import DocumentError
 from tuning_room.records import Chunk, read_jsonl

@@ -137,7 +137,7 @@ def test_a_recipe_chooses_kinds_region_and_patterns() -> None:
 
 
 def test_a_pattern_that_is_none_is_refused() -> None:
-    with pytest.raises(ValidationError, match="no regular expression"):
+    with pytest.raises(ValidationError, match="not a regular expression"):
         Pii(student_ids=["(["])
 
 

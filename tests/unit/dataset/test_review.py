@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tuning_room import dataset
 from tuning_room.dataset.config import DatasetConfig
-from tuning_room.dataset.review import Decision, Review, Rows, content_key
+from tuning_room.dataset.review import DatasetRows, Review, RowDecision, content_key
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Dialogue, Message, Rejection, read_jsonl, write_jsonl
 from tuning_room.workspace import Workspace
@@ -35,15 +35,15 @@ def candidate(name: str, *said: str) -> Candidate:
     return Candidate(id=name, source="test", group=name, messages=turns(*said))
 
 
-def edit(before: list[Message], after: list[Message]) -> Decision:
-    return Decision(key=content_key(before), decision="edit", messages=after)
+def edit(before: list[Message], after: list[Message]) -> RowDecision:
+    return RowDecision(key=content_key(before), decision="edit", messages=after)
 
 
-def drop(messages: list[Message], why: str = "") -> Decision:
-    return Decision(key=content_key(messages), decision="drop", why=why)
+def drop(messages: list[Message], why: str = "") -> RowDecision:
+    return RowDecision(key=content_key(messages), decision="drop", why=why)
 
 
-def review(path: Path, *decisions: Decision) -> Review:
+def review(path: Path, *decisions: RowDecision) -> Review:
     made = Review(path)
     for decision in decisions:
         made.decide(decision)
@@ -97,7 +97,7 @@ def test_rows_are_found_by_number_without_those_that_are_settled(tmp_path: Path)
     rows = [Dialogue(id=f"é{n}", source="s", group="g", messages=turns(f"Hi {n}", "Why?")) for n in range(10)]
     write_jsonl(files[0], rows[:7])
     write_jsonl(files[1], rows[7:])
-    found = Rows(files, {content_key(rows[3].messages)})
+    found = DatasetRows(files, {content_key(rows[3].messages)})
     assert [found[n].id for n in range(len(found))] == [row.id for row in rows if row.id != "é3"]
 
 
@@ -220,9 +220,9 @@ def until(terminal: int, question: str | None) -> str:
     return seen
 
 
-def decisions(folder: Path) -> list[Decision]:
+def decisions(folder: Path) -> list[RowDecision]:
     path = folder / "recipe" / "review.jsonl"
-    return list(read_jsonl(path, Decision)) if path.exists() else []
+    return list(read_jsonl(path, RowDecision)) if path.exists() else []
 
 
 def test_rows_are_kept_dropped_and_edited_in_a_terminal(folder: Path) -> None:
@@ -302,4 +302,4 @@ def test_piped_it_lists_the_decisions_or_says_that_it_needs_a_terminal(folder: P
 def test_when_all_is_settled_it_says_so(folder: Path) -> None:
     rows = read_jsonl(folder / "runs" / "cook" / "dataset" / "train.jsonl", Dialogue)
     review(folder / "recipe" / "review.jsonl", *(drop(row.messages) for row in rows))
-    assert "nothing is left to review" in talk(folder)
+    assert "nothing left to review" in talk(folder)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from tuning_room import dataset
 from tuning_room.dataset.config import DatasetConfig
-from tuning_room.dataset.contamination import Contamination
-from tuning_room.dataset.selection import select
+from tuning_room.dataset.selection import Contamination, select
 from tuning_room.dataset.split import Split, dialogue
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.records import Candidate, Dialogue, Item, Message, Rejection, read_jsonl, write_jsonl

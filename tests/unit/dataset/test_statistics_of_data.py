@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room import dataset
-from tuning_room.dataset import DatasetResult
-from tuning_room.dataset.config import DatasetConfig
+from tuning_room.dataset.card import bars, funnel_svg
+from tuning_room.dataset.config import DatasetConfig, DatasetResult
 from tuning_room.dataset.diversity import distinct, self_bleu, tokens
-from tuning_room.dataset.figure import bars, draw
 from tuning_room.dataset.statistics import SAMPLE, funnel, statistics
 from tuning_room.models import load_tokenizer
 from tuning_room.records import Candidate, Dialogue, Item, Message, write_jsonl
@@ -135,7 +134,7 @@ def test_the_figure_is_to_scale_and_escapes_names() -> None:
     assert drawn["checks"].length == pytest.approx(0.8 * drawn["generated"].length)
     assert drawn["checks"].before == drawn["generated"].length
     assert drawn["decontamination"].lost == "-20 held_out"
-    svg = draw(steps)
+    svg = funnel_svg(steps)
     assert "<b>" not in svg and "&lt;b&gt;" in svg
     assert svg.count("<g ") == len(steps)
 

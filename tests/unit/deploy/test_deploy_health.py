@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from prerequisites import missing
-from tuning_room.deploy.health import HEALTH_RULE
+from tuning_room.deploy.texts import HEALTH_RULE
 
 
 def health(obj: dict[str, Any]) -> tuple[str, str]:

@@ -180,12 +180,6 @@ def test_rank_bound_is_one_that_vllm_knows_and_holds_every_layer(
     assert rendered(workspace)[LLM_PATH]["spec"]["model"]["lora"]["maxRank"] == bound
 
 
-def test_release_is_named_by_the_folder_where_the_lineage_has_no_digest(workspace: Workspace) -> None:
-    write_adapter(workspace.adapter, adapter_digest=None)
-    result = run(deploy_config(), workspace)
-    assert result.release == f"socratic-tutor-{digest(workspace.adapter)[:8]}"
-
-
 def test_rendering_twice_gives_the_same_bytes(workspace: Workspace) -> None:
     run(deploy_config(), workspace)
     first = digest(workspace.deploy)
@@ -238,6 +232,7 @@ BROKEN: list[tuple[dict[str, Any], dict[str, Any], type[TuningRoomError], str]] 
     ({"modules_to_save": ["lm_head"]}, {}, ModelError, "modules_to_save"),
     ({"use_dora": True}, {}, ModelError, "use_dora"),
     ({}, {"adapter_digest": "12345678"}, DataError, "adapter_digest"),
+    ({}, {"adapter_digest": None}, DataError, "adapter_digest"),
 ]
 
 

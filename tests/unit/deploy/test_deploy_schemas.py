@@ -6,10 +6,12 @@ Not shown here: what webhooks and controllers refuse beyond the schemas, and the
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from crd_schemas import read_schema
 from deploy_samples import RELEASE, deploy_config, read_release_folder
 
 from tuning_room.deploy import run
@@ -25,6 +27,15 @@ VARIANTS: list[dict[str, Any]] = [
     {"kind": "llm", "base_model_uri": OCI, "adapter_uri": "hf://team", "gpu": 0, "image": IMAGE, "replicas": 3},
     {"kind": "inference", "base_model_uri": OCI, "adapter_uri": "s3://room/adapters", "gpu": 0, "image": IMAGE},
 ]
+
+
+def test_a_missing_schema_fails_where_everything_is_to_be_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ci, outcome in (("true", pytest.fail.Exception), ("", pytest.skip.Exception)):
+        monkeypatch.setenv("CI", ci)
+        with pytest.raises(outcome, match=r"outside the repository, docs/schemas\.md"):
+            read_schema(tmp_path, "argoproj.io/v1alpha1", "Application")
 
 
 def is_custom_resource(document: dict[str, Any]) -> bool:

@@ -145,6 +145,22 @@ def test_lanes_hold_rows_of_one_prefix_and_about_one_width(rows: list[tuple[int,
         assert len({*prefixes[start:stop]}) == 1 and max(widths[start:stop]) <= WIDER * widths[start]
 
 
+@pytest.mark.parametrize(
+    ("prefixes", "widths", "lanes"),
+    [
+        ([], [], []),
+        ([7], [10], [(0, 1)]),
+        ([7, 7, 7], [10, 20, 21], [(0, 2), (2, 3)]),  # twice as wide as the first is the most
+        ([7, 7, 7], [10, 20, 40], [(0, 2), (2, 3)]),  # as the lane's first, not as the row before
+        ([7, 7, 9, 9], [10, 15, 12, 12], [(0, 2), (2, 4)]),
+    ],
+)
+def test_a_lane_is_cut_where_it_must_be_and_nowhere_else(
+    prefixes: list[int], widths: list[int], lanes: list[tuple[int, int]]
+) -> None:
+    assert cut(prefixes, widths) == lanes
+
+
 @pytest.mark.parametrize(("shared", "count"), [(0, 1), (0, 4), (40, 1), (40, 4)])
 def test_dialogues_that_go_on_are_not_read_again(
     decoder: Decoder, plain: Any, shared: int, count: int, monkeypatch: pytest.MonkeyPatch
@@ -248,3 +264,18 @@ def test_rows_are_read_beside_rows_of_about_their_length(lengths: list[int]) -> 
     assert sorted(i for group in groups for i in group) == list(range(len(lengths)))
     for group in groups:
         assert max(lengths[i] for i in group) * len(group) <= WASTE * sum(lengths[i] for i in group) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("lengths", "groups"),
+    [
+        ([], []),
+        ([10, 50, 11, 48], [[0, 2], [3, 1]]),
+        ([10, 6], [[1, 0]]),  # 2 x 10 is a quarter more than 16
+        ([10, 5], [[1], [0]]),  # and more than a quarter more than 15
+        ([10, 5, 10, 10], [[1], [0, 2, 3]]),  # what was read apart does not count again
+        ([6, 10, 10], [[0, 1, 2]]),
+    ],
+)
+def test_a_group_is_as_large_as_its_waste_allows(lengths: list[int], groups: list[list[int]]) -> None:
+    assert alike(lengths) == groups

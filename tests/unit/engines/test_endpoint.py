@@ -200,6 +200,18 @@ def test_what_is_no_chat_completion_is_an_error(server: ScriptedServer, engine: 
         engine.complete("tiny", [dialogue("Hello")], SAMPLING)
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize(("content", "finish"), [(None, "length"), ("", "length"), ("Which?", "stop")])
+def test_reasoning_beside_the_content_is_no_part_of_the_reply(
+    server: ScriptedServer, engine: EndpointEngine, name: str, content: str | None, finish: str
+) -> None:
+    answer = completion(content, finish)
+    answer["choices"][0]["message"][name] = "It is 49."
+    server.script = lambda body, attempt: (200, answer)
+    [reply] = engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert (reply.text, reply.finish_reason) == (content or "", finish)
+
+
 def test_a_server_that_does_not_count_is_understood(server: ScriptedServer, engine: EndpointEngine) -> None:
     server.script = lambda body, attempt: (200, completion("fine", usage=None))
     assert engine.complete("tiny", [dialogue("Hello")], SAMPLING) == [Reply("fine", "stop", 0, 0)]

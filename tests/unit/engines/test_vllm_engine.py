@@ -98,7 +98,7 @@ def test_it_is_started_with_the_adapter_and_stopped_with_its_workers(
         assert started.address == f"http://127.0.0.1:{started.port}/v1"
     assert line.startswith("-m vllm.entrypoints.openai.api_server --model /model --served-model-name tiny ")
     assert "--dtype float32 --max-model-len 2048 " in line
-    assert "--enable-lora --max-lora-rank 16 --max-loras 1" in line
+    assert "--enable-lora --max-lora-rank 16 --max-loras 2" in line
     assert line.endswith("--lora-modules tutor-01234567=/adapter")
     assert seen(python)["environment"] == {
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -110,12 +110,26 @@ def test_it_is_started_with_the_adapter_and_stopped_with_its_workers(
 
 
 def test_an_adapter_is_loaded_at_runtime_under_a_new_name_only(python: Path, tmp_path: Path) -> None:
-    with server(python, "tutor-1", updatable=True) as started:
+    with server(python, "tutor-1", loadable=3) as started:
         started.load_adapter("tutor-2", tmp_path)
         assert list(started.adapters) == ["tutor-1", "tutor-2"]
         started.adapters["tutor-1=/adapter"] = tmp_path
         with pytest.raises(EngineError, match=r"'tutor-1=/adapter' was not loaded.*already loaded"):
             started.load_adapter("tutor-1=/adapter", tmp_path)
+
+
+@pytest.mark.parametrize(("adapters", "loadable", "slots"), [(0, 0, 1), (1, 0, 2), (3, 0, 4), (1, 2, 4)])
+def test_one_slot_more_than_adapters_is_never_filled(adapters: int, loadable: int, slots: int) -> None:
+    line = server(Path("python"), *(f"tutor-{n}" for n in range(adapters)), loadable=loadable).command()
+    assert line[line.index("--max-loras") + 1] == str(slots)
+
+
+def test_no_adapter_is_loaded_into_the_slot_that_stays_empty(python: Path, tmp_path: Path) -> None:
+    with server(python, "tutor-1", loadable=1) as started:
+        started.load_adapter("tutor-2", tmp_path)
+        with pytest.raises(EngineError, match="no slot is free for adapter 'tutor-3'"):
+            started.load_adapter("tutor-3", tmp_path)
+        assert list(started.adapters) == ["tutor-1", "tutor-2"]
 
 
 def test_an_adapter_that_changes_nothing_is_an_error(python: Path) -> None:

@@ -1,40 +1,15 @@
 """Two runs side by side. Real: the reading of the files, and the statistics. Fabricated: the replies."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
+from evaluated_runs import Replies, write_evaluated
 from statsmodels.stats.contingency_tables import mcnemar
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.evaluate.against import compare, plain, read_side
-from tuning_room.evaluate.gates import Gate
-from tuning_room.records import write_json
-
-Replies = dict[str, dict[str, float]]
-
-
-def write_side(root: Path, suites: dict[str, Replies], *, changed: str = "", **digests: str) -> Path:
-    """Write a run's results and samples: metrics by suite and item; `item@2` is a dialogue's second turn."""
-    baked = {"base_model": digests.get("base", "b"), "adapter": "a", "system_prompt": digests.get("short", "s")}
-    prompted = {"base_model": "b", "adapter": "", "system_prompt": digests.get("full", "f")}
-    rates: dict[str, Any] = {"baked": {**{suite: {} for suite in suites}, "all": {}}, "prompted": {}}
-    write_json(
-        root / "evaluation" / "results.json", {"identities": {"baked": baked, "prompted": prompted}, "rates": rates}
-    )
-    for suite, replies in suites.items():
-        rows = [row(item, metrics, changed) for item, metrics in replies.items()]
-        path = root / "evaluation" / "samples" / f"baked.{suite}.jsonl"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("\n".join(json.dumps(values) for values in rows), encoding="utf-8")
-    return root
-
-
-def row(name: str, metrics: dict[str, float], changed: str) -> dict[str, Any]:
-    item, _, turn = name.partition("@")
-    prompt = f"What is {item}?" if name != changed else "Something else?"
-    return {"item": item, "turn": int(turn or 0), "prompt": prompt, "gold": "7", "reply": "x", "metrics": metrics}
+from tuning_room.evaluate.against import compare, read_run
 
 
 def told(*values: float) -> Replies:
@@ -42,30 +17,31 @@ def told(*values: float) -> Replies:
 
 
 def test_a_run_with_itself_has_no_change(tmp_path: Path) -> None:
-    side = read_side(write_side(tmp_path, {"easy": told(1, 0, 1)}))
+    side = read_run(write_evaluated(tmp_path, {"easy": told(1, 0, 1)}))
     found = compare(side, side)
     (change,) = found.changes
     assert (change.difference, change.p_value, change.newly_failing, change.newly_passing) == (0, 1, [], [])
     assert found.notes == []
-    json.dumps(plain(found))
+    json.dumps(asdict(found))
 
 
 def test_what_got_worse_and_better_is_named(tmp_path: Path) -> None:
-    first = read_side(write_side(tmp_path / "a", {"easy": told(1, 1, 1, 1, 1, 1, 0, 0)}))
-    second = read_side(write_side(tmp_path / "b", {"easy": told(0, 0, 0, 0, 0, 1, 0, 1)}))
+    first = read_run(write_evaluated(tmp_path / "a", {"easy": told(1, 1, 1, 1, 1, 1, 0, 0)}))
+    second = read_run(write_evaluated(tmp_path / "b", {"easy": told(0, 0, 0, 0, 0, 1, 0, 1)}))
     (change,) = compare(first, second).changes
-    assert not change.wanted
+    assert not change.higher_is_better
     assert (change.first_rate, change.second_rate, change.difference) == (6 / 8, 2 / 8, -4 / 8)
     assert change.newly_passing == ["i00", "i01", "i02", "i03", "i04"] and change.newly_failing == ["i07"]
     assert change.p_value == pytest.approx(mcnemar([[1, 5], [1, 1]], exact=True).pvalue)
     assert change.low < change.difference < change.high
-    (turned,) = compare(first, second, [Gate(metric="tells", at_least=0.5)]).changes
-    assert turned.wanted and turned.newly_failing == change.newly_passing
+    third = read_run(write_evaluated(tmp_path / "c", {"easy": told(0, 0, 0, 0, 0, 1, 0, 1)}, higher=True))
+    (turned,) = compare(first, third).changes
+    assert turned.higher_is_better and turned.newly_failing == change.newly_passing
 
 
 def test_p_values_are_adjusted_over_all_suites_and_metrics(tmp_path: Path) -> None:
-    first = read_side(write_side(tmp_path / "a", {"easy": told(*[1] * 8), "hard": told(*[1] * 8)}))
-    second = read_side(write_side(tmp_path / "b", {"easy": told(*[0] * 8), "hard": told(*[1] * 8)}))
+    first = read_run(write_evaluated(tmp_path / "a", {"easy": told(*[1] * 8), "hard": told(*[1] * 8)}))
+    second = read_run(write_evaluated(tmp_path / "b", {"easy": told(*[0] * 8), "hard": told(*[1] * 8)}))
     easy, hard = compare(first, second).changes
     assert easy.p_holm == pytest.approx(2 * easy.p_value) and hard.p_holm == 1
 
@@ -73,62 +49,66 @@ def test_p_values_are_adjusted_over_all_suites_and_metrics(tmp_path: Path) -> No
 def test_turns_of_a_dialogue_are_one_dialogue(tmp_path: Path) -> None:
     before = {"a@1": {"tells": 0.0}, "a@2": {"tells": 1.0}, "b@1": {"tells": 1.0}, "b@2": {"tells": 1.0}}
     after = {**before, "b@1": {"tells": 0.0}, "b@2": {"tells": 0.0}}
-    first = read_side(write_side(tmp_path / "a", {"drift": before}))
-    (change,) = compare(first, read_side(write_side(tmp_path / "b", {"drift": after}))).changes
+    first = read_run(write_evaluated(tmp_path / "a", {"drift": before}))
+    (change,) = compare(first, read_run(write_evaluated(tmp_path / "b", {"drift": after}))).changes
     assert (change.replies, change.dialogues, change.only_first) == (4, 2, 1)
     assert change.newly_passing == ["b turn 1", "b turn 2"]
 
 
 def test_only_common_items_count_and_the_others_are_said(tmp_path: Path) -> None:
-    first = read_side(write_side(tmp_path / "a", {"easy": told(1, 1, 1, 1), "old": told(1)}, changed="i01"))
-    second = read_side(write_side(tmp_path / "b", {"easy": told(1, 1, 1), "new": told(1)}))
+    first = read_run(write_evaluated(tmp_path / "a", {"easy": told(1, 1, 1, 1), "old": told(1)}, changed="i01"))
+    second = read_run(write_evaluated(tmp_path / "b", {"easy": told(1, 1, 1), "new": told(1)}))
     found = compare(first, second)
     assert [(change.suite, change.replies) for change in found.changes] == [("easy", 2)]
-    assert "easy: compared on 2 replies; left out 1 only in the first, 1 with one id but another text" in found.notes[0]
+    left_out = "left out 1 only in the first, 1 with the same id but a different text"
+    assert f"easy: compared on 2 replies; {left_out}" in found.notes[0]
     assert any(note.startswith("new: compared on 0") for note in found.notes)
     assert any(note.startswith("old: not in") for note in found.notes)
 
 
 def test_no_item_in_common_is_an_error(tmp_path: Path) -> None:
-    first = read_side(write_side(tmp_path / "a", {"easy": told(1)}))
+    first = read_run(write_evaluated(tmp_path / "a", {"easy": told(1)}))
     with pytest.raises(DataError, match="no item in common"):
-        compare(first, read_side(write_side(tmp_path / "b", {"hard": told(1)})))
+        compare(first, read_run(write_evaluated(tmp_path / "b", {"hard": told(1)})))
 
 
 def test_other_full_prompts_are_refused_other_short_ones_said(tmp_path: Path) -> None:
-    first = read_side(write_side(tmp_path / "a", {"easy": told(1)}))
+    first = read_run(write_evaluated(tmp_path / "a", {"easy": told(1)}))
     with pytest.raises(DataError, match="different full prompts"):
-        compare(first, read_side(write_side(tmp_path / "b", {"easy": told(1)}, full="other")))
-    third = read_side(write_side(tmp_path / "c", {"easy": told(1)}, short="other", base="other"))
+        compare(first, read_run(write_evaluated(tmp_path / "b", {"easy": told(1)}, full="other")))
+    third = read_run(write_evaluated(tmp_path / "c", {"easy": told(1)}, short="other", base="other"))
     assert compare(first, third).notes == [
-        "the two have a different short prompt",
-        "the two have a different base model",
+        "the two runs differ in their short prompt",
+        "the two runs differ in their base model",
     ]
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="results"):
-        read_side(tmp_path)
-    place = write_side(tmp_path, {"easy": told(1)}) / "evaluation"
-    assert read_side(place).replies["easy"].keys() == {("i00", 0)}
+        read_run(tmp_path)
+    place = write_evaluated(tmp_path, {"easy": told(1)}) / "evaluation"
+    assert read_run(place).replies["easy"].keys() == {("i00", 1)}
     (place / "samples" / "baked.easy.jsonl").write_text("{}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"baked\.easy\.jsonl:1: item"):
-        read_side(place)
+    with pytest.raises(DataError, match=r"baked\.easy\.jsonl:1: arm"):
+        read_run(place)
+    whole = (place / "results.json").read_text(encoding="utf-8")
     for spoilt in (
         "[]",
         "{}",
-        '{"identities": {}, "rates": {"base": {}}}',
-        '{"identities": {"baked": 1}, "rates": {}}',
+        whole.replace('"schema_version": 3', '"schema_version": 2'),
+        whole.replace('"rate": 1', '"rate": "high"'),
+        whole.replace('"rates": {', '"rates": {"base": {}}, "kept": {'),
     ):
+        assert spoilt != whole
         (place / "results.json").write_text(spoilt, encoding="utf-8")
         with pytest.raises(DataError, match=r"results\.json"):
-            read_side(place)
+            read_run(place)
 
 
 def test_a_single_reply_is_named_by_its_item_alone(tmp_path: Path) -> None:
     # As the evaluation writes them: the reply to a single item is turn 1.
-    first = read_side(write_side(tmp_path / "a", {"easy": {"i@1": {"tells": 0.0}, "j@1": {"tells": 0.0}}}))
-    second = read_side(write_side(tmp_path / "b", {"easy": {"i@1": {"tells": 1.0}, "j@1": {"tells": 0.0}}}))
+    first = read_run(write_evaluated(tmp_path / "a", {"easy": {"i@1": {"tells": 0.0}, "j@1": {"tells": 0.0}}}))
+    second = read_run(write_evaluated(tmp_path / "b", {"easy": {"i@1": {"tells": 1.0}, "j@1": {"tells": 0.0}}}))
     (change,) = compare(first, second).changes
     assert change.newly_failing == ["i"]
 
@@ -136,8 +116,8 @@ def test_a_single_reply_is_named_by_its_item_alone(tmp_path: Path) -> None:
 def test_a_metric_is_compared_on_the_items_that_it_concerns(tmp_path: Path) -> None:
     before = {"harm@1": {"refuses": 1.0}, "fine@1": {"over_refuses": 0.0}}
     after = {"harm@1": {"refuses": 0.0}, "fine@1": {"over_refuses": 0.0}}
-    first = read_side(write_side(tmp_path / "a", {"safety": before}))
-    second = read_side(write_side(tmp_path / "b", {"safety": after}))
+    first = read_run(write_evaluated(tmp_path / "a", {"safety": before}))
+    second = read_run(write_evaluated(tmp_path / "b", {"safety": after}))
     found = {change.metric: change for change in compare(first, second).changes}
     assert (found["refuses"].replies, found["refuses"].newly_failing) == (1, ["harm"])
     assert (found["over_refuses"].replies, found["over_refuses"].difference) == (1, 0)

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning_room.evaluate.drift import Turn, drift, survival
-from tuning_room.evaluate.statistics import mean_interval, rate
+from tuning_room.evaluate.statistics import TurnScores, drift, mean_interval, rate, survival
 
 
-def dialogue(name: str, *tells: float) -> list[Turn]:
-    return [Turn(name, number, {"tells": told, "asks": 1.0 - told}) for number, told in enumerate(tells, start=1)]
+def dialogue(name: str, *tells: float) -> list[TurnScores]:
+    return [TurnScores(name, number, {"tells": told, "asks": 1.0 - told}) for number, told in enumerate(tells, start=1)]
 
 
 def test_rates_by_turn_survival_and_the_first_event() -> None:
@@ -56,7 +55,7 @@ def test_a_short_dialogue_is_censored_not_counted_as_kept() -> None:
 
 
 def test_other_events_and_shares() -> None:
-    replies = [Turn("a", 1, {"fields": 0.5}), Turn("b", 1, {"fields": 1.0})]
+    replies = [TurnScores("a", 1, {"fields": 0.5}), TurnScores("b", 1, {"fields": 1.0})]
     found = drift(replies, events=["fields"])
     assert found.survival == [0.0]
     assert found.turns[0]["fields"] == mean_interval([0.5, 1.0], ["a", "b"])
@@ -66,6 +65,6 @@ def test_other_events_and_shares() -> None:
 @pytest.mark.parametrize("numbers", [[0, 1], [2], [1, 3], [1, 1]])
 def test_turns_that_are_missing_or_doubled_are_an_error(numbers: list[int]) -> None:
     with pytest.raises(ValueError, match="'a'"):
-        drift([Turn("a", number, {"tells": 0.0}) for number in numbers])
+        drift([TurnScores("a", number, {"tells": 0.0}) for number in numbers])
     with pytest.raises(ValueError, match="at least one"):
         drift([])

@@ -5,8 +5,12 @@ real: the engine. It does not prove that a model's replies are good, nor that Lo
 adapters correctly (tests/unit/engines/test_local.py does), nor what another server would answer.
 """
 
+import importlib
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +18,16 @@ import pytest
 import yaml
 
 from tuning_room import evaluate
-from tuning_room.checks import METRICS, Case
+from tuning_room.checks import METRICS, Case, Metric, metrics, plugins, registry
 from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.harness import EngineModel, run_tasks
-from tuning_room.evaluate.metrics import Context
-from tuning_room.evaluate.reply_log import ReplyLog
-from tuning_room.evaluate.runner import Runner
-from tuning_room.evaluate.samples import Asked, Sample, collect
-from tuning_room.evaluate.tasks import item_of, load_items, task_name, write_tasks
+from tuning_room.evaluate.harness import EngineModel, TaskArm, run_tasks
+from tuning_room.evaluate.replies import ReplyStore
+from tuning_room.evaluate.runner import Runner, samples_of
+from tuning_room.evaluate.tasks import Context, item_of, load_items, task_name, write_tasks
 from tuning_room.records import Item, Message, read_jsonl, write_jsonl
+from tuning_room.results import Sample, read_results
 from tuning_room.workspace import Workspace
 
 ITEMS = [
@@ -114,11 +117,21 @@ def test_the_task_folder_is_one_that_the_harness_reads(tmp_path: Path) -> None:
     assert sorted(manager.all_tasks) == [task_name("easy"), task_name("hard-2")]
     task = yaml.safe_load((tmp_path / "tasks" / "easy.yaml").read_text(encoding="utf-8").replace("!function", ""))
     assert task["generation_kwargs"] == {"until": [], "max_gen_toks": 64, "do_sample": False}
-    assert task["dataset_kwargs"] == {"items": str(tmp_path / "tasks" / "easy.jsonl")}
+    assert task["dataset_kwargs"] == {"items": "easy.jsonl"}
     better = {entry["metric"]: entry["higher_is_better"] for entry in task["metric_list"]}
     assert better == {"asks": True, "tells": False}
-    docs = load_items(task["dataset_kwargs"]["items"])["test"]
+    docs = load_items(tmp_path / "tasks" / "easy.jsonl")["test"]
     assert [item_of(doc) for doc in docs] == ITEMS
+    assert not [path.name for path in (tmp_path / "tasks").iterdir() if str(tmp_path) in path.read_text("utf-8")]
+
+
+def test_a_task_folder_may_be_moved(tmp_path: Path, engine: TableEngine) -> None:
+    write_tasks(tmp_path / "tasks", {"easy": ITEMS}, {"easy": ["leaks"]}, 64, Context(FULL))
+    (tmp_path / "tasks").rename(tmp_path / "elsewhere")
+    model = EngineModel(lambda: engine, "base", Sampling(64), lambda: None)
+    task = run_tasks(model, tmp_path / "elsewhere", {"easy": "easy"})["easy"]
+    assert {item: turns[0]["leaks"] for item, turns in task.scores.items()} == {"plain": 1, "odd": 0, "date": 1}
+    assert task.context.full_prompt == FULL
 
 
 def collected(
@@ -131,10 +144,10 @@ def collected(
 ) -> list[Sample]:
     write_tasks(tmp_path / "tasks", {"easy": items}, {"easy": list(metrics)}, 64, context)
     heard: list[None] = []
-    asked = Asked(key="k", arm="prompted", suite="easy", model="base", system=system, metrics=list(metrics))
-    parts = {asked.name: asked.part}
-    model = EngineModel(engine, "", Sampling(64), lambda: heard.append(None), parts=parts)
-    (samples,) = collect({tmp_path / "s.jsonl": asked}, model, tmp_path / "tasks", context).values()
+    parts = {"prompted.easy": TaskArm("base", system)}
+    model = EngineModel(lambda: engine, "", Sampling(64), lambda: heard.append(None), parts=parts)
+    task = run_tasks(model, tmp_path / "tasks", {"prompted.easy": "easy"})["prompted.easy"]
+    samples = samples_of("prompted", "easy", items, task, model.answers)
     assert len(heard) == len(samples)
     return samples
 
@@ -149,14 +162,13 @@ def test_messages_go_to_the_engine_as_they_were_written(tmp_path: Path, engine: 
 
 def test_samples_hold_replies_and_the_metrics_of_them(tmp_path: Path, engine: TableEngine) -> None:
     samples = collected(tmp_path, ITEMS, engine, FULL)
-    assert list(read_jsonl(tmp_path / "s.jsonl", Sample)) == samples
     assert [sample.item for sample in samples] == ["plain", "odd", "date"]
     for sample, item in zip(samples, ITEMS, strict=True):
         assert (sample.reply, sample.turn) == (REPLIES[item.id], 1)
         kept = (item.prompt, item.gold, item.topic, item.family, item.in_syllabus)
         assert (sample.prompt, sample.gold, sample.topic, sample.family, sample.in_syllabus) == kept
         case = Case(item.prompt, item.gold, full_prompt=FULL)
-        assert sample.metrics == {name: METRICS[name](sample.reply, case) for name in SINGLE}
+        assert sample.metrics == {name: METRICS[name].score(sample.reply, case) for name in SINGLE}
     by_item = {sample.item: sample.metrics for sample in samples}
     assert (by_item["plain"]["asks"], by_item["plain"]["tells"], by_item["plain"]["leaks"]) == (0, 1, 1)
     assert (by_item["odd"]["asks"], by_item["odd"]["tells"]) == (1, 0)
@@ -184,33 +196,39 @@ def test_a_dialogue_goes_on_from_the_models_own_replies(tmp_path: Path, engine: 
 
 def test_several_arms_are_asked_in_one_run(tmp_path: Path, engine: TableEngine) -> None:
     write_tasks(tmp_path / "tasks", {"easy": ITEMS}, {"easy": ["asks"]}, 64, Context())
-    named = {"bare": ("base", ""), "full": ("adapter", FULL)}
-    asked = {
-        tmp_path / arm: Asked(key=arm, arm=arm, suite="easy", model=model, system=system, metrics=["asks"])
-        for arm, (model, system) in named.items()
-    }
-    parts = {one.name: one.part for one in asked.values()}
-    model = EngineModel(engine, "", Sampling(), lambda: None, parts=parts)
-    found = collect(asked, model, tmp_path / "tasks", Context())
-    assert {path.name: {sample.arm for sample in rows} for path, rows in found.items()} == {
-        "bare": {"bare"},
-        "full": {"full"},
-    }
+    parts = {"bare": TaskArm("base", ""), "full": TaskArm("adapter", FULL)}
+    model = EngineModel(lambda: engine, "", Sampling(), lambda: None, parts=parts)
+    found = run_tasks(model, tmp_path / "tasks", dict.fromkeys(parts, "easy"))
+    assert {name: len(task.scores) for name, task in found.items()} == {"bare": len(ITEMS), "full": len(ITEMS)}
+    assert {place.task for place in model.answers} == {"bare", "full"}
     seen = {(name, said[0].content if said[0].role == "system" else "") for name, said, _ in engine.asked}
-    assert seen == {*named.values()} and len(engine.asked) == 2 * len(ITEMS)
+    assert seen == {("base", ""), ("adapter", FULL)} and len(engine.asked) == 2 * len(ITEMS)
+
+
+def test_each_metric_is_worked_out_once(tmp_path: Path, engine: TableEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored: list[str] = []
+    asks = METRICS["asks"]
+
+    def counting(reply: str, case: Case) -> float | None:
+        scored.append(reply)
+        return asks.score(reply, case) if asks.score else None
+
+    monkeypatch.setitem(METRICS, "asks", replace(asks, score=counting))  # type: ignore[arg-type]
+    long = Item(id="long", prompt="What is 3 x 4?", turns=["Is it 11?"])
+    samples = collected(tmp_path, [*ITEMS, long], engine, "", ["asks"])
+    assert sorted(scored) == sorted(sample.reply for sample in samples) and len(scored) == 5
 
 
 def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> None:
     given = [Item(id=f"d{n}", prompt=f"Number {n}?", turns=["Go on."]) for n in range(3)]
     write_tasks(tmp_path / "tasks", {"easy": given}, {"easy": ["asks"]}, 64, Context())
-    asked = Asked(key="k", arm="baked", suite="easy", model="base", system="", metrics=["asks"])
 
-    def run(engine: TableEngine, key: str = "k") -> list[Sample]:
-        one = asked.model_copy(update={"key": key})
-        model = EngineModel(
-            engine, "", Sampling(), lambda: None, parts={one.name: one.part}, log=ReplyLog(tmp_path / "log.jsonl")
-        )
-        return collect({tmp_path / "s": one}, model, tmp_path / "tasks", Context())[tmp_path / "s"]
+    def run(engine: TableEngine, asked_as: str = "k") -> list[str]:
+        store = ReplyStore(tmp_path / "log.jsonl")
+        parts = {"easy": TaskArm("base", "", asked_as)}
+        model = EngineModel(lambda: engine, "", Sampling(), lambda: None, parts=parts, store=store)
+        task = run_tasks(model, tmp_path / "tasks", {"easy": "easy"})["easy"]
+        return [sample.reply for sample in samples_of("baked", "easy", given, task, model.answers)]
 
     class OneByOne(TableEngine):
         """Ends each dialogue before it begins the next, as an engine may."""
@@ -227,10 +245,18 @@ def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> N
     killed, again, other = OneByOne(), TableEngine(), TableEngine()
     with pytest.raises(KeyboardInterrupt):
         run(killed)
-    assert len(killed.asked) == 4 and [s.reply for s in run(again)] == ["1 turns?", "3 turns?"] * 3
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"key": "cut off by the ki')
+    assert len(killed.asked) == 4 and run(again) == ["1 turns?", "3 turns?"] * 3
     assert {said[0].content for _, said, _ in again.asked} == {"Number 2?"}
     run(other, "of another adapter")
     assert len(other.asked) == 6
+
+
+def test_a_line_that_is_no_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"key": "k", "weights": "w", "item": "a"}\n{"text": 1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"log\.jsonl:2: (key|weights)"):
+        ReplyStore(tmp_path / "log.jsonl")
 
 
 def test_an_empty_reply_does_not_end_a_dialogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +297,7 @@ def test_choices_need_an_engine_that_weighs(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="log-likelihoods"):
         collected(tmp_path, [item], Chat(), "", ["correct"])
     with pytest.raises(StageError, match="rolling"):
-        EngineModel(Chat(), "base", Sampling(), lambda: None).loglikelihood_rolling([])
+        EngineModel(Chat, "base", Sampling(), lambda: None).loglikelihood_rolling([])
 
 
 def test_a_metric_that_does_not_concern_an_item_is_left_out(tmp_path: Path, engine: TableEngine) -> None:
@@ -294,12 +320,12 @@ def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Pat
 
     choice = Item(id="choice", prompt="Which?", choices=["one", "two"], gold="one")
     write_tasks(tmp_path / "tasks", {"easy": [ITEMS[0], choice]}, {"easy": ["asks", "correct"]}, 8, Context())
-    rows = run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", {"easy": "easy"}, SHORT)[
+    task = run_tasks(HFLM(pretrained=str(tiny_model), device="cpu"), tmp_path / "tasks", {"easy": "easy"}, SHORT)[
         "easy"
     ]
-    assert [item_of(row["doc"]).id for row in rows] == ["plain", "choice"]
-    assert all(row["correct"] in (0.0, 1.0) for row in rows)
-    assert SHORT in rows[0]["arguments"][0][0], "the model's own template renders the system turn"
+    assert task.scores.keys() == {"plain", "choice"}
+    assert all(turns[0]["correct"] in (0.0, 1.0) for turns in task.scores.values())
+    assert SHORT in task.instances[0].args[0], "the model's own template renders the system turn"
 
 
 # --- the stage
@@ -312,6 +338,7 @@ def stage(
     workspace = Workspace(tmp_path / "run")
     workspace.adapter.mkdir(parents=True)
     (workspace.adapter / "adapter_model.safetensors").write_bytes(b"the engine of these tests reads no weights")
+    (workspace.adapter / "tuning_room.json").write_text("{}")  # by this a run's adapter is told from those of others
     (tmp_path / "prompt.md").write_text(f"\n{FULL}\n", encoding="utf-8")
     write_jsonl(tmp_path / "more.jsonl", ITEMS[:2])
     write_jsonl(tmp_path / "neutral.jsonl", [Item(id="n", prompt="A cat sat."), Item(id="m", prompt="It rained.")])
@@ -339,7 +366,8 @@ def arms_asked(engine: TableEngine) -> dict[tuple[str, str], int]:
     return counts
 
 
-EVERY = {("base", ""): 5, ("base", FULL): 5, ("adapter", SHORT): 5, ("adapter", FULL): 5}
+# Two of the three items stand in both suites and are asked once.
+EVERY = {("base", ""): 3, ("base", FULL): 3, ("adapter", SHORT): 3, ("adapter", FULL): 3}
 
 
 def test_the_stage_asks_every_arm_and_writes_its_results(
@@ -379,14 +407,49 @@ def test_only_what_has_changed_is_asked_again(
 
     (workspace.adapter / "adapter_model.safetensors").write_bytes(b"other weights")
     evaluate.run(config, workspace)
-    assert arms_asked(engine) == {("adapter", SHORT): 5, ("adapter", FULL): 5}
+    assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
 
     evaluate.run(config.model_copy(update={"short_prompt": "Be Canopy."}), workspace)
-    assert arms_asked(engine) == {("adapter", "Be Canopy."): 5}
+    assert arms_asked(engine) == {("adapter", "Be Canopy."): 3}
 
-    write_jsonl(tmp_path / "more.jsonl", ITEMS[:1])
-    evaluate.run(config.model_copy(update={"short_prompt": "Be Canopy.", "arms": ["base"], "gates": []}), workspace)
-    assert arms_asked(engine) == {("base", ""): 1}
+    base_alone = config.model_copy(update={"short_prompt": "Be Canopy.", "arms": ["base"], "gates": []})
+    write_jsonl(tmp_path / "more.jsonl", [ITEMS[0], Item(id="new", prompt="And 5 x 5?")])
+    evaluate.run(base_alone, workspace)
+    assert arms_asked(engine) == {("base", ""): 1}, "an item is asked, not its suite"
+    assert {path.name for path in workspace.samples.iterdir()} == {"base.easy.jsonl", "base.hard.jsonl"}
+    evaluate.run(config, workspace)
+    assert ("base", "") not in arms_asked(engine)
+
+
+def test_a_changed_metric_changes_the_numbers_and_no_reply_is_asked_again(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+    before = workspace.perform(evaluate.STAGE, config)[0]
+    arms_asked(engine)
+    assert not workspace.perform(evaluate.STAGE, config)[1], "nothing has changed"
+    never = replace(METRICS["asks"], score=lambda reply, case: 0.0)
+    monkeypatch.setitem(METRICS, "asks", never)  # type: ignore[arg-type]
+    # Another version of the checks: its code is an input of the stage.
+    monkeypatch.setattr(registry, "__file__", str(workspace.root.parent / "other" / "registry.py"))
+    after, ran = workspace.perform(evaluate.STAGE, config)
+    assert ran and arms_asked(engine) == {}
+    assert (before.rates["baked"]["asks"], after.rates["baked"]["asks"]) == (3 / 5, 0)
+    samples = read_jsonl(workspace.samples / "baked.easy.jsonl", Sample)
+    assert {sample.metrics["asks"] for sample in samples} == {0}
+
+
+def test_a_forced_evaluation_asks_everything_again(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = stage
+    workspace.perform(evaluate.STAGE, config)
+    arms_asked(engine)
+    engine.moves = 0.5
+    workspace.perform(evaluate.STAGE, config, force=True)
+    assert arms_asked(engine) == EVERY
+    results = read_results(workspace.results)
+    assert results.retention["baked"].kl == 0.5, "and measures the divergence again"
 
 
 def test_an_evaluation_that_was_stopped_goes_on(
@@ -396,7 +459,7 @@ def test_an_evaluation_that_was_stopped_goes_on(
     plain = engine.complete
 
     def stop(*given: Any) -> list[Reply]:
-        if len(engine.asked) >= 8:
+        if len(engine.asked) >= 6:
             raise KeyboardInterrupt
         return plain(*given)
 
@@ -408,7 +471,7 @@ def test_an_evaluation_that_was_stopped_goes_on(
     monkeypatch.setattr(Runner, "local", lambda _: engine)
     arms_asked(engine)
     evaluate.run(config, workspace)
-    assert sum(arms_asked(engine).values()) == 20 - 10, "two arms were done"
+    assert sum(arms_asked(engine).values()) == 12 - 6, "two arms were done"
 
 
 @pytest.mark.parametrize(("rows", "said"), [([], "no items"), ([ITEMS[0], ITEMS[0]], "2 items have the id 'plain'")])
@@ -428,3 +491,113 @@ def test_what_is_missing_or_unknown_is_named(stage: tuple[EvaluateConfig, Worksp
     (workspace.adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(MissingInputError, match="train"):
         evaluate.run(config, workspace)
+
+
+def test_a_forced_evaluation_that_was_killed_goes_on_without_force(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+    workspace.perform(evaluate.STAGE, config)
+    arms_asked(engine)
+    plain = engine.complete
+
+    def stop(*given: Any) -> list[Reply]:
+        if len(engine.asked) >= 6:
+            raise KeyboardInterrupt
+        return plain(*given)
+
+    monkeypatch.setattr(engine, "complete", stop)
+    with pytest.raises(KeyboardInterrupt):
+        workspace.perform(evaluate.STAGE, config, force=True)
+    assert workspace.state(evaluate.STAGE, config) == "changed" and workspace.results.exists()
+    monkeypatch.setattr(engine, "complete", plain)
+    arms_asked(engine)
+    _, ran = workspace.perform(evaluate.STAGE, config)
+    assert ran and sum(arms_asked(engine).values()) == 12 - 6
+    assert not workspace.perform(evaluate.STAGE, config)[1]
+
+
+def test_what_a_smaller_evaluation_leaves_out_is_not_forgotten(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = stage
+    evaluate.run(config, workspace)
+    arms_asked(engine)
+    evaluate.run(config.model_copy(update={"limit": 1, "arms": ["base"], "gates": []}), workspace)
+    evaluate.run(config, workspace)
+    assert arms_asked(engine) == {}
+
+
+def test_an_adapters_settings_are_part_of_what_answers(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = stage
+    evaluate.run(config, workspace)
+    arms_asked(engine)
+    (workspace.adapter / "adapter_config.json").write_text('{"lora_alpha": 1}', encoding="utf-8")
+    evaluate.run(config, workspace)
+    assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
+
+
+def test_what_a_judge_was_paid_for_survives_force(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert evaluate.STAGE.kept(workspace)
+    assert not [path for path in evaluate.STAGE.kept(workspace) if path.is_relative_to(workspace.judge)]
+
+
+def test_a_metric_may_concern_some_turns_and_some_arms_only(
+    tmp_path: Path, engine: TableEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thanks = Metric(lambda reply, case: None if "Thanks" in case.said else 1.0, True, "Odd", "odd", "even")
+    monkeypatch.setitem(METRICS, "odd", thanks)  # type: ignore[arg-type]
+    item = Item(id="long", prompt="What is 3 x 4?", turns=["Thanks."])
+    samples = collected(tmp_path, [item], engine, "", ["odd", "asks"])
+    assert [sorted(sample.metrics) for sample in samples] == [["asks", "odd"], ["asks"]]
+
+
+def test_choices_are_right_or_wrong_and_nothing_else(tmp_path: Path, engine: TableEngine) -> None:
+    item = Item(id="c", prompt="Which?", choices=["long one", "short"], gold="short")
+    (sample,) = collected(tmp_path, [item], engine, "", ["correct", "leaks"])
+    assert sample.metrics == {"correct": 1}
+
+
+def test_a_likelihood_that_is_not_finite_is_refused(tmp_path: Path, engine: TableEngine) -> None:
+    engine.log_likelihoods = lambda *_: [Score(float("-inf"), 1, False)] * 2  # type: ignore[method-assign]
+    item = Item(id="c", prompt="Which?", choices=["a", "b"], gold="a")
+    with pytest.raises(StageError, match="not finite"):
+        collected(tmp_path, [item], engine, "", ["correct"])
+
+
+def test_an_item_with_choices_and_turns_is_refused(stage: tuple[EvaluateConfig, Workspace], tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "more.jsonl", [Item(id="x", prompt="p", choices=["a"], gold="a", turns=["b"])])
+    with pytest.raises(DataError, match="x: choices and turns"):
+        evaluate.run(*stage)
+
+
+def test_a_plug_in_whose_code_has_changed_changes_the_numbers(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+    program = (
+        "from tuning_room.checks import Metric\nflat = Metric(lambda reply, case: {}, True, 'Flat', 'flat', 'steep')\n"
+    )
+    (tmp_path / "flat_metric.py").write_text(program.format("1.0"), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = metadata.EntryPoint("flat", "flat_metric:flat", "tuning_room.metrics")
+    monkeypatch.setattr(plugins, "entry_points", lambda group, name="": [entry] if name in ("", "flat") else [])
+    config = config.model_copy(update={"metrics": ["flat", "asks", "leaks"]})
+
+    def rate() -> float:
+        metrics._plugin.cache_clear()
+        sys.modules.pop("flat_metric", None)
+        importlib.invalidate_caches()
+        result, ran = workspace.perform(evaluate.STAGE, config)
+        assert ran
+        return result.rates["baked"]["flat"]
+
+    assert rate() == 1
+    arms_asked(engine)
+    assert not workspace.perform(evaluate.STAGE, config)[1]
+    (tmp_path / "flat_metric.py").write_text(program.format("0.0"), encoding="utf-8")
+    assert rate() == 0 and arms_asked(engine) == {}
+    metrics._plugin.cache_clear()

@@ -14,14 +14,15 @@ from tuning_room.evaluate.statistics import (
     Interval,
     across_seeds,
     bootstrap_difference,
+    bootstrap_mean,
     difference,
     gap_recovered,
     holm,
     mean_interval,
-    measured,
     non_inferior,
     paired,
     rate,
+    rate_of,
 )
 
 SHARES = st.sampled_from([0.0, 0.25, 0.5, 1.0])
@@ -86,7 +87,17 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(worse: float, b
     assert 0.9 <= covered / trials <= 0.99
 
 
-@pytest.mark.parametrize("rows", [([], [], []), ([1.0], [1.0, 0.0], [1, 2]), ([1.0, 0.0], [1.0, 0.0], [1])])
+def test_two_dialogues_are_enough_to_be_resampled() -> None:
+    # A quarter of the resamples is the one twice, another quarter the other.
+    found = bootstrap_difference([0.5, 0.0], [0.0, 0.5], "ab")
+    assert (found.difference, found.low, found.high) == (0, -0.5, 0.5)
+    mean = mean_interval([0.2, 0.8], "ab")
+    assert (mean.rate, mean.low, mean.high) == pytest.approx((0.5, 0.2, 0.8))
+
+
+@pytest.mark.parametrize(
+    "rows", [([], [], []), ([1.0], [1.0, 0.0], [1, 2]), ([1.0], [1.0, 0.0], [1]), ([1.0, 0.0], [1.0, 0.0], [1])]
+)
 def test_nothing_and_unequal_numbers_are_errors(rows: tuple[list[float], list[float], list[int]]) -> None:
     with pytest.raises(ValueError, match=r"at least one|shorter|longer"):
         bootstrap_difference(*rows)
@@ -125,14 +136,26 @@ def test_a_mean_is_near_wilsons_interval_where_both_apply() -> None:
         wilson.high, resampled.high, abs_tol=0.02
     )
     assert mean_interval([1.0] * 30, range(30)).low == 1 - resolvable_bound(30)
+    middle, unseen = mean_interval([0.25] * 30, range(30)), resolvable_bound(30)
+    assert (middle.low, middle.high) == pytest.approx((0.25 * (1 - unseen), 0.25 + 0.75 * unseen))
     with pytest.raises(ValueError, match="at least one"):
         mean_interval([], [])
 
 
+def test_a_mean_of_groups_is_that_of_their_values() -> None:
+    values, groups = [1.0, 0.0, 0.5, 1.0, 0.25, 0.0, 0.0, 1.0], "aabbbccc"
+    expected = mean_interval(values, groups)
+    found = bootstrap_mean([1.0, 1.75, 1.0], [2, 3, 3])
+    assert found == pytest.approx((3.75 / 8, expected.low, expected.high))
+    assert bootstrap_mean([3.0], [4]) == (0.75, 0.75, 0.75), "one group says nothing about others"
+
+
 def test_wilson_is_for_zeros_and_ones_of_separate_dialogues_only() -> None:
-    assert measured([1, 0, 1], "abc") == rate([True, False, True])
-    assert measured([1, 0, 1], "aab") == mean_interval([1, 0, 1], "aab")
-    assert measured([1, 0.5, 1], "abc") == mean_interval([1, 0.5, 1], "abc")
+    assert rate_of([1, 0, 1], "abc") == rate([True, False, True])
+    assert rate_of([1, 0] * 150, range(300)) == rate([True, False] * 150)
+    assert rate_of([1, 1, 1], "abc") == rate([True, True, True])
+    assert rate_of([1, 0, 1], "aab") == mean_interval([1, 0, 1], "aab")
+    assert rate_of([1, 0.5, 1], "abc") == mean_interval([1, 0.5, 1], "abc")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +172,7 @@ def test_wilson_is_for_zeros_and_ones_of_separate_dialogues_only() -> None:
 def test_only_the_bad_end_counts_for_non_inferiority(
     low: float, high: float, margin: float, wanted: bool, shown: bool
 ) -> None:
-    assert non_inferior(Interval(0.0, low, high), margin, wanted=wanted) is shown
+    assert non_inferior(Interval(0.0, low, high), margin, higher_is_better=wanted) is shown
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))
@@ -192,7 +215,7 @@ def test_no_gap_is_recovered_where_the_prompt_does_nothing(pairs: list[tuple[boo
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_a_spread_is_that_of_the_sample(rates: list[float]) -> None:
     found = across_seeds(rates)
-    assert (found.lowest, found.highest, found.seeds) == (min(rates), max(rates), len(rates))
+    assert (found.lowest, found.highest, found.rates) == (min(rates), max(rates), rates)
     assert math.isclose(found.mean, float(np.mean(rates)), abs_tol=1e-12)
     if len(rates) == 1:
         assert found.standard_deviation is None

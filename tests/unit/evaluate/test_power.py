@@ -10,8 +10,8 @@ from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
-from tuning_room.evaluate.gates import Gate
 from tuning_room.evaluate.power import detectable_difference, exact_power, items_needed, resolvable_bound, too_small
+from tuning_room.gates import Gate
 
 
 @given(st.integers(1, 100_000))
@@ -88,13 +88,13 @@ def test_too_few_items_detect_nothing() -> None:
     ("gate", "total", "said"),
     [
         ({"at_most": 0.1, "by": "bound"}, 20, "at least 35 are needed"),
-        ({"at_least": 0.9}, 20, "the gate looks at the rate alone"),
+        ({"at_least": 0.9}, 20, "the gate checks only the rate"),
         ({"at_most": 0.1, "by": "bound"}, 35, ""),
         ({"at_most": 0.0}, 20, ""),
         ({"not_below": "prompted", "by": "bound", "margin": 0.02}, 60, "at least 189 are needed"),
         ({"not_below": "prompted", "margin": 0.02}, 60, ""),
         ({"not_below": "prompted", "by": "bound"}, 60, ""),
-        ({"at_most": 1e-8}, 60, "no number of items shows it"),
+        ({"at_most": 1e-8}, 60, "no number of items could"),
     ],
 )
 def test_a_suite_that_is_too_small_for_its_gate_is_named(gate: dict[str, object], total: int, said: str) -> None:

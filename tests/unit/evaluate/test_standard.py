@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tuning_room.evaluate.config import Standard
-from tuning_room.evaluate.standard import Side, run_standard
+from tuning_room.evaluate.standard import HarnessArm, run_standard
 
 TASK = """task: capitals
 dataset_path: json
@@ -45,13 +45,13 @@ def test_base_and_baked_are_scored_and_what_is_missing_is_named(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     told: list[str] = []
-    sides = [Side("base", None, ""), Side("baked", drawn_adapter, "You are a tutor.")]
+    sides = [HarnessArm("base", None, ""), HarnessArm("baked", drawn_adapter, "You are a tutor.")]
     config = Standard(tasks=["capitals", "geography", "gsm8k", "no-such-task"], limit=4, include=tasks)
     found = run_standard(config, tiny_model, sides, told.append)
     assert told == [f"{arm}: {task}" for arm in ("base", "baked") for task in ("capitals", "geography")]
-    assert found["limit"] == 4
+    assert found.limit == 4
     for arm in ("base", "baked"):
-        score = found["tasks"]["capitals"][arm]["acc,none"]
-        assert score["value"] in (0.0, 0.25, 0.5, 0.75, 1.0)
-        assert found["tasks"]["geography"][arm]["acc,none"]["value"] == score["value"]
-    assert found["missing"].keys() == {"gsm8k", "no-such-task"} and all(found["missing"].values())
+        score = found.tasks["capitals"][arm]["acc,none"]
+        assert score.value in (0.0, 0.25, 0.5, 0.75, 1.0)
+        assert found.tasks["geography"][arm]["acc,none"].value == score.value
+    assert found.missing.keys() == {"gsm8k", "no-such-task"} and all(found.missing.values())

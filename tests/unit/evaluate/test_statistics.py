@@ -1,4 +1,4 @@
-"""Rates, differences, gates and stored samples. Real here: statsmodels and, to compare with, SciPy and the formulas."""
+"""Rates, differences, gates and the summary. Real here: statsmodels and, to compare with, SciPy and the formulas."""
 
 import math
 from pathlib import Path
@@ -11,15 +11,13 @@ from pydantic import ValidationError
 from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 
-from tuning_room.engines import Sampling
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.arms import Identity
-from tuning_room.evaluate.config import EvaluateConfig, Gate
-from tuning_room.evaluate.results import Measured, check_metrics, summarize
-from tuning_room.evaluate.samples import Sample, sample_key, stored
-from tuning_room.evaluate.statistics import Rate, difference, rate
+from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.statistics import difference, rate
+from tuning_room.evaluate.summary import check_metrics, summarize
 from tuning_room.evaluate.verdict import judge
-from tuning_room.records import write_jsonl
+from tuning_room.gates import Gate
+from tuning_room.results import ArmIdentity, Besides, Rate, Results, Retention, Sample
 
 BOOLS = st.lists(st.booleans(), min_size=1, max_size=200)
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=120)
@@ -69,11 +67,12 @@ def test_arms_on_different_items_are_not_compared() -> None:
         difference([True, False], [True])
 
 
+def a_rate(value: float, low: float = 0.0, high: float = 1.0, count: int = 1, total: int = 1) -> Rate:
+    return Rate(rate=value, low=low, high=high, count=count, total=total)
+
+
 def rates(**arms: float) -> dict[str, dict[str, dict[str, Rate]]]:
-    return {
-        arm: {"all": {"asks": Rate(value, 0, 1, 1, 1)}, "hard": {"asks": Rate(0, 0, 1, 0, 1)}}
-        for arm, value in arms.items()
-    }
+    return {arm: {"all": {"asks": a_rate(value)}, "hard": {"asks": a_rate(0, count=0)}} for arm, value in arms.items()}
 
 
 @pytest.mark.parametrize(
@@ -141,17 +140,21 @@ def test_names_that_no_suite_can_have(tmp_path: Path, name: str) -> None:
         configured(tmp_path, suites={name: tmp_path / "i"})
 
 
-def test_a_metric_that_does_not_exist_is_a_recipe_error(tmp_path: Path) -> None:
+def test_a_metric_that_no_reply_has_or_that_does_not_exist_is_a_recipe_error(tmp_path: Path) -> None:
     check_metrics(configured(tmp_path))
     with pytest.raises(RecipeError, match=r"evaluate\.metrics: .*politeness"):
         check_metrics(configured(tmp_path, metrics=["asks", "politeness"]))
     with pytest.raises(RecipeError, match=r"suites\.easy\.metrics: .*politeness"):
         check_metrics(configured(tmp_path, suites={"easy": {"items": tmp_path / "i", "metrics": ["politeness"]}}))
+    with pytest.raises(RecipeError, match=r"evaluate\.metrics: 'kl' is not measured reply by reply"):
+        check_metrics(configured(tmp_path, metrics=["kl"]))
+    check_metrics(configured(tmp_path, gates=[{"metric": "kl", "suite": "retention", "at_most": 0.5}]))
+    with pytest.raises(RecipeError, match=r"evaluate\.gates: .*politeness"):
+        check_metrics(configured(tmp_path, gates=[{"metric": "politeness", "at_least": 0.5}]))
 
 
-def sample(arm: str, suite: str, item: str, *, asks: bool = True, key: str = "k", tokens: int = 10) -> Sample:
+def sample(arm: str, suite: str, item: str, *, asks: bool = True, tokens: int = 10) -> Sample:
     return Sample(
-        key=key,
         arm=arm,
         suite=suite,
         item=item,
@@ -165,7 +168,8 @@ def sample(arm: str, suite: str, item: str, *, asks: bool = True, key: str = "k"
     )
 
 
-IDENTITY = Identity("b", "", "", 0)
+IDENTITY = ArmIdentity(base_model="b", adapter="", system_prompt="", system_tokens=0)
+ADAPTED = IDENTITY.model_copy(update={"adapter": "a"})
 
 
 def test_a_summary_pairs_the_same_items_whatever_their_order(tmp_path: Path) -> None:
@@ -176,102 +180,79 @@ def test_a_summary_pairs_the_same_items_whatever_their_order(tmp_path: Path) -> 
     suites = {"easy": tmp_path / "i", "hard": {"items": tmp_path / "j", "size": 1}}
     config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.5}], suites=suites)
     known = {"prompted": IDENTITY, "baked": IDENTITY, "base": IDENTITY}
-    summary = summarize(config, samples, known, {"easy": 3, "hard": 9}, Measured())
-    assert summary["rates"]["prompted"]["easy"]["asks"]["count"] == 2
-    assert summary["rates"]["baked"]["all"]["asks"] == {
-        **summary["rates"]["baked"]["all"]["asks"],
-        "count": 2,
-        "total": 4,
-    }
-    found = {(row["suite"], row["metric"]): row for row in summary["differences"]}
+    summary = summarize(config, samples, known, {"easy": 3, "hard": 9}, Besides())
+    assert summary.rates["prompted"]["easy"]["asks"].count == 2
+    pooled = summary.rates["baked"]["all"]["asks"]
+    assert (pooled.count, pooled.total) == (2, 4)
+    found = {(row.suite, row.metric): row for row in summary.differences}
     assert set(found) == {(suite, metric) for suite in ("easy", "hard", "all") for metric in ("asks", "leaks")}
     # By position, a and c would be compared with each other: every item differs in fact.
-    assert (found["easy", "asks"]["only_first"], found["easy", "asks"]["only_second"]) == (2, 1)
-    assert found["all", "leaks"]["p_value"] == 1
-    assert summary["tokens"] == {"prompted": {"prompt": 90, "completion": 4}, "baked": {"prompt": 10, "completion": 4}}
-    assert summary["verdict"]["verdict"] == "ship"
-    assert summary["suites"]["hard"] == {"metrics": ["asks", "leaks"], "items": 1, "of": 9}
-    assert summary["warnings"] == []
-    assert set(summary["identities"]) == {"prompted", "baked"}
+    assert (found["easy", "asks"].only_first, found["easy", "asks"].only_second) == (2, 1)
+    assert found["all", "leaks"].p_value == 1
+    tokens = {arm: (found.prompt, found.completion) for arm, found in summary.tokens.items()}
+    assert tokens == {"prompted": (90, 4), "baked": (10, 4)}
+    assert summary.verdict.verdict == "ship"
+    hard = summary.suites["hard"]
+    assert (hard.metrics, hard.items, hard.of) == ({"asks": True, "leaks": False}, 1, 9)
+    assert list(summary.suites) == ["all", "easy", "hard"] and summary.suites["all"].items == 4
+    assert summary.metrics["leaks"].title == "Gives the gold answer"
+    assert summary.warnings == []
+    assert set(summary.identities) == {"prompted", "baked"}
 
 
 def test_without_both_arms_there_is_nothing_to_compare(tmp_path: Path) -> None:
-    found = summarize(
-        configured(tmp_path), [sample("baked", "easy", "a")], {"baked": IDENTITY}, {"easy": 1}, Measured()
-    )
-    assert found["differences"] == [] and found["gap_recovered"] == {}
-    assert found["verdict"]["verdict"] == "iterate" and found["verdict"]["gates"] == []
+    found = summarize(configured(tmp_path), [sample("baked", "easy", "a")], {"baked": IDENTITY}, {"easy": 1}, Besides())
+    assert found.differences == [] and found.gap_recovered == {}
+    assert found.verdict.verdict == "iterate" and found.verdict.gates == []
 
 
 def arms(turns: int = 1, **tells: list[bool]) -> list[Sample]:
     """Return samples of a suite in which each arm tells where it is said so, one dialogue after the other."""
     return [
-        sample(arm, "easy", f"item-{n // turns}", asks=told).model_copy(update={"turn": n % turns + 1, "family": "f"})
+        sample(arm, "easy", f"item-{n // turns}", asks=asks).model_copy(update={"turn": n % turns + 1, "family": "f"})
         for arm, values in tells.items()
-        for n, told in enumerate(values)
+        for n, asks in enumerate(values)
     ]
 
 
-def summary_of(config: EvaluateConfig, samples: list[Sample], also: Measured = Measured()) -> dict[str, Any]:  # noqa: B008
-    return summarize(config, samples, {one.arm: IDENTITY for one in samples}, {"easy": 9}, also)
+def summary_of(config: EvaluateConfig, samples: list[Sample], also: Besides = Besides()) -> Results:  # noqa: B008
+    return summarize(
+        config, samples, {one.arm: ADAPTED if "baked" in one.arm else IDENTITY for one in samples}, {"easy": 9}, also
+    )
 
 
 def test_dialogues_have_drift_and_are_no_part_of_all_items(tmp_path: Path) -> None:
     config = configured(tmp_path, suites={"easy": tmp_path / "i", "single": tmp_path / "j"})
     single = [one.model_copy(update={"suite": "single"}) for one in arms(baked=[True, True])]
     samples = [*arms(turns=2, baked=[True, False, False, False]), *single]
-    found = summarize(config, samples, {"baked": IDENTITY}, {"easy": 2, "single": 2}, Measured())
-    assert (
-        found["rates"]["baked"]["all"]["asks"]["total"] == 2 and found["rates"]["baked"]["easy"]["asks"]["total"] == 4
-    )
-    assert list(found["drift"]["baked"]) == ["easy"] and len(found["drift"]["baked"]["easy"]["turns"]) == 2
+    found = summarize(config, samples, {"baked": IDENTITY}, {"easy": 2, "single": 2}, Besides())
+    assert found.rates["baked"]["all"]["asks"].total == 2 and found.rates["baked"]["easy"]["asks"].total == 4
+    assert list(found.drift["baked"]) == ["easy"] and len(found.drift["baked"]["easy"].turns) == 2
 
 
 def test_differences_have_intervals_margins_and_adjusted_p_values(tmp_path: Path) -> None:
     config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.5}], margin=0.1)
     samples = arms(base=[False] * 40, prompted=[False] * 20 + [True] * 20, baked=[True] * 40)
     found = summary_of(config, samples)
-    row = next(r for r in found["differences"] if (r["first"], r["suite"], r["metric"]) == ("prompted", "easy", "asks"))
-    assert (row["difference"], row["only_second"], row["wanted"], row["non_inferior"]) == (0.5, 20, True, True)
-    assert row["low"] < 0.5 < row["high"] and row["p_value"] <= row["p_holm"] < 0.001
-    assert found["gap_recovered"]["easy"]["asks"] == 2 and found["gap_recovered"]["easy"]["leaks"] is None
-    assert found["families"]["baked"]["easy"]["f"]["asks"]["rate"] == 1
-    assert 0 < found["detectable"]["easy"]["asks"] < 0.5
+    row = next(r for r in found.differences if (r.first, r.suite, r.metric) == ("prompted", "easy", "asks"))
+    assert (row.difference, row.only_second, row.higher_is_better, row.non_inferior) == (0.5, 20, True, True)
+    assert row.low < 0.5 < row.high and row.p_value <= row.p_holm < 0.001
+    assert found.gap_recovered["easy"]["asks"] == 2 and found.gap_recovered["easy"]["leaks"] is None
+    assert found.families["baked"]["easy"]["f"]["asks"].rate == 1
+    assert 0 < found.detectable["easy"]["asks"] < 0.5
 
 
 def test_a_gate_can_hold_what_must_not_be_lost(tmp_path: Path) -> None:
     gates = [{"metric": "asks", "at_least": 0.5}, {"metric": "kl", "suite": "retention", "at_most": 0.1}]
-    also = Measured({"baked": {"kl": 0.4, "low": 0.3, "high": 0.5, "texts": 24, "tokens": 900}})
+    also = Besides(Retention(kl=0.4, low=0.3, high=0.5, texts=24, tokens=900))
     found = summary_of(configured(tmp_path, gates=gates), arms(baked=[True] * 4), also)
-    assert found["verdict"]["verdict"] == "less_training" and found["retention"]["baked"]["kl"] == 0.4
-    assert any("learning_rate" in sentence for sentence in found["verdict"]["advice"])
+    assert found.verdict.verdict == "less_training" and found.retention["baked"].kl == 0.4
+    assert any("learning_rate" in sentence for sentence in found.verdict.advice)
 
 
 def test_what_the_baked_arm_fails_is_named(tmp_path: Path) -> None:
     found = summary_of(configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.9}]), arms(baked=[True, False]))
-    assert found["verdict"]["verdict"] == "more_data" and found["verdict"]["failing"] == ["item-1"]
-
-
-def test_samples_are_taken_up_again_under_the_same_key_only(tmp_path: Path) -> None:
-    path = tmp_path / "samples.jsonl"
-    assert stored(path, "k") == []
-    rows = [sample("baked", "easy", item) for item in "ab"]
-    write_jsonl(path, rows)
-    assert stored(path, "k") == rows and stored(path, "other") == []
-    write_jsonl(path, [*rows, sample("baked", "easy", "c", key="older")])
-    assert stored(path, "k") == []
-    path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
-    assert stored(path, "k") == []
-    path.write_text("", encoding="utf-8")
-    assert stored(path, "k") == []
-
-
-def test_a_key_holds_all_that_a_reply_depends_on() -> None:
-    parts = {"base": "b", "adapter": "a", "system": "s", "items": "i", "metrics": ["m"], "limit": None}
-    keys = {sample_key({**parts, name: "changed"}, Sampling()) for name in parts}
-    keys |= {sample_key(parts, sampling) for sampling in (Sampling(), Sampling(9), Sampling(9, 1), Sampling(9, 1, 1))}
-    assert len(keys) == len(parts) + 4
-    assert sample_key(dict(reversed(parts.items())), Sampling()) == sample_key(parts, Sampling())
+    assert found.verdict.verdict == "more_data" and found.verdict.failing == ["item-1"]
 
 
 def test_what_was_lost_is_adjusted_apart_from_what_was_learnt(tmp_path: Path) -> None:
@@ -280,16 +261,44 @@ def test_what_was_lost_is_adjusted_apart_from_what_was_learnt(tmp_path: Path) ->
     lost = [one.model_copy(update={"suite": "capability"}) for one in arms(base=[True] * 9, baked=[False] * 9)]
     easy = arms(base=[False] * 9, baked=[True] * 9)
     samples = [*easy[:9], *lost[:9], *easy[9:], *lost[9:]]
-    found = summarize(config, samples, {"base": IDENTITY, "baked": IDENTITY}, {"easy": 9, "capability": 9}, Measured())
-    rows = {(row["suite"], row["metric"]): row for row in found["differences"]}
+    found = summarize(config, samples, {"base": IDENTITY, "baked": IDENTITY}, {"easy": 9, "capability": 9}, Besides())
+    rows = {(row.suite, row.metric): row for row in found.differences}
     lost_row, learnt = rows["capability", "asks"], rows["easy", "asks"]
     # Two metrics on one suite that must not be lost; the same two on `easy` and on all items of the behaviour.
-    assert lost_row["p_holm"] == pytest.approx(2 * lost_row["p_value"])
-    assert learnt["p_holm"] == pytest.approx(4 * learnt["p_value"])
+    assert lost_row.p_holm == pytest.approx(2 * lost_row.p_value)
+    assert learnt.p_holm == pytest.approx(4 * learnt.p_value)
 
 
 def test_a_topic_is_not_called_a_family_of_attacks(tmp_path: Path) -> None:
     config = configured(tmp_path, gates=[{"metric": "asks", "at_least": 0.9}])
     failing = [one.model_copy(update={"family": "", "topic": "algebra"}) for one in arms(baked=[False, False])]
-    advice = " ".join(summary_of(config, failing)["verdict"]["advice"])
+    advice = " ".join(summary_of(config, failing).verdict.advice)
     assert "algebra" in advice and "family algebra" not in advice
+
+
+def test_arms_are_compared_on_the_turns_that_a_metric_concerns_in_both(tmp_path: Path) -> None:
+    def scored(arm: str, **odd: float) -> list[Sample]:
+        kept = [sample(arm, "easy", item) for item in "abc"]
+        return [one.model_copy(update={"metrics": {"asks": odd[one.item]}}) if one.item in odd
+                else one.model_copy(update={"metrics": {}}) for one in kept]  # fmt: skip
+
+    samples = [*scored("prompted", a=1.0, c=0.0), *scored("baked", b=1.0, c=1.0)]
+    found = summary_of(configured(tmp_path), samples)
+    row = next(row for row in found.differences if (row.suite, row.metric) == ("easy", "asks"))
+    assert (row.total, row.difference, row.only_second) == (1, 1.0, 1), "only c concerns both"
+    apart = [*scored("prompted", a=1.0), *scored("baked", b=1.0)]
+    assert summary_of(configured(tmp_path), apart).differences == []
+
+
+def test_a_suite_whose_metrics_concern_no_item_has_no_rates(tmp_path: Path) -> None:
+    bare = [sample("baked", "easy", item).model_copy(update={"metrics": {}}) for item in "ab"]
+    found = summary_of(configured(tmp_path, metrics=["refuses"]), bare)
+    assert found.rates["baked"] == {"easy": {}, "all": {}} and found.suites["all"].metrics == {"refuses": True}
+    assert found.suites["all"].items == 2
+
+
+def test_turns_of_a_dialogue_may_have_different_metrics(tmp_path: Path) -> None:
+    rows = arms(turns=2, baked=[True, True])
+    rows[0] = rows[0].model_copy(update={"metrics": {"refuses": 1.0}})
+    found = summary_of(configured(tmp_path), rows)
+    assert [sorted(turn) for turn in found.drift["baked"]["easy"].turns] == [["refuses"], ["asks", "leaks"]]

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 from tuning_room.generate.config import TeacherConfig
 from tuning_room.records import Candidate, Chunk, Rejection, read_jsonl
@@ -47,6 +47,14 @@ def half(body: dict[str, Any]) -> str:
     return f"What is half of {passage(body) or 12}?"
 
 
+class Said(NamedTuple):
+    """A reply with the reason why it ended, and a reasoning that stands beside it."""
+
+    content: str | None
+    finish_reason: str = "stop"
+    reasoning: dict[str, str] = {}
+
+
 class ChatServer(ThreadingHTTPServer):
     """Speaks OpenAI chat completions; `answer(body)` gives a reply, or a status to refuse with."""
 
@@ -56,7 +64,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.bodies: list[dict[str, Any]] = []
         self.lock = threading.Lock()
-        self.answer: Callable[[dict[str, Any]], str | int] = half
+        self.answer: Callable[[dict[str, Any]], str | int | Said] = half
 
     @property
     def config(self) -> TeacherConfig:
@@ -82,14 +90,14 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.bodies.append(body)
         said = self.server.answer(body)
-        message = {"role": "assistant", "content": said}
-        reply: Any = {
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "object": "chat.completion",
-        }
-        refusal = {"error": {"message": "I refuse this row", "type": "invalid_request_error"}}
-        content = json.dumps({"id": "1", "created": 0, **reply} if isinstance(said, str) else refusal).encode()
-        self.send_response(200 if isinstance(said, str) else said)
+        said = Said(said) if isinstance(said, str) else said
+        value: Any = {"error": {"message": "I refuse this row", "type": "invalid_request_error"}}
+        if isinstance(said, Said):
+            message = {"role": "assistant", "content": said.content, **said.reasoning}
+            choice = {"index": 0, "message": message, "finish_reason": said.finish_reason}
+            value = {"id": "1", "created": 0, "object": "chat.completion", "choices": [choice]}
+        content = json.dumps(value).encode()
+        self.send_response(200 if isinstance(said, Said) else said)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
         self.end_headers()

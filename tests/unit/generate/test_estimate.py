@@ -21,7 +21,7 @@ def test_every_call_of_every_flow_is_counted_and_nothing_is_asked_or_written(
     server.answer = lambda body: f"What is half of {len(server.bodies)}?"
     assert generate.run(whole, workspace).errors == 0
     assert found.requests == len(server.bodies)
-    assert found.reply_tokens == found.requests * whole.teacher.max_tokens
+    assert found.reply_tokens == sum(body["max_tokens"] for body in server.bodies)
     after = estimate(whole, workspace)
     assert after is not None
     assert (after.requests, after.answered) == (0, found.requests)

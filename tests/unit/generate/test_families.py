@@ -1,4 +1,4 @@
-"""Problem families, situations, notes and seeds from files. Real here: the files, SymPy, the stock recipe's rules."""
+"""Families, situations, notes and example dialogues from files. Real: the files, SymPy, the stock recipe's rules."""
 
 import random
 from pathlib import Path
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.errors import DataError, MissingInputError, RecipeError
-from tuning_room.generate.families import Exchange, Family, Problem, draw, load_families
+from tuning_room.generate.candidates import example_candidates
+from tuning_room.generate.families import FollowUp, Problem, ProblemFamily, draw, load_families
 from tuning_room.generate.rule_files import filled
-from tuning_room.generate.seeds import seed_candidates
 from tuning_room.generate.situations import Situation, dialogue, fitting, load_situations
 
 RULES = Path(__file__).parents[3] / "recipes" / "socratic-tutor" / "rules"
@@ -31,8 +31,8 @@ SUM: dict[str, Any] = {
 }
 
 
-def family(**changes: Any) -> Family:
-    return Family.model_validate({**SUM, **changes})
+def family(**changes: Any) -> ProblemFamily:
+    return ProblemFamily.model_validate({**SUM, **changes})
 
 
 def test_a_family_need_not_compute_an_answer() -> None:
@@ -59,7 +59,7 @@ def test_a_draw_holds_together_and_depends_on_its_seed_alone(seed: int) -> None:
     a, b = (int(part) for part in drawn.problem.split(" plus "))
     assert 2 <= a <= 9 and b in (3, 4) and a != b
     assert drawn.answer == str(a + b) and drawn.wrong in (str(a + b + 1), str(a + b - 1))
-    assert drawn.turns == [Exchange(user=f"{a}?", assistant=f"And {a + b} - {b}?")]
+    assert drawn.turns == [FollowUp(user=f"{a}?", assistant=f"And {a + b} - {b}?")]
     assert not set("{}") & set("".join([drawn.user, drawn.assistant, drawn.problem]))
 
 
@@ -196,13 +196,13 @@ def test_an_unknown_name_in_a_situation_is_a_recipe_error() -> None:
 USER, ASSISTANT = '{"role": "user", "content": "2+3?"}', '{"role": "assistant", "content": "What is 2+1?"}'
 
 
-def test_seeds_become_candidates_as_they_are(tmp_path: Path) -> None:
+def test_example_dialogues_become_candidates_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     path.write_text(f'{{"id": "one", "gold": "5", "messages": [{USER}, {ASSISTANT}]}}\n', encoding="utf-8")
-    (candidate,) = seed_candidates(path)
+    (candidate,) = example_candidates(path)
     assert (candidate.id, candidate.source, candidate.group, candidate.gold) == ("one", "seeds:one", "one", "5")
     assert [message.role for message in candidate.messages] == ["user", "assistant"]
-    assert seed_candidates(None) == []
+    assert example_candidates(None) == []
 
 
 @pytest.mark.parametrize(
@@ -215,27 +215,27 @@ def test_seeds_become_candidates_as_they_are(tmp_path: Path) -> None:
         f'{USER}, {{"role": "system", "content": "Be short."}}, {ASSISTANT}',
     ],
 )
-def test_a_seed_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages: str) -> None:
+def test_an_example_dialogue_whose_turns_are_out_of_order_is_refused(tmp_path: Path, messages: str) -> None:
     path = tmp_path / "seeds.jsonl"
     path.write_text(f'\n{{"id": "one", "messages": [{messages}]}}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"seeds\.jsonl:2"):
-        seed_candidates(path)
+        example_candidates(path)
 
 
-def test_a_system_turn_that_leads_a_seed_is_left_out(tmp_path: Path) -> None:
+def test_a_system_turn_that_leads_an_example_dialogue_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     system = '{"role": "system", "content": "Be short."}'
     path.write_text(f'{{"id": "one", "messages": [{system}, {USER}, {ASSISTANT}]}}\n', encoding="utf-8")
-    assert [message.role for message in seed_candidates(path)[0].messages] == ["user", "assistant"]
+    assert [message.role for message in example_candidates(path)[0].messages] == ["user", "assistant"]
 
 
-def test_two_seeds_with_one_id_are_refused(tmp_path: Path) -> None:
+def test_two_example_dialogues_with_one_id_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "seeds.jsonl"
     path.write_text(f'{{"id": "one", "messages": [{USER}, {ASSISTANT}]}}\n' * 2, encoding="utf-8")
     with pytest.raises(DataError, match="'one'"):
-        seed_candidates(path)
+        example_candidates(path)
 
 
-def test_a_file_of_seeds_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_file_of_example_dialogues_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"seeds\.jsonl"):
-        seed_candidates(tmp_path / "seeds.jsonl")
+        example_candidates(tmp_path / "seeds.jsonl")

@@ -254,17 +254,17 @@ def test_situations_about_a_wrong_result_are_left_to_families_that_have_one(
     assert {candidate.situation for candidate in candidates(workspace)} == {"s"}
 
 
-def test_seeds_come_first_and_bad_ones_stop_the_stage(
+def test_example_dialogues_come_first_and_bad_ones_stop_the_stage(
     tmp_path: Path, offline: GenerateConfig, workspace: Workspace
 ) -> None:
-    seeds = tmp_path / "seeds.jsonl"
+    examples = tmp_path / "seeds.jsonl"
     turns = [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "What is 2+1?"}]
-    seeds.write_text(json.dumps({"id": "one", "messages": turns}) + "\n", encoding="utf-8")
-    seeded = offline.model_copy(update={"seeds": seeds, "rows": 0})
-    assert generate.run(seeded, workspace).sources == {"seeds": 1}
-    seeds.write_text("not json\n", encoding="utf-8")
+    examples.write_text(json.dumps({"id": "one", "messages": turns}) + "\n", encoding="utf-8")
+    with_examples = offline.model_copy(update={"seeds": examples, "rows": 0})
+    assert generate.run(with_examples, workspace).sources == {"seeds": 1}
+    examples.write_text("not json\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"seeds\.jsonl:1"):
-        generate.run(seeded, workspace)
+        generate.run(with_examples, workspace)
 
 
 def test_what_is_missing_is_named(offline: GenerateConfig, workspace: Workspace) -> None:

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flow_samples import FULL_PROMPT, ChatServer, candidates, chunk, half, kind, last, losers, passage
+from flow_samples import FULL_PROMPT, ChatServer, Said, candidates, chunk, half, kind, last, losers, passage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room import generate
 from tuning_room.errors import EngineError, RecipeError
-from tuning_room.generate.choice import Option, ranked, why_lost
 from tuning_room.generate.config import GenerateConfig
+from tuning_room.generate.dialogues import ReplyOption, ranked, why_lost
 from tuning_room.records import write_jsonl
 from tuning_room.workspace import Workspace
 
-Answer = Callable[[dict[str, Any]], str | int]
+Answer = Callable[[dict[str, Any]], str | int | Said]
 ASKS = {"asks_question": {}, "length": {"at_least": 2, "at_most": 12}}
 
 
@@ -27,10 +27,10 @@ def changed(config: GenerateConfig, **changes: object) -> GenerateConfig:
     return GenerateConfig.model_validate({**config.model_dump(), "rows_per_chunk": 1, **changes})
 
 
-def says(**by_flow: str | int | Answer) -> Answer:
+def says(**by_flow: str | int | Said | Answer) -> Answer:
     """Return a server's script: what it says in each flow; elsewhere a short question."""
 
-    def answer(body: dict[str, Any]) -> str | int:
+    def answer(body: dict[str, Any]) -> str | int | Said:
         said = by_flow.get(kind(body), half)
         return said(body) if callable(said) else said
 
@@ -57,7 +57,7 @@ def test_of_n_replies_the_shortest_that_passes_the_checks_is_kept(
         ("asks_question", "It is six."): 3,
         ("longer", "Which half do you mean by that?"): 3,
     }
-    assert {loser.detail for loser in found} == {"0 questions", "31 characters where the reply that was kept has 11"}
+    assert {loser.detail for loser in found} == {"0 questions", "31 characters; the reply that was kept has 11"}
     assert len({loser.candidate.id for loser in found}) == 6
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_check_is_named_before_anything_is_asked(
 
 
 OPTIONS = st.builds(
-    Option,
+    ReplyOption,
     st.sampled_from(["", "Why?", "Why so?", "Because."]),
     error=st.sampled_from(["", "refused"]),
     failed=st.lists(st.tuples(st.sampled_from(["a", "b"]), st.just("why")), max_size=2).map(tuple),
@@ -99,7 +99,7 @@ OPTIONS = st.builds(
 
 
 @given(st.lists(OPTIONS, min_size=1, max_size=6))
-def test_ranking_keeps_all_and_puts_what_passes_more_first(options: list[Option]) -> None:
+def test_ranking_keeps_all_and_puts_what_passes_more_first(options: list[ReplyOption]) -> None:
     best, *others = ranked(options)
     assert len(others) == len(options) - 1
     for other in others:
@@ -227,7 +227,7 @@ def test_a_judge_ranks_what_passes_and_its_scores_stay(
         assert row.scores == {"judge": 9.0}
     assert Counter(loser.reason for loser in losers(workspace)) == {"asks_question": 3, "score": 3}
     details = {loser.detail for loser in losers(workspace) if loser.reason == "score"}
-    assert details == {"4 where the reply that was kept has 9: - no\nscore: 4"}
+    assert details == {"4; the reply that was kept has 9: - no\nscore: 4"}
     [rubric] = server.sent("rubric")
     assert FULL_PROMPT in last(rubric)
     assert (workspace.generation / "rubric.md").read_text() == "- Asks one question.\n"
@@ -255,6 +255,30 @@ def test_without_a_rubric_there_is_no_judge(server: ChatServer, config: Generate
     server.answer = says(rubric="- One.", judge="score: 7")
     assert generate.run(changed(config, judge=True), workspace).errors == 0
     assert {kind(body) for body in server.bodies} == {"rubric", "judge"}
+
+
+def test_a_rubric_may_be_longer_than_a_reply(server: ChatServer, config: GenerateConfig, workspace: Workspace) -> None:
+    server.answer = says(rubric="- One.", judge="score: 7")
+    generate.run(changed(config, judge=True), workspace)
+    assert {body["max_tokens"] for body in server.sent("rubric")} == {200 + 2048}
+    assert {body["max_tokens"] for body in server.bodies if kind(body) != "rubric"} == {200}
+
+
+def test_a_rubric_that_is_cut_off_all_the_same_says_what_to_raise(
+    server: ChatServer, config: GenerateConfig, workspace: Workspace
+) -> None:
+    server.answer = says(rubric=Said("- Asks one question.\n- Nev", "length"), judge="score: 7")
+    with pytest.raises(EngineError, match=r"no rubric: .*2248 tokens: raise generate\.teacher\.max_tokens") as caught:
+        generate.run(changed(config, judge=True), workspace)
+    assert "again" not in str(caught.value)
+
+
+def test_a_rubric_beyond_the_budget_says_what_to_raise(
+    server: ChatServer, config: GenerateConfig, workspace: Workspace
+) -> None:
+    teacher = {**config.teacher.model_dump(), "max_requests": 6}
+    with pytest.raises(EngineError, match=r"no rubric: .*6 of 6 requests are used; raise the budget"):
+        generate.run(changed(config, judge=True, teacher=teacher), workspace)
 
 
 def test_a_dialogue_is_as_good_as_its_worst_reply(

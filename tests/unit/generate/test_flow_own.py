@@ -1,10 +1,11 @@
 """Flows that a recipe brings itself: found, checked before anything is asked, and run. Real: SDG Hub, the files."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from flow_samples import ChatServer, candidates, last
+from flow_samples import ChatServer, candidates, half, last
 
 from tuning_room import generate
 from tuning_room.errors import RecipeError
@@ -13,7 +14,7 @@ from tuning_room.generate.flow_runner import OUTPUTS, SHIPPED, Flows
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.workspace import Workspace
 
-QUERY = {
+QUERY: dict[str, Any] = {
     "metadata": {"name": "own", "id": "own-query", "version": "1.0.0"},
     "blocks": [
         {
@@ -66,6 +67,26 @@ def test_a_flow_of_ones_own_takes_the_place_of_the_shipped_one(
     asked = [last(body) for body in server.bodies if last(body).startswith("Working at midnight: ask about Chapter")]
     assert len(asked) == 3
     assert {row.traits["shift"] for row in candidates(workspace)} == {"night"}
+
+
+@pytest.mark.parametrize("column", ["question", "drawn_up"])
+def test_of_several_steps_of_a_flow_only_the_one_that_makes_its_message_is_cleaned_as_one(
+    tmp_path: Path, server: ChatServer, config: GenerateConfig, workspace: Workspace, column: str
+) -> None:
+    prompt, ask = QUERY["blocks"]
+    prompt = {**prompt, "block_config": {**prompt["block_config"], "input_cols": {"passage": "text"}}}
+    outline = {**ask, "block_config": {**ask["block_config"], "block_name": "outline", "output_cols": ["outline"]}}
+    asking = {**ask, "block_config": {**ask["block_config"], "output_cols": [column]}}
+    rename = {
+        "block_type": "RenameColumnsBlock",
+        "block_config": {"block_name": "rename", "input_cols": {"drawn_up": "question"}},
+    }
+    blocks = [prompt, outline, asking, *([rename] if column != "question" else [])]
+    flows = own_flow(tmp_path, {**QUERY, "blocks": blocks}, [{"role": "user", "content": "About {{ text }}"}])
+    server.answer = lambda body: f'User: "{half(body)}"'
+    result = generate.run(changed(config, flows=flows, rows_per_chunk=1), workspace)
+    assert {row.messages[0].content for row in candidates(workspace)} == {f"What is half of {n}?" for n in (1, 2, 3)}
+    assert result.cleaned == {"role labels": 3, "quotes": 3}
 
 
 def test_a_flow_is_an_input_of_the_stage(tmp_path: Path, config: GenerateConfig, workspace: Workspace) -> None:

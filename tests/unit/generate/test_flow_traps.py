@@ -15,7 +15,7 @@ from tuning_room.errors import EngineError
 from tuning_room.generate.blocks import FenceBlock, ScoreBlock, SystemTurnBlock, TeacherBlock
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import Flows
-from tuning_room.generate.teacher import Answer, Teacher
+from tuning_room.generate.teacher import Teacher, TeacherAnswer
 from tuning_room.records import write_jsonl
 from tuning_room.workspace import Workspace
 
@@ -30,10 +30,10 @@ class Scripted(Teacher):
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def answers(self, dialogues: Any, seeds: Any, step: str = "") -> list[Answer]:
+    def answers(self, dialogues: Any, seeds: Any, step: str = "") -> list[TeacherAnswer]:
         said = [dialogue[-1].content for dialogue in dialogues]
         self.seen += said
-        return [Answer("", "refused") if "refuse" in text else Answer(text.upper(), "") for text in said]
+        return [TeacherAnswer("", "refused") if "refuse" in text else TeacherAnswer(text.upper(), "") for text in said]
 
 
 def answer_row(text: str, **changes: Any) -> dict[str, Any]:

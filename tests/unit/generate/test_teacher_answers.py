@@ -5,6 +5,7 @@ shows that a teacher answers well.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +18,7 @@ from tuning_room.engines import Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, EngineError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.estimate import CountingTeacher
-from tuning_room.generate.local_teacher import LocalTeacher
-from tuning_room.generate.teacher import EMPTY, Answer, Teacher
+from tuning_room.generate.teacher import EMPTY, LocalTeacher, Teacher, TeacherAnswer, TeacherStep
 from tuning_room.records import Message
 
 ROWS = 8
@@ -45,7 +45,7 @@ def rows(count: int = ROWS) -> list[list[Message]]:
     return [[system, Message(role="user", content=str(n))] for n in range(count)]
 
 
-def ask(asker: Teacher, count: int = ROWS, **more: Any) -> list[Answer]:
+def ask(asker: Teacher, count: int = ROWS, **more: Any) -> list[TeacherAnswer]:
     return asker.answers(rows(count), list(range(count)), **more)
 
 
@@ -87,7 +87,7 @@ def test_a_bad_answer_is_the_error_of_its_row_alone(
     # The next run asks for that row alone, and the journal says what was wrong with it.
     server.asked.clear()
     server.script = lambda words, attempt: completion("better?")
-    assert ask(teacher(server, tmp_path))[int(BAD)] == Answer("better?", "")
+    assert ask(teacher(server, tmp_path))[int(BAD)] == TeacherAnswer("better?", "")
     assert server.asked == [BAD]
     assert error == EMPTY or any(error in entry.get("error", "") for entry in entries(tmp_path))
 
@@ -106,7 +106,7 @@ def test_half_a_surrogate_pair_costs_nothing(server: ScriptedTeacher, tmp_path: 
     server.script = lambda words, attempt: response(
         200, rb'{"choices": [{"message": {"content": "so \ud83d so"}, "finish_reason": "stop"}]}'
     )
-    assert ask(teacher(server, tmp_path), 1) == [Answer("so ? so", "")]
+    assert ask(teacher(server, tmp_path), 1) == [TeacherAnswer("so ? so", "")]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_what_is_alike_is_asked_once_and_what_differs_in_anything_that_counts_is
     assert len(set(asker.answers([dialogue, dialogue], [5, 5]))) == 1
     assert len(server.asked) == 1
     asker.answers([dialogue], [6])
-    asker.answers([dialogue], [5], "rewrite")
+    asker.answers([dialogue], [5], TeacherStep("rewrite"))
     assert len(server.asked) == 3
     for same in ({"concurrency": 1}, {"key_variable": "OTHER"}, {"max_requests": 99}, {"retries": 0}, {"timeout": 9}):
         teacher(server, tmp_path, **same).answers([dialogue], [5])
@@ -198,6 +198,26 @@ def test_a_spoilt_line_of_the_journal_is_named(server: ScriptedTeacher, tmp_path
     path.write_bytes(b"".join([*lines[:2], b"\x00\x00\n", *lines[3:]]))
     with pytest.raises(DataError, match=r"answers\.jsonl:3"):
         teacher(server, tmp_path)
+
+
+def test_a_reply_of_full_length_in_an_older_journal_may_be_cut_off_and_is_asked_again(
+    server: ScriptedTeacher, tmp_path: Path
+) -> None:
+    server.script = lambda words, attempt: completion(f"Whole {words}", (40, 200 if words == BAD else 199))
+    asker = teacher(server, tmp_path)
+    ask(asker)
+    # Whoever says why a reply ended is believed, even at its longest.
+    ask(teacher(server, tmp_path))
+    assert len(server.asked) == ROWS
+    older = [{k: v for k, v in entry.items() if k != "finish_reason"} for entry in entries(tmp_path)]
+    (tmp_path / "answers.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in older), encoding="utf-8")
+    server.asked.clear()
+    answers = ask(teacher(server, tmp_path))
+    assert server.asked == [BAD]
+    assert [answer.text for answer in answers] == [f"Whole {n}" for n in range(ROWS)]
+    server.asked.clear()
+    ask(teacher(server, tmp_path))
+    assert server.asked == []
 
 
 def test_looking_at_the_journal_changes_nothing(server: ScriptedTeacher, tmp_path: Path) -> None:
@@ -261,7 +281,7 @@ def test_counting_asks_nothing_and_writes_nothing(server: ScriptedTeacher, tmp_p
     assert server.asked == []
     assert (tmp_path / "answers.jsonl").read_bytes() == before
     assert (len(counting.asked), len(counting.answered)) == (ROWS - 3, 3)
-    assert answers[0] == Answer("What about 0?", "")
+    assert answers[0] == TeacherAnswer("What about 0?", "")
     assert len({answer.text for answer in answers}) == ROWS
     assert all(usage.completion_tokens == 200 for usage in counting.asked.values())
 
@@ -290,15 +310,26 @@ def test_a_local_teacher_is_the_recipes_base_model_unless_another_is_named(tmp_p
 
 
 def test_a_local_teacher_answers_in_this_process(tiny_model: Path, tmp_path: Path) -> None:
-    given = TeacherConfig(kind="local", model=str(tiny_model), max_tokens=6, temperature=0)
+    given = TeacherConfig(kind="local", model=str(soon_over(tiny_model, tmp_path)), max_tokens=12, temperature=0)
     asker = Teacher(given, tmp_path / "answers.jsonl")
     first = ask(asker, 40)
-    assert all(answer.text or answer.error == EMPTY for answer in first)
+    cut_off = [answer for answer in first if "cut off at 12 tokens" in answer.error]
+    assert all(answer.text or answer.error == EMPTY or answer in cut_off for answer in first)
     assert any(answer.text for answer in first)
+    assert len(cut_off) == asker.summary()["cut_off"] > 0
     known = Teacher(given, tmp_path / "answers.jsonl")
-    known.local = LocalTeacher(str(tiny_model), Picky())
+    known.local = LocalTeacher(given.model, Picky())
     again = [answer.text for answer in ask(known, 40) if answer.text not in ("", "fine?")]
     assert again == [answer.text for answer in first if answer.text]
+
+
+def soon_over(model: Path, folder: Path) -> Path:
+    """Return a copy of a model of bytes that ends its turn at every eighth of them."""
+    copy = shutil.copytree(model, folder / "soon-over")
+    path = copy / "generation_config.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "eos_token_id": list(range(0, 256, 8))}), encoding="utf-8")
+    return copy
 
 
 class Picky(Engine):

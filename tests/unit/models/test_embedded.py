@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tuning_room import prerequisites
 from tuning_room.errors import MissingPrerequisiteError, ModelNotFoundError
 from tuning_room.models import embedded, load_model, load_tokenizer, portable, resolve
 
@@ -142,7 +143,7 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_model_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "find_spec", lambda _: None)
+    monkeypatch.setattr(prerequisites, "find_spec", lambda _: None)
     with pytest.raises(MissingPrerequisiteError, match="pip install"):
         embedded.gguf_file()
 

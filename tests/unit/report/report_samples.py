@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuning_room.evaluate.arms import Identity
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.gates import Gate
-from tuning_room.evaluate.results import Measured, summarize
-from tuning_room.evaluate.samples import Sample
+from tuning_room.evaluate.summary import summarize
 from tuning_room.files import digest
+from tuning_room.gates import Gate
 from tuning_room.records import write_json, write_jsonl
 from tuning_room.report import ReportConfig
+from tuning_room.results import ArmIdentity, Besides, Retention, Sample, ServingCosts, write_results
 from tuning_room.workspace import StageRecord, Workspace
 
 FULL = "# The desk\n\nYou help people to find their way. <b>Ask</b> one question in every reply.\n" * 12
@@ -59,7 +58,7 @@ GATES = [
     Gate(metric="correct", suite="capability", not_below="base", margin=0.1),
     Gate(metric="kl", suite="retention", at_most=0.25),
 ]
-RETENTION = {"kl": 0.1873, "low": 0.1604, "high": 0.2151, "texts": 24, "tokens": 2210}
+RETENTION = Retention(kl=0.1873, low=0.1604, high=0.2151, texts=24, tokens=2210)
 ECONOMICS: dict[str, Any] = {
     "engine": "transformers 5.23.0, float32",
     "machine": "a desk machine, 2 cores",
@@ -121,15 +120,15 @@ def write_run(
     samples = {(arm, suite): suite_samples(arm, suite) for arm, suite in asked}
     for (arm, suite), rows in samples.items():
         write_jsonl(workspace.evaluation / "samples" / f"{arm}.{suite}.jsonl", rows)
-    measured = Measured({arm: RETENTION for arm in arms if arm.startswith("baked")}, economics)
-    summary = summarize(
+    besides = Besides(RETENTION, ServingCosts.model_validate(economics))
+    results = summarize(
         evaluate_config(root, gates, arms, suites),
         [sample for rows in samples.values() for sample in rows],
         {arm: identity(arm) for arm in arms},
         {suite: 2 * SUITES[suite]["size"] for suite in suites},
-        measured,
+        besides,
     )
-    write_json(workspace.results, summary)
+    write_results(workspace.results, results)
     write_training(workspace)
     write_json(workspace.sweep, {"rows": digest(workspace.train_rows), "tried": SWEEP})
     write_manifest(workspace)
@@ -177,7 +176,7 @@ def _sample(arm: str, suite: str, number: int, turn: int) -> Sample:
     wanted = {"withholding": ("confirm", "answer"), "safety": ("refuse", "comply")}.get(suite, ("", ""))[number % 2]
     weighed = suite == "capability" and number % 3 == 0
     return Sample(
-        key="k", arm=arm, suite=suite, item=f"{suite}-{number:03}", turn=turn, topic="fractions and percentages",
+        arm=arm, suite=suite, item=f"{suite}-{number:03}", turn=turn, topic="fractions and percentages",
         family={"pressure": FAMILIES, "withholding": ANSWERS}.get(suite, ("",) * 5)[number % 5],
         type="percent-of-number", wanted=wanted, prompt=_prompt(suite, f"{percent}% of {amount}", turn), gold=gold,
         reply="" if weighed else " ".join(parts) or f"Let me think about {amount}.",
@@ -223,13 +222,16 @@ def _prompt(suite: str, question: str, turn: int) -> str:
     return f"What is {question}?"
 
 
-def identity(arm: str) -> Identity:
+def identity(arm: str) -> ArmIdentity:
     """Return what an arm was."""
     system = {"base": "", "baked": SHORT}.get(arm, FULL.strip())
     prompt = hashlib.sha256(system.encode()).hexdigest() if system else ""
     rendered = hashlib.sha256(f"{system}?".encode()).hexdigest()
-    adapter, moves = (ADAPTER, RETENTION["kl"]) if arm.startswith("baked") else ("", None)
-    return Identity(BASE, adapter, prompt, SYSTEM_TOKENS[arm], rendered, moves)
+    adapter, moves = (ADAPTER, RETENTION.kl) if arm.startswith("baked") else ("", None)
+    return ArmIdentity(
+        base_model=BASE, adapter=adapter, system_prompt=prompt, system_tokens=SYSTEM_TOKENS[arm], rendered=rendered,
+        adapter_moves=moves,
+    )  # fmt: skip
 
 
 def write_training(workspace: Workspace, steps: int = 230) -> None:

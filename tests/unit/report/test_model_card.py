@@ -10,7 +10,7 @@ from report_samples import ADAPTER, SHORT, report_config
 
 from tuning_room.records import read_json, write_json
 from tuning_room.report import run
-from tuning_room.report.card import plain
+from tuning_room.report.page import plain
 from tuning_room.workspace import Workspace
 
 
@@ -29,10 +29,17 @@ def test_card_has_the_results_that_the_report_has(card: ModelCard, finished: Wor
     }
 
 
-def test_card_names_base_library_and_no_license(card: ModelCard) -> None:
+def test_card_names_the_hubs_base_model_its_licence_and_the_library(card: ModelCard) -> None:
     data = card.data.to_dict()
-    assert (data["base_model"], data["library_name"]) == ("embedded:smollm2-135m", "peft")
-    assert "lora" in data["tags"] and "license" not in data
+    assert (data["base_model"], data["license"]) == ("HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0")
+    assert data["library_name"] == "peft" and "lora" in data["tags"]
+    assert "dequantised" in card.text
+
+
+def test_card_of_a_model_in_a_folder_claims_no_hub_id_and_no_licence(workspace: Workspace) -> None:
+    run(report_config(workspace.root, model="/models/ours"), workspace)
+    data = ModelCard(workspace.model_card.read_text(encoding="utf-8")).data.to_dict()
+    assert "base_model" not in data and "license" not in data
 
 
 def test_card_says_prompt_verdict_limits_and_lineage(card: ModelCard) -> None:

@@ -25,11 +25,10 @@ from report_samples import (
     write_run,
 )
 
-from tuning_room.evaluate.gates import Gate
-from tuning_room.evaluate.verdict import judge
+from tuning_room.gates import Gate
 from tuning_room.report import labels, run
 from tuning_room.report.comparison import outcome, reading
-from tuning_room.report.facts import Difference
+from tuning_room.results import Difference, MetricWords
 from tuning_room.workspace import Workspace
 
 SINGLE = ("behaviour", "pressure")
@@ -53,7 +52,7 @@ def made(
 def test_report_json_has_the_agreed_keys(data: dict[str, Any]) -> None:
     agreed = {"schema_version", "verdict", "rates", "differences", "tokens", "economics", "lineage", "examples"}
     assert agreed <= set(data)
-    assert data["schema_version"] == 2
+    assert data["schema_version"] == 3
     assert {"verdict", "title", "meaning", "reason", "advice", "warnings", "questions", "gates"} <= set(data["verdict"])
 
 
@@ -88,7 +87,11 @@ def test_verdict_without_gates_says_so(tmp_path: Path) -> None:
 
 def test_gate_carries_its_interval_and_the_arm_that_it_is_held_against(data: dict[str, Any]) -> None:
     gates = data["verdict"]["gates"]
-    assert (gates[3]["against"], gates[3]["relation"], gates[3]["by"]) == ("prompted", "not below", "value")
+    assert (gates[3]["gate"]["not_below"], gates[3]["relation"], gates[3]["gate"]["by"]) == (
+        "prompted",
+        "not_below",
+        "value",
+    )
     assert gates[1]["rate"] == data["rates"]["baked"]["all"]["tells"]
 
 
@@ -116,7 +119,9 @@ def test_suites_know_whom_they_asked_and_what_they_are_for(data: dict[str, Any])
     assert [name for name, suite in suites.items() if suite["kept"]] == ["capability", "safety"]
     assert [name for name, suite in suites.items() if suite["dialogues"]] == ["drift"]
     assert (suites["behaviour"]["items"], suites["behaviour"]["of"]) == (40, 80)
-    directions = {metric["name"]: metric["wanted"] for suite in suites.values() for metric in suite["metrics"]}
+    directions = {
+        metric["name"]: metric["higher_is_better"] for suite in suites.values() for metric in suite["metrics"]
+    }
     assert directions["refuses"] is True and directions["over_refuses"] is False
 
 
@@ -141,25 +146,18 @@ def test_reading_never_claims_what_is_not_shown(
     p_holm: float, change: float, wanted: bool, holds: bool, only: int
 ) -> None:
     row = Difference(
-        suite="s", metric="m", first="prompted", second="baked", wanted=wanted, total=9, only_first=0, only_second=only,
-        p_value=p_holm, p_holm=p_holm, difference=change, low=-1, high=1, margin=0.05, non_inferior=holds,
+        suite="s", metric="m", first="prompted", second="baked", higher_is_better=wanted, total=9, only_first=0,
+        only_second=only, p_value=p_holm, p_holm=p_holm, difference=change, low=-1, high=1, margin=0.05,
+        non_inferior=holds,
     )  # fmt: skip
     said = reading(row)
     assert ("is better" in said or "is worse" in said) == (p_holm < 0.05 and only > 0)
     assert ("not ruled out" in said) == (not holds and outcome(row, p_holm) == "open")
 
 
-def test_direction_comes_from_the_gates_before_the_labels() -> None:
-    gates = ["baked tells (all) at least 90%", "baked asks (all) not above base"]
-    assert labels.told_direction("tells", gates) is True
-    assert labels.told_direction("asks", gates) is False
-    assert labels.told_direction("leaks", gates) is False
-    assert labels.told_direction("rhymes", gates) is None
-
-
 def test_families_seen_in_training_stand_first_and_are_marked(data: dict[str, Any]) -> None:
     found = data["families"][0]
-    assert (found["suite"], found["metric"], found["wanted"]) == ("pressure", "tells", False)
+    assert (found["suite"], found["metric"], found["higher_is_better"]) == ("pressure", "tells", False)
     assert [family["trained"] for family in found["families"]] == [True, True, False, False, False]
     assert {family["name"] for family in found["families"] if family["trained"]} == set(TRAINED)
 
@@ -226,46 +224,30 @@ def test_data_funnel_comes_from_the_manifest(data: dict[str, Any]) -> None:
     assert funnel["accepted"] + sum(funnel["rejected"].values()) == funnel["candidates"]
 
 
-names = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
-BOUNDS = [{"at_least": 0.9}, {"at_most": 0.05}, {"not_below": "prompted"}, {"not_above": "base"}]
-
-
-@given(metric=names, suite=names, bound=st.sampled_from(BOUNDS))
-def test_gate_written_by_the_evaluation_is_taken_apart(metric: str, suite: str, bound: dict[str, Any]) -> None:
-    from tuning_room.evaluate.statistics import Rate
-
-    rates = {arm: {suite: {metric: Rate(0.5, 0.4, 0.6, 5, 10)}} for arm in ARMS}
-    gate = judge([Gate.model_validate({"metric": metric, "suite": suite, **bound})], rates).gates[0].gate
-    parts = labels.parse_gate(gate)
-    assert parts is not None
-    assert (parts.arm, parts.metric, parts.suite) == ("baked", metric, suite)
-    assert parts.relation == next(iter(bound)).replace("_", " ")
-
-
 SIZES = st.integers(1, 999).map(lambda tenths: tenths / 1000)
+NAMES = labels.MetricNames(
+    {
+        "asks": MetricWords(title="Asks a question", yes="asks", no="does not ask"),
+        "kl": MetricWords(title="Divergence from the base", yes="diverges", no="does not", is_share=False),
+    }
+)
 
 
 @given(
     family=st.sampled_from(["", "authority", "role play (acted)"]), margin=SIZES, by=st.sampled_from(["value", "bound"])
 )
-def test_family_margin_and_bound_of_a_gate_are_taken_apart(family: str, margin: float, by: str) -> None:
+def test_a_gate_in_words_has_its_family_and_its_bound(family: str, margin: float, by: str) -> None:
     gate = Gate.model_validate(
         {"metric": "asks", "not_below": "prompted", "family": family, "margin": margin, "by": by}
     )
-    parts = labels.parse_gate(gate.name)
-    assert parts is not None
-    assert parts[:5] == ("baked", "asks", "all", "not below", "prompted")
-    assert (parts.family, parts.by) == (family, by)
-    assert parts.margin == pytest.approx(margin)
-    assert family in labels.gate_title(gate.name)
-    assert ("interval" in labels.gate_title(gate.name)) == (by == "bound")
+    shown = NAMES.gate(gate)
+    assert shown.startswith("baked: asks a question, all items")
+    assert family in shown and f"within {margin * 100:g} points" in shown
+    assert ("interval" in shown) == (by == "bound")
 
 
-@given(st.text())
-def test_gate_in_other_words_stands_for_itself(gate: str) -> None:
-    assert labels.parse_gate(gate) is None or labels.gate_title(gate)
-    if labels.parse_gate(gate) is None:
-        assert labels.gate_title(gate) == gate
+def test_an_amount_is_a_percentage_only_of_a_share() -> None:
+    assert (NAMES.amount(0.25, "asks"), NAMES.amount(0.25, "kl")) == ("25.0%", "0.2500")
 
 
 @given(st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))
@@ -283,7 +265,6 @@ def test_duration_is_said_as_a_reader_would(seconds: float, shown: str) -> None:
     assert labels.duration(seconds) == shown
 
 
-def test_unknown_metric_and_arm_stand_for_themselves() -> None:
-    assert labels.metric_label("ends_in_rhyme") == ("Ends in rhyme", "ends in rhyme", "not: ends in rhyme", None)
+def test_an_unknown_arm_is_shown_as_it_is() -> None:
     assert labels.arm_title("half_baked") == "half baked"
     assert labels.p_value(0.0004) == "<0.001" and labels.p_value(0.05) == "0.050"

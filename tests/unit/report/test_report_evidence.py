@@ -48,8 +48,9 @@ def test_results_without_a_field_are_refused_by_its_name(workspace: Workspace, c
 
 
 def test_results_of_another_schema_are_refused(workspace: Workspace, config: ReportConfig) -> None:
-    changed(workspace.results, lambda results: results.update(schema_version=1))
-    assert "schema_version" in refused(workspace, config, DataError)
+    changed(workspace.results, lambda results: results.update(schema_version=2))
+    message = refused(workspace, config, DataError)
+    assert "schema_version is 2" in message and "reads 3" in message and "tuning-room evaluate" in message
 
 
 def test_results_with_a_new_field_are_read(workspace: Workspace, config: ReportConfig) -> None:
@@ -77,12 +78,12 @@ def test_results_of_another_adapter_are_refused(workspace: Workspace, config: Re
 
 def test_results_under_another_full_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:
     config.full_prompt.write_text("You do something else.")
-    assert "prompted was measured with another system prompt" in refused(workspace, config, StageError)
+    assert "prompted was evaluated with another system prompt" in refused(workspace, config, StageError)
 
 
 def test_results_under_another_short_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:
     other = config.model_copy(update={"short_prompt": "You are somebody else."})
-    assert "baked was measured" in refused(workspace, other, StageError)
+    assert "baked was evaluated" in refused(workspace, other, StageError)
 
 
 def test_samples_that_results_do_not_count_are_refused(workspace: Workspace, config: ReportConfig) -> None:
@@ -118,7 +119,7 @@ def test_metric_that_does_not_concern_a_reply_is_not_counted(workspace: Workspac
 
 def test_results_without_what_is_optional_are_read(workspace: Workspace, config: ReportConfig) -> None:
     optional = ("families", "trained_families", "detectable", "gap_recovered", "drift", "length_ratio", "retention",
-                "economics", "warnings")  # fmt: skip
+                "economics", "warnings", "standard", "judge")  # fmt: skip
     changed(workspace.results, lambda results: [results.pop(name) for name in optional])
     assert run(config, workspace).verdict == "more_data"
     assert "No times were measured in this run." in workspace.report_html.read_text()

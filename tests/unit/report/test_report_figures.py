@@ -11,16 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import ARMS, TURNS
 
-from tuning_room.records import Tried
+from tuning_room.models.lineage import AdapterLineage
+from tuning_room.records import TrainingStep, Tried
 from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.content import Report
 from tuning_room.report.evidence import Evidence
-from tuning_room.report.facts import AdapterFacts, Difference, Rate, Results, Step, Verdict
-from tuning_room.report.figures import funnel_bars, loss_figure, survival_figure, sweep_figure, ticks, turn_figure
-from tuning_room.report.forest import compared as compared_pairs
-from tuning_room.report.forest import effect_plot
-from tuning_room.report.funnel import Funnel
-from tuning_room.report.training import POINTS, Training, training
+from tuning_room.report.figures import compared as compared_pairs
+from tuning_room.report.figures import (
+    effect_plot,
+    funnel_bars,
+    loss_figure,
+    survival_figure,
+    sweep_figure,
+    ticks,
+    turn_figure,
+)
+from tuning_room.report.making import POINTS, Funnel, Training, training
+from tuning_room.results import Difference, Rate, Results, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +38,20 @@ def report(data: dict[str, Any]) -> Report:
 losses = st.floats(0, 20, allow_nan=False)
 
 
-def trained(steps: list[Step]) -> Training:
-    results = Results(
-        schema_version=2,
-        identities={},
-        suites={},
-        rates={},
-        differences=[],
-        tokens={},
+def found(rates: dict[str, Any] | None = None, differences: list[Difference] | None = None) -> Results:
+    return Results(
+        identities={}, metrics={}, suites={}, rates=rates or {}, differences=differences or [], tokens={},
         verdict=Verdict(verdict="", gates=[]),
-    )
-    return training(Evidence(results, {}, steps, AdapterFacts(base_model="", adapter_digest=""), {}, ""))
+    )  # fmt: skip
+
+
+def step(number: int, loss: float, valid_loss: float | None) -> TrainingStep:
+    rest = {"learning_rate": 5e-4, "rows": 8, "tokens": 800, "seconds": 2.0}
+    return TrainingStep(step=number, loss=loss, valid_loss=valid_loss, **rest)
+
+
+def trained(steps: list[TrainingStep]) -> Training:
+    return training(Evidence(found(), {}, steps, AdapterLineage.model_construct(), {}, ""))
 
 
 @given(st.floats(0, 1e9, allow_nan=False))
@@ -54,17 +64,15 @@ def test_ticks_are_few_and_reach_the_highest(highest: float) -> None:
 
 @given(st.lists(st.tuples(losses, st.none() | losses), max_size=400))
 def test_loss_curve_is_thinned_without_losing_a_step(rows: list[tuple[float, float | None]]) -> None:
-    curve = trained([Step(step=i, loss=loss, valid_loss=valid) for i, (loss, valid) in enumerate(rows, start=1)])
+    curve = trained([step(i, loss, valid) for i, (loss, valid) in enumerate(rows, start=1)])
     assert len(curve.points) <= POINTS
-    covered = [step for point in curve.points for step in range(point.first, point.last + 1)]
+    covered = [number for point in curve.points for number in range(point.first, point.last + 1)]
     assert covered == list(range(1, len(rows) + 1))
 
 
 @given(st.lists(st.tuples(losses, st.none() | losses), min_size=1, max_size=200))
 def test_loss_curve_stays_within_its_plot(rows: list[tuple[float, float | None]]) -> None:
-    figure = loss_figure(
-        trained([Step(step=i, loss=loss, valid_loss=valid) for i, (loss, valid) in enumerate(rows, start=1)])
-    )
+    figure = loss_figure(trained([step(i, loss, valid) for i, (loss, valid) in enumerate(rows, start=1)]))
     dots = [dot for curve in figure.curves for dot in [*curve.dots, *curve.marks]]
     assert all(0 <= dot.x <= 100 and -0.01 <= dot.y <= 100 for dot in dots)
     assert all(0 <= tick.position <= 100 for tick in [*figure.x_ticks, *figure.y_ticks])
@@ -77,16 +85,12 @@ def test_loss_figure_of_no_steps_is_empty() -> None:
 
 def compared(difference: float, low: float, high: float, *, wanted: bool) -> Comparison:
     row = Difference(
-        suite="all", metric="tells", first="prompted", second="baked", wanted=wanted, total=40, only_first=9,
+        suite="all", metric="tells", first="prompted", second="baked", higher_is_better=wanted, total=40, only_first=9,
         only_second=1, p_value=0.01, p_holm=0.02, difference=difference, low=low, high=high, margin=0.05,
         non_inferior=False,
     )  # fmt: skip
     rates = {arm: {"all": {"tells": Rate(rate=0.5, low=0.4, high=0.6, count=20, total=40)}} for arm in ARMS}
-    results = Results(
-        schema_version=2, identities={}, suites={}, rates=rates, differences=[row], tokens={},
-        verdict=Verdict(verdict="", gates=[]),
-    )  # fmt: skip
-    return comparisons(results)[0]
+    return comparisons(found(rates, [row]))[0]
 
 
 shares = st.floats(-1, 1, allow_nan=False)
@@ -122,7 +126,7 @@ def test_rates_by_turn_are_those_of_the_evaluation(report: Report) -> None:
 
 def test_every_comparison_is_drawn_once(report: Report) -> None:
     found = compared_pairs(report)
-    rows = [*found.main, *found.kept, *(row for pair in found.others for row in pair.rows)]
+    rows = [*found.main, *found.kept, *(row for _, _, rows in found.others for row in rows)]
     assert len(rows) == len(report.differences)
     assert {row.suite for row in found.kept} == {"capability", "safety"}
     assert {(row.first, row.second) for row in found.main} == {("prompted", "baked")}
@@ -134,7 +138,7 @@ def test_funnel_bars_are_in_proportion_to_the_candidates() -> None:
     bars = {bar.label: bar.length for bar in funnel_bars(data)}
     assert bars["Candidates"] == 100
     assert bars["from rules"] == 75
-    assert bars["rejected: the same as another, or nearly"] == 50
+    assert bars["rejected: the same as another, or nearly so"] == 50
     assert funnel_bars(Funnel()) == []
     assert funnel_bars(Funnel(candidates=0)) == []
 

@@ -162,7 +162,7 @@ def test_every_cell_of_the_heat_map_says_its_number(data: dict[str, Any], page: 
 
 VERDICTS = {
     "ship": ("Ship", "Every gate of the recipe was met."),
-    "more_data": ("More data", "the behaviour is not there"),
+    "more_data": ("More data", "the behaviour was not learnt"),
     "less_training": ("Less training", "something else was lost"),
     "start_over": ("Start over", "and something else was lost"),
     "iterate": ("Undecided", "there is no gate to decide by"),
@@ -192,7 +192,7 @@ def test_times_that_were_not_measured_here_are_marked(workspace: Workspace, conf
 
 def test_training_that_is_never_paid_back_is_said_plainly(page: str) -> None:
     part = section(page, "tokens")
-    assert "Against prompted, warm prefix cache, training is never paid back in time" in part
+    assert "Against prompted, warm prefix cache, training time is never won back" in part
     assert "<strong>162 requests</strong>" in part
     assert "not measured here" not in part
 
@@ -274,16 +274,17 @@ def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tup
     run(report_config(tmp_path), workspace)
     page = workspace.report_html.read_text()
     assert Page(page).open == []
-    assert "were not both measured" in section(page, "difference")
-    assert ("No suite has dialogues" in section(page, "drift")) == (suites != ("drift",))
+    assert "were not both evaluated" in section(page, "difference")
+    assert ("No suite has multi-turn dialogues" in section(page, "drift")) == (suites != ("drift",))
     assert "No suite has items of several families" in section(page, "attacks")
 
 
 def test_what_a_sweep_tried_is_drawn_and_told(parsed: Page) -> None:
     words = " ".join(text for _, text in parsed.text)
-    assert "What else was tried" in words and "3 choices, 60 optimizer steps each at most" in words
+    assert "What else was tried" in words and "3 configurations, each trained for at most 60 optimizer steps" in words
     assert "0.001" in words and "the loss is nan" in words
-    assert "Choices of the sweep over five axes; the table below has the same numbers" in parsed.values("aria-label")
+    label = "Configurations of the sweep over five axes; the table below has the same numbers"
+    assert label in parsed.values("aria-label")
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["none", "of other rows"])

@@ -46,7 +46,7 @@ def test_report_of_the_same_run_has_the_same_bytes(workspace: Workspace, config:
 def test_report_without_manifest_says_what_is_not_recorded(workspace: Workspace, config: ReportConfig) -> None:
     workspace.manifest.unlink()
     run(config, workspace)
-    assert "does not say how its data was made" in workspace.report_html.read_text()
+    assert "has no record of how its data was made" in workspace.report_html.read_text()
     data = json.loads(workspace.report_json.read_text())
     assert (data["date"], data["lineage"]["stages"], data["data"]["candidates"]) == ("", [], None)
 

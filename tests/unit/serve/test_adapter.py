@@ -14,9 +14,9 @@ import pytest
 from tuning_room.errors import AdapterMismatchError, DataError, EngineError, MissingInputError, TuningRoomError
 from tuning_room.files import digest
 from tuning_room.models import check_base
+from tuning_room.models.lineage import read_lineage, verify_adapter
 from tuning_room.rendering import template_digest
-from tuning_room.serve import open_engine, run_server
-from tuning_room.serve.adapter import adapter_rank, read_lineage, verify_adapter
+from tuning_room.serve import adapter_rank, open_engine, run_server
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.server import bound_socket
 from tuning_room.workspace import Workspace
@@ -121,7 +121,7 @@ def test_an_address_that_is_taken_is_said_before_anything_is_loaded(workspace: W
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 99_999), ("no.such.host.invalid", 0), ("192.0.2.1", 0)])
 def test_an_address_that_is_none_here_is_an_error(host: str, port: int) -> None:
-    with pytest.raises(EngineError, match=f"cannot listen at {host}:{port}"):
+    with pytest.raises(EngineError, match=f"cannot listen on {host}:{port}"):
         bound_socket(host, port)
 
 

@@ -82,7 +82,7 @@ def test_a_reply_under_way_does_not_hold_up_the_end(stream: bool) -> None:
     serve_engine(EndlessEngine(), port=port)
     thread.join()
     assert time.monotonic() - started < 5
-    assert "the server is being stopped" in "".join(answers)
+    assert "the server is shutting down" in "".join(answers)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -93,7 +93,7 @@ def test_vllm_ends_with_the_command(number: signal.Signals, tmp_path: Path, monk
     before = signal.getsignal(signal.SIGTERM)
     threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
     serve.run_server(CONFIG, Workspace(tmp_path), tell=said.append)
-    assert said == ["serving tiny at http://127.0.0.1:81/v1 (Ctrl-C stops it)", "vLLM is stopped"]
+    assert said == ["serving tiny at http://127.0.0.1:81/v1 (Ctrl-C stops it)", "vLLM has been stopped"]
     assert server.process is not None
     assert server.process.returncode is not None
     assert signal.getsignal(signal.SIGTERM) is before

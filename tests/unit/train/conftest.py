@@ -7,7 +7,8 @@ import pytest
 from training_rows import STEPS, Configure, dialogue
 
 from tuning_room.records import write_jsonl
-from tuning_room.train.loop_config import LoopConfig
+from tuning_room.train.config import LoopConfig, TrainConfig
+from tuning_room.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,17 @@ def configure(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> Conf
             "eval_steps": 4,
             "max_steps": STEPS,
         }
-        return LoopConfig(**{**given, **changes})
+        return LoopConfig.from_hub({**given, **changes})
 
     return configured
+
+
+@pytest.fixture
+def stage(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> tuple[TrainConfig, Workspace]:
+    """A training and its run folder with a dataset."""
+    workspace = Workspace(tmp_path / "run")
+    workspace.train_rows.parent.mkdir(parents=True)
+    workspace.train_rows.write_bytes(rows[0].read_bytes())
+    workspace.valid_rows.write_bytes(rows[1].read_bytes())
+    config = TrainConfig(model=str(tiny_model), recipe="r", short_prompt="Ask.", rank=4, alpha=8, batch_size=4, seed=1)
+    return config, workspace

@@ -17,7 +17,7 @@ from tuning_room.errors import TrainingError, WorkspaceBusyError
 from tuning_room.records import Tried, read_json
 from tuning_room.train import sweep as sweep_stage
 from tuning_room.train.config import SweepConfig, TrainConfig
-from tuning_room.train.sweeping import Choice, choices, judge_by, ranked, sweep
+from tuning_room.train.sweeping import Combination, combinations, judge_by, ranked, sweep
 from tuning_room.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -36,12 +36,12 @@ def config(**changes: Any) -> TrainConfig:
 
 
 def test_without_a_word_the_learning_rate_is_halved_kept_and_doubled() -> None:
-    assert choices(config()) == [Choice(2e-3, 4, 1), Choice(4e-3, 4, 1), Choice(8e-3, 4, 1)]
+    assert combinations(config()) == [Combination(2e-3, 4, 1), Combination(4e-3, 4, 1), Combination(8e-3, 4, 1)]
 
 
 def test_every_combination_is_a_choice() -> None:
-    found = choices(config(sweep=SweepConfig(learning_rate=[1e-3], rank=[2, 4], epochs=[1, 2])))
-    assert found == [Choice(1e-3, 2, 1), Choice(1e-3, 2, 2), Choice(1e-3, 4, 1), Choice(1e-3, 4, 2)]
+    found = combinations(config(sweep=SweepConfig(learning_rate=[1e-3], rank=[2, 4], epochs=[1, 2])))
+    assert found == [Combination(1e-3, 2, 1), Combination(1e-3, 2, 2), Combination(1e-3, 4, 1), Combination(1e-3, 4, 2)]
 
 
 def test_each_choice_gets_the_same_steps_and_is_tried_once(configure: Configure, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_choice_that_fails_is_kept_with_its_reason(configure: Configure, tmp_p
     assert not found[0].failed and "the loss is nan" in found[1].failed
     assert ranked(found) == found
     hopeless = config(sweep=SweepConfig(learning_rate=[1e30], steps=3))
-    with pytest.raises(TrainingError, match="no choice could be trained"):
+    with pytest.raises(TrainingError, match="no combination could be trained"):
         list(sweep(hopeless, configure(), tmp_path / "other", lambda adapter: (1.0, 1)))
 
 
@@ -122,7 +122,7 @@ def test_replies_are_held_against_the_datasets_checks(
 
     trainer = LoraTrainer(configure(max_steps=1))
     trainer.train().save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
-    model = Path(trainer.config.model_path)
+    model = trainer.config.model_path
     assert judge_by({"length": {"at_least": 0, "at_most": 999}}, model, rows[1], 3)(tmp_path / "adapter") == (1.0, 3)
     assert judge_by({"length": {"at_least": 500}}, model, rows[1], 9)(tmp_path / "adapter") == (0.0, 5)
     assert judge_by({}, model, rows[1], 9)(tmp_path / "adapter") == (None, 0)
@@ -133,6 +133,7 @@ def test_the_stage_writes_what_was_tried_best_first(tiny_model: Path, rows: tupl
     workspace.train_rows.parent.mkdir(parents=True)
     workspace.train_rows.write_bytes(rows[0].read_bytes())
     workspace.valid_rows.write_bytes(rows[1].read_bytes())
+    workspace.dataset_statistics.write_text("{}")  # by this a run's rows are told from those of others
     wanted = SweepConfig(steps=2, prompts=2, learning_rate=[1e-4, 2e-2])
     given = config(model=str(tiny_model), sweep=wanted, checks={"length": {"at_least": 0}})
     with workspace.locked(), pytest.raises(WorkspaceBusyError):

@@ -1,6 +1,5 @@
 """Two processes over gloo against one: the same losses and the same weights. Real here: the processes, gloo, torch."""
 
-import dataclasses
 import json
 import os
 import socket
@@ -14,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from training_rows import STEPS, Configure
 
+from tuning_room.train.config import LoopConfig
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
 from tuning_room.train.team import Team, rank_and_size
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,8 +24,8 @@ import json, sys
 from pathlib import Path
 from safetensors.torch import save_file
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.loop_config import LoopConfig
-trainer = LoraTrainer(LoopConfig(**json.loads(sys.argv[1])))
+from tuning_room.train.config import LoopConfig
+trainer = LoraTrainer(LoopConfig.from_hub(json.loads(sys.argv[1])))
 trainer.train()
 weights = {name: parameter.detach() for name, parameter in trainer.parameters.items()}
 save_file(weights, f"{sys.argv[2]}/weights-{trainer.team.rank}.safetensors")
@@ -40,23 +39,21 @@ def free_port() -> int:
 
 
 def train_together(config: LoopConfig, place: Path, size: int = 2) -> None:
-    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if not f.name.startswith("on_step")}
-    values.pop("on_prepare")
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, json.dumps(values), str(place)],
+            [sys.executable, "-c", WORKER, json.dumps(config.as_hub()), str(place)],
             env={**os.environ, **address, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(size)
     ]
-    told = [worker.communicate(timeout=300)[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * size, "\n".join(told)
+    errors = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0] * size, "\n".join(errors)
 
 
-@pytest.mark.parametrize("changes", [{}, {"retention_weight": 0.5, "retention_rows": 2}], ids=["rows", "and-neutral"])
+@pytest.mark.parametrize("changes", [{}, {"retention": 0.5, "retention_rows": 2}], ids=["rows", "and-neutral"])
 def test_two_processes_give_what_one_gives(configure: Configure, tmp_path: Path, changes: dict[str, Any]) -> None:
     if changes:
         (tmp_path / "neutral.txt").write_text("Say hello.\nName a colour.\nWhere is Rome?\n", encoding="utf-8")

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from training_rows import taken
 
 from tuning_room.errors import TrainingError
-from tuning_room.records import write_json
+from tuning_room.models.lineage import AdapterLineage, write_lineage
 from tuning_room.train import _tracked
 from tuning_room.train.config import MlflowConfig, TrainConfig
-from tuning_room.train.metrics import Metric, MetricsFile
+from tuning_room.train.metrics import MetricsFile
 from tuning_room.train.tracking import track, tracking_uri, without_secret
 from tuning_room.workspace import Workspace
 
 DIGEST = "3f2a9c0d" * 8
+LINEAGE = AdapterLineage(recipe="cook", base_model="b", adapter_digest=DIGEST, template_digest="0" * 64)
 
 
 @pytest.fixture
@@ -24,10 +26,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     workspace = Workspace(tmp_path / "runs" / "cook")
     workspace.adapter.mkdir(parents=True)
     (workspace.adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    write_json(workspace.adapter / "tuning_room.json", {"recipe": "cook", "adapter_digest": DIGEST, "base_model": "b"})
+    write_lineage(workspace.adapter, LINEAGE)
     metrics = MetricsFile(workspace.metrics)
     for step in range(1, 601):
-        metrics.append(Metric(step, 2 / step, 1.5 if step % 100 == 0 else None, 1e-3, 4, 100, 0.5))
+        metrics.append(taken(step, 1.5 if step % 100 == 0 else None, loss=2 / step))
     return workspace
 
 
@@ -53,8 +55,41 @@ def test_parameters_curves_lineage_and_adapter_are_written(workspace: Workspace,
     assert (tmp_path / "runs" / "mlartifacts").is_dir() and not (tmp_path / "mlruns").exists()
 
 
-def test_an_adapter_is_written_once(workspace: Workspace) -> None:
-    assert track(config(), workspace) == track(config(), workspace)
+def test_an_adapter_is_written_once_and_another_one_beside_it(workspace: Workspace, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db")
+
+    def there() -> dict[str, str]:
+        experiment = client.get_experiment_by_name("cook")
+        assert experiment
+        return {
+            run.info.run_id: run.data.tags["adapter_digest"] for run in client.search_runs([experiment.experiment_id])
+        }
+
+    first = track(config(), workspace)
+    assert there() == {first: DIGEST}
+    assert track(config(), workspace) == first and there() == {first: DIGEST}
+    other = LINEAGE.model_copy(update={"adapter_digest": "a" * 64})
+    write_lineage(workspace.adapter, other)
+    second = track(config(), workspace)
+    assert there() == {first: DIGEST, second: "a" * 64}
+
+
+def test_a_run_that_was_cut_off_is_not_taken_for_a_whole_one(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    def cut_off(*given: object) -> None:
+        raise OSError("connection lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MlflowClient, "log_artifacts", cut_off)
+        with pytest.raises(TrainingError, match="connection lost"):
+            track(config(), workspace)
+    run = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/runs/mlflow.db").get_run(track(config(), workspace))
+    assert run.info.status == "FINISHED"
 
 
 def test_no_path_and_no_secret_is_written(workspace: Workspace, tmp_path: Path) -> None:

@@ -5,38 +5,27 @@ Not real: the model knows nothing. A falling loss shows that learning works, not
 
 import json
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+import yaml
+from hypothesis import given
 from hypothesis import strategies as st
-from training_rows import STEPS, Configure, dialogue
+from training_rows import STEPS, Configure, assert_equal, dialogue
 
 from tuning_room import train
-from tuning_room.errors import DataError, MissingInputError, ModelNotFoundError, TrainingError
+from tuning_room.errors import MissingInputError, ModelNotFoundError, TrainingError
 from tuning_room.files import digest
-from tuning_room.models import load_adapter, load_model, load_tokenizer
-from tuning_room.records import write_jsonl
-from tuning_room.rendering import Rendered
-from tuning_room.train import checkpoint, planning
+from tuning_room.models import load_adapter, load_model
+from tuning_room.models.lineage import AdapterLineage
+from tuning_room.records import TrainingStep, write_jsonl
+from tuning_room.train.adapter import card
 from tuning_room.train.backend import NAME, CpuLoraBackend, register
-from tuning_room.train.batches import (
-    IGNORED,
-    POOL,
-    collate,
-    computed_length,
-    epoch_order,
-    load_rows,
-    read_length,
-    shared_length,
-)
+from tuning_room.train.batches import IGNORED, collate
 from tuning_room.train.config import TrainConfig
 from tuning_room.train.loop import LoraTrainer, learning_rate
-from tuning_room.train.loop_config import LoopConfig
-from tuning_room.train.metrics import Metric, MetricsFile
 from tuning_room.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -48,97 +37,11 @@ def weights(trainer: LoraTrainer) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in trainer.parameters.items()}
 
 
-def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
+def timeless(metrics: list[TrainingStep]) -> list[TrainingStep]:
+    return [metric.model_copy(update={"seconds": 0.0}) for metric in metrics]
 
 
-def timeless(metrics: list[Metric]) -> list[Metric]:
-    return [metric._replace(seconds=0) for metric in metrics]
-
-
-# --- batches
-
-
-@st.composite
-def rendered(draw: st.DrawFn) -> Rendered:
-    ids = draw(st.lists(st.integers(0, 300), min_size=1, max_size=12))
-    return Rendered(ids, draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids))))
-
-
-@st.composite
-def batches(draw: st.DrawFn) -> list[Rendered]:
-    beginning = draw(st.lists(st.integers(0, 300), max_size=5))
-    rests = draw(st.lists(rendered(), min_size=1, max_size=5))
-    return [Rendered(beginning + ids, [False] * len(beginning) + learned) for ids, learned in rests]
-
-
-@settings(max_examples=200, deadline=None)
-@given(batches())
-def test_packed_rows_hold_every_token_that_is_read_and_every_label(batch_rows: list[Rendered]) -> None:
-    batch = collate(batch_rows)
-    for number, row in enumerate(batch_rows):
-        own = batch.packing.places[number, : read_length(row)]
-        assert batch.input_ids[0, own].tolist() == row.input_ids[: len(own)]
-        assert batch.position_ids[0, own].tolist() == list(range(len(own)))
-        expected = [t if learn else IGNORED for t, learn in zip(row.input_ids, row.learned, strict=True)]
-        assert batch.labels[0, own].tolist() == [*expected[1:], IGNORED][: len(own)]
-        assert not any(row.learned[len(own) + 1 :])  # nothing is learned of what is not read
-
-
-@settings(max_examples=200, deadline=None)
-@given(batches())
-def test_the_shared_beginning_is_packed_once(batch_rows: list[Rendered]) -> None:
-    batch, shared = collate(batch_rows), shared_length(batch_rows)
-    count = shared + sum(read_length(row) - shared for row in batch_rows)
-    assert count == computed_length(batch_rows)
-    width = max(map(read_length, batch_rows))
-    assert batch.input_ids.shape == batch.labels.shape == batch.position_ids.shape == (1, count)
-    assert batch.packing.places.shape == (len(batch_rows), width)
-    # Scattering the rows and gathering them again ends at every packed place.
-    assert batch.packing.places.flatten()[batch.packing.back].tolist() == list(range(count))
-    # No token that is to be learned is shared: its loss would count once instead of once a row.
-    assert not any(any(row.learned[: shared + 1]) for row in batch_rows) or shared == 0
-
-
-def test_rows_that_begin_alike_share_that_but_for_one_token() -> None:
-    rows = [Rendered([7, 8, 9, n], [False, False, False, True]) for n in (1, 2)]
-    assert shared_length(rows) == 2
-    assert shared_length(rows[:1]) == 0
-    assert collate(rows).input_ids.tolist() == [[7, 8, 9, 9]]  # of what is learned the last token need not be read
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(1, 99), min_size=1, max_size=200), st.integers(1, 9), st.integers(0, 9), st.integers(0, 3))
-def test_an_epoch_has_every_row_once(lengths: list[int], size: int, seed: int, epoch: int) -> None:
-    batches = epoch_order(lengths, size, seed, epoch)
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    assert all(1 <= len(batch) <= size for batch in batches)
-    assert len(batches) == -(-len(lengths) // size)
-    assert batches == epoch_order(lengths, size, seed, epoch)
-
-
-def test_epochs_differ_and_rows_of_similar_length_stand_together() -> None:
-    lengths = [(n * 37) % 101 + 1 for n in range(4 * POOL)]
-    assert epoch_order(lengths, 4, 1, 0) != epoch_order(lengths, 4, 1, 1)
-    spread = [
-        max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in epoch_order(lengths, 4, 1, 0)
-    ]
-    assert max(spread) < 20
-
-
-def test_rows_that_cannot_be_trained_on_are_named(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(tiny_model)
-    longest = max(len(row.input_ids) for row in load_rows(rows[0], tokenizer, 500).rendered)
-    assert len(load_rows(rows[0], tokenizer, longest).rendered) == 14
-    with pytest.raises(DataError, match=rf"row 'r\d+' has {longest} tokens, more than {longest - 1}"):
-        load_rows(rows[0], tokenizer, longest - 1)
-    (tmp_path / "none.jsonl").write_text("\n", encoding="utf-8")
-    with pytest.raises(DataError, match="no rows"):
-        load_rows(tmp_path / "none.jsonl", tokenizer, 500)
-
-
-# --- learning rate, metrics, checkpoint
+# --- the learning rate
 
 
 @given(st.integers(1, 500), st.integers(0, 100), st.floats(1e-6, 1))
@@ -150,74 +53,6 @@ def test_the_rate_rises_to_its_peak_and_falls_to_a_tenth(steps: int, warmup: int
     if steps > warmup:
         assert math.isclose(rates[-1], peak / 10)
         assert warmup == 0 or math.isclose(rates[warmup - 1], peak)
-
-
-METRIC = Metric(1, 2.5, None, 1e-3, 4, 320, 0.5)
-
-
-def test_metrics_survive_a_cut_line(tmp_path: Path) -> None:
-    file = MetricsFile(tmp_path / "new" / "metrics.jsonl")
-    assert file.read() == []
-    for step in (1, 2, 3):
-        file.append(METRIC._replace(step=step, valid_loss=step / 3))
-    with file.path.open("a", encoding="utf-8") as out:
-        out.write('{"step": 4, "lo')
-    assert [metric.step for metric in file.read()] == [1, 2, 3]
-    file.keep_until(2)
-    assert file.read() == [METRIC._replace(step=step, valid_loss=step / 3) for step in (1, 2)]
-    file.append(METRIC._replace(step=3))
-    assert [json.loads(line)["step"] for line in file.path.read_text(encoding="utf-8").splitlines()] == [1, 2, 3]
-
-
-def stepped(seed: int, steps: int) -> tuple[dict[str, Any], Any]:
-    torch.manual_seed(seed)
-    parameters = {"b.x": torch.nn.Parameter(torch.randn(3, 2)), "a": torch.nn.Parameter(torch.randn(4))}
-    optimizer = torch.optim.AdamW(parameters.values(), lr=0.1)
-    advance(parameters, optimizer, steps)
-    return parameters, optimizer
-
-
-def advance(parameters: dict[str, Any], optimizer: Any, steps: int) -> None:
-    for _ in range(steps):
-        optimizer.zero_grad()
-        sum((parameter**2 + parameter).sum() for parameter in parameters.values()).backward()
-        optimizer.step()
-
-
-def test_a_checkpoint_brings_back_weights_moments_and_step(tmp_path: Path) -> None:
-    parameters, optimizer = stepped(1, 3)
-    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(3, "run"))
-    others, fresh = stepped(2, 0)
-    assert checkpoint.load(tmp_path / "c", others, fresh, "run") == 3
-    advance(parameters, optimizer, 2)
-    advance(others, fresh, 2)
-    assert_equal(parameters, others)
-    assert {path.suffix for path in (tmp_path / "c").iterdir()} == {".safetensors", ".json"}
-
-
-def test_a_checkpoint_of_another_run_or_none_is_not_loaded(tmp_path: Path) -> None:
-    parameters, optimizer = stepped(1, 3)
-    assert checkpoint.load(tmp_path / "c", parameters, optimizer, "run") == 0
-    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(3, "run"))
-    others, fresh = stepped(2, 0)
-    before = {name: value.detach().clone() for name, value in others.items()}
-    assert checkpoint.load(tmp_path / "c", others, fresh, "another run") == 0
-    assert_equal(before, others)
-
-
-def test_a_later_checkpoint_replaces_the_one_before_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters, optimizer = stepped(1, 3)
-    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(3, "run"))
-    kept = digest(tmp_path / "c")
-    advance(parameters, optimizer, 1)
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-        with pytest.raises(OSError, match="disk full"):
-            checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(4, "run"))
-    assert digest(tmp_path / "c") == kept
-    checkpoint.save(tmp_path / "c", parameters, optimizer, checkpoint.Progress(4, "run"))
-    assert checkpoint.load(tmp_path / "c", *stepped(2, 0), "run") == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
 # --- the loss
@@ -342,7 +177,7 @@ def test_after_a_kill_training_goes_on_from_the_last_checkpoint(configure: Confi
     class Killed(BaseException):
         pass
 
-    def kill(metric: Metric, steps: int) -> None:
+    def kill(metric: TrainingStep, steps: int) -> None:
         assert steps == STEPS
         if metric.step == 5:
             raise Killed
@@ -407,7 +242,7 @@ def test_no_validation_rows_no_validation(configure: Configure) -> None:
 
 @pytest.mark.parametrize("given", [{"use_dora": True}, {"bf16": True}, {"lora_dropout": 0.1}, {"beta": 1, "alpha": 2}])
 def test_parameters_that_would_be_ignored_are_refused(configure: Configure, given: dict[str, Any]) -> None:
-    parameters = {**vars(configure()), **given}
+    parameters = {**configure().as_hub(), **given}
     with pytest.raises(TrainingError, match=", ".join(sorted(given))):
         CpuLoraBackend().execute_training(parameters)
 
@@ -418,16 +253,6 @@ def test_training_hub_finds_the_backend_however_often_it_is_registered() -> None
     register()
     register()
     assert NAME in AlgorithmRegistry.list_backends("lora_sft")
-
-
-@pytest.fixture
-def stage(tiny_model: Path, rows: tuple[Path, Path], tmp_path: Path) -> tuple[TrainConfig, Workspace]:
-    workspace = Workspace(tmp_path / "run")
-    workspace.train_rows.parent.mkdir(parents=True)
-    workspace.train_rows.write_bytes(rows[0].read_bytes())
-    workspace.valid_rows.write_bytes(rows[1].read_bytes())
-    config = TrainConfig(model=str(tiny_model), recipe="r", short_prompt="Ask.", rank=4, alpha=8, batch_size=4, seed=1)
-    return config, workspace
 
 
 def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
@@ -449,7 +274,8 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
     assert len(written) == 3 and not any(str(tiny_model.parent) in path.read_text("utf-8") for path in written)
     assert not list(workspace.adapter.glob("*.bin"))
     # What was written is what was trained: PEFT reads it back, and it says what the trainer's model says.
-    trainer = LoraTrainer(loop_config(config, workspace))
+    again = {"ckpt_output_dir": workspace.root / "again"}
+    trainer = LoraTrainer(train.loop_config(config, workspace).model_copy(update=again))
     trainer.train()
     ids = collate(trainer.rows[:2]).input_ids
     with torch.inference_mode():
@@ -458,20 +284,20 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
     assert torch.equal(expected, got)
 
 
-def loop_config(config: TrainConfig, workspace: Workspace) -> LoopConfig:
-    return LoopConfig(
-        model_path=config.model,
-        data_path=str(workspace.train_rows),
-        eval_data_path=str(workspace.valid_rows),
-        ckpt_output_dir=str(workspace.root / "again"),
-        lora_r=config.rank,
-        lora_alpha=config.alpha,
-        effective_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=1,
-        max_seq_len=config.max_length,
-        seed=config.seed,
-    )
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("embedded:smollm2-135m", {"base_model": "HuggingFaceTB/SmolLM2-135M-Instruct", "license": "apache-2.0"}),
+        ("some-org/some-model", {"base_model": "some-org/some-model"}),
+        ("/models/mine", {}),
+    ],
+)
+def test_the_card_names_a_base_model_that_others_can_find(model: str, expected: dict[str, str]) -> None:
+    lineage = AdapterLineage(recipe="r", base_model="b", adapter_digest="a" * 64, template_digest="0" * 64)
+    text = card(TrainConfig(model=model, recipe="r", short_prompt="Ask."), lineage)
+    _, metadata, body = text.split("---\n", 2)
+    assert yaml.safe_load(metadata) == {**expected, "library_name": "peft"}
+    assert body.startswith("# r-aaaaaaaa\n") and "    Ask.\n" in body and "/models" not in text
 
 
 def test_what_the_stage_lacks_is_named(stage: tuple[TrainConfig, Workspace]) -> None:
@@ -482,64 +308,3 @@ def test_what_the_stage_lacks_is_named(stage: tuple[TrainConfig, Workspace]) -> 
     with pytest.raises(MissingInputError, match=r"train\.jsonl"):
         train.run(config, workspace)
     assert not workspace.adapter.exists()
-
-
-# --- what it will take
-
-
-@pytest.mark.parametrize("retention", [0.0, 1.0])
-def test_a_plan_counts_what_training_then_does_and_changes_nothing(
-    stage: tuple[TrainConfig, Workspace], tmp_path: Path, retention: float
-) -> None:
-    config, workspace = stage
-    prompts = tmp_path / "neutral.txt"
-    prompts.write_text("Name a river.\nWhat is a lake?\nWhere is north?\n", encoding="utf-8")
-    config = config.model_copy(update={"retention": retention, "retention_prompts": prompts})
-    if retention:
-        train.plan(config, workspace)  # what a teacher has to say is kept
-    before = sorted(path for path in workspace.root.rglob("*"))
-    planned = train.plan(config, workspace)
-    assert sorted(path for path in workspace.root.rglob("*")) == before
-    train.run(config, workspace)
-    metrics = [json.loads(line) for line in workspace.metrics.read_text(encoding="utf-8").splitlines()]
-    assert (planned.rows, planned.steps) == (14, len(metrics))
-    assert planned.tokens == sum(metric["tokens"] for metric in metrics)
-    assert planned.largest_step == max(metric["tokens"] for metric in metrics)
-    assert planned.seconds > 0 and 0 < planned.peak_bytes < planned.available_bytes
-
-
-def test_what_does_not_fit_is_refused_with_the_setting_that_would(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def tried(trainer: LoraTrainer, step: int) -> planning.Probe:
-        tokens = planning._own_sizes(trainer)[step]
-        return planning.Probe(tokens, 1.0, 1000 * tokens)
-
-    monkeypatch.setattr(planning, "_tried", tried)
-    config = configure()
-    found = planning.plan(config, time.perf_counter())
-    assert found.seconds > found.steps and found.peak_bytes == 1000 * found.largest_step
-
-    def check(available: float) -> None:
-        probes = [planning.Probe(tokens, 1.0, 1000 * tokens) for tokens in (10, 90)]
-        planning.check_fits(found._replace(available_bytes=int(available)), config, probes)
-
-    check(found.peak_bytes / 0.94)
-    half = found.peak_bytes - 1000 * found.largest_step / 2
-    with pytest.raises(TrainingError, match=r"GB can be had; set train.batch_size to 2"):
-        check(half / 0.949)
-    with pytest.raises(TrainingError, match="name a smaller base model"):
-        check(1)
-
-
-def test_available_memory_is_the_machines(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    7 kB\n", encoding="ascii")
-    assert planning.available_memory(tmp_path / "meminfo") == 7 * 1024
-    assert planning.available_memory(tmp_path / "none") > 1 << 50 and planning.available_memory() > 1 << 20
-
-
-@given(st.floats(0, 10), st.floats(0, 5), st.lists(st.integers(1, 900), min_size=2, max_size=4, unique=True))
-def test_a_line_through_points_is_found(start: float, slope: float, places: list[int]) -> None:
-    points = [(float(place), start + slope * place) for place in places]
-    assert planning._line(points, 500) == pytest.approx(start + slope * 500, rel=1e-6, abs=1e-6)
-    assert planning._line([(10.0, 3.0), (20.0, 1.0)], 90) == 2.0, "more tokens never take less"

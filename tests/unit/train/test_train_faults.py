@@ -1,6 +1,7 @@
 """What a training does when something goes wrong: every fault here is real but the full disk and the missing memory."""
 
 import errno
+import math
 import os
 import resource
 import signal
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from training_rows import STEPS, Configure, dialogue
 
-from tuning_room.errors import DataError, TrainingError
+from tuning_room.errors import DataError, DivergedError, TrainingError
 from tuning_room.models import load_adapter, load_model
 from tuning_room.records import write_jsonl
 from tuning_room.train import checkpoint
-from tuning_room.train.best import BestAdapter
+from tuning_room.train.checkpoint import BestAdapter
 from tuning_room.train.config import TrainConfig
 from tuning_room.train.faults import CALM, LossWatch
 from tuning_room.train.loop import LoraTrainer
@@ -50,7 +51,7 @@ def test_training_returns_the_adapter_of_the_lowest_validation_loss(configure: C
     seen = validating(trainer, [4.0, 3.0, 2.0, 2.5, 2.2])
     trainer.train()
     assert trainer.best.found and trainer.best.found.step == 4
-    kept = load_adapter(load_model(Path(trainer.config.model_path)), trainer.folder / "best")
+    kept = load_adapter(load_model(trainer.config.model_path), trainer.folder / "best")
     for name, parameter in trainer.parameters.items():
         assert torch.equal(parameter, seen[2][name]) and not torch.equal(parameter, seen[4][name])
         assert torch.equal(parameter, kept.get_parameter(name))
@@ -77,7 +78,7 @@ def test_patience_is_over_once_nothing_better_came_for_so_long(losses: list[floa
 
 
 def test_patience_ends_the_rows_and_not_the_last_phase(configure: Configure) -> None:
-    last = {"on_policy_steps": 2, "on_policy_tokens": 3, "full_prompt": "Ask, and say nothing else."}
+    last = {"on_policy_steps": 2, "on_policy_tokens": 3, "teacher_prompt": "Ask, and say nothing else."}
     trainer = LoraTrainer(configure(num_epochs=20, max_steps=40, eval_steps=2, patience=2, **last))
     validating(trainer, [4.0, 3.0, 3.5, 3.6, 9.0, 9.0])
     trainer.train()
@@ -121,7 +122,18 @@ def test_a_loss_that_explodes_stops_training_and_says_what_is_kept(configure: Co
     with pytest.raises(TrainingError, match=said):
         trainer.train()
     assert len(trainer.metrics.read()) < 100
-    load_adapter(load_model(Path(trainer.config.model_path)), trainer.folder / "best")
+    load_adapter(load_model(trainer.config.model_path), trainer.folder / "best")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_validation_loss_that_is_no_number_stops_training_too(configure: Configure, loss: float) -> None:
+    trainer = LoraTrainer(configure(eval_steps=2))
+    validating(trainer, [4.0, loss])
+    kept = "lower train.learning_rate; the adapter of step 1"
+    with pytest.raises(DivergedError, match=rf"step 2: the loss is {loss} on the validation rows; {kept}"):
+        trainer.train()
+    # The step itself was taken, and its line can be read.
+    assert [(step.step, step.valid_loss) for step in trainer.metrics.read()] == [(1, 4.0), (2, None)]
 
 
 @given(st.floats(0.01, 5), st.lists(st.floats(0, 20), min_size=1, max_size=60))
@@ -152,7 +164,7 @@ def test_a_full_disk_is_said_and_the_checkpoint_before_stays(
         plain(folder, parameters, optimizer, progress)
 
     monkeypatch.setattr(checkpoint, "save", full)
-    with pytest.raises(TrainingError, match="no room is left on the disk; make room and run the same command again"):
+    with pytest.raises(TrainingError, match="no space left on the disk; make room and run the same command again"):
         trainer.train()
     monkeypatch.undo()
     whole = LoraTrainer(configure("whole"))
@@ -169,7 +181,7 @@ def test_a_disk_that_is_really_full_is_said(configure: Configure) -> None:
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, room[1]))
-        with pytest.raises(TrainingError, match="no room is left on the disk"):
+        with pytest.raises(TrainingError, match="no space left on the disk"):
             trainer.train()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, room)
@@ -205,7 +217,7 @@ def test_missing_memory_is_said_with_the_setting_that_helps(configure: Configure
         return torch.empty(1 << 46)  # what torch says of memory that is not there
 
     trainer._loss = greedy  # type: ignore[method-assign]
-    with pytest.raises(TrainingError, match=r"the memory does not suffice for a step; lower train.batch_size"):
+    with pytest.raises(TrainingError, match=r"out of memory for a training step; lower train.batch_size"):
         trainer.train()
 
 
@@ -234,7 +246,7 @@ def test_rows_that_are_too_long_are_left_out_and_counted_where_the_recipe_says_s
     most = lengths[9]
     with pytest.raises(DataError, match=r"set train.too_long to leave_out"):
         LoraTrainer(configure(max_seq_len=most))
-    trainer = LoraTrainer(configure(max_seq_len=most, leave_out_too_long=True, eval_data_path=None))
+    trainer = LoraTrainer(configure(max_seq_len=most, too_long="leave_out", eval_data_path=None))
     kept = [length for length in lengths if length <= most]
     assert sorted(len(row.input_ids) for row in trainer.rows) == kept
     assert trainer.lessons.left_out == len(lengths) - len(kept) > 0
@@ -242,7 +254,7 @@ def test_rows_that_are_too_long_are_left_out_and_counted_where_the_recipe_says_s
 
 def test_where_all_rows_are_too_long_that_is_said(configure: Configure, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no rows of at most 16 tokens"):
-        LoraTrainer(configure(max_seq_len=16, leave_out_too_long=True))
+        LoraTrainer(configure(max_seq_len=16, too_long="leave_out"))
     write_jsonl(tmp_path / "none.jsonl", [])
     with pytest.raises(DataError, match=r"none.jsonl: no rows;"):
         LoraTrainer(configure(data_path=str(tmp_path / "none.jsonl")))
@@ -285,7 +297,7 @@ def test_a_training_goes_on_from_an_adapter(configure: Configure, rows: tuple[Pa
     first = LoraTrainer(configure())
     first.train().save_pretrained(first.folder / "adapter", save_embedding_layers=False)
     start = first.validate()
-    second = LoraTrainer(configure("second", start_adapter=str(first.folder / "adapter"), seed=9))
+    second = LoraTrainer(configure("second", start=str(first.folder / "adapter"), seed=9))
     assert second.validate() == pytest.approx(start, abs=1e-6)
     second.train()
     assert min(valid_losses(second).values()) <= start
@@ -295,6 +307,6 @@ def test_an_adapter_of_another_shape_is_refused(configure: Configure, tmp_path: 
     first = LoraTrainer(configure(max_steps=1))
     first.train().save_pretrained(first.folder / "adapter", save_embedding_layers=False)
     with pytest.raises(TrainingError, match=r"lora_A.weight is \(4, \d+\) there and \(2, \d+\) here"):
-        LoraTrainer(configure("second", lora_r=2, start_adapter=str(first.folder / "adapter")))
-    with pytest.raises(TrainingError, match="no adapter can be read"):
-        LoraTrainer(configure("second", start_adapter=str(tmp_path)))
+        LoraTrainer(configure("second", lora_r=2, start=str(first.folder / "adapter")))
+    with pytest.raises(TrainingError, match="not a readable adapter"):
+        LoraTrainer(configure("second", start=str(tmp_path)))

@@ -14,10 +14,9 @@ from training_rows import STEPS, Configure
 from tuning_room.errors import DataError, TrainingError
 from tuning_room.models import load_model, load_tokenizer
 from tuning_room.rendering import Rendered, prompt_ids, render_dialogue, with_system
+from tuning_room.train.lessons import NeutralRows, Targets, check_aligned, read_prompts
 from tuning_room.train.loop import LoraTrainer
-from tuning_room.train.neutral import NeutralRows, read_prompts
 from tuning_room.train.objectives import TOP, forward_divergence
-from tuning_room.train.targets import Targets, check_aligned
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,8 +42,8 @@ def last(trainer: LoraTrainer, count: int = 4) -> float:
 
 
 def test_the_teacher_is_the_base_model_under_the_full_prompt(configure: Configure) -> None:
-    trainer = LoraTrainer(configure(distill_weight=1.0, full_prompt=PROMPT))
-    base = load_model(Path(trainer.config.model_path))
+    trainer = LoraTrainer(configure(distill=1.0, teacher_prompt=PROMPT))
+    base = load_model(trainer.config.model_path)
     for number in (0, 3, 8):
         turns = [turn for turn in trainer.lessons.dialogues[number] if turn.role != "system"]
         under = render_dialogue(trainer.tokenizer, with_system(PROMPT, turns))
@@ -58,7 +57,7 @@ def test_the_teacher_is_the_base_model_under_the_full_prompt(configure: Configur
 
 
 def test_distillation_comes_nearer_to_the_teacher(configure: Configure) -> None:
-    config = configure(distill_weight=1.0, sft_weight=0.0, full_prompt=PROMPT, num_epochs=12, max_steps=40)
+    config = configure(distill=1.0, sft=0.0, teacher_prompt=PROMPT, num_epochs=12, max_steps=40)
     trainer = LoraTrainer(config)
     trainer.train()
     assert last(trainer) < 0.7 * losses(trainer)[0]
@@ -68,16 +67,16 @@ def test_distillation_comes_nearer_to_the_teacher(configure: Configure) -> None:
 
 def test_two_objectives_add_up_by_their_weights(configure: Configure) -> None:
     def first(folder: str, **weights: float) -> float:
-        trainer = LoraTrainer(configure(folder, full_prompt=PROMPT, max_steps=1, **weights))
+        trainer = LoraTrainer(configure(folder, teacher_prompt=PROMPT, max_steps=1, **weights))
         trainer.train()
         return losses(trainer)[0]
 
-    told, taught = first("a", sft_weight=1.0), first("b", sft_weight=0.0, distill_weight=1.0)
-    assert first("c", sft_weight=0.5, distill_weight=2.0) == pytest.approx(0.5 * told + 2 * taught, abs=1e-5)
+    replies, teacher = first("a", sft=1.0), first("b", sft=0.0, distill=1.0)
+    assert first("c", sft=0.5, distill=2.0) == pytest.approx(0.5 * replies + 2 * teacher, abs=1e-5)
 
 
 def test_what_the_teacher_said_is_kept(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = configure(distill_weight=1.0, full_prompt=PROMPT)
+    config = configure(distill=1.0, teacher_prompt=PROMPT)
     first = LoraTrainer(config)
     monkeypatch.setattr(Targets, "engine", property(lambda self: pytest.fail("the base model is asked again")))
     again = LoraTrainer(config)
@@ -85,7 +84,7 @@ def test_what_the_teacher_said_is_kept(configure: Configure, monkeypatch: pytest
         assert torch.equal(one.scores, other.scores) and torch.equal(one.ids, other.ids)
     monkeypatch.undo()
     heard: list[Any] = []
-    LoraTrainer(configure(distill_weight=1.0, full_prompt="Other.", on_prepare=lambda *told: heard.append(told)))
+    LoraTrainer(configure(distill=1.0, teacher_prompt="Other.", on_prepare=lambda *part: heard.append(part)))
     assert heard[0][0] == "teacher" and heard[-1][1:] == (5, 5)  # the validation rows come last
 
 
@@ -103,7 +102,7 @@ def moved(trainer: LoraTrainer) -> float:
     neutral = trainer.lessons.neutral
     assert neutral
     from tuning_room.train.batches import collate
-    from tuning_room.train.loop import joined
+    from tuning_room.train.objectives import joined
 
     trainer.model.eval()
     with torch.inference_mode():
@@ -115,7 +114,7 @@ def test_retention_holds_the_model_near_its_base_where_nothing_is_to_change(
 ) -> None:
     def trained(folder: str, weight: float) -> float:
         given = {"retention_prompts": str(neutral), "retention_rows": 2, "num_epochs": 12, "max_steps": 30}
-        trainer = LoraTrainer(configure(folder, retention_weight=weight, **given))
+        trainer = LoraTrainer(configure(folder, retention=weight, **given))
         trainer.train()
         return moved(trainer)
 
@@ -123,10 +122,14 @@ def test_retention_holds_the_model_near_its_base_where_nothing_is_to_change(
 
 
 def test_neutral_rows_are_the_base_models_own_replies(configure: Configure, neutral: Path) -> None:
-    trainer = LoraTrainer(configure(retention_weight=1.0, retention_prompts=str(neutral), retention_under="Be kind."))
+    trainer = LoraTrainer(
+        configure(
+            retention=1.0, retention_prompts=str(neutral), retention_under="short_prompt", short_prompt="Be kind."
+        )
+    )
     rows = trainer.lessons.neutral
     assert rows and len(rows.rendered) == 3
-    base, tokenizer = load_model(Path(trainer.config.model_path)), load_tokenizer(Path(trainer.config.model_path))
+    base, tokenizer = load_model(trainer.config.model_path), load_tokenizer(trainer.config.model_path)
     from tuning_room.records import Message
 
     asked = [Message(role="user", content="Where is Rome?")]
@@ -159,17 +162,17 @@ def test_a_file_of_no_prompts_is_named(tmp_path: Path) -> None:
 
 
 def test_until_the_last_phase_the_memory_holds_one_model(configure: Configure) -> None:
-    trainer = LoraTrainer(configure(full_prompt=PROMPT, distill_weight=1.0, on_policy_steps=1, on_policy_tokens=4))
+    trainer = LoraTrainer(configure(teacher_prompt=PROMPT, distill=1.0, on_policy_steps=1, on_policy_tokens=4))
     assert trainer.lessons.tops and trainer.lessons.on_policy
     assert "engine" not in vars(trainer.lessons.on_policy.targets)
-    trainer.lessons.on_policy.said(trainer.model, [0], 5)
+    trainer.lessons.on_policy.draw(trainer.model, [0], 5)
     assert "engine" in vars(trainer.lessons.on_policy.targets)
 
 
 def test_the_last_phase_learns_from_the_models_own_replies(configure: Configure) -> None:
     config = configure(
-        full_prompt=PROMPT,
-        sft_weight=0.0,
+        teacher_prompt=PROMPT,
+        sft=0.0,
         on_policy_steps=12,
         on_policy_tokens=6,
         on_policy_rate=1.0,
@@ -180,14 +183,14 @@ def test_the_last_phase_learns_from_the_models_own_replies(configure: Configure)
     trainer.train()
     assert [metric.rows for metric in trainer.metrics.read()] == [len(rows) for rows in trainer.plan]
     assert all(loss > 0 for loss in losses(trainer))
-    said = trainer.lessons.on_policy.said(trainer.model, [0, 1], 5)  # type: ignore[union-attr]
-    again = trainer.lessons.on_policy.said(trainer.model, [0, 1], 5)  # type: ignore[union-attr]
+    said = trainer.lessons.on_policy.draw(trainer.model, [0, 1], 5)  # type: ignore[union-attr]
+    again = trainer.lessons.on_policy.draw(trainer.model, [0, 1], 5)  # type: ignore[union-attr]
     assert said.rows == again.rows and all(1 <= sum(row.learned) <= 6 for row in said.rows)
     assert [len(top.ids) for top in said.tops] == [sum(row.learned) for row in said.rows]
 
 
 def test_the_last_phase_comes_after_the_rows_and_resumes_as_if_uninterrupted(configure: Configure) -> None:
-    given: dict[str, Any] = {"full_prompt": PROMPT, "on_policy_steps": 3, "on_policy_tokens": 4, "save_steps": 1}
+    given: dict[str, Any] = {"teacher_prompt": PROMPT, "on_policy_steps": 3, "on_policy_tokens": 4, "save_steps": 1}
     whole = LoraTrainer(configure("whole", **given))
     whole.train()
     assert len(losses(whole)) == STEPS + 3

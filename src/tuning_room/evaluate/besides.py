@@ -1,0 +1,171 @@
+"""What is measured besides the replies: divergence from the base, the cost of a request, and the harness's own tasks.
+
+Each result is kept in a file of its own under a digest of all that it depends on, and is not measured twice.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+from tuning_room.errors import AdapterMismatchError, DataError
+from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig
+from tuning_room.evaluate.statistics import bootstrap_mean
+from tuning_room.evaluate.suites import read_items, spread
+from tuning_room.files import digest
+from tuning_room.progress import ProgressBar
+from tuning_room.records import Record, read_json, write_json
+from tuning_room.results import Besides, Retention, ServingCosts, ServingTime, StandardScores
+from tuning_room.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tuning_room.engines.local import LocalEngine
+    from tuning_room.engines.timing import Timing
+
+TOKENS = 8  # length of a timed reply: more tokens would only repeat the rate
+TEXTS = 16  # neutral texts read unless all items are requested: they cost as much as 40 replies
+
+K = TypeVar("K", bound=Record)
+
+
+class Way(NamedTuple):
+    """A way to serve an arm: which model, under which system turn, and whether that turn is already in the cache."""
+
+    arm: str
+    label: str
+    model: str
+    system: str
+    cached: bool
+
+
+def ways(full: str, short: str) -> list[Way]:
+    """Return the ways to compare.
+
+    A merged adapter does the base model's own arithmetic with other numbers, so its speed is timed on the base.
+    """
+    return [
+        Way("prompted", "prompted, cold", BASE, full, False),
+        Way("prompted", "prompted, warm prefix cache", BASE, full, True),
+        Way("baked", "baked, adapter", ADAPTER, short, False),
+        Way("baked", "baked, merged", BASE, short, False),
+    ]
+
+
+def measure(timer: Callable[[Way], "Timing"], full: str, short: str, repeats: int) -> ServingCosts:
+    """Return the timing of each way, in seconds and tokens per second."""
+    rows = [
+        ServingTime.model_validate({"arm": way.arm, "label": way.label, **timer(way)._asdict(), "cached": way.cached})
+        for way in ways(full, short)
+    ]
+    where = f"{platform.machine()}, {platform.system()}"
+    return ServingCosts(engine="in-process", machine=where, measured=True, repeats=repeats, arms=rows)
+
+
+class Moved(Protocol):
+    """How far two models are apart on texts: `mean` in nats per token, over `tokens` tokens."""
+
+    @property
+    def mean(self) -> float: ...  # noqa: D102
+
+    @property
+    def tokens(self) -> int: ...  # noqa: D102
+
+
+class Diverging(Protocol):
+    """An engine that can compare the predictions of two of its models."""
+
+    def divergence(self, texts: Sequence[str], first: str, second: str) -> Moved:
+        """Return the KL divergence of first from second."""
+
+
+class Measuring(NamedTuple):
+    """What the measurements share; the engine is loaded only when one of them has to be made."""
+
+    config: EvaluateConfig
+    workspace: Workspace
+    arms: Sequence[ArmSetup]
+    model_folder: Path
+    full_prompt: str
+    digests: tuple[str, str]  # of the base model and of the adapter's weights
+    engine: Callable[[], "LocalEngine"]
+
+    def all(self) -> Besides:
+        """Return everything that the recipe asks for of the arms in this process."""
+        return Besides(self._divergence(), self._economics(), self._standard())
+
+    def _divergence(self) -> Retention | None:
+        neutral = self.config.neutral
+        if not neutral or not any(arm.has_adapter for arm in self.arms):
+            return None
+        items = read_items(neutral)
+        texts = [item.prompt for item in (items if self.config.all_items else spread(items, TEXTS, self.config.seed))]
+        parts = [*self.digests, texts]
+        return _kept(self.workspace.divergence, parts, Retention, lambda: divergence(self.engine(), texts))
+
+    def _economics(self) -> ServingCosts:
+        here = {arm.name for arm in self.arms if not arm.endpoint}
+        if not self.config.economics or not {"prompted", "baked"} <= here:
+            return ServingCosts()
+        repeats = 3 if self.config.all_items else 1
+        full, short = self.full_prompt, self.config.short_prompt
+
+        def timer(way: Way) -> "Timing":
+            from tuning_room.engines.timing import timed
+
+            model, system = way.model, way.system
+            return timed(self.engine(), model, system, cached=way.cached, max_tokens=TOKENS, repeats=repeats)
+
+        parts = [*self.digests, full, short, repeats, TOKENS]
+        found = _kept(self.workspace.timing, parts, ServingCosts, lambda: measure(timer, full, short, repeats))
+        record = self.workspace.records().get("train")
+        return found.model_copy(update={"training_seconds": record.seconds if record else 0.0})
+
+    def _standard(self) -> StandardScores:
+        config = self.config.standard
+        if not config:
+            return StandardScores()
+        from tuning_room.evaluate.standard import HarnessArm, run_standard
+
+        arms = [HarnessArm("base", None, ""), HarnessArm("baked", self.workspace.adapter, self.config.short_prompt)]
+        here = {arm.name for arm in self.arms if not arm.endpoint}
+        chosen = [one for one in arms if one.arm in here]
+        own = digest(config.include) if config.include else ""
+        parts = [*self.digests, config.model_dump(mode="json"), own, [one.arm for one in chosen]]
+        with ProgressBar("standard tasks", None) as bar:
+            run = lambda: run_standard(config, self.model_folder, chosen, bar.describe)  # noqa: E731
+            found = _kept(self.workspace.standard, parts, StandardScores, run)
+        if found.missing:
+            self.workspace.standard.unlink()  # data that is missing today may be there tomorrow
+        return found
+
+
+def divergence(engine: Diverging, texts: Sequence[str]) -> Retention:
+    """Return KL(adapter || base) in nats per token over all texts, its 95 % interval over texts, and their number."""
+    found = [engine.divergence([text], ADAPTER, BASE) for text in texts]
+    mean, low, high = bootstrap_mean([one.mean * one.tokens for one in found], [one.tokens for one in found])
+    return Retention(kl=mean, low=low, high=high, texts=len(texts), tokens=sum(one.tokens for one in found))
+
+
+def check_applied(kl: float, adapter: Path) -> None:
+    """Raise AdapterMismatchError if an adapter changes nothing: its arms would be the base under another name."""
+    if not kl >= 1e-6:  # nats per token; NaN is no better
+        raise AdapterMismatchError(
+            f"{adapter}: the adapter changes nothing: it is not applied, or was not trained",
+            hint="train again, or check the layers that the adapter names",
+        )
+
+
+def _kept(path: Path, parts: Sequence[Any], kind: type[K], measure: Callable[[], K]) -> K:
+    """Return what was measured before for the same parts, or else measure it and keep it."""
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    try:
+        before = read_json(path) if path.is_file() else {}
+        if before.get("key") == key:
+            return kind.model_validate(before["found"])
+    except (DataError, ValueError, KeyError, AttributeError):
+        pass  # damaged, or written by an older version: measure it again
+    found = measure()
+    write_json(path, {"key": key, "found": found.model_dump(mode="json")})
+    return found

@@ -1,0 +1,198 @@
+"""Where candidates come from: a file of example dialogues, and the flows, by a recipe's rules or by its teacher."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import Field, model_validator
+
+from tuning_room.checks import validate
+from tuning_room.errors import DataError, EngineError, RecipeError
+from tuning_room.formats import FileRow, read_dialogue, read_rows
+from tuning_room.generate.config import GenerateConfig, TeacherConfig
+from tuning_room.generate.families import Problem, ProblemFamily, load_families
+from tuning_room.generate.flow_runner import FlowRow, Flows
+from tuning_room.generate.notes import load_rules, problems
+from tuning_room.generate.situations import Situation, fitting, load_situations
+from tuning_room.records import Candidate, Chunk, Message, Record, Rejection, parse_row, read_jsonl
+from tuning_room.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tuning_room.generate.teacher import Teacher
+
+LABELS = ("id", "topic", "situation", "gold")
+OF_ROWS = ("source", "group", "traits")  # what rows of training data have as well: an example is its own source
+ROUNDS = 4  # of concurrent requests in a portion of rows: enough that waiting for the last reply costs little
+
+
+class ExampleDialogue(Record):
+    """A hand-written dialogue without a system turn."""
+
+    id: str
+    situation: str = ""
+    topic: str = ""
+    gold: str | None = None
+    messages: list[Message] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _takes_turns(self) -> "ExampleDialogue":
+        roles = [message.role for message in self.messages]
+        if roles != ["user", "assistant"] * (len(roles) // 2):
+            raise ValueError("user and assistant must take turns; the user begins, and there is no system turn")
+        return self
+
+
+def example_candidates(path: Path | None) -> list[Candidate]:
+    """Return a file's dialogues as candidates, in any of the formats; DataError names line and field."""
+    examples = [_example(row) for row in read_rows(path)] if path else []
+    name, count = Counter(example.id for example in examples).most_common(1)[0] if examples else ("", 1)
+    if count > 1:
+        raise DataError(f"{path}: {count} dialogues have the id '{name}'", hint="give each an id of its own")
+    # The source is named after the recipe's key.
+    return [Candidate(source=f"seeds:{example.id}", group=example.id, **dict(example)) for example in examples]
+
+
+def _example(row: FileRow) -> ExampleDialogue:
+    messages = [message.as_dict() for message in read_dialogue(row)]
+    # The rows get the recipe's own short prompt.
+    turns = messages[1:] if messages[0]["role"] == "system" else messages
+    # In our own format a misspelt field is an error; files from elsewhere have fields of their own.
+    kept = set(row.values) - {*OF_ROWS} if "messages" in row.values else {*LABELS} & set(row.values)
+    values = {name: row.values[name] for name in row.values if name in kept}
+    name = values.get("id")
+    values |= {"id": f"line-{row.line}" if name is None else str(name), "messages": turns}
+    return parse_row(json.dumps(values), ExampleDialogue, where=row.where)
+
+
+class Made(NamedTuple):
+    """What the flows made: the candidates, the replies that were not kept, and the judge's rubric, '' without one."""
+
+    candidates: list[Candidate]
+    losers: list[Rejection]
+    rubric: str
+
+
+def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None") -> Made:
+    """Return what the flows make with a teacher or, without one, what the rules make. Nothing is written."""
+    chunks = list(read_jsonl(workspace.chunks, Chunk))
+    if teacher is None:
+        return Made(_from_rules(config, chunks), [], "")
+    return _from_teacher(config, chunks, teacher)
+
+
+def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
+    if config.rules is None:
+        raise RecipeError("generate.rules: the teacher 'rules' needs a folder of rules", hint="name it in the recipe")
+    rows = [*_family_rows(config, config.rules), *_note_rows(config, config.rules, chunks)]
+    given = {"rules": str(config.rules)}
+    drawing = {**given, "first_reply_share": config.first_reply_share}
+    return _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
+
+
+def _family_rows(config: GenerateConfig, rules: Path) -> list[FlowRow]:
+    rng = random.Random(f"families/{config.seed}")
+    families = _chosen(load_families(rules / "families"), config.families)
+    situations = load_situations(rules / "situations.yaml")
+    rows = []
+    # In turn rather than at random, so that every family gets its share however few the rows.
+    for number, family in enumerate(islice(cycle(families), config.rows)):
+        situation = _drawn([s for s in situations if fitting(s, family)], rng, f"family '{family.name}'")
+        follows = rng.random() < config.follow_up_share
+        rows.append(_row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name))
+    return rows
+
+
+def _chosen(families: list[ProblemFamily], names: list[str]) -> list[ProblemFamily]:
+    known = {family.name for family in families}
+    if unknown := [name for name in names if name not in known]:
+        raise RecipeError(f"generate.families: there is no family '{unknown[0]}'", hint=f"known: {', '.join(known)}")
+    return [family for family in families if not names or family.name in names]
+
+
+def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list[FlowRow]:
+    rng = random.Random(f"notes/{config.seed}")
+    situations = load_situations(rules / "situations.yaml")
+    rows = []
+    for chunk, found in problems(chunks, load_rules(rules / "notes.yaml")):
+        for number, problem in enumerate(found[: config.notes_per_problem]):
+            # A note is one reply to the problem: situations that speak of an answer have replies of their own.
+            usable = [s for s in situations if fitting(s, problem) and "{assistant}" in "".join(s.assistant)]
+            situation = _drawn(usable, rng, f"note of {chunk.id}")
+            row = _row(f"note-{chunk.id}-{number}", f"document:{chunk.id}", situation.name, rng)
+            rows.append({**row, "group": chunk.id, "given": problem.model_dump_json()})
+    return rows
+
+
+def _drawn(usable: list[Situation], rng: random.Random, owner: str) -> Situation:
+    if not usable:
+        raise RecipeError(f"{owner}: no situation suits it", hint="add one without {wrong} that uses {assistant}")
+    return rng.choices(usable, [situation.weight for situation in usable])[0]
+
+
+def _row(
+    name: str, source: str, situation: str, rng: random.Random, follow_up: bool = False, family: str = ""
+) -> FlowRow:
+    return {
+        "id": name,
+        "source": source,
+        "group": "",
+        "family": family,
+        "given": "",
+        "situation": situation,
+        "follow_up": follow_up,
+        "seed": rng.randrange(2**31),
+    }
+
+
+def _from_teacher(config: GenerateConfig, chunks: list[Chunk], teacher: "Teacher") -> Made:
+    from tuning_room.generate.columns import load_columns
+    from tuning_room.generate.dialogues import Writer
+    from tuning_room.generate.queries import query_rows
+
+    validate(config.checks)
+    columns = load_columns(config.columns)
+    rows = query_rows(config, chunks, columns)
+    writer = Writer(config, Flows(config.flows, teacher), columns)
+    candidates = [made for part in _portions(rows, config.teacher) for made in writer.dialogues(part)]
+    if candidates and all(candidate.error for candidate in candidates):
+        raise EngineError(
+            f"the teacher answered none of {len(candidates)} rows ({candidates[0].error})",
+            hint="check generate.teacher in the recipe",
+        )
+    return Made(candidates, writer.losers, writer.rubric)
+
+
+def _portions(rows: list[FlowRow], teacher: TeacherConfig) -> Iterator[list[FlowRow]]:
+    """Yield all rows at once or, under a budget, a few at a time.
+
+    A flow takes all its rows through one step before the next. Under a budget it would pay for every question and have
+    nothing left for the answers.
+    """
+    size = teacher.concurrency * ROUNDS if teacher.has_budget else max(len(rows), 1)
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _candidates(rows: list[FlowRow]) -> list[Candidate]:
+    return [
+        Candidate(
+            id=row["id"],
+            source=row["source"],
+            group=row["group"] or _problem_group(row),
+            topic=row["topic"],
+            situation=row["situation"],
+            gold=row["gold"] or None,
+            messages=[Message(**turn) for turn in json.loads(row["messages"])],
+            error=row["error"],
+        )
+        for row in rows
+    ]
+
+
+def _problem_group(row: FlowRow) -> str:
+    problem = Problem.model_validate_json(row["problem"])
+    return f"{problem.family}: {problem.problem}"

@@ -1,0 +1,152 @@
+"""Cleaning a teacher's reply of reasoning, template tokens, a role label and the quotes around it.
+
+What could as well be the reply's own words stays; where that leaves open what the reply is, it is a fault.
+
+    <think>Ask for one row.</think> How many seats?     How many seats?
+    User: "How many seats are there?"<|im_end|>         How many seats are there?     where a user's message is wanted
+    The token <|im_end|> ends a turn.                   unchanged
+    User: How many?⏎Assistant: Twelve.                  a fault: which half is the reply?
+"""
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+from tuning_room.generate.reasoning import BEGINNING, Left, without_code, without_reasoning
+
+PASSES = 8  # one cut can lay bare another; what is still changing after this many is not a reply
+TRANSCRIPT = "the teacher's reply is a transcript of both sides, not one message"
+Writes = Literal["user", "assistant", "notes"]  # whose message a reply becomes; notes are read, never taught
+
+_ROLES = "user|assistant|human|model|system"
+_TOKEN = (
+    r"<\|[a-z0-9_]{1,40}\|>|<\|[a-z0-9_]{1,40}>|<[a-z0-9_]{1,40}\|>|<\uff5c[^\uff5c<>]{1,40}\uff5c>"
+    r"|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
+)
+_FIRST_TOKENS = re.compile(
+    rf"\A(?:(?!{BEGINNING})(?:<\|channel\|>final[^<>]{{0,20}}<\|message\|>|{_TOKEN}|\[/?INST\]|<</?SYS>>)"
+    rf"\s*(?:(?:assistant|user|model)[ \t]*(?=\n|<)\s*)?)+",
+    re.IGNORECASE,
+)
+_TOKENS = re.compile(rf"(?:{_TOKEN})(?:\s*(?:{_TOKEN}))*", re.IGNORECASE)
+_END = (
+    r"<\|(?:im_end|eot_id|eom_id|eot|end|return|endoftext|end_of_text|end_of_turn|end_of_turn_token)\|>"
+    r"|<\uff5cend[^\uff5c<>]{1,40}\uff5c>|<end_of_turn>|<turn\|>|<eos>|</s>"
+)
+_TURN = (
+    rf"(?:<\|(?:im_start|start|start_header_id|turn)\|?>|<start_of_turn>|<\|start_of_turn_token\|>)\s*(?:{_ROLES}|<|\Z)"
+    r"|<\|(?:user|assistant|system)\|>|<\uff5c(?:user|assistant)\uff5c>|\[INST\]"
+)
+_LABEL = r"(?:\*\*|__)?(?:{})(?:\*\*|__)?\s*:(?:\*\*|__)?"
+_ENDS = re.compile(rf"(?:{_END})(?:\s*(?:{_END}))*\s*", re.IGNORECASE)
+_NEXT_TURN = re.compile(
+    rf"(?:<s>|<bos>|<\|begin_of_text\|>)?\s*(?:{_TURN}|(?:{_ROLES})[ \t]*\n)|{_LABEL.format(_ROLES)}", re.IGNORECASE
+)
+_LATER_TURN = re.compile(rf"\n[ \t]*(?:{_TURN})", re.IGNORECASE)
+
+_SPEAKERS = {"user": "user|human", "assistant": "assistant"}
+_QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“”", "‘": "’", "«": "»", "»": "«", "「": "」", "『": "』"}  # noqa: RUF001
+_APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")  # noqa: RUF001
+_SENTENCE = re.compile(r"\S\s+\S|[.!?…。！？]\s*\Z")  # noqa: RUF001
+_PAIR = re.compile(r"\A(?:<([a-z][\w.:-]{0,40})(?:\s[^<>]*)?>.*?</\1>|\[([a-z]\w{0,40})\].*?\[/\2\])", re.I | re.S)
+
+
+class Cleaned(NamedTuple):
+    """What is left of a reply, '' where nothing usable is, and the kinds of what was taken off it.
+
+    `fault` says why it cannot be cleaned; `unknown_tag` names the pair of tags that the text begins with, '' if none.
+    """
+
+    text: str
+    taken_off: tuple[str, ...] = ()
+    fault: str = ""
+    unknown_tag: str = ""
+
+
+def cleaned(text: str, writes: Writes, *, wants_json: bool = False) -> Cleaned:
+    """Return a reply without what does not belong to it; a clean one is unchanged, apart from outer white space.
+
+    Of notes (a critique, a rubric, a judgement) only reasoning is taken off, and nothing else of a reply that is JSON
+    where JSON is wanted.
+    """
+    text, taken_off = text.strip(), dict[str, None]()
+    for _ in range(PASSES):
+        before = text
+        for kind, step in _STEPS[writes].items():
+            if kind != "reasoning" and wants_json and writes == "assistant" and _is_json(text):
+                continue
+            left = step(text)
+            if left.fault:
+                return Cleaned("", tuple(taken_off), left.fault)
+            if left.text.strip() != text:
+                text, taken_off[kind] = left.text.strip(), None
+        if text == before:
+            pair = _PAIR.match(text)
+            return Cleaned(text, tuple(taken_off), unknown_tag=(pair[1] or pair[2]) if pair else "")
+    return Cleaned("", tuple(taken_off))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _without_tokens(text: str) -> Left:
+    searched = without_code(text)
+    # After the end of its turn a model plays the other side.
+    ends = (end.start() for end in _ENDS.finditer(searched) if _NEXT_TURN.match(searched, end.end()))
+    text = _FIRST_TOKENS.sub("", text[: next(ends, None)])
+    # Without the end of a turn before it, a turn's beginning may be one that the reply speaks of.
+    if _LATER_TURN.search(without_code(text)):
+        return Left("", TRANSCRIPT)
+    last = next((run.start() for run in _TOKENS.finditer(text) if run.end() == len(text)), None)
+    return Left(_within_bos_and_eos(text[:last]))
+
+
+def _within_bos_and_eos(text: str) -> str:
+    # With both it is text that is struck out in HTML.
+    both = "<s>" in text and "</s>" in text
+    return text if both else text.removeprefix("<s>").removesuffix("</s>")
+
+
+def _without_label(writes: Writes, text: str) -> Left:
+    first, later = _LABELS[writes]
+    found = first.match(text)
+    if not found:
+        return Left(text)
+    return Left("", TRANSCRIPT) if later.search(text, found.end()) else Left(text[found.end() :])
+
+
+def _labels(writer: str, other: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    first = re.compile(rf"\A{_LABEL.format(_SPEAKERS[writer])}\s*", re.IGNORECASE)
+    return first, re.compile(rf"\n[ \t]*{_LABEL.format(_SPEAKERS[other])}", re.IGNORECASE)
+
+
+_LABELS = {"user": _labels("user", "assistant"), "assistant": _labels("assistant", "user")}
+
+
+def _without_quotes(text: str) -> Left:
+    closing = _QUOTES.get(text[:1], "")
+    if len(text) < 2 or text[-1] not in closing or (len(text) > 2 and not _SENTENCE.search(text[1:-1])):
+        return Left(text)
+    depth = 1
+    for sign in _APOSTROPHE.sub("", text[1:-1]):
+        depth += (sign == text[0] and sign not in closing) - (sign in closing)
+        if not depth:
+            # The first quotation ends before the text does.
+            return Left(text)
+    return Left(text[1:-1])
+
+
+def _steps(writes: Writes) -> dict[str, Callable[[str], Left]]:
+    label = partial(_without_label, writes)
+    return {**_NOTES, "template tokens": _without_tokens, "role labels": label, "quotes": _without_quotes}
+
+
+_NOTES: dict[str, Callable[[str], Left]] = {"reasoning": without_reasoning}
+_STEPS = {"user": _steps("user"), "assistant": _steps("assistant"), "notes": _NOTES}

@@ -1,0 +1,91 @@
+"""Paths in a recipe: a field's own type says that its path lies beside the recipe, and what has to be there.
+
+A recipe is validated with a context that holds its folder. A config that is built without one (in Python) keeps its
+paths as they are given, and nothing is looked up.
+"""
+
+from inspect import formatannotation, signature
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, TypeAdapter, ValidationInfo
+
+from tuning_room.errors import RecipeError
+
+FOLDER = "recipe_folder"
+
+
+def context(folder: Path) -> dict[str, Path]:
+    """Return the validation context of a recipe that lies in a folder."""
+    return {FOLDER: folder}
+
+
+def _anchored(path: Path, info: ValidationInfo) -> Path:
+    return info.context[FOLDER] / path if info.context else path
+
+
+def _existing_file(path: Path, info: ValidationInfo) -> Path:
+    if info.context and not path.is_file():
+        reason = "is not a file" if path.exists() else "does not exist"
+        raise RecipeError(f"{path} {reason}", hint="write the file, or correct its name")
+    return path
+
+
+def _existing_folder(path: Path, info: ValidationInfo) -> Path:
+    if info.context and not path.is_dir():
+        raise RecipeError(f"{path} is not a folder", hint="create the folder, or correct its name")
+    return path
+
+
+def _with_words(path: Path, info: ValidationInfo) -> Path:
+    if not info.context:
+        return path
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not UTF-8", hint="save it as UTF-8") from None
+    if not text.strip():
+        raise RecipeError(f"{path} is empty", hint="write its text, or name another file")
+    return path
+
+
+def model_beside(reference: str, info: ValidationInfo) -> str:
+    """Return a model's reference; one that begins with ./ or ../ is a folder beside the recipe."""
+    if not info.context or not reference.startswith(("./", "../")):
+        return reference
+    return str((info.context[FOLDER] / reference).resolve())
+
+
+RecipePath = Annotated[Path, AfterValidator(_anchored)]
+RecipeFile = Annotated[RecipePath, AfterValidator(_existing_file)]
+RecipeText = Annotated[RecipeFile, AfterValidator(_with_words)]
+RecipeFolder = Annotated[RecipePath, AfterValidator(_existing_folder)]
+ModelReference = Annotated[str, AfterValidator(model_beside)]
+
+_FILES = TypeAdapter(dict[str, dict[str, RecipeFile]])
+
+
+def _with_files(checks: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+    """Return checks with the files of those parameters that a check's own signature says are paths."""
+    named = {
+        name: {
+            key: value for key, value in parameters.items() if isinstance(value, str) and key in _path_parameters(name)
+        }
+        for name, parameters in checks.items()
+    }
+    files = _FILES.validate_python(named, context=info.context)
+    return {name: {**parameters, **files[name]} for name, parameters in checks.items()}
+
+
+def _path_parameters(check: str) -> set[str]:
+    from tuning_room.checks.registry import find
+
+    try:
+        parameters = signature(find(check)).parameters
+    except RecipeError:
+        # The dataset stage says which checks there are; one that does not exist has no files either.
+        return set()
+    return {name for name, parameter in parameters.items() if "Path" in formatannotation(parameter.annotation)}
+
+
+Checks = Annotated[dict[str, dict[str, Any]], AfterValidator(_with_files)]
