@@ -155,5 +155,5 @@ def test_built_in_items_are_the_packages_own() -> None:
     config = EvaluateConfig(**given, suites={"capability": "builtin", "safety": {"items": "builtin", "size": 3}})
     assert [suite.items.name for suite in config.suites.values()] == ["capability.jsonl", "safety.jsonl"]
     assert all(suite.items.is_file() for suite in config.suites.values())
-    with pytest.raises(ValidationError, match=r"suites\.cooking: there are no built-in items"):
+    with pytest.raises(ValidationError, match=r"suites\.cooking: there is no built-in suite of that name"):
         EvaluateConfig(**given, suites={"cooking": "builtin"})
