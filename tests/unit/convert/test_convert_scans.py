@@ -132,7 +132,7 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path, mon
     monkeypatch.setattr(processes, "MAY_HANG", set())
     (tmp_path / "documents").mkdir()
     write_scan(tmp_path / "documents" / "scan.pdf")
-    with pytest.raises(DocumentError, match=r"scan\.pdf: there is no text .*pip install 'tuning-room\[ocr\]'"):
+    with pytest.raises(DocumentError, match=r"scan\.pdf: there is no text .*pip install '\.\[ocr\]'"):
         run(ConvertConfig(documents=tmp_path / "documents"), Workspace(tmp_path / "run"))
 
 
