@@ -15,9 +15,10 @@ from tuning_room.deploy.config import DeployConfig
 from tuning_room.errors import RecipeError
 from tuning_room.evaluate.config import EvaluateConfig, Suites, long_form
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.paths import ModelReference, RecipePath, RecipeText, context
+from tuning_room.paths import ModelReference, RecipeFile, RecipePath, RecipeText, context
 from tuning_room.prerequisites import require
 from tuning_room.report.config import ReportConfig
+from tuning_room.requirements import Requirement, check_ids, read_requirements
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
@@ -49,6 +50,7 @@ class Recipe(BaseModel):
     full_prompt: RecipeText
     short_prompt: str = Field(min_length=1)
     documents: RecipePath | None = None
+    requirements: RecipeFile | None = None
     seeds: RecipePath | None = None
     rules: RecipePath | None = None
     columns: RecipePath | None = None
@@ -83,6 +85,19 @@ class Recipe(BaseModel):
                 raise ValueError(f"{section}.{doubled[0]}: stands at the top of the recipe already; remove it here")
             top[section] = given | {name: shared[name] for name in names & shared.keys()}
         return top
+
+    @model_validator(mode="after")
+    def _requirements_stand_in_the_prompt(self) -> "Recipe":
+        known = self.read_requirements()
+        for name, suite in self.suites.items():
+            check_ids(suite.requirements, known, f"suites.{name}.requirements")
+        return self
+
+    def read_requirements(self) -> list[Requirement]:
+        """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""
+        if self.requirements is None:
+            return []
+        return read_requirements(self.requirements, self.full_prompt.read_text(encoding="utf-8"))
 
     def config(self, stage: str) -> StageConfig:
         """Return a stage's configuration."""

@@ -61,7 +61,8 @@ class Chunk(Record):
 class Candidate(Record):
     """A dialogue that may become training data, with what a check needs to judge it.
 
-    `traits` are the columns sampled for it, such as its difficulty; `scores` are a judge's, 0 to 10.
+    `traits` are the columns sampled for it, such as its difficulty; `scores` are a judge's, 0 to 10. `requirements` are
+    the ids of what it teaches.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Candidate(Record):
     # Omitted where empty, so that the rows of recipes without them do not change.
     traits: dict[str, str] = Field({}, exclude_if=not_)
     scores: dict[str, float] = Field({}, exclude_if=not_)
+    requirements: list[str] = Field([], exclude_if=not_)
 
 
 class Rejection(Record):
@@ -94,6 +96,7 @@ class Dialogue(Record):
     topic: str = ""
     situation: str = ""
     messages: list[Message]
+    requirements: list[str] = Field([], exclude_if=not_)
 
 
 class Item(Record):
@@ -101,7 +104,8 @@ class Item(Record):
 
     `before` holds the turns before the prompt, `turns` the user's later messages; a good reply has at least one of the
     words in `expects`; `choices` are weighed by their likelihood; `checks` are constraints by name; `fields` are the
-    values that a reply in JSON must have. docs/evaluation.md describes which suite uses which.
+    values that a reply in JSON must have. `claim` is the result that the user gives as right, `requirements` has the
+    ids of what the item tests. docs/evaluation.md describes which suite uses which.
     """
 
     id: str
@@ -121,6 +125,8 @@ class Item(Record):
     choices: list[str] = []
     checks: dict[str, dict[str, Any]] = {}
     fields: dict[str, Any] = {}
+    claim: str = Field("", exclude_if=not_)
+    requirements: list[str] = Field([], exclude_if=not_)
 
     @property
     def said(self) -> str:

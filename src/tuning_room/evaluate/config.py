@@ -24,6 +24,7 @@ class Suite(BaseModel):
     size: int | None = Field(None, ge=1, description="number of items, spread over families and topics; default: all")
     metrics: list[str] | None = Field(None, min_length=1, description="its metrics; default: evaluate.metrics")
     arms: list[Arm] | None = Field(None, min_length=1, description="the arms to ask; default: evaluate.arms")
+    requirements: list[str] = Field([], description="ids of the requirements that all of its items test")
 
 
 def long_form(suites: Any) -> Any:
@@ -86,6 +87,7 @@ class EvaluateConfig(StageConfig):
     full_prompt: RecipeText = Field(description="file with the full prompt, the system turn of the prompted arms")
     short_prompt: str = Field(description="the system turn of the arm `baked`")
     suites: Suites = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
+    requirements: RecipeFile | None = Field(None, description="YAML file of what the full prompt asks")
     checks: Checks = Field({}, description="the dataset's checks, for the metric `accepted`")
     arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="the arms to compare")
     endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, including `reference`")

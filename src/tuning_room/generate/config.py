@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from tuning_room.paths import Checks, ModelReference, RecipePath, RecipeText, model_beside
+from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath, RecipeText, model_beside
 from tuning_room.workspace import StageConfig
 
 MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
@@ -66,6 +66,7 @@ class GenerateConfig(StageConfig):
     rules: RecipePath | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
     columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
     flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
+    requirements: RecipeFile | None = Field(None, description="YAML file of what the full prompt asks")
     checks: Checks = Field({}, description="the dataset's checks, by which replies are ranked")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
     families: list[str] = Field([], description="names of the families to draw from; all of them if empty")
