@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from tuning_room.errors import RecipeError
+from tuning_room.paths import context
 from tuning_room.requirements.records import Requirement
 
 FORM = "write a list of entries with id and quote (docs/requirements.md)"
@@ -24,7 +25,10 @@ class Place(NamedTuple):
 
 def read_requirements(file: Path, prompt: str) -> list[Requirement]:
     """Return a file's requirements, each quote found once in the prompt; RecipeError names file, entry and field."""
-    found = [_requirement(entry, f"{file}: entry {number}") for number, entry in enumerate(_entries(file), start=1)]
+    found = [
+        _requirement(entry, f"{file}: entry {number}", file.parent)
+        for number, entry in enumerate(_entries(file), start=1)
+    ]
     name, count = Counter(one.id for one in found).most_common(1)[0]
     if count > 1:
         raise RecipeError(f"{file}: {count} requirements have the id '{name}'", hint="give each an id of its own")
@@ -45,9 +49,9 @@ def _entries(file: Path) -> list[Any]:
     return values
 
 
-def _requirement(entry: Any, where: str) -> Requirement:
+def _requirement(entry: Any, where: str, folder: Path) -> Requirement:
     try:
-        return Requirement.model_validate(entry)
+        return Requirement.model_validate(entry, context=context(folder))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tuning_room.paths import Checks
+
 Kind = Literal["behaviour", "style", "knowledge", "context"]
 STAYS: dict[Kind, str] = {"knowledge": "belongs in retrieval", "context": "must stay in the prompt"}
 
@@ -20,9 +22,9 @@ class RequirementGate(BaseModel):
 class Requirement(BaseModel):
     """One thing that the full prompt asks.
 
-    A reply keeps it if it has every metric of `has` and none of `has_not`; with `judge`, a judge answers that question
-    about the reply. `every_reply` says that each row teaches it and each item of a suite on the behaviour tests it;
-    otherwise rows and items name it.
+    A reply keeps it if it has every metric of `has`, none of `has_not`, and passes `checks`, to which the rows that
+    teach it are held as well; with `judge`, a judge answers that question about the reply. `every_reply` says that each
+    row teaches it and each item of a suite on the behaviour tests it; otherwise rows and items name it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,8 +32,9 @@ class Requirement(BaseModel):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60, description="its name in rows, items and gates")
     quote: str = Field(min_length=1, description="the words of the full prompt it stands for; they stand there once")
     kind: Kind = Field("behaviour", description="behaviour, style, knowledge (for retrieval) or context (stays)")
-    has: list[str] = Field([], description="metrics, or check:<name>, that a reply must have")
+    has: list[str] = Field([], description="metrics that a reply must have; check:<name> is one of the recipe's checks")
     has_not: list[str] = Field([], description="metrics that a reply must not have")
+    checks: Checks = Field({}, description="checks, with parameters, that a reply must pass")
     judge: str = Field("", description="a question about the reply that a judge answers with yes or no")
     every_reply: bool = Field(False, description="taught by every row, and tested by every item of a behaviour's suite")
     gate: RequirementGate | None = Field(None, description="a bound of its own")
@@ -39,8 +42,8 @@ class Requirement(BaseModel):
 
     @model_validator(mode="after")
     def _tested_or_not(self) -> "Requirement":
-        if self.untested and (self.has or self.has_not or self.judge or self.gate):
-            raise ValueError("untested: remove has, has_not, judge and gate, or the reason")
+        if self.untested and (self.has or self.has_not or self.checks or self.judge or self.gate):
+            raise ValueError("untested: remove has, has_not, checks, judge and gate, or the reason")
         if twice := sorted(set(self.has) & set(self.has_not)):
             raise ValueError(f"has and has_not both name '{twice[0]}'")
         return self
