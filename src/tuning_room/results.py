@@ -13,11 +13,15 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from tuning_room.errors import DataError
 from tuning_room.gates import Gate, Relation, Side
 from tuning_room.records import Message, Record, read_json, read_record, write_json
+from tuning_room.requirements import Kind, RequirementGate
 
 SCHEMA_VERSION: Literal[3] = 3
 ALL = "all"  # the suite that pools the single-turn suites with the default metrics
 WEIGHED = "weighed"  # the finish reason of a sample without a reply, whose choices were weighed by likelihood
 BREAKS = ("leaks", "tells")  # a reply with one of these metrics has broken the behaviour
+
+
+RequirementState = Literal["learnt", "failed", "not_shown", "untested", "outside"]
 
 
 class Finding(Record):
@@ -213,6 +217,31 @@ class Verdict(Finding):
     failing: list[str] = []
 
 
+class RequirementResult(Finding):
+    """What was found of one requirement of the full prompt.
+
+    `state` is learnt, failed, not_shown (too few items, or none), untested (with a reason), or outside (knowledge and
+    context, which stay out of the weights); `reason` says why, in words. `rates` has by arm the share of replies that
+    keep it, `difference` baked against prompted on the same items; `rows` counts the training rows that teach it, None
+    if that is not known. `judged` is a judge's rate by arm, `agreement` Cohen's kappa of the judge and the rule.
+    `failing` names the items on which the baked arm does not keep it.
+    """
+
+    id: str
+    quote: str
+    kind: Kind
+    state: RequirementState
+    reason: str
+    gate: RequirementGate | None = None
+    rows: int | None = None
+    items: int = 0
+    rates: dict[str, Rate] = {}
+    difference: Difference | None = None
+    judged: dict[str, Rate] = {}
+    agreement: float | None = None
+    failing: list[str] = []
+
+
 class JudgeCounts(Finding):
     """How often a judge preferred each arm; `win_rate` is the share of wins where it preferred one."""
 
@@ -267,11 +296,18 @@ class Results(Finding):
     economics: ServingCosts = Field(ServingCosts(), description="time of a request for each way of serving")
     warnings: list[str] = Field([], description="gates with too few items to show what they require")
     verdict: Verdict = Field(description="the verdict, every gate, and what to change")
+    requirements: list[RequirementResult] | None = Field(
+        None, description="what the full prompt asks, and whether it was learnt; null without a file of requirements"
+    )
     judge: JudgeResult | None = Field(None, description="a judge's comparison of baked and prompted; null without one")
 
 
 class Sample(Finding):
-    """A reply with the metrics that apply to it; tokens are the model's. Turns are numbered from 1."""
+    """A reply with the metrics that apply to it; tokens are the model's. Turns are numbered from 1.
+
+    `kept` says of each requirement that the item tests whether the reply keeps it; `reasons` says by metric or
+    requirement what a reply failed, such as the check.
+    """
 
     arm: str
     suite: str
@@ -290,6 +326,8 @@ class Sample(Finding):
     prompt_tokens: int
     completion_tokens: int
     metrics: dict[str, float]
+    kept: dict[str, float] = {}
+    reasons: dict[str, str] = {}
 
     @property
     def is_weighed(self) -> bool:
