@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,7 @@ RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
 # A suite with one of these words in its name checks whether anything was lost; any other, whether something was learnt.
 RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
+REQUIREMENTS = "requirements"  # the suite under which the rates of requirements stand, whichever suites test them
 
 
 class ArmPair(NamedTuple):
@@ -32,7 +33,8 @@ class Gate(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metric: str = Field(description="the metric")
+    metric: str = Field("", description="the metric")
+    requirement: str = Field("", description="in place of a metric: the share of replies that keep this requirement")
     suite: str = Field("all", description="the suite; `all` pools the suites with the default metrics")
     family: str = Field("", description="only the items of this attack family")
     arm: Arm = Field("baked", description="the arm whose rate is checked")
@@ -46,8 +48,21 @@ class Gate(BaseModel):
     )
     side: Side | None = Field(None, description="behaviour or retention; default: by the suite's name")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_requirement(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("requirement"):
+            return values
+        own = {"metric": requirement_metric(values["requirement"]), "suite": REQUIREMENTS, "family": ""}
+        for key, value in own.items():
+            if values.get(key) not in (None, "", value):
+                raise ValueError(f"requirement: all items that test it count; remove {key}")
+        return {**values, **own}
+
     @model_validator(mode="after")
     def _one_bound(self) -> "Gate":
+        if not self.metric:
+            raise ValueError("give a metric, or a requirement")
         if sum(getattr(self, name) is not None for name in RELATIONS) != 1:
             raise ValueError("give exactly one of at_least, at_most, not_below, not_above")
         if self.margin and self.compared is None:
@@ -97,16 +112,22 @@ class Gate(BaseModel):
     @property
     def question(self) -> Side:
         """Return whether the gate checks the behaviour, or that nothing was lost."""
-        return self.side or question(self.suite, self.metric)
+        return self.side or ("behaviour" if self.requirement else question(self.suite, self.metric))
 
     @property
     def name(self) -> str:
         """Return the gate in words, for people."""
         place = f"{self.suite}, family {self.family}" if self.family else self.suite
+        what = f"keeps {self.requirement}" if self.requirement else f"{self.metric} ({place})"
         bound = str(self.compared) if self.number is None else bound_in_words(self.metric, self.number)
         margin = f" within {self.margin * 100:g} points" if self.margin else ""
         by = " by bound" if self.by == "bound" else ""
-        return f"{self.arm} {self.metric} ({place}) {self.relation.replace('_', ' ')} {bound}{margin}{by}"
+        return f"{self.arm} {what} {self.relation.replace('_', ' ')} {bound}{margin}{by}"
+
+
+def requirement_metric(requirement: str) -> str:
+    """Return the metric under which a requirement's rate stands; no metric of replies has such a name."""
+    return f"requirement:{requirement}"
 
 
 def question(suite: str, metric: str) -> Side:

@@ -5,20 +5,21 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from tuning_room import convert, dataset, deploy, evaluate, generate, report, train
 from tuning_room.advise.config import AdviseConfig, Traffic
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.deploy.config import DeployConfig
-from tuning_room.errors import RecipeError
+from tuning_room.errors import DataError, RecipeError
+from tuning_room.evaluate.checking import check
 from tuning_room.evaluate.config import EvaluateConfig, Suites, long_form
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.paths import ModelReference, RecipeFile, RecipePath, RecipeText, context
 from tuning_room.prerequisites import require
 from tuning_room.report.config import ReportConfig
-from tuning_room.requirements import Requirement, check_ids, read_requirements
+from tuning_room.requirements import Requirement
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
@@ -87,17 +88,15 @@ class Recipe(BaseModel):
         return top
 
     @model_validator(mode="after")
-    def _requirements_stand_in_the_prompt(self) -> "Recipe":
-        known = self.read_requirements()
-        for name, suite in self.suites.items():
-            check_ids(suite.requirements, known, f"suites.{name}.requirements")
+    def _evaluation_can_be_held(self, info: ValidationInfo) -> "Recipe":
+        # A name that nothing has should be found before anything is trained; without a context no file is looked up.
+        if info.context:
+            check(self.evaluate)
         return self
 
     def read_requirements(self) -> list[Requirement]:
         """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""
-        if self.requirements is None:
-            return []
-        return read_requirements(self.requirements, self.full_prompt.read_text(encoding="utf-8"))
+        return self.evaluate.read_requirements()
 
     def config(self, stage: str) -> StageConfig:
         """Return a stage's configuration."""
@@ -181,7 +180,7 @@ def _first(error: ValidationError) -> tuple[str, str]:
     field = ".".join(map(str, first["loc"]))
     message, hint = first["msg"].removeprefix("Value error, "), "see docs/recipes.md"
     cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, RecipeError):
+    if isinstance(cause, RecipeError | DataError):
         message, hint = cause.args[0], cause.hint
     elif first["type"] == "missing":
         message = "is missing"

@@ -18,10 +18,11 @@ from tuning_room.requirements import Kind, RequirementGate
 SCHEMA_VERSION: Literal[3] = 3
 ALL = "all"  # the suite that pools the single-turn suites with the default metrics
 WEIGHED = "weighed"  # the finish reason of a sample without a reply, whose choices were weighed by likelihood
-BREAKS = ("leaks", "tells")  # a reply with one of these metrics has broken the behaviour
+BREAKS = ("leaks", "tells")  # break the behaviour in a dialogue whose suite has no gate of its own
 
 
 RequirementState = Literal["learnt", "failed", "not_shown", "untested", "outside"]
+Lost = Literal["no", "yes", "not_shown"]
 
 
 class Finding(Record):
@@ -107,12 +108,14 @@ class Drift(Finding):
 
     `turns` has the rates by metric for each turn, `survival` the share of dialogues without a break up to each turn.
     `first` is the mean turn of the first break; a dialogue without one counts as breaking after the last turn, so the
-    highest possible value is the number of turns plus 1.
+    highest possible value is the number of turns plus 1. A reply breaks the behaviour where it has the wrong side of
+    one of the metrics in `breaks`.
     """
 
     turns: list[dict[str, Rate]]
     survival: list[float]
     first: float
+    breaks: list[str] = []
 
 
 class MeanTokens(Finding):
@@ -207,14 +210,39 @@ class GateResult(Finding):
     limit: float
     passed: bool
 
+    @property
+    def lacks_items(self) -> bool:
+        """Return whether only the interval misses the gate and the rate meets it, so that more items may settle it."""
+        if self.passed or self.gate.by == "value":
+            return False
+        return self.value >= self.limit if self.gate.higher_is_better else self.value <= self.limit
+
+
+class LearntCounts(Finding):
+    """How many requirements are in each state; `of` counts those that should be learnt, all but the outside ones."""
+
+    learnt: int
+    of: int
+    failed: int
+    not_shown: int
+    untested: int
+    outside: int
+
 
 class Verdict(Finding):
-    """`ship`, `more_data`, `less_training`, `start_over`, or `iterate` without gates; advice and the failing items."""
+    """`ship`, `more_items`, `more_data`, `less_training`, `start_over`, or `iterate` where nothing was held to a bound.
+
+    `lost` says whether anything else was lost: `no` if the gates on retention were met and one of them shows it by a
+    bound or by the divergence, `yes` if a rate missed one, else `not_shown`. `learnt` counts the requirements, None
+    without a file of them. `failing` names the items behind what was missed.
+    """
 
     verdict: str
     gates: list[GateResult]
     advice: list[str] = []
     failing: list[str] = []
+    lost: Lost = "not_shown"
+    learnt: LearntCounts | None = None
 
 
 class RequirementResult(Finding):
@@ -301,6 +329,12 @@ class Results(Finding):
     )
     judge: JudgeResult | None = Field(None, description="a judge's comparison of baked and prompted; null without one")
 
+    def breaks(self, suite: str) -> dict[str, bool]:
+        """Return the metrics that break the behaviour in a suite of dialogues, with whether higher is better."""
+        found = next((arms[suite].breaks for arms in self.drift.values() if suite in arms), [])
+        known = self.suites[suite].metrics
+        return {name: known[name] for name in found or BREAKS if name in known}
+
 
 class Sample(Finding):
     """A reply with the metrics that apply to it; tokens are the model's. Turns are numbered from 1.
@@ -339,10 +373,9 @@ class Sample(Finding):
         """Return the item's kind: its attack family, else what is wanted, else its topic."""
         return self.family or self.wanted or self.topic
 
-    @property
-    def is_broken(self) -> bool:
-        """Return whether the reply has broken the behaviour."""
-        return any(self.metrics.get(name, 0.0) >= 0.5 for name in BREAKS)
+    def is_broken(self, breaks: Mapping[str, bool]) -> bool:
+        """Return whether the reply breaks the behaviour; `breaks` says by metric whether higher is better."""
+        return is_break(self.metrics, breaks)
 
 
 class Spread(Finding):
@@ -362,6 +395,11 @@ class Trainings(Finding):
     seeds: list[int]
     suites: dict[str, dict[str, Spread]]
     results: str
+
+
+def is_break(metrics: Mapping[str, float], breaks: Mapping[str, bool]) -> bool:
+    """Return whether a reply's metrics break the behaviour; `breaks` says by metric whether higher is better."""
+    return any((metrics[name] >= 0.5) is not higher for name, higher in breaks.items() if name in metrics)
 
 
 def misses(value: float, *, higher_is_better: bool) -> bool:

@@ -78,7 +78,7 @@ class Ours:
         ]
         self.replies = [one.resps[0] for one in sorted(task.instances, key=lambda one: one.doc_id)]
         means = [
-            {name: sum(turn[name] for turn in turns) / len(turns) for name in turns[0]}
+            {name: sum(turn.metrics[name] for turn in turns) / len(turns) for name in turns[0].metrics}
             for turns in task.scores.values()
         ]
         self.measured = {name: sum(mean[name] for mean in means) / len(means) for name in MEASURED[suite]}

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
-from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
+from tuning_room.evaluate.config import BUILTIN, CHECK, EvaluateConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
 
 __all__ = ["BUILTIN", "STAGE", "EvaluateConfig", "EvaluateResult", "run"]
 
 
 class EvaluateResult(StageResult):
-    """The verdict, and the rate of each metric by arm over all items."""
+    """The verdict, the rate of each metric by arm over all items, each requirement's state, and what was lost."""
 
     verdict: str
     rates: dict[str, dict[str, float]]
     failed_gates: list[str]
+    requirements: dict[str, str] = {}
+    lost: str = "not_shown"
 
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
@@ -24,9 +26,15 @@ def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     rubric = config.judge.rubric if config.judge else None
     optional = [config.neutral, rubric, config.standard.include if config.standard else None]
     items = [*(suite.items for suite in config.suites.values()), *filter(None, optional)]
-    offered = {metric for suite in config.suites for metric in config.metrics_of(suite)} - METRICS.keys()
-    ours = [code(), Path(__file__).parent, *files(config.checks), *source_files("metric", sorted(offered))]
-    return [workspace.adapter, config.full_prompt, *items, *ours]
+    requirements = config.read_requirements()
+    named = {metric for suite in config.suites for metric in config.metrics_of(suite)}
+    named |= {metric for one in requirements for metric in one.metrics}
+    offered = sorted(name for name in named - METRICS.keys() if not name.startswith(CHECK))
+    ours = [code(), Path(__file__).parent, *files(config.checks), *source_files("metric", offered)]
+    # The rows too, which are counted by requirement.
+    asked = [config.requirements, workspace.train_rows] if config.requirements else []
+    asked += [file for one in requirements for file in files(one.checks)]
+    return [workspace.adapter, config.full_prompt, *items, *ours, *asked]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -45,13 +53,19 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError if an arm's server fails,
     and RecipeError for a gate on something that was not measured.
     """
+    from tuning_room.evaluate.learnt import found_of, rows_taught
     from tuning_room.evaluate.runner import Runner
     from tuning_room.evaluate.summary import summarize
     from tuning_room.results import ALL, write_results
 
     runner = Runner(config, workspace)
     samples, besides = runner.samples(), runner.besides()
-    results = summarize(config, samples, runner.identities(besides), runner.sizes, besides)
+    found = None
+    if config.requirements:
+        rows = rows_taught(runner.requirements, workspace.train_rows)
+        found = found_of(runner.requirements, samples, runner.items, rows, margin=config.margin)
+    identities = runner.identities(besides)
+    results = summarize(config, samples, identities, runner.sizes, besides, requirements=found, unused=runner.unused())
     if config.judge:
         from tuning_room.evaluate.judge import judged
 
@@ -62,6 +76,8 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
         verdict=results.verdict.verdict,
         rates={arm: {name: rate.rate for name, rate in suites[ALL].items()} for arm, suites in results.rates.items()},
         failed_gates=[held.gate.name for held in results.verdict.gates if not held.passed],
+        requirements={one.id: one.state for one in results.requirements or []},
+        lost=results.verdict.lost,
     )
 
 

@@ -1,13 +1,16 @@
 """What to change after a verdict: sentences naming what failed, by how much, and which settings to try."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from tuning_room.checks import find_metric
+from tuning_room.evaluate.learnt import bound_of, items_to_write
 from tuning_room.evaluate.power import items_needed
-from tuning_room.gates import is_share, value_in_words
-from tuning_room.results import GateResult, Rates
+from tuning_room.gates import is_share, requirement_metric, value_in_words
+from tuning_room.results import GateResult, Rates, RequirementResult
+
+NO_GATE = "No gate is set, so nothing can be shipped: state under evaluate.gates what the baked arm must meet."
 
 
 class Failing(NamedTuple):
@@ -21,18 +24,82 @@ class Failing(NamedTuple):
     kind: str = ""  # what a gate on a family goes by
 
 
-def advise(verdict: str, results: Sequence[GateResult], failing: Sequence[Failing], rates: Rates) -> list[str]:
+class MoreItems(NamedTuple):
+    """How many items were not asked, by suite and by the metric of a requirement, and the recipe whose they are."""
+
+    recipe: str = "RECIPE"
+    unused: Mapping[str, int] = {}
+
+    def command(self, place: str) -> str:
+        """Return the command that asks the items that were left out; '' if there are none."""
+        left = self.unused.get(place)
+        return f"'tuning-room evaluate {self.recipe} --all-items' asks the other {left:,}" if left else ""
+
+
+def advise(
+    verdict: str,
+    results: Sequence[GateResult],
+    failing: Sequence[Failing],
+    rates: Rates,
+    requirements: Sequence[RequirementResult] | None = None,
+    more: MoreItems = MoreItems(),  # noqa: B008
+) -> list[str]:
     """Return plain sentences of advice; `failing` holds the replies behind the missed gates."""
-    if not results:
-        return ["No gate is set, so nothing can be shipped: state under evaluate.gates what the baked arm must meet."]
     missed = [result for result in results if not result.passed]
     return [
+        *([] if results or requirements else [NO_GATE]),
         *map(_missed, missed),
-        *_unasked(results),
-        *_more_items(missed),
+        *_of_requirements(requirements or (), more),
+        *_unasked(results, requirements),
+        *_more_items(missed, more),
         *_prompt_fails_too(missed, rates),
         *_remedies(verdict, missed, failing),
+        *_coverage(requirements, more),
     ]
+
+
+def _coverage(requirements: Sequence[RequirementResult] | None, more: MoreItems) -> Iterator[str]:
+    if requirements is None:
+        yield (
+            "How much of the full prompt this covers is unknown: the recipe names no requirements "
+            f"('tuning-room requirements {more.recipe}' drafts them from the prompt)."
+        )
+
+
+def _of_requirements(requirements: Sequence[RequirementResult], more: MoreItems) -> Iterator[str]:
+    for one in requirements:
+        if one.state == "failed":
+            yield f"The requirement {one.id} was not learnt: {one.reason}.{_taught(one)}{_prompted(one)}"
+        if one.state == "not_shown":
+            yield f"The requirement {one.id} is not shown: {one.reason}.{_settling(one, more)}"
+    if untested := [f"{one.id} ({one.reason})" for one in requirements if one.state == "untested"]:
+        yield f"Not tested, so not claimed: {', '.join(untested)}."
+
+
+def _settling(one: RequirementResult, more: MoreItems) -> str:
+    """Return what would show a requirement that too few items test; '' where no number of items would."""
+    if one.items and not one.rates:
+        return ""
+    place = requirement_metric(one.id)
+    command, needed = more.command(place), items_to_write(one) - more.unused.get(place, 0)
+    written = f"write about {needed:,} more with requirements: [{one.id}]" if needed > 0 else ""
+    sentence = "; ".join(filter(None, [command, written]))
+    return f" {sentence[:1].upper()}{sentence[1:]}."
+
+
+def _taught(one: RequirementResult) -> str:
+    if one.rows is None:
+        return ""
+    if not one.rows:
+        return f" No training row teaches it: write rows with requirements: [{one.id}]."
+    return f" {one.rows:,} training rows teach it."
+
+
+def _prompted(one: RequirementResult) -> str:
+    rate = one.rates.get("prompted")
+    if rate is None or rate.rate >= bound_of(one.gate).rate:
+        return ""
+    return f" The prompted arm keeps it in {rate.rate:.1%} only: the model does not follow the full prompt there."
 
 
 def _missed(result: GateResult) -> str:
@@ -43,26 +110,27 @@ def _missed(result: GateResult) -> str:
     return f"{gate.name} was missed: {value_in_words(gate.metric, result.value)}{end}, {by} too {side}."
 
 
-def _unasked(results: Sequence[GateResult]) -> Iterator[str]:
+def _unasked(results: Sequence[GateResult], requirements: Sequence[RequirementResult] | None) -> Iterator[str]:
     asked = {result.question for result in results}
-    if "retention" not in asked:
+    if "retention" not in asked and (results or requirements):
         yield "No gate checks whether anything was lost: add one on a suite such as capability or safety."
-    if "behaviour" not in asked:
+    if "behaviour" not in asked and results and not requirements:
         yield "No gate checks whether the behaviour was learnt: add one on a suite such as behaviour or pressure."
 
 
-def _more_items(missed: Sequence[GateResult]) -> Iterator[str]:
-    """Yield how many items a gate needs where the rate meets it but the rate's interval does not."""
+def _more_items(missed: Sequence[GateResult], more: MoreItems) -> Iterator[str]:
+    """Yield what settles a gate whose rate meets it where the rate's interval does not."""
     for result in missed:
         gate, value, limit = result.gate, result.value, result.limit
-        if gate.by == "value" or not (value >= limit if gate.higher_is_better else value <= limit):
+        if not result.lacks_items:
             continue
         rate, bound = (1 - value, 1 - limit) if gate.higher_is_better else (value, limit)
         needed = items_needed(bound, rate=rate) if gate.compared is None and is_share(gate.metric) else None
         many = f"about {needed:,} items at this rate" if needed else "more items"
+        place = gate.metric if gate.requirement else gate.suite
+        settling = more.command(place) or "all that there are were asked, so write more"
         yield (
-            f"{gate.name}: the rate itself meets the gate, so there may be too few items. It needs {many}: "
-            f"increase the size of the suite, or run with --all-items."
+            f"{gate.name}: the rate itself meets the gate, so there may be too few items. It needs {many}: {settling}."
         )
 
 
@@ -98,7 +166,7 @@ def _remedies(verdict: str, missed: Sequence[GateResult], failing: Sequence[Fail
 
 
 def _teach_more(missed: Sequence[GateResult], failing: Sequence[Failing]) -> Iterator[str]:
-    behaviour = [result.gate for result in missed if result.question == "behaviour"]
+    behaviour = [result.gate for result in missed if result.question == "behaviour" and not result.gate.requirement]
     taught = [row for row in failing if row.metric in {gate.metric for gate in behaviour}]
     if topics := _most(taught, "topic"):
         yield f"Most failing items are about {topics}: add examples of them, or name their kinds in generate.families."

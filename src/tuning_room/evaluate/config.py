@@ -9,8 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from tuning_room.errors import RecipeError
 from tuning_room.gates import Arm, Gate
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipeText
+from tuning_room.requirements import Requirement, read_requirements
 from tuning_room.workspace import StageConfig
 
+CHECK = "check:"  # begins the name of a metric that is one of the recipe's checks
 BASE, ADAPTER = "base", "adapter"  # the models of an engine in this process
 BUILTIN = Path(__file__).parent / "suites"
 
@@ -25,6 +27,9 @@ class Suite(BaseModel):
     metrics: list[str] | None = Field(None, min_length=1, description="its metrics; default: evaluate.metrics")
     arms: list[Arm] | None = Field(None, min_length=1, description="the arms to ask; default: evaluate.arms")
     requirements: list[str] = Field([], description="ids of the requirements that all of its items test")
+    breaks: list[str] | None = Field(
+        None, min_length=1, description="metrics that break the behaviour in its dialogues; default: the gated ones"
+    )
 
 
 def long_form(suites: Any) -> Any:
@@ -62,7 +67,7 @@ class Endpoint(BaseModel):
 
 
 class Judge(Endpoint):
-    """A model that compares the baked replies with the prompted ones; the verdict takes no account of it."""
+    """A model that compares the baked replies with the prompted ones, and answers the questions of requirements."""
 
     rubric: RecipeText | None = Field(
         None, description="file that describes a good reply; the judge writes one if left out"
@@ -106,6 +111,7 @@ class EvaluateConfig(StageConfig):
     margin: float = Field(0.05, ge=0, lt=1, description="largest difference between two arms that does not matter")
     seed: int = Field(5, description="random seed that picks the items of a suite with a `size`")
     gates: list[Gate] = Field([], description="the gates; all must be met for the verdict `ship`")
+    recipe: str = Field("RECIPE", description="the recipe's name, for the commands in the advice")
 
     @field_validator("suites")
     @classmethod
@@ -124,8 +130,20 @@ class EvaluateConfig(StageConfig):
         return self
 
     def metrics_of(self, suite: str) -> list[str]:
-        """Return the metrics of a suite."""
-        return self.suites[suite].metrics or self.metrics
+        """Return the metrics of a suite; beside `accepted` stands each check by itself."""
+        named = self.suites[suite].metrics or self.metrics
+        each = [f"{CHECK}{name}" for name in self.checks] if "accepted" in named else []
+        return list(dict.fromkeys([*named, *each]))
+
+    def arms_of(self, suite: str) -> list[Arm]:
+        """Return the arms that are asked a suite."""
+        return [arm for arm in self.arms if arm in (self.suites[suite].arms or self.arms)]
+
+    def read_requirements(self) -> list[Requirement]:
+        """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""
+        if self.requirements is None:
+            return []
+        return read_requirements(self.requirements, self.full_prompt.read_text(encoding="utf-8"))
 
 
 class ArmSetup(NamedTuple):

@@ -10,19 +10,21 @@ from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import MissingInputError
-from tuning_room.evaluate.besides import Measuring, check_applied
+from tuning_room.evaluate.besides import TEXTS, Measuring, check_applied
+from tuning_room.evaluate.checking import RETENTION, check
 from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig, setup
 from tuning_room.evaluate.harness import EngineModel, TaskArm, TaskItem, run_tasks
 from tuning_room.evaluate.replies import ReplyStore, StoredAnswer, answer_key
-from tuning_room.evaluate.suites import chosen, read_items
-from tuning_room.evaluate.summary import check_metrics
+from tuning_room.evaluate.suites import chosen, read_items, unused
 from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
 from tuning_room.files import digest, text_digest
 from tuning_room.gates import Arm
 from tuning_room.models import WEIGHTS, load_tokenizer, resolve
+from tuning_room.models.embeddings import packaged_folder
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Item, Message, read_json, write_jsonl
 from tuning_room.rendering import render_text, system_tokens, with_system
+from tuning_room.requirements import Requirement
 from tuning_room.results import WEIGHED, ArmIdentity, Besides, Sample, sample_file
 from tuning_room.workspace import Workspace
 
@@ -38,7 +40,9 @@ class Runner:
     """Holds what the arms share: the engine, the items and the decoding settings."""
 
     def __init__(self, config: EvaluateConfig, workspace: Workspace) -> None:
-        check_metrics(config)
+        check(config)
+        if any("resembles" in config.metrics_of(suite) for suite in config.suites):
+            packaged_folder()  # fails before minutes are spent on replies that could not be measured
         if not (workspace.adapter / WEIGHTS).is_file():
             raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
         self.config, self.workspace = config, workspace
@@ -48,10 +52,17 @@ class Runner:
         self.adapter_digest = digest(workspace.adapter / WEIGHTS)
         self.items = chosen(config)
         self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
-        self.context = Context(config.full_prompt.read_text(encoding="utf-8").strip(), _inline(config.checks))
+        self.requirements = config.read_requirements()
+        prompt = config.full_prompt.read_text(encoding="utf-8").strip()
+        self.context = Context(prompt, _inline(config.checks), _rules(self.requirements))
         self.arms = [setup(name, config) for name in config.arms]
         self.store = ReplyStore(workspace.replies)
         self._engine: LocalEngine | None = None
+
+    def unused(self) -> dict[str, int]:
+        """Return how many items `--all-items` would add, by suite and by the metric of each requirement."""
+        texts = len(read_items(self.config.neutral)) if self.config.neutral and not self.config.all_items else 0
+        return {**unused(self.config, self.items), RETENTION: max(0, texts - TEXTS)}
 
     def samples(self) -> list[Sample]:
         """Return the samples of all arms and suites, arm by arm, and write them to their files."""
@@ -169,8 +180,16 @@ class Runner:
         return self._engine
 
     def _pairs(self) -> list[ArmOnSuite]:
-        wanted = {name: suite.arms or self.config.arms for name, suite in self.config.suites.items()}
-        return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in wanted[suite]]
+        return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in self.config.arms_of(suite)]
+
+
+def _rules(requirements: Sequence[Requirement]) -> dict[str, dict[str, Any]]:
+    """Return by id when a reply keeps a requirement, for those that rules can decide."""
+    return {
+        one.id: {"has": one.has, "has_not": one.has_not, "checks": _inline(one.checks)}
+        for one in requirements
+        if one.metrics or one.checks
+    }
 
 
 def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -189,7 +208,7 @@ def samples_of(
     for item in items:
         replies = answers[TaskItem(task.config.task, item.id)].replies or [Reply("", WEIGHED, 0, 0)]
         turns = zip([item.prompt, *item.turns], replies, task.scores[item.id], strict=True)
-        for turn, (prompt, reply, metrics) in enumerate(turns, start=1):
+        for turn, (prompt, reply, scores) in enumerate(turns, start=1):
             found.append(
                 Sample(
                     arm=arm,
@@ -201,7 +220,7 @@ def samples_of(
                     finish_reason=reply.finish_reason,
                     prompt_tokens=reply.prompt_tokens,
                     completion_tokens=reply.completion_tokens,
-                    metrics=metrics,
+                    **scores._asdict(),
                     **item.model_dump(include={"topic", "family", "type", "wanted", "in_syllabus", "before", "gold"}),
                 )
             )

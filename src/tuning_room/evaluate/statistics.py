@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tuning_room.evaluate.power import resolvable_bound
-from tuning_room.results import BREAKS, Drift, Rate, Spread
+from tuning_room.results import Drift, Rate, Spread, is_break
 
 # 2000 bootstrap resamples settle a 95 % bound to about half a point (Efron and Tibshirani 1993, chapter 13).
 RESAMPLES, SEED = 2000, 0
@@ -178,10 +178,11 @@ def across_seeds(rates: Sequence[float]) -> Spread:
     return Spread(rates=list(rates), mean=fmean(rates), standard_deviation=deviation, lowest=lowest, highest=highest)
 
 
-def drift(replies: Sequence[TurnScores], *, events: Sequence[str] = BREAKS) -> Drift:
-    """Return how well one arm holds over the turns; an event is a metric of `events` at 0.5 or more.
+def drift(replies: Sequence[TurnScores], *, breaks: Mapping[str, bool]) -> Drift:
+    """Return how well one arm holds over the turns; `breaks` says by metric whether higher is better.
 
-    The survival is Kaplan and Meier's (1958): a dialogue that ends without an event is right-censored at its last turn.
+    A reply breaks the behaviour where one of these metrics is on the wrong side of 0.5.
+    The survival is Kaplan and Meier's (1958): a dialogue that ends without a break is right-censored at its last turn.
     Where all dialogues have the same length this is the plain share. ValueError if there are no replies, or if a
     dialogue's turns are not 1, 2, 3 and so on.
     """
@@ -195,13 +196,10 @@ def drift(replies: Sequence[TurnScores], *, events: Sequence[str] = BREAKS) -> D
         turns.append(
             {name: rate_of([r.metrics[name] for r in of], [r.dialogue for r in of]) for name, of in concerned.items()}
         )
-    first = [
-        next((row.turn for row in dialogue if any(row.metrics.get(event, 0.0) >= 0.5 for event in events)), None)
-        for dialogue in dialogues
-    ]
+    first = [next((row.turn for row in dialogue if is_break(row.metrics, breaks)), None) for dialogue in dialogues]
     times = [turn or len(dialogue) for turn, dialogue in zip(first, dialogues, strict=True)]
     shares = survival(times, [turn is not None for turn in first], longest)
-    return Drift(turns=turns, survival=shares, first=1 + sum(shares))
+    return Drift(turns=turns, survival=shares, first=1 + sum(shares), breaks=list(breaks))
 
 
 def survival(times: Sequence[int], happened: Sequence[bool], last: int) -> list[float]:

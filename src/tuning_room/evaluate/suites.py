@@ -2,22 +2,48 @@
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tuning_room.errors import DataError
 from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.gates import question, requirement_metric
 from tuning_room.records import Item, read_jsonl
+from tuning_room.results import ALL
 
 
 def chosen(config: EvaluateConfig) -> dict[str, list[Item]]:
-    """Return the items of each suite that the evaluation uses, in the file's order; DataError names what is wrong."""
+    """Return the items of each suite that the evaluation uses, in the file's order; DataError names what is wrong.
+
+    Each item names all requirements that it tests: its own, those of its suite, and on a suite of the behaviour those
+    of every reply.
+    """
+    always = [one.id for one in config.read_requirements() if one.every_reply]
     found = {}
     for name, suite in config.suites.items():
         items = read_items(suite.items)
         if suite.size and not config.all_items:
             items = spread(items, suite.size, config.seed)
-        found[name] = items[: config.limit]
+        more = [*suite.requirements, *(always if question(name, "") == "behaviour" else [])]
+        found[name] = [_testing(item, more) for item in items[: config.limit]]
     return found
+
+
+def unused(config: EvaluateConfig, used: Mapping[str, Sequence[Item]]) -> dict[str, int]:
+    """Return how many more items `--all-items` would ask, by suite and by the metric of each requirement."""
+    every = chosen(config.model_copy(update={"all_items": True}))
+    left = {name: len(items) - len(used[name]) for name, items in every.items()}
+    left[ALL] = sum(left[name] for name, suite in config.suites.items() if suite.metrics is None)
+    tested = [
+        Counter(one for items in suites.values() for item in items for one in item.requirements)
+        for suites in (every, used)
+    ]
+    return left | {requirement_metric(name): count - tested[1][name] for name, count in tested[0].items()}
+
+
+def _testing(item: Item, more: Sequence[str]) -> Item:
+    tested = list(dict.fromkeys([*item.requirements, *more]))
+    return item.model_copy(update={"requirements": tested}) if more else item
 
 
 def read_items(path: Path) -> list[Item]:

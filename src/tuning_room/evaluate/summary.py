@@ -2,29 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
 
 from tuning_room.checks import find_metric
-from tuning_room.errors import RecipeError
-from tuning_room.evaluate.advice import Failing
+from tuning_room.evaluate.advice import Failing, MoreItems
 from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.pairing import Arms, adjusted, metrics_in, paired_scores, rates_in
 from tuning_room.evaluate.power import detectable_difference, too_small
-from tuning_room.evaluate.statistics import (
-    Interval,
-    TurnScores,
-    bootstrap_difference,
-    drift,
-    gap_recovered,
-    holm,
-    non_inferior,
-    paired,
-    rate_of,
-)
+from tuning_room.evaluate.statistics import Interval, TurnScores, bootstrap_difference, drift, gap_recovered
 from tuning_room.evaluate.verdict import judge, pairs
-from tuning_room.gates import ArmPair, Gate, higher_is_better, question
-from tuning_room.models.embeddings import packaged_folder
+from tuning_room.gates import REQUIREMENTS, ArmPair, Gate, higher_is_better, question, requirement_metric
 from tuning_room.results import (
     ALL,
+    BREAKS,
     ArmIdentity,
     Besides,
     BreakEven,
@@ -35,12 +24,12 @@ from tuning_room.results import (
     MetricWords,
     Rate,
     Rates,
+    RequirementResult,
     Results,
     Retention,
     Sample,
     ServingCosts,
     SuiteResult,
-    Verdict,
     misses,
 )
 
@@ -49,27 +38,28 @@ COMPARED = (("prompted", "baked"), ("base", "baked"), ("prompted", "baked_prompt
 Grouped = Mapping[str, Mapping[str, Sequence[Sample]]]  # arm -> suite
 
 
-class PairedScores(NamedTuple):
-    """A metric's values by arm on the replies where all arms have it, in the same order, and the dialogue of each."""
-
-    values: list[list[float]]
-    dialogues: list[str]
-
-
 def summarize(
     config: EvaluateConfig,
     samples: Sequence[Sample],
     identities: Mapping[str, ArmIdentity],
     sizes: Mapping[str, int],
     besides: Besides,
+    *,
+    requirements: Sequence[RequirementResult] | None = None,
+    unused: Mapping[str, int] | None = None,
 ) -> Results:
-    """Return everything that was found; `sizes` holds the number of items in each suite's file."""
+    """Return everything that was found.
+
+    `sizes` holds the number of items in each suite's file, `unused` how many items were not asked, by suite and by the
+    metric of each requirement.
+    """
     grouped = _grouped(samples, config)
-    rates = {arm: {suite: _rates(rows) for suite, rows in suites.items()} for arm, suites in grouped.items()}
+    rates = {arm: {suite: rates_in(rows) for suite, rows in suites.items()} for arm, suites in grouped.items()}
     families = {arm: {s: _families(rows) for s, rows in suites.items() if s != ALL} for arm, suites in grouped.items()}
     adapted = [arm for arm in grouped if identities[arm].adapter]
     retention = dict.fromkeys(adapted, besides.divergence) if besides.divergence else {}
     tokens = {arm: _tokens(suites[ALL]) for arm, suites in grouped.items()}
+    kept = {arm: _kept(suites) for arm, suites in grouped.items()}
     return Results(
         identities={arm: identities[arm] for arm in grouped},
         metrics=_words(config, rates),
@@ -80,32 +70,24 @@ def summarize(
         differences=_differences(grouped, config),
         detectable=_detectable(rates),
         gap_recovered=_gaps(grouped),
-        drift=_drifts(grouped),
+        drift=_drifts(grouped, config),
         tokens=tokens,
         length_ratio=_length_ratios(grouped),
         retention=retention,
         standard=besides.standard,
         economics=paid_back(besides.economics, tokens, besides.economics.training_seconds or 0.0),
-        warnings=_warnings(config.gates, rates, families),
-        verdict=_verdict(config, grouped, rates, families, retention),
+        warnings=[*_warnings(config.gates, rates, families), *_untested(requirements or ())],
+        verdict=judge(
+            config.gates,
+            _held(rates, retention, kept),
+            families=families,
+            intervals=_intervals(config.gates, {arm: {**suites, **kept[arm]} for arm, suites in grouped.items()}),
+            failing=list(_failing(grouped.get("baked", {}), config.gates)),
+            requirements=requirements,
+            more=MoreItems(config.recipe, unused or {}),
+        ),
+        requirements=None if requirements is None else list(requirements),
     )
-
-
-def check_metrics(config: EvaluateConfig) -> None:
-    """Raise RecipeError for a metric that does not exist, or that is not measured reply by reply."""
-    places = {"evaluate.metrics": config.metrics}
-    places |= {f"suites.{name}.metrics": suite.metrics for name, suite in config.suites.items() if suite.metrics}
-    gated = "evaluate.gates"
-    for place, names in {**places, gated: [gate.metric for gate in config.gates]}.items():
-        for name in names:
-            try:
-                metric = find_metric(name)
-            except RecipeError as error:
-                raise RecipeError(f"{place}: {error.args[0]}", hint=error.hint) from None
-            if metric.score is None and place != gated:
-                raise RecipeError(f"{place}: '{name}' is not measured reply by reply", hint="only a gate can name it")
-        if "resembles" in names:
-            packaged_folder()  # fails before minutes are spent on replies that could not be measured
 
 
 def _grouped(samples: Sequence[Sample], config: EvaluateConfig) -> dict[str, dict[str, list[Sample]]]:
@@ -127,35 +109,24 @@ def _is_drift(rows: Sequence[Sample]) -> bool:
     return any(sample.turn > 1 for sample in rows)
 
 
-def _metrics(rows: Sequence[Sample]) -> list[str]:
-    return list(dict.fromkeys(name for sample in rows for name in sample.metrics))
-
-
-def _rates(rows: Sequence[Sample]) -> dict[str, Rate]:
-    found = {metric: _paired(metric, rows) for metric in _metrics(rows)}
-    return {metric: rate_of(scores.values[0], scores.dialogues) for metric, scores in found.items()}
-
-
-def _paired(metric: str, *arms: Sequence[Sample]) -> PairedScores:
-    """Return a metric of the replies to the same turns; one that depends on the reply may concern an arm alone."""
-    scores = [{(s.suite, s.item, s.turn): s.metrics[metric] for s in rows if metric in s.metrics} for rows in arms]
-    common = [key for key in scores[0] if all(key in others for others in scores[1:])]
-    dialogues = [f"{suite}/{item}" for suite, item, _ in common]
-    return PairedScores([[known[key] for key in common] for known in scores], dialogues)
-
-
 def _families(rows: Sequence[Sample]) -> dict[str, dict[str, Rate]]:
     kinds = sorted({sample.kind for sample in rows} - {""})
-    return {kind: _rates([sample for sample in rows if sample.kind == kind]) for kind in kinds}
+    return {kind: rates_in([sample for sample in rows if sample.kind == kind]) for kind in kinds}
 
 
 def _words(config: EvaluateConfig, rates: Rates) -> dict[str, MetricWords]:
     """Return the words of every metric that was measured or that a gate holds."""
     names = [metric for suites in rates.values() for metrics in suites.values() for metric in metrics]
-    known = {name: find_metric(name) for name in dict.fromkeys([*names, *(gate.metric for gate in config.gates)])}
-    return {
+    gated = [gate.metric for gate in config.gates if not gate.requirement]
+    known = {name: find_metric(name) for name in dict.fromkeys([*names, *gated])}
+    words = {
         name: MetricWords(title=metric.title, yes=metric.yes, no=metric.no, is_share=metric.is_share)
         for name, metric in known.items()
+    }
+    required = {gate.metric: gate.requirement for gate in config.gates if gate.requirement}
+    return words | {
+        name: MetricWords(title=f"Keeps {one}", yes=f"keeps {one}", no=f"does not keep {one}")
+        for name, one in required.items()
     }
 
 
@@ -164,7 +135,7 @@ def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) 
     found = {}
     for name in (ALL, *config.suites):
         rows = [sample for suites in grouped.values() for sample in suites.get(name, ())]
-        metrics = _metrics(rows) or (config.metrics if name == ALL else config.metrics_of(name))
+        metrics = metrics_in(rows) or (config.metrics if name == ALL else config.metrics_of(name))
         items = len({(sample.suite, sample.item) for sample in rows})
         directions = {metric: higher_is_better(metric, name, config.gates) for metric in metrics}
         found[name] = SuiteResult(metrics=directions, items=items, of=sizes.get(name, items))
@@ -186,35 +157,20 @@ def _differences(grouped: Grouped, config: EvaluateConfig) -> list[Difference]:
 
 def _adjusted(rows: Sequence[Difference]) -> list[Difference]:
     sides = [question(row.suite, row.metric) for row in rows]
-    adjusted: dict[int, float] = {}
+    found = dict(enumerate(rows))
     for side in set(sides):
         chosen = [n for n, one in enumerate(sides) if one == side]
-        adjusted |= zip(chosen, holm([rows[n].p_value for n in chosen]), strict=True)
-    return [row.model_copy(update={"p_holm": adjusted[n]}) for n, row in enumerate(rows)]
+        found |= zip(chosen, adjusted([rows[n] for n in chosen]), strict=True)
+    return [found[n] for n in range(len(rows))]
 
 
 def _compared(first: str, second: str, grouped: Grouped, config: EvaluateConfig) -> Iterator[Difference]:
     for suite, rows in grouped[second].items():
-        before = grouped[first].get(suite, ())
-        for metric in _metrics(rows) if before else ():
-            scores = _paired(metric, before, rows)
-            if not scores.dialogues:
-                continue
-            one, other = scores.values
-            found = paired(one, other, scores.dialogues)
+        arms = Arms(suite, first, second, grouped[first].get(suite, ()), rows)
+        for metric in metrics_in(rows) if arms.before else ():
             higher = higher_is_better(metric, suite, config.gates)
-            interval = Interval(found.difference, found.low, found.high)
-            yield Difference(
-                suite=suite,
-                metric=metric,
-                first=first,
-                second=second,
-                higher_is_better=higher,
-                **found._asdict(),
-                p_holm=found.p_value,
-                margin=config.margin,
-                non_inferior=non_inferior(interval, config.margin, higher_is_better=higher),
-            )
+            if found := arms.difference(metric, higher_is_better=higher, margin=config.margin):
+                yield found
 
 
 def _detectable(rates: Rates) -> dict[str, dict[str, float]]:
@@ -231,23 +187,36 @@ def _gaps(grouped: Grouped) -> dict[str, dict[str, float | None]]:
     for suite, rows in grouped["baked"].items():
         if suite not in grouped["base"] or suite not in grouped["prompted"]:
             continue
-        for metric in _metrics(rows):
-            scores = _paired(metric, *(grouped[arm][suite] for arm in ("base", "prompted", "baked")))
+        for metric in metrics_in(rows):
+            scores = paired_scores(metric, *(grouped[arm][suite] for arm in ("base", "prompted", "baked")))
             if scores.dialogues:
                 base, prompted, baked = scores.values
                 found.setdefault(suite, {})[metric] = gap_recovered(base, prompted, baked, scores.dialogues)
     return found
 
 
-def _drifts(grouped: Grouped) -> dict[str, dict[str, Drift]]:
-    return {
-        arm: {
-            suite: drift([TurnScores(sample.item, sample.turn, sample.metrics) for sample in rows])
-            for suite, rows in suites.items()
-            if suite != ALL and _is_drift(rows)
-        }
-        for arm, suites in grouped.items()
-    }
+def _drifts(grouped: Grouped, config: EvaluateConfig) -> dict[str, dict[str, Drift]]:
+    found: dict[str, dict[str, Drift]] = {arm: {} for arm in grouped}
+    for arm, suites in grouped.items():
+        for suite, rows in suites.items():
+            if suite != ALL and _is_drift(rows):
+                turns = [TurnScores(sample.item, sample.turn, sample.metrics) for sample in rows]
+                found[arm][suite] = drift(turns, breaks=breaks_of(suite, config))
+    return found
+
+
+def breaks_of(suite: str, config: EvaluateConfig) -> dict[str, bool]:
+    """Return the metrics that break the behaviour in a suite's dialogues, with whether higher is better.
+
+    They are those that the suite names, else those with a gate on it, else `leaks` and `tells` where it measures them,
+    else all that it measures.
+    """
+    measured = config.metrics_of(suite)
+    gated = [gate.metric for gate in config.gates if gate.suite == suite]
+    for names in (config.suites[suite].breaks or (), gated, BREAKS, measured):
+        if chosen := [name for name in dict.fromkeys(names) if name in measured]:
+            return {name: higher_is_better(name, suite, config.gates) for name in chosen}
+    return {}
 
 
 def _tokens(rows: Sequence[Sample]) -> MeanTokens:
@@ -266,22 +235,33 @@ def _length_ratios(grouped: Grouped) -> dict[str, dict[str, float]]:
     }
 
 
-def _verdict(
-    config: EvaluateConfig, grouped: Grouped, rates: Rates, families: FamilyRates, retention: Mapping[str, Retention]
-) -> Verdict:
-    # The divergence as a suite's rate, so that a gate can hold it: {metric: kl, suite: retention}.
+def _kept(suites: Mapping[str, Sequence[Sample]]) -> dict[str, list[Sample]]:
+    """Return an arm's replies as a suite of the requirements that they keep, which a gate can name like a metric."""
+    rows = [sample for suite, samples in suites.items() if suite != ALL for sample in samples if sample.kept]
+    named = [{requirement_metric(name): value for name, value in row.kept.items()} for row in rows]
+    kept = [row.model_copy(update={"metrics": metrics}) for row, metrics in zip(rows, named, strict=True)]
+    return {REQUIREMENTS: kept} if kept else {}
+
+
+def _held(
+    rates: Rates, retention: Mapping[str, Retention], kept: Mapping[str, Mapping[str, Sequence[Sample]]]
+) -> Rates:
+    """Return all rates that a gate can hold."""
+    # The divergence as a suite's rate: {metric: kl, suite: retention}.
     divergence = {arm: {"retention": {"kl": found.as_rate()}} for arm, found in retention.items()}
-    held = {arm: {**suites, **divergence.get(arm, {})} for arm, suites in rates.items()}
-    intervals = {pair: found for pair in pairs(config.gates) if (found := _interval(pair, grouped))}
-    failing = list(_failing(grouped.get("baked", {}), config.gates))
-    return judge(config.gates, held, families=families, intervals=intervals, failing=failing)
+    required = {arm: {suite: rates_in(rows) for suite, rows in suites.items()} for arm, suites in kept.items()}
+    return {arm: {**suites, **divergence.get(arm, {}), **required[arm]} for arm, suites in rates.items()}
+
+
+def _intervals(gates: Sequence[Gate], grouped: Grouped) -> dict[ArmPair, Interval]:
+    return {pair: found for pair in pairs(gates) if (found := _interval(pair, grouped))}
 
 
 def _interval(pair: ArmPair, grouped: Grouped) -> Interval | None:
     if not {pair.first, pair.second} <= set(grouped) or pair.suite not in grouped[pair.first]:
         return None
     arms = (grouped[arm][pair.suite] for arm in (pair.first, pair.second))
-    scores = _paired(pair.metric, *([s for s in rows if pair.family in ("", s.kind)] for rows in arms))
+    scores = paired_scores(pair.metric, *([s for s in rows if pair.family in ("", s.kind)] for rows in arms))
     one, other = scores.values
     return bootstrap_difference(one, other, scores.dialogues) if scores.dialogues else None
 
@@ -292,6 +272,14 @@ def _failing(suites: Mapping[str, Sequence[Sample]], gates: Sequence[Gate]) -> I
             for metric, value in sample.metrics.items():
                 if misses(value, higher_is_better=higher_is_better(metric, suite, gates)):
                     yield Failing(suite, metric, sample.item, sample.topic, sample.family, sample.kind)
+
+
+def _untested(requirements: Sequence[RequirementResult]) -> list[str]:
+    return [
+        f"{one.id}: no item tests this requirement: write items with requirements: [{one.id}]"
+        for one in requirements
+        if one.state == "not_shown" and not one.items
+    ]
 
 
 def _warnings(gates: Sequence[Gate], rates: Rates, families: FamilyRates) -> list[str]:

@@ -11,6 +11,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from tuning_room.checks import Case, find_metric
 from tuning_room.errors import StageError
+from tuning_room.evaluate.scoring import Rule, Scored, scored
 from tuning_room.files import atomic_writer
 from tuning_room.records import Item, read_json, read_jsonl, write_json, write_jsonl
 
@@ -37,10 +38,11 @@ def load_items(items, **_metadata):
 
 
 class Context(NamedTuple):
-    """What metrics need besides the item: the full prompt, and the checks that the training data had to pass."""
+    """What metrics need besides the item: the full prompt, the training data's checks, and the requirements' rules."""
 
     full_prompt: str = ""
     checks: Mapping[str, Mapping[str, Any]] = {}
+    requirements: Mapping[str, Mapping[str, Any]] = {}  # by id: the fields of a Rule
 
 
 def task_name(suite: str) -> str:
@@ -105,7 +107,7 @@ def item_of(doc: Mapping[str, Any]) -> Item:
 class SuiteTask(ConfigurableTask):
     """A suite: one reply to an item, a reply to each turn of a dialogue, or the likelihood of each choice.
 
-    Once the harness has run, `scores` holds the metrics of each item: of its reply, of each turn, or of the choice.
+    Once the harness has run, `scores` holds the scores of each item: of its reply, of each turn, or of the choice.
     """
 
     folder = Path()
@@ -115,8 +117,9 @@ class SuiteTask(ConfigurableTask):
         ours = {"process_results": self.process_results}
         super().__init__(config={**{key: value for key, value in config.items() if key != "class"}, **ours})
         self.context = Context(**read_json(self.folder / CONTEXT_FILE))
-        self.measures = {entry["metric"]: find_metric(entry["metric"]) for entry in config["metric_list"]}
-        self.scores: dict[str, list[dict[str, float]]] = {}
+        self.rules = {name: Rule(**rule) for name, rule in self.context.requirements.items()}
+        self.measures = [entry["metric"] for entry in config["metric_list"]]
+        self.scores: dict[str, list[Scored]] = {}
 
     def doc_to_text(self, doc: dict[str, Any], *_: Any) -> str:
         """Return what the user writes."""
@@ -167,17 +170,17 @@ class SuiteTask(ConfigurableTask):
             # Right if the gold choice has the highest log-likelihood per character (the harness's acc_norm).
             rates = [total / len(choice) for (total, _), choice in zip(results, item.choices, strict=True)]
             right = item.choices[rates.index(max(rates))] == item.gold
-            turns = [{"correct": float(right)} if "correct" in self.measures else {}]
+            turns = [Scored({"correct": float(right)} if "correct" in self.measures else {})]
         else:
             replies = json.loads(results[0]) if item.turns else [results[0]]
             turns = [self._scored(item, reply, turn) for turn, reply in enumerate(replies)]
         self.scores[item.id] = turns
         # A metric may concern some turns only.
-        names = dict.fromkeys(name for turn in turns for name in turn)
-        return {name: fmean(turn[name] for turn in turns if name in turn) for name in names}
+        names = dict.fromkeys(name for turn in turns for name in turn.metrics)
+        return {name: fmean(turn.metrics[name] for turn in turns if name in turn.metrics) for name in names}
 
-    def _scored(self, item: Item, reply: str, turn: int) -> dict[str, float]:
-        """Return the metrics that apply to a reply, given all that the user had written by then."""
+    def _scored(self, item: Item, reply: str, turn: int) -> Scored:
+        """Return the scores of a reply, given all that the user had written by then."""
         case = Case(
             said="\n".join([item.said, *item.turns[:turn]]),
             gold=item.gold,
@@ -188,5 +191,5 @@ class SuiteTask(ConfigurableTask):
             full_prompt=self.context.full_prompt,
             recipe_checks=self.context.checks,
         )
-        values = {name: metric.score(reply, case) for name, metric in self.measures.items() if metric.score}
-        return {name: value for name, value in values.items() if value is not None}
+        rules = {name: self.rules[name] for name in item.requirements if name in self.rules}
+        return scored(reply, case, self.measures, rules)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.advice import Failing, advise
+from tuning_room.evaluate.advice import Failing, MoreItems, advise
+from tuning_room.evaluate.learnt import counts
 from tuning_room.evaluate.statistics import ROUNDING, Interval, non_inferior
 from tuning_room.gates import ArmPair, Gate
-from tuning_room.results import FamilyRates, GateResult, Rate, Rates, Verdict
+from tuning_room.results import FamilyRates, GateResult, Lost, Rate, Rates, RequirementResult, Verdict
 
 # By whether the behaviour was learnt, and whether all else was kept.
 MATRIX = {
@@ -24,18 +25,26 @@ def judge(
     families: FamilyRates | None = None,
     intervals: Mapping[ArmPair, Interval] | None = None,
     failing: Sequence[Failing] = (),
+    requirements: Sequence[RequirementResult] | None = None,
+    more: MoreItems = MoreItems(),  # noqa: B008
 ) -> Verdict:
-    """Check every gate, and decide; without gates nothing is shipped.
+    """Check every gate, and decide by them and by the states of the requirements; without either nothing is shipped.
 
-    `intervals` holds the differences that `pairs(gates)` names, `failing` the replies for the advice. RecipeError names
-    a gate on something that was not measured.
+    `intervals` holds the differences that `pairs(gates)` names, `failing` the replies for the advice, and `more` says
+    where there are items that were not asked. RecipeError names a gate on something that was not measured.
     """
     results = [_hold(gate, rates, families or {}, intervals or {}) for gate in gates]
-    verdict = decide(results)
+    verdict, lost = decide(results, requirements or ()), lost_of(results)
     concerned = [row for row in failing if _concerned(row, results)]
-    advice = advise(verdict, results, concerned, rates)
-    failing_items = list(dict.fromkeys(row.item for row in concerned))
-    return Verdict(verdict=verdict, gates=results, advice=advice, failing=failing_items)
+    missed = [item for one in requirements or () if one.state == "failed" for item in one.failing]
+    return Verdict(
+        verdict=verdict,
+        gates=results,
+        advice=advise(verdict, results, concerned, rates, requirements, more),
+        failing=list(dict.fromkeys([*(row.item for row in concerned), *missed])),
+        lost=lost,
+        learnt=None if requirements is None else counts(requirements),
+    )
 
 
 def pairs(gates: Sequence[Gate]) -> list[ArmPair]:
@@ -43,14 +52,27 @@ def pairs(gates: Sequence[Gate]) -> list[ArmPair]:
     return list(dict.fromkeys(gate.pair for gate in gates if gate.pair))
 
 
-def decide(results: Sequence[GateResult]) -> str:
-    """Return the verdict's name, by whether all gates on the behaviour and all gates on retention were met."""
-    if not results:
-        return "iterate"  # without a gate nothing is proven, and nothing shows what to change
-    behaviour, retention = (
-        all(result.passed for result in results if result.question == side) for side in ("behaviour", "retention")
-    )
-    return MATRIX[behaviour, retention]
+def decide(results: Sequence[GateResult], requirements: Sequence[RequirementResult] = ()) -> str:
+    """Return the verdict's name, by what was missed on the behaviour and on retention.
+
+    What was missed only for want of items decides nothing by itself: `more_items`, unless something else was missed.
+    """
+    states = {one.state for one in requirements} & {"learnt", "failed", "not_shown"}
+    if not results and not states:
+        return "iterate"  # nothing was held to a bound, so nothing is proven, and nothing shows what to change
+    missed = {result.question for result in results if not result.passed and not result.lacks_items}
+    learnt, kept = "behaviour" not in missed and "failed" not in states, "retention" not in missed
+    unsettled = "not_shown" in states or any(result.lacks_items for result in results)
+    return "more_items" if learnt and kept and unsettled else MATRIX[learnt, kept]
+
+
+def lost_of(results: Sequence[GateResult]) -> Lost:
+    """Return whether anything else was lost, as far as the gates on retention show it."""
+    asked = [result for result in results if result.question == "retention"]
+    if any(not result.passed and not result.lacks_items for result in asked):
+        return "yes"
+    shows = any(result.gate.by == "bound" or result.gate.metric == "kl" for result in asked)
+    return "no" if shows and all(result.passed for result in asked) else "not_shown"
 
 
 def _hold(gate: Gate, rates: Rates, families: FamilyRates, intervals: Mapping[ArmPair, Interval]) -> GateResult:

@@ -240,19 +240,20 @@ def dialogues(evidence: "Evidence", limit: int) -> Dialogues:
         for arm in SIDE_BY_SIDE:
             for sample in evidence.samples.get(arm, {}).get(suite, []):
                 rows.setdefault((suite, sample.item), {}).setdefault(arm, []).append(sample)
-    found = [_dialogue(arms) for arms in rows.values()]
+    breaks = evidence.results.breaks
+    found = [_dialogue(arms, breaks(suite)) for (suite, _), arms in rows.items()]
     found.sort(key=lambda one: one.broke.get(SHIPPED) or 10**6)
     return Dialogues(total=len(found), shown=found[:limit])
 
 
-def _dialogue(arms: Mapping[str, Sequence[Sample]]) -> ShownDialogue:
+def _dialogue(arms: Mapping[str, Sequence[Sample]], breaks: Mapping[str, bool]) -> ShownDialogue:
     first = next(iter(arms.values()))[0]
     return ShownDialogue(
         suite=first.suite,
         item=first.item,
         topic=first.topic,
         gold=first.gold,
-        broke={arm: next((row.turn for row in rows if row.is_broken), None) for arm, rows in arms.items()},
+        broke={arm: next((row.turn for row in rows if row.is_broken(breaks)), None) for arm, rows in arms.items()},
         turns=[
             ShownTurn(turn=rows[0].turn, prompt=rows[0].prompt, replies=[reply(row) for row in rows])
             for rows in zip(*arms.values(), strict=True)

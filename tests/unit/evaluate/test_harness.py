@@ -130,7 +130,7 @@ def test_a_task_folder_may_be_moved(tmp_path: Path, engine: TableEngine) -> None
     (tmp_path / "tasks").rename(tmp_path / "elsewhere")
     model = EngineModel(lambda: engine, "base", Sampling(64), lambda: None)
     task = run_tasks(model, tmp_path / "elsewhere", {"easy": "easy"})["easy"]
-    assert {item: turns[0]["leaks"] for item, turns in task.scores.items()} == {"plain": 1, "odd": 0, "date": 1}
+    assert {item: turns[0].metrics["leaks"] for item, turns in task.scores.items()} == {"plain": 1, "odd": 0, "date": 1}
     assert task.context.full_prompt == FULL
 
 
@@ -324,7 +324,7 @@ def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Pat
         "easy"
     ]
     assert task.scores.keys() == {"plain", "choice"}
-    assert all(turns[0]["correct"] in (0.0, 1.0) for turns in task.scores.values())
+    assert all(turns[0].metrics["correct"] in (0.0, 1.0) for turns in task.scores.values())
     assert SHORT in task.instances[0].args[0], "the model's own template renders the system turn"
 
 

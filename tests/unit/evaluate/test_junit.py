@@ -47,8 +47,8 @@ def test_each_gate_is_a_case(tmp_path: Path) -> None:
     assert met.get("name") == "baked asks (all) at least 80%" and met.find("failure") is None
     assert "measured 0.8500" in met.findtext("system-out")
     assert missed.find("failure").get("message") == "measured 0.8500, bound 0.8000; held: 0.7000 against 0.8000"
-    assert "verdict: more_data" in root.findtext("testsuite/system-out")
-    assert "generate.rows" in root.findtext("testsuite/system-out")
+    assert "verdict: more_items" in root.findtext("testsuite/system-out")
+    assert "It needs about 246 items" in root.findtext("testsuite/system-out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["gates.xml"]
 
 

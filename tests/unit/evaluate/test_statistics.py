@@ -12,9 +12,10 @@ from scipy.stats import binomtest
 from statsmodels.stats.contingency_tables import mcnemar
 
 from tuning_room.errors import RecipeError
+from tuning_room.evaluate.checking import check_metrics
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.statistics import difference, rate
-from tuning_room.evaluate.summary import check_metrics, summarize
+from tuning_room.evaluate.summary import summarize
 from tuning_room.evaluate.verdict import judge
 from tuning_room.gates import Gate
 from tuning_room.results import ArmIdentity, Besides, Rate, Results, Retention, Sample

@@ -1,0 +1,162 @@
+"""What was found of each requirement of the full prompt: whether it was learnt, and on which replies that rests."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tuning_room.evaluate.pairing import Arms, PairedScores, adjusted, paired_scores
+from tuning_room.evaluate.power import items_needed
+from tuning_room.evaluate.statistics import rate_of
+from tuning_room.gates import REQUIREMENTS
+from tuning_room.records import Dialogue, Item, read_jsonl
+from tuning_room.requirements import STAYS, Requirement, RequirementGate
+from tuning_room.results import Difference, LearntCounts, Rate, RequirementResult, RequirementState, Sample
+
+SHIPPED, MEASURE = "baked", "prompted"
+# Where a requirement has no bound of its own: its rate, and the lower end of the rate's interval.
+LEARNT, SHOWN = 0.8, 0.6
+
+Kept = Mapping[str, Sequence[Sample]]  # by arm: replies whose metrics are the requirements that they keep, by id
+
+
+class Bound(NamedTuple):
+    """What a requirement's rate must reach, and what the lower end of its interval must."""
+
+    rate: float
+    low: float
+
+
+class Standing(NamedTuple):
+    """A requirement's state, and the reason in words."""
+
+    state: RequirementState
+    reason: str
+
+
+def kept_by_arm(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """Return each arm's replies in the items' order, with the requirements that they keep in place of their metrics."""
+    found: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda one: (one.suite, one.item, one.turn)):
+        found.setdefault(sample.arm, []).append(sample.model_copy(update={"metrics": sample.kept}))
+    return found
+
+
+def rows_taught(requirements: Sequence[Requirement], train_rows: Path) -> dict[str, int | None]:
+    """Return how many training rows teach each requirement; None where there is no file of rows."""
+    if not train_rows.is_file():
+        return dict.fromkeys(one.id for one in requirements)
+    rows = [set(row.requirements) for row in read_jsonl(train_rows, Dialogue)]
+    taught = Counter(name for names in rows for name in names)
+    return {one.id: len(rows) if one.every_reply else taught[one.id] for one in requirements}
+
+
+def found_of(
+    requirements: Sequence[Requirement],
+    samples: Sequence[Sample],
+    items: Mapping[str, Sequence[Item]],
+    rows: Mapping[str, int | None],
+    *,
+    margin: float,
+    has_judge: bool = False,
+) -> list[RequirementResult]:
+    """Return what was found of each requirement, in their order; p-values are adjusted for the number of them."""
+    kept = kept_by_arm(samples)
+    tested = Counter(name for of in items.values() for item in of for name in item.requirements)
+    found = []
+    for one in requirements:
+        rates = _rates(one.id, kept)
+        standing = _standing(one, rates.get(SHIPPED), tested[one.id], has_judge=has_judge)
+        found.append(
+            RequirementResult(
+                id=one.id,
+                quote=one.quote,
+                kind=one.kind,
+                **standing._asdict(),
+                gate=one.gate,
+                rows=rows.get(one.id),
+                items=tested[one.id],
+                rates=rates,
+                failing=_failing(one.id, kept.get(SHIPPED, ())),
+            )
+        )
+    return _with_differences(found, _differences(requirements, kept, margin))
+
+
+def _rates(name: str, kept: Kept) -> dict[str, Rate]:
+    scores: dict[str, PairedScores] = {arm: paired_scores(name, rows) for arm, rows in kept.items()}
+    return {arm: rate_of(found.values[0], found.dialogues) for arm, found in scores.items() if found.dialogues}
+
+
+def _failing(name: str, rows: Sequence[Sample]) -> list[str]:
+    return list(dict.fromkeys(row.item for row in rows if row.metrics.get(name, 1.0) < 1))
+
+
+def _differences(requirements: Sequence[Requirement], kept: Kept, margin: float) -> list[Difference]:
+    if not {MEASURE, SHIPPED} <= kept.keys():
+        return []
+    arms = Arms(REQUIREMENTS, MEASURE, SHIPPED, kept[MEASURE], kept[SHIPPED])
+    rows = [arms.difference(one.id, higher_is_better=True, margin=margin) for one in requirements]
+    return adjusted([row for row in rows if row])
+
+
+def _with_differences(found: Sequence[RequirementResult], rows: Sequence[Difference]) -> list[RequirementResult]:
+    by_id = {row.metric: row for row in rows}
+    return [one.model_copy(update={"difference": by_id.get(one.id)}) for one in found]
+
+
+def _standing(one: Requirement, rate: Rate | None, items: int, *, has_judge: bool) -> Standing:
+    if not one.is_baked:
+        return Standing("outside", STAYS[one.kind])
+    if one.untested:
+        return Standing("untested", one.untested)
+    if rate is None:
+        return Standing("not_shown", _why_no_rate(one, items, has_judge=has_judge))
+    return stand(rate, bound_of(one.gate))
+
+
+def _why_no_rate(one: Requirement, items: int, *, has_judge: bool) -> str:
+    if not (one.metrics or one.checks or one.judge):
+        return "no metric, check or judge says whether a reply keeps it"
+    if not items:
+        return "no item tests it"
+    if not (one.metrics or one.checks) and not has_judge:
+        return "only a judge can tell, and evaluate.judge names none"
+    return f"no reply of the arm {SHIPPED} to its {items} items could be judged"
+
+
+def bound_of(gate: RequirementGate | None) -> Bound:
+    """Return what must be reached: by a requirement's own gate, else the default."""
+    if gate is None:
+        return Bound(LEARNT, SHOWN)
+    return Bound(gate.at_least, gate.at_least if gate.by == "bound" else 0.0)
+
+
+def stand(rate: Rate, bound: Bound) -> Standing:
+    """Return the state of a requirement that was tested, with the numbers behind it."""
+    numbers = f"kept by {rate.rate:.1%} of {rate.total} replies (95 % interval {rate.low:.1%} to {rate.high:.1%})"
+    if rate.rate < bound.rate:
+        return Standing("failed", f"{numbers}; at least {bound.rate:.0%} must keep it")
+    if rate.low < bound.low:
+        return Standing("not_shown", f"{numbers}; too few items to show at least {bound.low:.0%}")
+    return Standing("learnt", numbers)
+
+
+def items_to_write(one: RequirementResult) -> int:
+    """Return about how many more items a requirement needs to be shown at the rate that was found, at least 1."""
+    rate, bound = one.rates.get(SHIPPED), bound_of(one.gate)
+    needed = items_needed(1 - (bound.low or bound.rate), rate=1 - rate.rate if rate else 0.0)
+    return max(1, (needed or 0) - (rate.total if rate else 0))
+
+
+def counts(found: Sequence[RequirementResult]) -> LearntCounts:
+    """Return how many requirements are in each state."""
+    states = Counter(one.state for one in found)
+    return LearntCounts(
+        learnt=states["learnt"],
+        of=len(found) - states["outside"],
+        failed=states["failed"],
+        not_shown=states["not_shown"],
+        untested=states["untested"],
+        outside=states["outside"],
+    )
