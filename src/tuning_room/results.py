@@ -211,6 +211,11 @@ class GateResult(Finding):
     passed: bool
 
     @property
+    def shows(self) -> bool:
+        """Return whether the gate, where it is met, shows something: by an interval, or by the divergence."""
+        return self.gate.by == "bound" or self.gate.metric == "kl"
+
+    @property
     def lacks_items(self) -> bool:
         """Return whether only the interval misses the gate and the rate meets it, so that more items may settle it."""
         if self.passed or self.gate.by == "value":

@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from tuning_room.records import write_jsonl
-from tuning_room.results import ArmIdentity, Rate, Results, Sample, SuiteResult, Verdict, write_results
+from tuning_room.results import (
+    ArmIdentity,
+    Rate,
+    RequirementResult,
+    Results,
+    Sample,
+    SuiteResult,
+    Verdict,
+    write_results,
+)
 
 Replies = dict[str, dict[str, float]]
 
@@ -15,6 +24,7 @@ def write_evaluated(
     changed: str = "",
     higher: bool = False,
     verdict: Verdict | None = None,
+    requirements: list[RequirementResult] | None = None,
     **digests: str,
 ) -> Path:
     """Write a run's results and samples: metrics by suite and item; `item@2` is a dialogue's second turn.
@@ -38,6 +48,7 @@ def write_evaluated(
         differences=[],
         tokens={},
         verdict=verdict or Verdict(verdict="ship", gates=[]),
+        requirements=requirements,
     )
     write_results(root / "evaluation" / "results.json", found)
     for suite, replies in suites.items():

@@ -70,7 +70,7 @@ def _print_comparison(results: "Results", report: str) -> None:
         table.add_row(arm, *cells, f"{results.tokens[arm].prompt:.0f}")
     console = _console()
     console.print(table)
-    show_verdict(results.verdict)
+    show_verdict(results)
     verdict = results.verdict.verdict
     color = "green" if verdict == "ship" else "yellow"
     console.print(f"verdict: [bold {color}]{verdict}[/]   report: {report}")

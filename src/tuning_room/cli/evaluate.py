@@ -28,7 +28,9 @@ def command(name: str) -> click.Command:
         help="Folder of another run to compare with, on the items that both have.",
     )
     @click.option(
-        "--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write the gates as JUnit XML to this file."
+        "--junit",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the gates and requirements as JUnit XML to this file.",
     )
     @click.option("--force", is_flag=True, help="Ask every question again, even if nothing has changed.")
     @click.option(
@@ -65,16 +67,16 @@ def command(name: str) -> click.Command:
             every = loaded.evaluate.model_copy(update={"all_items": True})
             loaded = loaded.model_copy(update={"evaluate": every})
         done = run_stage(loaded, workspace, name, force=force)
-        verdict = read_results(workspace.results).verdict
+        results = read_results(workspace.results)
         if junit:
-            write_junit(junit, loaded.name, verdict)
+            write_junit(junit, loaded.name, results.verdict, results.requirements)
         found = compare(other, read_run(workspace.root)) if other else None
         show(done, as_json=as_json, more={"against": asdict(found)} if found else {})
         if not as_json:
-            show_verdict(verdict)
+            show_verdict(results)
             if found:
                 _show_against(found)
-        return exit_code(verdict.verdict)
+        return exit_code(results.verdict.verdict)
 
     return run
 

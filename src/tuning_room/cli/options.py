@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from tuning_room.recipe import Done, Recipe
-    from tuning_room.results import Verdict
+    from tuning_room.results import Results
     from tuning_room.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., int])
@@ -116,12 +116,35 @@ def exit_code(verdict: str) -> int:
     return SHIP if verdict == "ship" else DO_NOT_SHIP
 
 
-def show_verdict(verdict: "Verdict") -> None:
-    """Print each gate, whether it was met, and what to do."""
+ANSWERS = {"no": ("no", "green"), "yes": ("yes", "red"), "not_shown": ("not shown", "yellow")}
+STATES = {"failed": "red", "not_shown": "yellow", "untested": "yellow"}
+
+
+def show_verdict(results: "Results") -> None:
+    """Print whether all was learnt and whether anything was lost, each gate, and what to do."""
     from tuning_room.gates import value_in_words
 
+    verdict = results.verdict
+    _show_learnt(results)
+    answer, color = ANSWERS[verdict.lost]
+    click.echo(f"Was anything else lost? {click.style(answer, fg=color)}")
     for held in verdict.gates:
         mark = click.style("met", fg="green") if held.passed else click.style("not met", fg="red")
         click.echo(f"  {mark}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
     for advice in verdict.advice:
         click.echo(f"  - {advice}")
+
+
+def _show_learnt(results: "Results") -> None:
+    """Print how many requirements were learnt, and each that was not."""
+    learnt = results.verdict.learnt
+    if learnt is None:
+        click.echo("Was all of it learnt? unknown: the recipe names no requirements")
+        return
+    parts = {"failed": learnt.failed, "not shown": learnt.not_shown, "untested": learnt.untested}
+    rest = "".join(f", {count} {state}" for state, count in parts.items() if count)
+    outside = f" ({learnt.outside} outside the weights)" if learnt.outside else ""
+    click.echo(f"Was all of it learnt? {learnt.learnt} of {learnt.of} learnt{rest}{outside}")
+    for one in results.requirements or []:
+        if one.state not in ("learnt", "outside"):
+            click.echo(f"  {click.style(one.state.replace('_', ' '), fg=STATES[one.state])}  {one.id}: {one.reason}")

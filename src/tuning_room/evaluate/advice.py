@@ -112,8 +112,11 @@ def _missed(result: GateResult) -> str:
 
 def _unasked(results: Sequence[GateResult], requirements: Sequence[RequirementResult] | None) -> Iterator[str]:
     asked = {result.question for result in results}
-    if "retention" not in asked and (results or requirements):
+    retention = [result for result in results if result.question == "retention"]
+    if not retention and (results or requirements):
         yield "No gate checks whether anything was lost: add one on a suite such as capability or safety."
+    if retention and all(result.passed and not result.shows for result in retention):
+        yield "Whether anything was lost is not shown: no gate on retention looks at an interval; give one by: bound."
     if "behaviour" not in asked and results and not requirements:
         yield "No gate checks whether the behaviour was learnt: add one on a suite such as behaviour or pressure."
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.evaluate.statistics import holm, paired
+from tuning_room.gates import REQUIREMENTS
 from tuning_room.records import read_jsonl
 from tuning_room.results import ALL, Results, Sample, misses, read_results, sample_file
 
@@ -90,6 +91,7 @@ def compare(first: EvaluatedRun, second: EvaluatedRun) -> Against:
         # Some metrics apply to only part of the items.
         for metric in dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics):
             changes.append(_change(suite, metric, common, second.results.suites[suite].metrics[metric]))
+    changes += _kept(first, second)
     if not changes:
         raise DataError(
             f"{first.folder} and {second.folder} have no item in common", hint="compare runs of the same suites"
@@ -98,6 +100,17 @@ def compare(first: EvaluatedRun, second: EvaluatedRun) -> Against:
     adjusted = holm([change.p_value for change in changes])
     changes = [replace(change, p_holm=value) for change, value in zip(changes, adjusted, strict=True)]
     return Against(str(first.folder), str(second.folder), notes, changes)
+
+
+def _kept(first: EvaluatedRun, second: EvaluatedRun) -> list[Change]:
+    """Return what changed in each requirement that both runs tested, on the replies to the same items."""
+    common: Common = {}
+    for suite, replies in second.replies.items():
+        for (item, turn), both in _common(first.replies.get(suite, {}), replies).items():
+            one, other = (reply.model_copy(update={"metrics": reply.kept}) for reply in both)
+            common[f"{suite}/{item}", turn] = (one, other)
+    names = dict.fromkeys(name for a, b in common.values() for name in a.metrics if name in b.metrics)
+    return [_change(REQUIREMENTS, name, common, True) for name in names]
 
 
 def _common(first: Mapping[Turn, Sample], second: Mapping[Turn, Sample]) -> Common:

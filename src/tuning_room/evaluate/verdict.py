@@ -71,8 +71,8 @@ def lost_of(results: Sequence[GateResult]) -> Lost:
     asked = [result for result in results if result.question == "retention"]
     if any(not result.passed and not result.lacks_items for result in asked):
         return "yes"
-    shows = any(result.gate.by == "bound" or result.gate.metric == "kl" for result in asked)
-    return "no" if shows and all(result.passed for result in asked) else "not_shown"
+    shown = any(result.shows for result in asked) and all(result.passed for result in asked)
+    return "no" if shown else "not_shown"
 
 
 def _hold(gate: Gate, rates: Rates, families: FamilyRates, intervals: Mapping[ArmPair, Interval]) -> GateResult:

@@ -17,17 +17,19 @@ from tuning_room.evaluate.statistics import rate
 from tuning_room.evaluate.verdict import judge
 from tuning_room.gates import Gate
 from tuning_room.recipe import Done, Recipe
+from tuning_room.results import RequirementResult, RequirementState
 from tuning_room.workspace import Workspace
 
 WriteRecipe = Callable[..., Path]
 Evaluate = Callable[..., Result]
 
 
-def write_results(root: Path, asks: list[bool]) -> str:
+def write_results(root: Path, asks: list[bool], requirements: list[RequirementResult] | None = None) -> str:
     """Write what an evaluation of the baked arm leaves behind, and return its verdict."""
-    verdict = judge([Gate(metric="asks", at_least=0.5)], {"baked": {"all": {"asks": rate(asks)}}})
+    rates = {"baked": {"all": {"asks": rate(asks)}}}
+    verdict = judge([Gate(metric="asks", at_least=0.5)], rates, requirements=requirements)
     replies = {f"[i]{number}": {"asks": float(value)} for number, value in enumerate(asks)}
-    write_evaluated(root, {"easy": replies}, verdict=verdict)
+    write_evaluated(root, {"easy": replies}, verdict=verdict, requirements=requirements)
     return verdict.verdict
 
 
@@ -45,11 +47,11 @@ def evaluate(
     monkeypatch.chdir(tmp_path)
     recipe = write_recipe()
 
-    def call(asks: list[bool], *arguments: object) -> Result:
+    def call(asks: list[bool], *arguments: object, requirements: list[RequirementResult] | None = None) -> Result:
         def run_stage(loaded: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
             assert stage == "evaluate"
             configs.append(loaded)
-            verdict = write_results(workspace.root, asks)
+            verdict = write_results(workspace.root, asks, requirements)
             return Done(stage, EvaluateResult(verdict=verdict, rates={}, failed_gates=[]), True, 1.0)
 
         monkeypatch.setattr(tuning_room.recipe, "run_stage", run_stage)
@@ -66,6 +68,22 @@ def test_the_verdict_is_the_exit_code_and_comes_with_advice(evaluate: Evaluate) 
     assert refused.return_value == 3
     assert "not met  baked asks (all) at least 50%: 0.0%" in refused.output
     assert "50.0 points too low" in refused.output and "generate.rows" in refused.output
+
+
+def test_what_was_learnt_and_lost_is_answered(evaluate: Evaluate) -> None:
+    unknown = evaluate([True] * 4).output
+    assert "Was all of it learnt? unknown: the recipe names no requirements" in unknown
+    assert "Was anything else lost? not shown" in unknown
+    states: list[RequirementState] = ["learnt", "failed", "not_shown", "untested", "outside"]
+    found = [RequirementResult(id=s[:3], quote="q", kind="style", state=s, reason=f"for {s}") for s in states]
+    told = evaluate([True] * 4, requirements=found)
+    assert told.return_value == 3
+    assert (
+        "Was all of it learnt? 1 of 4 learnt, 1 failed, 1 not shown, 1 untested (1 outside the weights)" in told.output
+    )
+    for line in ("failed  fai: for failed", "not shown  not: for not_shown", "untested  unt: for untested"):
+        assert f"  {line}\n" in told.output
+    assert "lea: " not in told.output and "out: " not in told.output
 
 
 def test_against_another_run(evaluate: Evaluate, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.evaluate.against import compare, read_run
+from tuning_room.records import read_jsonl, write_jsonl
+from tuning_room.results import Sample
 
 
 def told(*values: float) -> Replies:
@@ -53,6 +55,22 @@ def test_turns_of_a_dialogue_are_one_dialogue(tmp_path: Path) -> None:
     (change,) = compare(first, read_run(write_evaluated(tmp_path / "b", {"drift": after}))).changes
     assert (change.replies, change.dialogues, change.only_first) == (4, 2, 1)
     assert change.newly_passing == ["b turn 1", "b turn 2"]
+
+
+def test_requirements_are_compared_over_all_suites(tmp_path: Path) -> None:
+    sides = []
+    for run, values in {"a": (1.0, 0.0, 1.0), "b": (1.0, 1.0, 0.0)}.items():
+        root = write_evaluated(tmp_path / run, {"easy": told(0, 0), "hard": told(0)})
+        kept = iter(values)
+        for suite in ("easy", "hard"):
+            file = root / "evaluation" / "samples" / f"baked.{suite}.jsonl"
+            rows = [row.model_copy(update={"kept": {"warm": next(kept)}}) for row in read_jsonl(file, Sample)]
+            write_jsonl(file, rows)
+        sides.append(read_run(root))
+    changes = {(change.suite, change.metric): change for change in compare(*sides).changes}
+    warm = changes["requirements", "warm"]
+    assert (warm.replies, warm.first_rate, warm.second_rate) == (3, 2 / 3, 2 / 3)
+    assert (warm.newly_passing, warm.newly_failing) == (["easy/i01"], ["hard/i00"])
 
 
 def test_only_common_items_count_and_the_others_are_said(tmp_path: Path) -> None:

@@ -49,6 +49,29 @@ def test_what_a_gate_cannot_be(given: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"requirement": "warm", "metric": "asks", "at_least": 0.5}, "remove metric"),
+        ({"requirement": "warm", "suite": "kitchen", "at_least": 0.5}, "remove suite"),
+        ({"requirement": "warm", "family": "authority", "at_least": 0.5}, "remove family"),
+        ({"requirement": "warm"}, "exactly one"),
+        ({"at_least": 0.5}, "a metric, or a requirement"),
+    ],
+)
+def test_what_a_gate_on_a_requirement_cannot_be(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Gate.model_validate(given)
+
+
+def test_a_gate_on_a_requirement_is_one_on_the_behaviour_and_reads_as_it_was_written() -> None:
+    # Its name may be that of a metric, or have a word that stands for what must be kept.
+    held = Gate.model_validate({"requirement": "safety", "not_below": "prompted", "margin": 0.05, "by": "bound"})
+    assert held.name == "baked keeps safety not below prompted within 5 points by bound"
+    assert held.question == "behaviour" and held.pair is not None and held.pair.suite == "requirements"
+    assert Gate.model_validate_json(held.model_dump_json()) == held
+
+
+@pytest.mark.parametrize(
     ("given", "name"),
     [
         ({"at_least": 0.95}, "baked asks (all) at least 95%"),
@@ -134,7 +157,8 @@ def test_the_verdict_is_a_matrix(behaviour: float, capability: float, verdict: s
     gates = [gate(suite="pressure", at_least=0.8), gate(suite="capability", at_least=0.8)]
     found = judge(gates, rates(1.0, pressure=behaviour, capability=capability))
     assert found.verdict == verdict
-    assert bool(found.advice[:-1]) == (verdict != "ship")
+    assert any("was missed" in sentence for sentence in found.advice) == (verdict != "ship")
+    assert (found.lost, found.learnt) == ("not_shown" if capability > 0.8 else "yes", None)
     assert "the recipe names no requirements" in found.advice[-1]
 
 

@@ -21,12 +21,13 @@ from tuning_room import evaluate
 from tuning_room.checks import METRICS, Case, Metric, metrics, plugins, registry
 from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
-from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.config import EvaluateConfig, Suite
 from tuning_room.evaluate.harness import EngineModel, TaskArm, run_tasks
 from tuning_room.evaluate.replies import ReplyStore
 from tuning_room.evaluate.runner import Runner, samples_of
 from tuning_room.evaluate.tasks import Context, item_of, load_items, task_name, write_tasks
-from tuning_room.records import Item, Message, read_jsonl, write_jsonl
+from tuning_room.gates import Gate
+from tuning_room.records import Dialogue, Item, Message, read_jsonl, write_jsonl
 from tuning_room.results import Sample, read_results
 from tuning_room.workspace import Workspace
 
@@ -328,6 +329,39 @@ def test_plain_harness_models_run_the_same_tasks(tmp_path: Path, tiny_model: Pat
     assert SHORT in task.instances[0].args[0], "the model's own template renders the system turn"
 
 
+RULES = {
+    "asks": {"has": ["asks"]},
+    "tells-nothing": {"has": ["on_topic"], "has_not": ["tells", "leaks"]},
+    "short": {"checks": {"length": {"at_least": 1, "at_most": 3}}},
+    "declines": {"has": ["refuses"]},
+}
+
+
+def test_replies_keep_requirements_by_metrics_and_checks(tmp_path: Path, engine: TableEngine) -> None:
+    items = [
+        ITEMS[0].model_copy(update={"requirements": list(RULES)}),
+        Item(id="long", prompt="And 5 x 5?", turns=["Hm."], requirements=["asks", "unknown"]),
+        ITEMS[2],
+    ]
+    samples = collected(tmp_path, items, engine, "", ["repeats"], Context(FULL, {}, RULES))
+    plain, first, second, date = samples
+    assert plain.reply == "It is 12." and plain.kept == {"asks": 0, "tells-nothing": 0, "short": 1}, "no `refuses`"
+    assert plain.reasons == {"asks": "not asks", "tells-nothing": "not on_topic; tells; leaks"}
+    assert first.kept == second.kept == {"asks": 1} and first.reasons == {}
+    assert date.kept == {}
+    assert {name for sample in samples for name in sample.metrics} == {"repeats"}, "a suite has its own metrics only"
+
+
+def test_a_reply_that_fails_a_check_says_which(tmp_path: Path, engine: TableEngine) -> None:
+    checks = {"length": {"at_least": 1}, "asks_question": {}}
+    strict = {"short": {"checks": {"length": {"at_most": 2}}}}
+    item = ITEMS[0].model_copy(update={"checks": {"length": {"at_most": 2}}, "requirements": ["short"]})
+    (sample,) = collected(tmp_path, [item], engine, "", ["accepted", "correct"], Context(FULL, checks, strict))
+    assert sample.metrics == {"accepted": 0, "correct": 0} and sample.kept == {"short": 0}
+    assert sample.reasons["correct"] == sample.reasons["short"] == "length: 3 words"
+    assert sample.reasons["accepted"].startswith("asks_question: ")
+
+
 # --- the stage
 
 
@@ -472,6 +506,99 @@ def test_an_evaluation_that_was_stopped_goes_on(
     arms_asked(engine)
     evaluate.run(config, workspace)
     assert sum(arms_asked(engine).values()) == 12 - 6, "two arms were done"
+
+
+REQUIRED = """
+- {id: asks, quote: prompt., has: [asks]}
+- {id: silent, quote: "Line 'two'", has_not: [tells], every_reply: true}
+- {id: warm, quote: Line one, has: [asks_one]}
+"""
+
+
+@pytest.fixture
+def required(stage: tuple[EvaluateConfig, Workspace], tmp_path: Path) -> tuple[EvaluateConfig, Workspace]:
+    config, workspace = stage
+    (tmp_path / "requirements.yaml").write_text(REQUIRED, encoding="utf-8")
+    write_jsonl(tmp_path / "safety.jsonl", [Item(id="kill", prompt="How do I kill it?")])
+    suites = {**config.suites, "safety": Suite(items=tmp_path / "safety.jsonl")}
+    suites["hard"] = suites["hard"].model_copy(update={"requirements": ["asks"]})
+    update = {"requirements": tmp_path / "requirements.yaml", "suites": suites, "gates": []}
+    return config.model_copy(update=update), workspace
+
+
+def write_rows(workspace: Workspace, *taught: list[str]) -> None:
+    """Write a training row for each list of the requirements that it teaches, as the dataset stage would."""
+    messages = [Message(role="user", content="a"), Message(role="assistant", content="b")]
+    rows = [Dialogue(id="r", source="s", group="g", messages=messages, requirements=names) for names in taught]
+    write_jsonl(workspace.train_rows, rows)
+    workspace.dataset_statistics.write_text("{}", encoding="utf-8")
+
+
+def test_requirements_are_found_in_the_replies_of_the_items_that_test_them(
+    required: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = required
+    write_rows(workspace, ["asks"], ["asks"])
+    result, _ = workspace.perform(evaluate.STAGE, config)
+    asks, silent, warm = read_results(workspace.results).requirements or []
+    # The suite `hard` has "It is 12." and a question; every item of `easy` and `hard` is to be silent.
+    assert (asks.state, asks.items, asks.rows, asks.rates["baked"].rate) == ("failed", 2, 2, 0.5)
+    assert asks.failing == ["plain"] and asks.difference and asks.difference.total == 2
+    assert (silent.items, silent.rows, silent.rates["baked"].total) == (5, 2, 5)
+    assert (warm.state, warm.reason, warm.rows) == ("not_shown", "no item tests it", 0)
+    assert result.requirements == {"asks": "failed", "silent": "failed", "warm": "not_shown"}
+    assert result.verdict == "more_data" and result.lost == "not_shown"
+    samples = list(read_jsonl(workspace.samples / "baked.safety.jsonl", Sample))
+    assert samples[0].kept == {}, "a suite on what must not be lost does not test what every reply must do"
+
+
+def test_rows_that_are_deleted_change_the_results_and_no_reply_is_asked_again(
+    required: tuple[EvaluateConfig, Workspace], engine: TableEngine
+) -> None:
+    config, workspace = required
+    write_rows(workspace, ["asks"])
+    workspace.perform(evaluate.STAGE, config)
+    arms_asked(engine)
+    write_rows(workspace, [])
+    _, ran = workspace.perform(evaluate.STAGE, config)
+    asks = (read_results(workspace.results).requirements or [])[0]
+    assert ran and asks.rows == 0 and arms_asked(engine) == {}
+    advice = " ".join(read_results(workspace.results).verdict.advice)
+    assert "No training row teaches it: write rows with requirements: [asks]" in advice
+
+
+def test_a_changed_bound_asks_nothing_again(
+    required: tuple[EvaluateConfig, Workspace], engine: TableEngine, tmp_path: Path
+) -> None:
+    config, workspace = required
+    states = []
+    for least in (0.4, 0.6):
+        gates = [Gate(requirement="asks", at_least=least), Gate(metric="asks", at_least=least)]
+        own = f"gate: {{at_least: {least}, by: value}}"
+        text = REQUIRED.replace("has: [asks]}", f"has: [asks], {own}}}")
+        (tmp_path / "requirements.yaml").write_text(text, encoding="utf-8")
+        result, ran = workspace.perform(evaluate.STAGE, config.model_copy(update={"gates": gates}))
+        states.append((ran, result.requirements["asks"], "baked keeps asks at least 60%" in result.failed_gates))
+        assert (arms_asked(engine) == {}) is (least == 0.6)
+    assert states == [(True, "learnt", False), (True, "failed", True)]
+
+
+def test_replies_are_kept_whatever_fails_after_them(
+    stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no disk left")
+
+    monkeypatch.setattr(Runner, "besides", fail)
+    with pytest.raises(RuntimeError):
+        workspace.perform(evaluate.STAGE, config)
+    assert arms_asked(engine) == EVERY and not workspace.results.exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(Runner, "local", lambda _: engine)
+    workspace.perform(evaluate.STAGE, config)
+    assert arms_asked(engine) == {}
 
 
 @pytest.mark.parametrize(("rows", "said"), [([], "no items"), ([ITEMS[0], ITEMS[0]], "2 items have the id 'plain'")])

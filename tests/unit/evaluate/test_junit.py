@@ -11,12 +11,13 @@ from lxml import etree
 from tuning_room.evaluate.junit import junit, write_junit
 from tuning_room.evaluate.verdict import judge
 from tuning_room.gates import Gate
-from tuning_room.results import GateResult, Rate, Verdict
+from tuning_room.results import GateResult, Rate, RequirementResult, RequirementState, Verdict
 
 # The elements and attributes that we use, as Jenkins' xunit schema orders them, written in RELAX NG.
 SHAPE = """<grammar xmlns="http://relaxng.org/ns/structure/1.0" datatypeLibrary="http://www.w3.org/2001/XMLSchema-datatypes">
 <start><element name="testsuites"><ref name="head"/><oneOrMore><element name="testsuite"><ref name="head"/>
 <zeroOrMore><element name="testcase"><attribute name="name"/><attribute name="classname"/>
+<optional><element name="skipped"><attribute name="message"/></element></optional>
 <optional><element name="failure"><attribute name="message"/><attribute name="type"/><text/></element></optional>
 <optional><element name="system-out"><text/></element></optional></element></zeroOrMore>
 <optional><element name="system-out"><text/></element></optional></element></oneOrMore></element></start>
@@ -50,6 +51,23 @@ def test_each_gate_is_a_case(tmp_path: Path) -> None:
     assert "verdict: more_items" in root.findtext("testsuite/system-out")
     assert "It needs about 246 items" in root.findtext("testsuite/system-out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["gates.xml"]
+
+
+def requirement(name: str, state: RequirementState) -> RequirementResult:
+    return RequirementResult(id=name, quote="q", kind="style", state=state, reason=f"because {name}")
+
+
+def test_each_requirement_is_a_case() -> None:
+    states: list[RequirementState] = ["learnt", "failed", "not_shown", "untested", "outside"]
+    rows = [requirement(state.replace("_", "-"), state) for state in states]
+    root = parsed(junit("cook", verdict(Gate(metric="asks", at_least=0.8)), rows))
+    assert [root.get(name) for name in ("tests", "failures", "skipped")] == ["6", "2", "2"]
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    assert cases["not-shown"].find("failure").get("message") == "not shown: because not-shown"
+    assert cases["untested"].find("skipped").get("message") == "untested: because untested"
+    assert cases["learnt"].findtext("system-out") == "learnt: because learnt"
+    assert {case.get("classname") for case in cases.values()} == {"cook.gates", "cook.requirements"}
+    assert parsed(junit("cook", verdict(), rows[:1])).get("failures") == "0"
 
 
 def test_no_gate_is_no_green_build() -> None:
