@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, FiniteFloat
 from tuning_room.errors import DataError
 from tuning_room.gates import Gate, Relation, Side
 from tuning_room.records import Message, Record, read_json, read_record, write_json
-from tuning_room.requirements import Kind, RequirementGate
+from tuning_room.requirements.records import Kind, RequirementGate
 
 SCHEMA_VERSION: Literal[3] = 3
 ALL = "all"  # the suite that pools the single-turn suites with the default metrics

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from tuning_room.checks import find_metric
-from tuning_room.evaluate.learnt import bound_of, items_to_write
 from tuning_room.evaluate.power import items_needed
+from tuning_room.evaluate.standing import bound_of, items_to_write
 from tuning_room.gates import is_share, requirement_metric, value_in_words
 from tuning_room.results import GateResult, Rates, RequirementResult
 

@@ -10,7 +10,7 @@ Checks = Mapping[str, Mapping[str, Any]]
 Value = Callable[[str], float | None]  # of a metric; None where it does not apply
 
 
-class Rule(NamedTuple):
+class KeepingRule(NamedTuple):
     """When a reply keeps a requirement: it has every metric of `has`, none of `has_not`, and passes the checks."""
 
     has: Sequence[str] = ()
@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     reasons: dict[str, str] = {}
 
 
-def scored(reply: str, case: Case, metrics: Sequence[str], rules: Mapping[str, Rule]) -> Scored:
+def scored(reply: str, case: Case, metrics: Sequence[str], rules: Mapping[str, KeepingRule]) -> Scored:
     """Return the scores of a reply, each metric worked out once; what does not apply to it is left out."""
     known: dict[str, float | None] = {}
 
@@ -47,11 +47,11 @@ def scored(reply: str, case: Case, metrics: Sequence[str], rules: Mapping[str, R
     return Scored(own, kept, reasons)
 
 
-def _applies(rule: Rule, value: Value) -> bool:
+def _applies(rule: KeepingRule, value: Value) -> bool:
     return bool(rule.checks) or any(value(name) is not None for name in (*rule.has, *rule.has_not))
 
 
-def _failed(rule: Rule, value: Value, reply: str, case: Case) -> Iterator[str]:
+def _failed(rule: KeepingRule, value: Value, reply: str, case: Case) -> Iterator[str]:
     """Yield what a reply fails of a rule; a metric that does not apply fails nothing."""
     for name in rule.has:
         if (found := value(name)) is not None and found < 1:

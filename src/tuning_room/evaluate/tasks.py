@@ -11,7 +11,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from tuning_room.checks import Case, find_metric
 from tuning_room.errors import StageError
-from tuning_room.evaluate.scoring import Rule, Scored, scored
+from tuning_room.evaluate.scoring import KeepingRule, Scored, scored
 from tuning_room.files import atomic_writer
 from tuning_room.records import Item, read_json, read_jsonl, write_json, write_jsonl
 
@@ -42,7 +42,7 @@ class Context(NamedTuple):
 
     full_prompt: str = ""
     checks: Mapping[str, Mapping[str, Any]] = {}
-    requirements: Mapping[str, Mapping[str, Any]] = {}  # by id: the fields of a Rule
+    requirements: Mapping[str, Mapping[str, Any]] = {}  # by id: the fields of a KeepingRule
 
 
 def task_name(suite: str) -> str:
@@ -117,7 +117,7 @@ class SuiteTask(ConfigurableTask):
         ours = {"process_results": self.process_results}
         super().__init__(config={**{key: value for key, value in config.items() if key != "class"}, **ours})
         self.context = Context(**read_json(self.folder / CONTEXT_FILE))
-        self.rules = {name: Rule(**rule) for name, rule in self.context.requirements.items()}
+        self.rules = {name: KeepingRule(**rule) for name, rule in self.context.requirements.items()}
         self.measures = [entry["metric"] for entry in config["metric_list"]]
         self.scores: dict[str, list[Scored]] = {}
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tuning_room.errors import RecipeError
 from tuning_room.evaluate.advice import Failing, MoreItems, advise
-from tuning_room.evaluate.learnt import counts
+from tuning_room.evaluate.standing import counts
 from tuning_room.evaluate.statistics import ROUNDING, Interval, non_inferior
 from tuning_room.gates import ArmPair, Gate
 from tuning_room.results import FamilyRates, GateResult, Lost, Rate, Rates, RequirementResult, Verdict

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tuning_room.evaluate.advice import MoreItems
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.learnt import bound_of, found_of, items_to_write, rows_taught, stand
+from tuning_room.evaluate.learnt import found_of, rows_taught
+from tuning_room.evaluate.standing import bound_of, items_to_write, stand
 from tuning_room.evaluate.statistics import rate
 from tuning_room.evaluate.summary import summarize
 from tuning_room.evaluate.verdict import judge

@@ -15,7 +15,7 @@ from tuning_room.errors import RecipeError
 from tuning_room.evaluate.checking import check_metrics
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.statistics import difference, rate
-from tuning_room.evaluate.summary import summarize
+from tuning_room.evaluate.summary import breaks_of, summarize
 from tuning_room.evaluate.verdict import judge
 from tuning_room.gates import Gate
 from tuning_room.results import ArmIdentity, Besides, Rate, Results, Retention, Sample
@@ -229,6 +229,34 @@ def test_dialogues_have_drift_and_are_no_part_of_all_items(tmp_path: Path) -> No
     found = summarize(config, samples, {"baked": IDENTITY}, {"easy": 2, "single": 2}, Besides())
     assert found.rates["baked"]["all"]["asks"].total == 2 and found.rates["baked"]["easy"]["asks"].total == 4
     assert list(found.drift["baked"]) == ["easy"] and len(found.drift["baked"]["easy"].turns) == 2
+
+
+@pytest.mark.parametrize(
+    ("metrics", "gates", "own", "breaks"),
+    [
+        (["asks", "leaks", "tells"], [], None, {"leaks": False, "tells": False}),
+        (["asks", "on_topic"], [], None, {"asks": True, "on_topic": True}),
+        (["asks", "leaks"], [{"metric": "asks", "suite": "easy", "at_least": 0.5}], None, {"asks": True}),
+        (["asks", "leaks"], [{"metric": "leaks", "suite": "easy", "at_least": 0.5}], None, {"leaks": True}),
+        (["asks", "leaks"], [{"metric": "asks", "at_least": 0.5}], None, {"leaks": False}),
+        (["asks", "leaks"], [{"metric": "leaks", "suite": "easy", "at_most": 0.5}], ["asks"], {"asks": True}),
+    ],
+)
+def test_what_breaks_a_dialogue_is_what_is_gated_there(
+    tmp_path: Path, metrics: list[str], gates: list[dict[str, Any]], own: list[str] | None, breaks: dict[str, bool]
+) -> None:
+    suites = {"easy": {"items": tmp_path / "i", "breaks": own}}
+    assert breaks_of("easy", configured(tmp_path, metrics=metrics, gates=gates, suites=suites)) == breaks
+
+
+def test_a_dialogue_that_stops_asking_has_broken(tmp_path: Path) -> None:
+    gates = [{"metric": "asks", "suite": "easy", "at_least": 0.5}]
+    samples = arms(turns=2, baked=[True, False, True, True])
+    found = summary_of(configured(tmp_path, gates=gates), samples)
+    drift = found.drift["baked"]["easy"]
+    assert (drift.breaks, drift.survival) == (["asks"], [1.0, 0.5])
+    assert found.breaks("easy") == {"asks": True}
+    assert [one.is_broken(found.breaks("easy")) for one in samples] == [False, True, False, False]
 
 
 def test_differences_have_intervals_margins_and_adjusted_p_values(tmp_path: Path) -> None:
