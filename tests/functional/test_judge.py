@@ -16,18 +16,25 @@ import pytest
 
 from tuning_room.errors import EngineError
 from tuning_room.evaluate.config import EvaluateConfig
-from tuning_room.evaluate.judge import MATERIAL, Preference, judged, kappa
+from tuning_room.evaluate.config import Judge as Endpoints
+from tuning_room.evaluate.judge import MATERIAL, Preference, judged
+from tuning_room.evaluate.learnt import decided_by, found_of
+from tuning_room.evaluate.questions import Answer, as_samples, ask
+from tuning_room.evaluate.statistics import kappa
 from tuning_room.records import Item, read_jsonl
-from tuning_room.results import JudgeResult, Sample
+from tuning_room.requirements import Requirement
+from tuning_room.results import JudgeResult, RequirementResult, Sample
 from tuning_room.serve.server import bound_socket
 
 FULL = "You are Kay. Ask one question. Never tell a result."
-PARTS = re.compile(r"<(rubric|conversation|reply-a|reply-b|prompt)-([0-9a-f]{8})>\n(.*?)\n</\1-\2>", re.DOTALL)
+PARTS = re.compile(
+    r"<(rubric|conversation|reply-a|reply-b|reply|question|prompt)-([0-9a-f]{8})>\n(.*?)\n</\1-\2>", re.DOTALL
+)
 Judge = Callable[[str, str], str]
 
 
 class Server:
-    """Answers as `judge` says: it is given the two replies, in the order in which they stand."""
+    """Answers as `judge` says: it is given the two replies in their order, or a question and the reply to judge."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -43,7 +50,11 @@ class Server:
         parts = {name: text for name, _, text in PARTS.findall(body["messages"][1]["content"])}
         if "prompt" in parts:
             return 200, "- asks one question\n- tells no result"
-        said = self.judge(parts["reply-a"], parts["reply-b"])
+        said = (
+            self.judge(parts["question"], parts["reply"])
+            if "question" in parts
+            else self.judge(parts["reply-a"], parts["reply-b"])
+        )
         return (400, said) if said == "refused" else (200, said)
 
 
@@ -222,6 +233,60 @@ def test_a_dialogue_is_compared_as_a_whole(tmp_path: Path, server: Server) -> No
     said = {text for _, _, text in PARTS.findall(server.requests[-1]["messages"][1]["content"])}
     assert "Assistant: One?\n\nUser: turn 2 of d\n\nAssistant: x = 2" in said
     assert "User: turn 1 of d" in said
+
+
+WARM = Requirement(id="warm", quote="q", judge="Is it warm?")
+RULED = Requirement(id="ruled", quote="q", has=["asks"], judge="Does it ask?")
+
+
+def asked_about(folder: Path, server: Server, samples: list[Sample]) -> tuple[list[Sample], list[RequirementResult]]:
+    """Return the samples with the judge's answers, and what is found of the two requirements."""
+    judge = Endpoints.model_validate({"model": "judge", "address": server.address, "concurrency": 1})
+    names = dict.fromkeys(one.item for one in samples)
+    items = {"single": [Item(id=name, prompt="p", requirements=["warm", "ruled"]) for name in names]}
+    answers = as_samples(samples, ask([WARM, RULED], judge, samples, items, folder / "judge"))
+    samples = decided_by(answers, [WARM, RULED], samples)
+    return samples, found_of([WARM, RULED], samples, items, {}, margin=0.05, judged=answers)
+
+
+def test_a_judge_answers_whether_each_reply_keeps_a_requirement(tmp_path: Path, server: Server) -> None:
+    server.judge = lambda question, reply: (
+        "So it is.\n[[YES]]" if ("warm" if "warm" in question else "?") in reply else "No.\n[[NO]]"
+    )
+    replies = ["warm?", "warm.", "cold?", "warm!"]
+    ruled = [1.0, 0.0, 1.0, 1.0]  # the last as a rule sees it that takes an exclamation for a question
+    samples = [
+        sample(arm, f"i{n}", reply).model_copy(update={"kept": {"ruled": ruled[n]}})
+        for arm in ("base", "prompted", "baked") for n, reply in enumerate(replies)
+    ]  # fmt: skip
+    decided, (warm, asks) = asked_about(tmp_path, server, samples)
+    assert (warm.state, warm.rates["baked"].rate, warm.judged["baked"].rate) == ("failed", 0.75, 0.75)
+    assert list(warm.rates) == ["prompted", "baked"] and warm.agreement is None and warm.failing == ["i2"]
+    assert [one.kept.get("warm") for one in decided if one.arm == "baked"] == [1, 1, 0, 1]
+    # Where there is a rule, it decides, and the judge stands beside it.
+    assert (asks.rates["baked"].rate, asks.judged["baked"].rate) == (0.75, 0.5)
+    pairs = [("1.0", "1.0"), ("0.0", "0.0"), ("1.0", "1.0"), ("1.0", "0.0")]
+    assert asks.agreement == pytest.approx(kappa(pairs * 2))
+    assert len(server.requests) == 2 * 2 * 4
+    assert asked_about(tmp_path, server, samples)[1] == [warm, asks] and len(server.requests) == 2 * 2 * 4
+
+
+def test_a_judge_reads_the_dialogue_up_to_the_reply(tmp_path: Path, server: Server) -> None:
+    server.judge = lambda _question, _reply: "[[YES]]"
+    asked_about(tmp_path, server, [sample("baked", "d", f"reply {turn}", turn) for turn in (1, 2)])
+    parts = [{name: text for name, _, text in PARTS.findall(b["messages"][1]["content"])} for b in server.requests]
+    (second,) = (one for one in parts if one["reply"] == "reply 2" and one["question"] == "Is it warm?")
+    assert second["conversation"] == "User: turn 1 of d\n\nAssistant: reply 1\n\nUser: turn 2 of d"
+
+
+def test_what_a_judge_leaves_open_is_no_answer(tmp_path: Path, server: Server) -> None:
+    server.judge = lambda _question, reply: "[[YES]]" if reply == "a" else "[[YES]] or [[NO]]"
+    _, (warm, _) = asked_about(tmp_path, server, [sample("baked", "i1", "a"), sample("baked", "i2", "b")])
+    assert warm.rates["baked"].total == 1
+    rows = read_jsonl(tmp_path / "judge" / "requirements.jsonl", Answer)
+    assert [row.error for row in rows if row.item == "i2"] == [
+        "the judge's answer does not end with [[YES]] or [[NO]]"
+    ] * 2
 
 
 def test_kappa_is_cohens() -> None:

@@ -1,9 +1,15 @@
 """Evaluate: the arms on held-out items, through lm-evaluation-harness, with paired statistics and a verdict."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuning_room.evaluate.config import BUILTIN, CHECK, EvaluateConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
+
+if TYPE_CHECKING:
+    from tuning_room.evaluate.runner import Runner
+    from tuning_room.results import Sample
 
 __all__ = ["BUILTIN", "STAGE", "EvaluateConfig", "EvaluateResult", "run"]
 
@@ -53,17 +59,21 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
     Raises MissingInputError, DataError, ModelNotFoundError, AdapterMismatchError, EngineError if an arm's server fails,
     and RecipeError for a gate on something that was not measured.
     """
-    from tuning_room.evaluate.learnt import found_of, rows_taught
+    from tuning_room.evaluate.learnt import decided_by, found_of, rows_taught
     from tuning_room.evaluate.runner import Runner
     from tuning_room.evaluate.summary import summarize
     from tuning_room.results import ALL, write_results
 
     runner = Runner(config, workspace)
     samples, besides = runner.samples(), runner.besides()
+    answers = _answers(config, runner, samples, workspace)
     found = None
     if config.requirements:
+        samples = decided_by(answers or [], runner.requirements, samples)
+        runner.write(samples)
         rows = rows_taught(runner.requirements, workspace.train_rows)
-        found = found_of(runner.requirements, samples, runner.items, rows, margin=config.margin)
+        margin = config.margin
+        found = found_of(runner.requirements, samples, runner.items, rows, margin=margin, judged=answers)
     identities = runner.identities(besides)
     results = summarize(config, samples, identities, runner.sizes, besides, requirements=found, unused=runner.unused())
     if config.judge:
@@ -79,6 +89,19 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
         requirements={one.id: one.state for one in results.requirements or []},
         lost=results.verdict.lost,
     )
+
+
+def _answers(
+    config: EvaluateConfig, runner: "Runner", samples: "Sequence[Sample]", workspace: Workspace
+) -> "list[Sample] | None":
+    """Return replies with a judge's answers about the requirements as their metrics; None without a judge."""
+    if config.judge is None:
+        return None
+    from tuning_room.evaluate.questions import as_samples, ask
+
+    asked = [one for one in runner.requirements if one.judge]
+    answers = ask(asked, config.judge, samples, runner.items, workspace.judge) if asked else []
+    return as_samples(samples, answers)
 
 
 STAGE = Stage("evaluate", EvaluateResult, inputs, outputs, run, kept)

@@ -14,6 +14,7 @@ from tuning_room.results import ALL
 CONTINUOUS = {"overlap", "resembles"}  # shares of which no reply has all or nothing
 KL, RETENTION = "kl", "retention"  # the divergence, and the suite under which it stands
 GATES = "evaluate.gates"
+JUDGED = ("prompted", "baked")  # the arms whose replies a judge is asked about
 
 
 def check(config: EvaluateConfig) -> None:
@@ -110,6 +111,8 @@ def _check_requirement_gate(
         raise RecipeError(f"{where}: no item tests it", hint=f"write items with requirements: [{one.id}]")
     for arm in arms:
         _check_asked(where, arm, testing, config)
+        if not (one.metrics or one.checks or arm in JUDGED):
+            raise RecipeError(f"{where}: the judge is not asked about the arm {arm}", hint=f"use {' or '.join(JUDGED)}")
 
 
 def _check_divergence(gate: Gate, arms: Sequence[Arm], config: EvaluateConfig) -> None:

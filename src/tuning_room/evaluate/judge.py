@@ -1,7 +1,7 @@
 """An optional judge: a model that compares each baked reply with the prompted one, in both orders.
 
 Models favour the first place, or the second, whatever is in it (Zheng et al. 2023, arXiv:2306.05685), so a reply wins
-only if it is preferred in both orders. The verdict takes no account of the judge.
+only if it is preferred in both orders. The verdict takes no account of the comparison.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from tuning_room.engines.journal import Journal
 from tuning_room.engines.limits import Usage
 from tuning_room.errors import EngineError, GivenUpError
 from tuning_room.evaluate.config import EvaluateConfig, Judge
-from tuning_room.evaluate.statistics import ROUNDING, rate
+from tuning_room.evaluate.statistics import ROUNDING, kappa, rate
 from tuning_room.fences import fenced
 from tuning_room.files import atomic_writer
 from tuning_room.gates import Gate, higher_is_better
@@ -76,7 +76,7 @@ def judged(
     nothing at all; a failure on one item is recorded as that item's error.
     """
     pairs = list(_pairs(samples, items))
-    asking = _Asking(judge, folder / "answers.jsonl")
+    asking = Asking(judge, folder / "answers.jsonl")
     rubric = _rubric(judge, config, asking)
     with atomic_writer(folder / "rubric.md") as out:
         out.write(f"{rubric}\n")
@@ -95,7 +95,7 @@ def judged(
     )
 
 
-class _Asking:
+class Asking:
     """Asks the judge, never the same question twice."""
 
     def __init__(self, judge: Judge, path: Path) -> None:
@@ -135,15 +135,16 @@ class _Asking:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _rubric(judge: Judge, config: EvaluateConfig, asking: _Asking) -> str:
+def _rubric(judge: Judge, config: EvaluateConfig, asking: Asking) -> str:
     if judge.rubric:
         return judge.rubric.read_text(encoding="utf-8").strip()
     prompt = fenced(config.full_prompt.read_text(encoding="utf-8"), "prompt")
-    (answer,) = asking.ask([_dialogue(WRITE_RUBRIC, prompt)], lambda: None)
+    (answer,) = asking.ask([dialogue(WRITE_RUBRIC, prompt)], lambda: None)
     return str(answer).strip()
 
 
-def _dialogue(system: str, user: str) -> list[Message]:
+def dialogue(system: str, user: str) -> list[Message]:
+    """Return a question to the judge."""
     return [Message(role="system", content=system), Message(role="user", content=user)]
 
 
@@ -177,7 +178,7 @@ def _means(rows: Sequence[Sample]) -> dict[str, float]:
 
 
 def _compared(
-    pairs: Sequence[ReplyPair], rubric: str, asking: _Asking, on_answer: Callable[[], None]
+    pairs: Sequence[ReplyPair], rubric: str, asking: Asking, on_answer: Callable[[], None]
 ) -> list[Preference]:
     # Replies that are the same, word for word, need no judge.
     unlike = [pair for pair in pairs if pair.replies[0] != pair.replies[1]]
@@ -194,7 +195,7 @@ def _compared(
 def _question(rubric: str, pair: ReplyPair, swapped: bool) -> list[Message]:
     a, b = reversed(pair.replies) if swapped else pair.replies
     parts = {"rubric": rubric, "conversation": pair.conversation, "reply-a": a, "reply-b": b}
-    return _dialogue(COMPARE, "\n\n".join(fenced(text, name) for name, text in parts.items()))
+    return dialogue(COMPARE, "\n\n".join(fenced(text, name) for name, text in parts.items()))
 
 
 def _comparison(pair: ReplyPair, straight: str | EngineError, swapped: str | EngineError) -> Preference:
@@ -244,11 +245,3 @@ def _judgements(
                 better = SECOND if is_more == higher_is_better(metric, pair.suite, gates) else FIRST
                 rows.setdefault(metric, []).append((comparison.preference, better))
     return dict(sorted(rows.items()))
-
-
-def kappa(rows: Sequence[tuple[str, str]]) -> float | None:
-    """Return Cohen's kappa (1960) of two raters; None where chance alone would have them agree on everything."""
-    observed = sum(one == other for one, other in rows) / len(rows)
-    firsts, seconds = (Counter(row[rater] for row in rows) for rater in (0, 1))
-    chance = sum(firsts[name] * seconds[name] for name in firsts) / len(rows) ** 2
-    return (observed - chance) / (1 - chance) if chance < 1 - ROUNDING else None

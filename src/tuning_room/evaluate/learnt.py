@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tuning_room.evaluate.pairing import Arms, PairedScores, adjusted, paired_scores
+from tuning_room.evaluate.pairing import Arms, PairedScores, adjusted, in_order, paired_scores
 from tuning_room.evaluate.standing import SHIPPED, Standing, bound_of, stand
-from tuning_room.evaluate.statistics import rate_of
+from tuning_room.evaluate.statistics import kappa, rate_of
 from tuning_room.gates import REQUIREMENTS
 from tuning_room.records import Dialogue, Item, read_jsonl
 from tuning_room.requirements import STAYS, Requirement
@@ -17,12 +17,30 @@ MEASURE = "prompted"  # the arm that the shipped one is compared with
 Kept = Mapping[str, Sequence[Sample]]  # by arm: replies whose metrics are the requirements that they keep, by id
 
 
-def kept_by_arm(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
-    """Return each arm's replies in the items' order, with the requirements that they keep in place of their metrics."""
+def _by_arm(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = {}
-    for sample in sorted(samples, key=lambda one: (one.suite, one.item, one.turn)):
-        found.setdefault(sample.arm, []).append(sample.model_copy(update={"metrics": sample.kept}))
+    for sample in in_order(samples):
+        found.setdefault(sample.arm, []).append(sample)
     return found
+
+
+def decided_by(
+    judged: Sequence[Sample], requirements: Sequence[Requirement], samples: Sequence[Sample]
+) -> list[Sample]:
+    """Return the samples with the judge's answers on the requirements for which there is no rule.
+
+    `judged` holds replies whose metrics are the judge's answers by requirement.
+    """
+    ruled = {one.id for one in requirements if one.metrics or one.checks}
+    answers = {
+        (one.arm, one.suite, one.item, one.turn): {k: v for k, v in one.metrics.items() if k not in ruled}
+        for one in judged
+    }
+    places = [(one.arm, one.suite, one.item, one.turn) for one in samples]
+    return [
+        one.model_copy(update={"kept": {**one.kept, **answers.get(place, {})}})
+        for one, place in zip(samples, places, strict=True)
+    ]
 
 
 def rows_taught(requirements: Sequence[Requirement], train_rows: Path) -> dict[str, int | None]:
@@ -41,15 +59,19 @@ def found_of(
     rows: Mapping[str, int | None],
     *,
     margin: float,
-    has_judge: bool = False,
+    judged: Sequence[Sample] | None = None,
 ) -> list[RequirementResult]:
-    """Return what was found of each requirement, in their order; p-values are adjusted for the number of them."""
-    kept = kept_by_arm(samples)
+    """Return what was found of each requirement, in their order; p-values are adjusted for the number of them.
+
+    `judged` holds replies whose metrics are a judge's answers by requirement, None without a judge.
+    """
+    kept = _by_arm([sample.model_copy(update={"metrics": sample.kept}) for sample in samples])
+    answers = _by_arm(judged or ())
     tested = Counter(name for of in items.values() for item in of for name in item.requirements)
     found = []
     for one in requirements:
         rates = _rates(one.id, kept)
-        standing = _standing(one, rates.get(SHIPPED), tested[one.id], has_judge=has_judge)
+        standing = _standing(one, rates.get(SHIPPED), tested[one.id], has_judge=judged is not None)
         found.append(
             RequirementResult(
                 id=one.id,
@@ -60,6 +82,8 @@ def found_of(
                 rows=rows.get(one.id),
                 items=tested[one.id],
                 rates=rates,
+                judged=_rates(one.id, answers),
+                agreement=_agreement(one, kept, answers),
                 failing=_failing(one.id, kept.get(SHIPPED, ())),
             )
         )
@@ -69,6 +93,15 @@ def found_of(
 def _rates(name: str, kept: Kept) -> dict[str, Rate]:
     scores: dict[str, PairedScores] = {arm: paired_scores(name, rows) for arm, rows in kept.items()}
     return {arm: rate_of(found.values[0], found.dialogues) for arm, found in scores.items() if found.dialogues}
+
+
+def _agreement(one: Requirement, kept: Kept, answers: Kept) -> float | None:
+    """Return Cohen's kappa of the rule and the judge over all replies that both have; None without both."""
+    if not (one.metrics or one.checks):
+        return None
+    scores = [paired_scores(one.id, kept[arm], rows) for arm, rows in answers.items()]
+    rows = [pair for found in scores for pair in zip(*found.values, strict=True)]
+    return kappa([(str(rule), str(judge)) for rule, judge in rows]) if rows else None
 
 
 def _failing(name: str, rows: Sequence[Sample]) -> list[str]:

@@ -14,6 +14,11 @@ class PairedScores(NamedTuple):
     dialogues: list[str]
 
 
+def in_order(samples: Sequence[Sample]) -> list[Sample]:
+    """Return samples by suite, item and turn."""
+    return sorted(samples, key=lambda sample: (sample.suite, sample.item, sample.turn))
+
+
 def metrics_in(rows: Sequence[Sample]) -> list[str]:
     """Return the metrics that any of the replies has."""
     return list(dict.fromkeys(name for sample in rows for name in sample.metrics))

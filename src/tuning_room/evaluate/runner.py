@@ -80,8 +80,9 @@ class Runner:
         # Also the arms that are left out today, and items beyond a limit, may be asked again tomorrow.
         names = [name for name in get_args(Arm) if name != "reference" or name in self.config.endpoints]
         self.store.keep_only({self._weights(setup(name, self.config)) for name in names})
-        self._write(found)
-        return [sample for pair in self._pairs() for sample in found[pair]]
+        samples = [sample for pair in self._pairs() for sample in found[pair]]
+        self.write(samples)
+        return samples
 
     def _ask(
         self, arms: Sequence[ArmSetup], tasks: Path, on_reply: Callable[[], None]
@@ -102,9 +103,11 @@ class Runner:
             for name, (arm, suite) in named.items()
         }
 
-    def _write(self, found: Mapping[ArmOnSuite, Sequence[Sample]]) -> None:
+    def write(self, samples: Sequence[Sample]) -> None:
         """Write the samples, and remove the files of arms and suites that the recipe no longer has."""
-        files = {sample_file(self.workspace.evaluation, arm.name, suite): rows for (arm, suite), rows in found.items()}
+        files: dict[Path, list[Sample]] = {}
+        for sample in samples:
+            files.setdefault(sample_file(self.workspace.evaluation, sample.arm, sample.suite), []).append(sample)
         for path, rows in files.items():
             write_jsonl(path, rows)
         for path in set(self.workspace.samples.glob("*.jsonl")) - set(files):

@@ -1,5 +1,6 @@
 """The statistics of rates, of differences between arms on the same items, and of how long a behaviour holds."""
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -165,6 +166,14 @@ def gap_recovered(
     if gap.low <= 0 <= gap.high:
         return None
     return (sum(baked) - sum(base)) / (sum(prompted) - sum(base))
+
+
+def kappa(rows: Sequence[tuple[str, str]]) -> float | None:
+    """Return Cohen's kappa (1960) of two raters; None where chance alone would have them agree on everything."""
+    observed = sum(one == other for one, other in rows) / len(rows)
+    firsts, seconds = (Counter(row[rater] for row in rows) for rater in (0, 1))
+    chance = sum(firsts[name] * seconds[name] for name in firsts) / len(rows) ** 2
+    return (observed - chance) / (1 - chance) if chance < 1 - ROUNDING else None
 
 
 def across_seeds(rates: Sequence[float]) -> Spread:

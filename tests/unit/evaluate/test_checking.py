@@ -94,6 +94,15 @@ def test_what_a_gate_names_and_nothing_has(load: Load, gate: dict[str, Any], sai
     assert "recipe.yaml: evaluate.gates" in str(found.value) and said in str(found.value)
 
 
+def test_a_gate_on_what_a_judge_decides_is_on_an_arm_that_it_is_asked_about(load: Load) -> None:
+    judge = {"model": "j", "address": "http://localhost:8000/v1"}
+    items = [{**ITEMS[0], "requirements": ["judged"]}]
+    gate = {"requirement": "judged", "at_least": 0.5}
+    assert load({"judge": judge, "gates": [gate]}, items=items).evaluate.gates
+    with pytest.raises(RecipeError, match="the judge is not asked about the arm base"):
+        load({"judge": judge, "gates": [{**gate, "arm": "base"}]}, items=items)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
