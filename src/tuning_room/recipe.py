@@ -149,7 +149,7 @@ def load_recipe(place: str) -> Recipe:
 
     Raises RecipeError, which names file and field.
     """
-    file = _find(place)
+    file = recipe_file(place)
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
@@ -163,7 +163,8 @@ def load_recipe(place: str) -> Recipe:
         raise RecipeError(f"{file}: {message}", hint=hint) from None
 
 
-def _find(place: str) -> Path:
+def recipe_file(place: str) -> Path:
+    """Return the file of the recipe at a path; RecipeError if there is none."""
     path = Path(place)
     for candidate in (path, path / "recipe.yaml", Path("recipes") / place / "recipe.yaml"):
         if candidate.is_file():
@@ -224,8 +225,28 @@ class Done(NamedTuple):
     seconds: float
 
 
+# The stages that read what people write by hand.
+BY_HAND = {"generate", "dataset", "evaluate"}
+
+
+def check_filled_in(recipe: Recipe) -> None:
+    """Raise RecipeError with a list of what 'tuning-room init' has marked and nobody has written yet."""
+    from tuning_room.scaffold import MARK, unfilled
+
+    files = {f"suites.{name}": suite.items for name, suite in recipe.suites.items()}
+    seeds = {"seeds": recipe.seeds} if recipe.seeds else {}
+    if left := unfilled({**seeds, **files}, recipe.model_dump(mode="json")):
+        lines = "".join(f"\n  {line}" for line in left)
+        raise RecipeError(
+            f"recipe '{recipe.name}' is not filled in yet{lines}\n",
+            hint=f"write what each {MARK} asks for, or delete its line",
+        )
+
+
 def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
     """Run one stage of a recipe, unless nothing that it depends on has changed."""
+    if stage in BY_HAND:
+        check_filled_in(recipe)
     result, ran = workspace.perform(ALL_STAGES[stage], recipe.config(stage), force=force)
     return Done(stage, result, ran, workspace.record(stage).seconds)
 
@@ -235,6 +256,7 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     from tuning_room.models import resolve
 
     # What is missing should fail here, not minutes later in the stage that needs it.
+    check_filled_in(recipe)
     finished = {name for name, record in workspace.records().items() if record.state == "done"}
     require(stage for stage in STAGES if stage not in finished)
     resolve(recipe.model)

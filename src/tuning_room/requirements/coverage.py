@@ -22,7 +22,7 @@ class Clash(NamedTuple):
     why: str
 
 
-class Standing(NamedTuple):
+class RequirementCoverage(NamedTuple):
     """Where a requirement is taught and tested; `rows` is None before there is any data."""
 
     requirement: Requirement
@@ -110,11 +110,11 @@ def _bound(one: Requirement, name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def standings(
+def covered(
     requirements: Sequence[Requirement],
     rows: Iterable[Sequence[str]] | None,
     items: Mapping[str, Sequence[Sequence[str]]],
-) -> list[Standing]:
+) -> list[RequirementCoverage]:
     """Return where each requirement is taught and tested.
 
     `rows` has the ids that each row names, None before there is any data; `items` has, by suite, those of each item. A
@@ -126,7 +126,7 @@ def standings(
     for one in requirements:
         count = None if taught is None else taught["" if one.every_reply else one.id]
         by_suite = {suite: counts[one.id] for suite, counts in tested.items() if counts[one.id]}
-        found.append(Standing(one, tested_by(one), count, by_suite, list(_missing(one, count, by_suite))))
+        found.append(RequirementCoverage(one, tested_by(one), count, by_suite, list(_missing(one, count, by_suite))))
     return found
 
 
@@ -143,7 +143,7 @@ def _missing(one: Requirement, rows: int | None, items: Mapping[str, int]) -> It
         return
     yield from _unknown_metrics(one)
     if not one.untested and not is_tested(one):
-        yield "no test: has, has_not, checks or judge, or untested with the reason"
+        yield "nothing says how it is tested, or why it is not"
     if rows == 0:
         yield "no row teaches it"
     if is_tested(one) and not items:

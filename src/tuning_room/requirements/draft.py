@@ -3,10 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
+from tuning_room.errors import OccupiedError
+from tuning_room.files import atomic_writer
 from tuning_room.requirements.languages import READ, asks_for, language_name, language_of
 from tuning_room.requirements.passages import Passage, passages
 from tuning_room.requirements.reading import normalized, places
@@ -43,6 +46,13 @@ def is_tested(one: Requirement) -> bool:
     return bool(one.metrics or one.checks or one.judge)
 
 
+class WrittenDraft(NamedTuple):
+    """Where a draft was written, and whether the recipe names it now."""
+
+    file: Path
+    is_named: bool
+
+
 def draft(prompt: str) -> Draft:
     """Return a draft by rules: each quote stands in the prompt exactly once; any text gives one, if an empty one."""
     language = language_of(prompt)
@@ -59,7 +69,7 @@ def _unread(language: str) -> str:
 
 def _quotes(prompt: str, found: Sequence[Passage], language: str) -> tuple[list[str], list[str]]:
     """Return the words of what asks for something, each unique in the prompt, and notes on what is not."""
-    quotes, notes, counts = [], [], dict[str, int]()
+    quotes, notes, counts = list[str](), list[str](), dict[str, int]()
     for number, passage in enumerate(found):
         # What was lengthened before may hold this one as well.
         if not _is_requirement(passage, language) or any(normalized(passage.text) in quote for quote in quotes[-1:]):
@@ -145,3 +155,29 @@ def _line(key: str, value: Any) -> str:
     if isinstance(value, list | dict):
         return f"{key}: {yaml.safe_dump(value, default_flow_style=True, **style).strip()}"
     return str(yaml.safe_dump({key: value}, default_flow_style=False, **style)).rstrip("\n")
+
+
+def write_draft(text: str, recipe: Path) -> WrittenDraft:
+    """Write a draft beside a recipe, and name it there if nothing else changes by that; never over an older file."""
+    file = recipe.parent / FILE
+    if file.exists():
+        raise OccupiedError(
+            f"{file}: is there already", hint=f"name it in the recipe ('requirements: {FILE}'), or move it"
+        )
+    with atomic_writer(file) as out:
+        out.write(text)
+    return WrittenDraft(file, _name_in(recipe))
+
+
+def _name_in(recipe: Path) -> bool:
+    """Put the file's name under that of the prompt, and return whether the recipe is otherwise as before."""
+    before = recipe.read_text(encoding="utf-8")
+    after = re.sub(r"(?m)^(full_prompt:.*)$", rf"\g<1>\nrequirements: {FILE}", before, count=1)
+    try:
+        is_safe = after != before and yaml.safe_load(after) == {**yaml.safe_load(before), "requirements": FILE}
+    except yaml.YAMLError:
+        is_safe = False
+    if is_safe:
+        with atomic_writer(recipe) as out:
+            out.write(after)
+    return is_safe
