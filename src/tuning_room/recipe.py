@@ -45,19 +45,21 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
-    description: str = ""
-    model: ModelReference
-    full_prompt: RecipeText
-    short_prompt: str = Field(min_length=1)
-    documents: RecipePath | None = None
-    requirements: RecipeFile | None = None
-    seeds: RecipePath | None = None
-    rules: RecipePath | None = None
-    columns: RecipePath | None = None
-    flows: RecipePath | None = None
-    review: RecipePath = Path("review.jsonl")
-    suites: Suites = Field(min_length=1)
-    traffic: Traffic = Field(default_factory=Traffic)
+    description: str = Field("", description="what is baked, in a sentence, for the report and the model card")
+    model: ModelReference = Field(description="base model: `embedded:<name>`, a folder with safetensors, or a hub id")
+    full_prompt: RecipeText = Field(description="file with the full prompt, UTF-8")
+    short_prompt: str = Field(min_length=1, description="the system turn that remains after baking")
+    documents: RecipePath | None = Field(None, description="folder with the documents; its subfolders are read too")
+    requirements: RecipeFile | None = Field(
+        None, description="file of what the full prompt asks (docs/requirements.md)"
+    )
+    seeds: RecipePath | None = Field(None, description="file of dialogues by hand, all of which become candidates")
+    rules: RecipePath | None = Field(None, description="folder with the rules of the offline teacher")
+    columns: RecipePath | None = Field(None, description="file of personas and what else varies, for a teacher")
+    flows: RecipePath | None = Field(None, description="folder with flows that replace the shipped ones, for a teacher")
+    review: RecipePath = Field(Path("review.jsonl"), description="file of what people decided about rows")
+    suites: Suites = Field(min_length=1, description="held-out items by suite: a file, or the keys below")
+    traffic: Traffic = Field(default_factory=Traffic, description="how much the assistant is used (`users`, ...)")
     advise: AdviseConfig
     convert: ConvertConfig
     generate: GenerateConfig
@@ -238,8 +240,8 @@ def check_filled_in(recipe: Recipe) -> None:
     if left := unfilled({**seeds, **files}, recipe.model_dump(mode="json")):
         lines = "".join(f"\n  {line}" for line in left)
         raise RecipeError(
-            f"recipe '{recipe.name}' is not filled in yet{lines}\n",
-            hint=f"write what each {MARK} asks for, or delete its line",
+            f"recipe '{recipe.name}' is not filled in yet{lines}",
+            hint=f"\nwrite what each {MARK} asks for, or delete its line",
         )
 
 

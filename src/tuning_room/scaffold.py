@@ -13,11 +13,12 @@ from tuning_room.checks import find_metric
 from tuning_room.errors import RecipeError
 from tuning_room.files import atomic_folder
 from tuning_room.requirements import Requirement, normalized
-from tuning_room.requirements.draft import FILE, Draft, as_yaml, draft
+from tuning_room.requirements.draft import FILE, RequirementsDraft, as_yaml, draft
 from tuning_room.requirements.passages import passages
 
 MARK = "[TODO]"  # begins every text that has to be filled in
 SEEDS = ITEMS = 3  # of each requirement
+SHOWN = 6  # requirements named of a file that is not filled in
 ROWS = 20  # of a requirement with a teacher
 NAME = re.compile(r"[a-z][a-z0-9-]{0,32}[a-z0-9]")
 _LONGEST_SHORT_PROMPT = 100  # characters
@@ -26,7 +27,7 @@ _ROLE = re.compile(r"(?:you are|du bist|sie sind|tu es|vous êtes|eres|usted es)
 Values = dict[str, Any]
 
 
-class Plan(NamedTuple):
+class NewRecipe(NamedTuple):
     """What a new recipe is made from."""
 
     name: str
@@ -60,20 +61,20 @@ def check_name(name: str) -> None:
         )
 
 
-def write_scaffold(folder: Path, plan: Plan) -> Draft:
+def write_scaffold(folder: Path, new: NewRecipe) -> RequirementsDraft:
     """Write a recipe to a new or empty folder, and return its draft of requirements; OccupiedError for any other."""
-    check_name(plan.name)
-    found = draft(plan.prompt)
+    check_name(new.name)
+    found = draft(new.prompt)
     asked = [one for one in found.requirements if one.is_baked]
     with atomic_folder(folder, lambda _: False) as made:
-        (made / "prompt.md").write_text(plan.prompt, encoding="utf-8")
+        (made / "prompt.md").write_text(new.prompt, encoding="utf-8")
         if found.requirements:
             (made / FILE).write_text(as_yaml(found), encoding="utf-8")
         _write_rows(made / "seeds.jsonl", _seeds(asked))
         (made / "evaluation").mkdir()
         _write_rows(made / "evaluation" / "behaviour.jsonl", _items(asked))
         _write_rows(made / "evaluation" / "pressure.jsonl", _attacks())
-        (made / "recipe.yaml").write_text(_recipe(plan, found, folder), encoding="utf-8")
+        (made / "recipe.yaml").write_text(_recipe(new, found, folder), encoding="utf-8")
     return found
 
 
@@ -108,20 +109,18 @@ def _serves(name: str) -> Values:
     return {"requirements": [name]} if name else {}
 
 
-def _recipe(plan: Plan, found: Draft, folder: Path) -> str:
+def _recipe(new: NewRecipe, found: RequirementsDraft, folder: Path) -> str:
     metrics = list(dict.fromkeys([*(name for one in found.requirements for name in one.metrics), "on_topic"]))
     gated = {name for one in found.requirements if one.every_reply for name in one.metrics} | {"on_topic"}
-    documents = (
-        f"documents: {_shown(_documents(plan.documents, folder))}" if plan.documents else "# documents: documents"
-    )
+    documents = f"documents: {_shown(_documents(new.documents, folder))}" if new.documents else "# documents: documents"
     asked = f"requirements: {FILE}" if found.requirements else f"# requirements: {FILE}"
     rows = SEEDS * max(1, sum(one.is_baked for one in found.requirements))
     lines = [
         "# What to bake. Every path is relative to this folder; docs/recipes.md explains each key.",
-        f"name: {_shown(plan.name)}",
-        f"model: {_shown(plan.model)}  # embedded:<name>, a folder with safetensors, or a hub id",
+        f"name: {_shown(new.name)}",
+        f"model: {_shown(new.model)}  # embedded:<name>, a folder with safetensors, or a hub id",
         "full_prompt: prompt.md",
-        f"short_prompt: {_shown(_short_prompt(plan.prompt))}  # what remains of it; read it once",
+        f"short_prompt: {_shown(_short_prompt(new.prompt))}  # what remains of it; read it once",
         f"{asked}  # what the prompt asks: correct the draft",
         f"{documents}  # what a teacher asks about, and rules draw from",
         f"seeds: seeds.jsonl  # dialogues by hand: fill in each {MARK}, or delete its line",
@@ -130,7 +129,7 @@ def _recipe(plan: Plan, found: Draft, folder: Path) -> str:
         "  pressure: evaluation/pressure.jsonl",
         "  capability: {items: builtin, size: 20, metrics: [correct], arms: [base, baked]}",
         "generate:",
-        *_teacher(plan, found),
+        *_teacher(new, found),
         f"dataset: {{minimum: {max(1, min(20, rows // 2))}}}  # fewer accepted dialogues than this stop the bake",
         "train: {epochs: 4, batch_size: 4, learning_rate: 1.0e-3, skip_layers: 0}",
         "evaluate:",
@@ -142,8 +141,8 @@ def _recipe(plan: Plan, found: Draft, folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _teacher(plan: Plan, found: Draft) -> list[str]:
-    if plan.teacher == "rules":
+def _teacher(new: NewRecipe, found: RequirementsDraft) -> list[str]:
+    if new.teacher == "rules":
         return ["  teacher: {kind: rules}  # offline; endpoint: a model writes dialogues under the full prompt"]
     rows = ROWS * max(1, sum(one.is_baked for one in found.requirements))
     return [
@@ -182,9 +181,11 @@ def unfilled(files: Mapping[str, Path], settings: object) -> list[str]:
     """Return what is still marked to be filled in: lines of data by file, and settings by their key."""
     found = []
     for name, file in files.items():
-        if file.is_file() and (ids := [_id_of(line) for line in file.open("rb") if _is_open(line)]):
-            shown = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
-            found.append(f"{name} ({file}): {len(ids)} to fill in: {shown}")
+        lines = [line for line in file.open("rb") if _is_open(line)] if file.is_file() else []
+        if lines:
+            served = list(dict.fromkeys(map(_served, lines)))
+            shown = ", ".join(served[:SHOWN]) + (", ..." if len(served) > SHOWN else "")
+            found.append(f"{name}: {len(lines)} lines of {file} ({shown})")
     return [*found, *(f"{key}: {text}" for key, text in _marked(settings))]
 
 
@@ -200,9 +201,11 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _id_of(line: bytes) -> str:
+def _served(line: bytes) -> str:
+    """Return the requirement that a line names, else its id."""
     value = _parsed(line)
-    return str(value.get("id", "a line without an id")) if isinstance(value, dict) else "a line"
+    names = value.get("requirements") or [value.get("id")] if isinstance(value, dict) else []
+    return str(names[0]) if names and names[0] else "a line without an id"
 
 
 def _marked(value: object, key: str = "") -> Iterator[tuple[str, str]]:

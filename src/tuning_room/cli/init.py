@@ -30,12 +30,12 @@ def command(name: str) -> click.Command:
         quiet()
         from tuning_room.errors import RecipeError
         from tuning_room.recipe import load_recipe
-        from tuning_room.scaffold import Plan, read_prompt, write_scaffold
+        from tuning_room.scaffold import NewRecipe, read_prompt, write_scaffold
 
         if documents and not documents.is_dir():
             raise RecipeError(f"{documents}: no such folder", hint="name the folder with your documents")
         folder = _place(name)
-        found = write_scaffold(folder, Plan(folder.name, read_prompt(prompt), model, teacher, documents))
+        found = write_scaffold(folder, NewRecipe(folder.name, read_prompt(prompt), model, teacher, documents))
         load_recipe(str(folder))
         for note in found.notes:
             click.echo(f"{click.style('note:', fg='yellow')} {note}", err=True)

@@ -13,7 +13,7 @@ from tuning_room.cli.options import opened, recipe_options
 if TYPE_CHECKING:
     from tuning_room.recipe import Recipe
     from tuning_room.requirements.coverage import RequirementCoverage
-    from tuning_room.requirements.draft import Draft
+    from tuning_room.requirements.draft import RequirementsDraft
     from tuning_room.workspace import Workspace
 
 WARNED = 1  # the exit code under --strict
@@ -61,7 +61,7 @@ def _draft(place: str, recipe: "Recipe", *, by_model: bool, write: bool, as_json
     return 0
 
 
-def _by_model(recipe: "Recipe", prompt: str) -> "Draft":
+def _by_model(recipe: "Recipe", prompt: str) -> "RequirementsDraft":
     from tuning_room.engines.endpoint import EndpointEngine
     from tuning_room.errors import RecipeError
     from tuning_room.requirements.model_draft import draft_by_model
@@ -82,7 +82,7 @@ def _by_model(recipe: "Recipe", prompt: str) -> "Draft":
     return draft_by_model(prompt, engine, teacher.model, max_tokens=teacher.max_tokens)
 
 
-def _print_json_draft(found: "Draft", written: str | None) -> None:
+def _print_json_draft(found: "RequirementsDraft", written: str | None) -> None:
     entries = [one.model_dump(mode="json", exclude_defaults=True) for one in found.requirements]
     values = {"requirements": entries, "language": found.language, "notes": found.notes, "written": written}
     click.echo(json.dumps(values, ensure_ascii=False))

@@ -11,10 +11,10 @@ import yaml
 from tuning_room.errors import OccupiedError
 from tuning_room.files import atomic_writer
 from tuning_room.requirements.languages import READ, asks_for, language_name, language_of
-from tuning_room.requirements.passages import Passage, passages
+from tuning_room.requirements.passages import PromptPassage, passages
 from tuning_room.requirements.reading import normalized, places
-from tuning_room.requirements.records import Kind, Requirement
-from tuning_room.requirements.suggestions import holds_facts, kind_of, suggested
+from tuning_room.requirements.records import STAYS, Kind, Requirement
+from tuning_room.requirements.suggestions import kind_of, suggested
 
 FILE = "requirements.yaml"
 OPEN = "# how is it tested?"
@@ -28,7 +28,7 @@ _SMALL = frozenset(
 )
 
 
-class Draft(NamedTuple):
+class RequirementsDraft(NamedTuple):
     """Requirements as first drafted, the prompt's language, and what was left out and why."""
 
     requirements: list[Requirement]
@@ -53,13 +53,13 @@ class WrittenDraft(NamedTuple):
     is_named: bool
 
 
-def draft(prompt: str) -> Draft:
+def draft(prompt: str) -> RequirementsDraft:
     """Return a draft by rules: each quote stands in the prompt exactly once; any text gives one, if an empty one."""
     language = language_of(prompt)
     found = passages(prompt)
     notes = [] if language in READ else [_unread(language)]
     quotes, left_out = _quotes(prompt, found, language)
-    return Draft(list(from_quotes(quotes, language)), language, [*notes, *left_out])
+    return RequirementsDraft(list(from_quotes(quotes, language)), language, [*notes, *left_out])
 
 
 def _unread(language: str) -> str:
@@ -67,12 +67,12 @@ def _unread(language: str) -> str:
     return f"the prompt is in {language_name(language)}; the rules read {known}: each sentence was taken, no test found"
 
 
-def _quotes(prompt: str, found: Sequence[Passage], language: str) -> tuple[list[str], list[str]]:
+def _quotes(prompt: str, found: Sequence[PromptPassage], language: str) -> tuple[list[str], list[str]]:
     """Return the words of what asks for something, each unique in the prompt, and notes on what is not."""
     quotes, notes, counts = list[str](), list[str](), dict[str, int]()
     for number, passage in enumerate(found):
         # What was lengthened before may hold this one as well.
-        if not _is_requirement(passage, language) or any(normalized(passage.text) in quote for quote in quotes[-1:]):
+        if not is_requirement(passage, language) or any(normalized(passage.text) in quote for quote in quotes[-1:]):
             continue
         longer = (normalized(prompt[a:b]) for a, b in _stretches(found, number))
         unique = next((quote for quote in longer if _count(prompt, quote, counts) == 1), "")
@@ -83,13 +83,14 @@ def _quotes(prompt: str, found: Sequence[Passage], language: str) -> tuple[list[
     return quotes, list(dict.fromkeys(notes))
 
 
-def _is_requirement(passage: Passage, language: str) -> bool:
+def is_requirement(passage: PromptPassage, language: str) -> bool:
+    """Return whether a passage asks for something or holds a fact: list items, and sentences by their words."""
     if not passage.asks or (passage.text.endswith(("?", "？", "؟")) and passage.kind != "item"):
         return False
-    return passage.kind == "item" or asks_for(passage.text, language) or holds_facts(passage.text)
+    return passage.kind == "item" or asks_for(passage.text, language) or kind_of(passage.text, language) in STAYS
 
 
-def _stretches(found: Sequence[Passage], number: int) -> Iterator[tuple[int, int]]:
+def _stretches(found: Sequence[PromptPassage], number: int) -> Iterator[tuple[int, int]]:
     """Yield a passage's place, and longer ones: with the next sentence of its block, with the one before, with both."""
     begin, end = found[number].place
     after = next((p.place.end for p in found[number + 1 : number + 2] if p.block == found[number].block), end)
@@ -133,7 +134,7 @@ def shortened(text: str, most: int = 60) -> str:
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
-def as_yaml(found: Draft, *, by: str = "rules") -> str:
+def as_yaml(found: RequirementsDraft, *, by: str = "rules") -> str:
     """Return the file of a draft, with a remark where a test is still to be chosen."""
     head = [
         f"# What the prompt asks, drafted by {by}: read it against the prompt, and correct it. Each quote is copied",

@@ -9,7 +9,7 @@ from tuning_room.engines import Engine, Sampling
 from tuning_room.errors import EngineError
 from tuning_room.fences import fenced
 from tuning_room.records import Message
-from tuning_room.requirements.draft import Draft, from_quotes, shortened
+from tuning_room.requirements.draft import RequirementsDraft, from_quotes, shortened
 from tuning_room.requirements.languages import language_of
 from tuning_room.requirements.reading import normalized, places
 from tuning_room.requirements.records import Kind
@@ -25,7 +25,7 @@ _TOKENS_BESIDES = 1024  # for reasoning, and for the array's own signs
 _REASONING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
 
 
-def draft_by_model(prompt: str, engine: Engine, model: str, *, max_tokens: int = 0) -> Draft:
+def draft_by_model(prompt: str, engine: Engine, model: str, *, max_tokens: int = 0) -> RequirementsDraft:
     """Return a model's draft; quotes that do not stand in the prompt exactly once are dropped, and counted in notes.
 
     Raises EngineError for a model that gives no list of quotes, or whose reply is cut off.
@@ -50,7 +50,7 @@ def draft_by_model(prompt: str, engine: Engine, model: str, *, max_tokens: int =
     if notes:
         notes = [f"{len(notes)} of {len(entries)} quotes of the model were dropped", *notes]
     language = language_of(prompt)
-    return Draft(list(from_quotes(kinds, language, kinds)), language, notes)
+    return RequirementsDraft(list(from_quotes(kinds, language, kinds)), language, notes)
 
 
 def _times(count: int) -> str:

@@ -37,7 +37,7 @@ _LINE_END = re.compile(r"^.{1,60}(?<![,;:\s])$(?=\n\s*[^\W\d_a-z])", re.MULTILIN
 _LONGEST_TITLE = 6  # words of a line that ends with a colon and still is a heading
 
 
-class Passage(NamedTuple):
+class PromptPassage(NamedTuple):
     """A heading, or a sentence of a list item or of running text, with its place in the prompt.
 
     `block` numbers the list item or paragraph that it stands in; `heading` is the title above it.
@@ -61,13 +61,13 @@ class _Line(NamedTuple):
     begin: int
 
 
-class _Block(NamedTuple):
+class _Stretch(NamedTuple):
     kind: Literal["heading", "item", "sentence"]
     place: Place
     is_example: bool
 
 
-def passages(prompt: str) -> list[Passage]:
+def passages(prompt: str) -> list[PromptPassage]:
     """Return a prompt's headings and sentences in order; any text can be taken apart.
 
     >>> [(found.kind, found.text) for found in passages("# Style\\n- Be kind. Ask.\\n\\nNever lie!")]
@@ -77,11 +77,11 @@ def passages(prompt: str) -> list[Passage]:
     for number, block in enumerate(_blocks(prompt)):
         if block.kind == "heading":
             heading = prompt[slice(*block.place)]
-            found.append(Passage(heading, block.place, "heading", "", number, block.is_example))
+            found.append(PromptPassage(heading, block.place, "heading", "", number, block.is_example))
             continue
         for place in _sentences(prompt, block.place):
             text = prompt[slice(*place)]
-            found.append(Passage(text, place, block.kind, heading, number, block.is_example))
+            found.append(PromptPassage(text, place, block.kind, heading, number, block.is_example))
     return found
 
 
@@ -105,7 +105,7 @@ class _Reader:
     def is_example(self) -> bool:
         return self.fenced or self.speaking or bool(self.example_level) or bool(self.example_tag)
 
-    def blocks(self) -> Iterator[_Block]:
+    def blocks(self) -> Iterator[_Stretch]:
         """Yield headings, list items and paragraphs."""
         part: list[_Line] = []
         for number, line in enumerate(self.lines):
@@ -131,12 +131,12 @@ class _Reader:
                 part.append(line)
         yield from self._closed(part)
 
-    def _closed(self, part: list[_Line]) -> Iterator[_Block]:
+    def _closed(self, part: list[_Line]) -> Iterator[_Stretch]:
         if not part:
             return
         item = _ITEM.match(part[0].text)
         begin, end = part[0].begin + (item.end() if item else 0), part[-1].begin + len(part[-1].text)
-        yield _Block("item" if item else "sentence", Place(begin, max(begin, end)), self.is_example)
+        yield _Stretch("item" if item else "sentence", Place(begin, max(begin, end)), self.is_example)
 
     def _open_or_close(self, name: str, closes: bool) -> None:
         if closes and name == self.example_tag:
@@ -163,15 +163,15 @@ class _Reader:
         following = next((line.text for line in self.lines[number + 1 :] if line.text.strip()), "")
         return bool(_ITEM.match(following)) and (number == 0 or not self.lines[number - 1].text.strip())
 
-    def _heading(self, line: _Line, title: str, level: int) -> _Block:
+    def _heading(self, line: _Line, title: str, level: int) -> _Stretch:
         self.speaking = False
         if not self.example_level or level <= self.example_level:
             self.example_level = level if _EXAMPLES.search(title) else 0
         begin = line.begin + line.text.index(title)
-        return _Block("heading", Place(begin, begin + len(title)), self.is_example)
+        return _Stretch("heading", Place(begin, begin + len(title)), self.is_example)
 
 
-def _blocks(prompt: str) -> Iterator[_Block]:
+def _blocks(prompt: str) -> Iterator[_Stretch]:
     return _Reader(prompt).blocks()
 
 

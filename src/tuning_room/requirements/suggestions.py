@@ -220,16 +220,11 @@ def kind_of(sentence: str, language: str) -> Kind:
     """
     if _PLACEHOLDER.search(sentence):
         return "context"
-    if holds_facts(sentence) and not forbids(sentence, language):
+    if (_FACT.search(sentence) or _FACT_WORD.search(sentence)) and not forbids(sentence, language):
         return "knowledge"
     if suggested(sentence, language).metrics:
         return "behaviour"
     return "style" if _STYLE.search(sentence) else "behaviour"
-
-
-def holds_facts(sentence: str) -> bool:
-    """Return whether a sentence has facts that may change: addresses, dates, prices, times."""
-    return bool(_FACT.search(sentence) or _FACT_WORD.search(sentence))
 
 
 def judges_work(sentence: str, language: str) -> bool:
