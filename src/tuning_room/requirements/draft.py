@@ -69,16 +69,18 @@ def _unread(language: str) -> str:
 
 def _quotes(prompt: str, found: Sequence[PromptPassage], language: str) -> tuple[list[str], list[str]]:
     """Return the words of what asks for something, each unique in the prompt, and notes on what is not."""
-    quotes, notes, counts = list[str](), list[str](), dict[str, int]()
+    quotes, notes, counts, quoted = list[str](), list[str](), dict[str, int](), 0
     for number, passage in enumerate(found):
         # What was lengthened before may hold this one as well.
-        if not is_requirement(passage, language) or any(normalized(passage.text) in quote for quote in quotes[-1:]):
+        if not is_requirement(passage, language) or passage.place.begin < quoted:
             continue
-        longer = (normalized(prompt[a:b]) for a, b in _stretches(found, number))
-        unique = next((quote for quote in longer if _count(prompt, quote, counts) == 1), "")
-        if unique and unique not in quotes:
-            quotes.append(unique)
-        elif not unique:
+        for begin, end in _stretches(found, number):
+            quote = normalized(prompt[begin:end])
+            if _count(prompt, quote, counts) == 1:
+                quotes.append(quote)
+                quoted = end
+                break
+        else:
             notes.append(f"left out, since it stands more than once: '{shortened(passage.text)}'")
     return quotes, list(dict.fromkeys(notes))
 

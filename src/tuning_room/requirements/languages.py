@@ -25,11 +25,12 @@ _FREQUENT: Mapping[str, frozenset[str]] = {
         "en": "the and you your is are be if with of to not do it what when this that for or never always must their",
         "de": "der die das und ist du sie nicht wenn mit ein eine einen einem einer auf für dem den im zu von ihr dein "
         "deine oder wie nur bei immer nie sind keine kein dich dir ihre",
-        "fr": "le les des et est vous tu ne pas une du dans pour que qui avec votre sur ce aux ou jamais toujours ton "
-        "tes vos cette",
-        "es": "el los las y es usted tú una del por para con que en su se lo al como si no nunca siempre eres tus",
-        "it": "il gli e è di non che una della per con sei sono nel alla mai sempre tuo le anche",
-        "pt": "o os as e é você não uma da do para com que em seu sua se ao nunca sempre são dos",
+        "fr": "le la les l d de des en un et êtes sois soyez est vous tu ne pas une du dans pour que qui avec votre "
+        "sur ce aux ou jamais toujours ton tes vos cette",
+        "es": "el la los las y es de un usted tú una del por para con que en su se lo al como si no nunca siempre eres "
+        "tus",
+        "it": "il la gli e è di non che una della per con sei sono nel alla mai sempre tuo le anche",
+        "pt": "o os as e de um é você não uma da do para com que em seu sua se ao nunca sempre são dos",
         "nl": "de het een en is je jij u niet van met voor dat op te zijn nooit altijd als uw geen",
         "sv": "och är du inte en ett att det som med på för av om aldrig alltid den din",
         "pl": "i jest nie się na w z do że to jak jesteś zawsze nigdy o czy dla",

@@ -151,7 +151,9 @@ def _known(metrics: Iterable[str]) -> list[str]:
 
 def _of_sentence(sentence: str, language: str) -> Suggestion:
     no = forbids(sentence, language)
-    has, has_not = list(_virtues(sentence, no)), list(_faults(sentence, no))
+    # What a reply is to say is no instruction.
+    bare = _QUOTED.sub("", sentence)
+    has, has_not = list(_virtues(bare, no)), list(_faults(bare, no))
     checks = dict(_checks(sentence, no))
     is_form = any(name in checks for name in ("length", "language", "forbidden_phrases")) or "valid_json" in has
     of_all = is_form or bool(has_not) or (bool(has or checks) and bool(_EVERY.search(sentence)))
