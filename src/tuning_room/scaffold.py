@@ -131,7 +131,7 @@ def _recipe(new: NewRecipe, found: RequirementsDraft, folder: Path) -> str:
         "generate:",
         *_teacher(new, found),
         f"dataset: {{minimum: {max(1, min(20, rows // 2))}}}  # fewer accepted dialogues than this stop the bake",
-        "train: {epochs: 4, batch_size: 4, learning_rate: 1.0e-3, skip_layers: 0}",
+        "train: {epochs: 4, batch_size: 4, learning_rate: 1.0e-3}",
         "evaluate:",
         f"  metrics: [{', '.join(metrics)}]",
         "  gates:  # all must be met for the verdict `ship`",

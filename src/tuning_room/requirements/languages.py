@@ -94,6 +94,10 @@ _READ: Mapping[str, Words] = {
     ),
 }
 READ = tuple(_READ)
+# What holds in that case too depends on nothing.
+_EVEN_IF = re.compile(
+    r"\b(?:even (?:if|when)|(?:auch|selbst) wenn|même (?:si|quand)|incluso (?:si|cuando))\b", re.IGNORECASE
+)
 
 
 def language_of(text: str) -> str:
@@ -163,8 +167,12 @@ def forbids(sentence: str, language: str) -> bool:
 
 
 def depends(sentence: str, language: str) -> bool:
-    """Return whether a sentence holds in some cases only; in a language that is not read, it may."""
-    return language not in _READ or bool(_found(_READ[language].conditions, sentence))
+    """Return whether a sentence holds in some cases only; in a language that is not read, it may.
+
+    >>> depends("If asked, explain.", "en"), depends("Answer in German, even if asked in French.", "en")
+    (True, False)
+    """
+    return language not in _READ or bool(_found(_READ[language].conditions, _EVEN_IF.sub("", sentence)))
 
 
 def _found(pattern: str, sentence: str) -> "re.Match[str] | None":

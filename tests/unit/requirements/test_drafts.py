@@ -159,6 +159,7 @@ def test_words_suggest_tests(sentence: str, has: list[str], has_not: list[str], 
     [
         ("Keep it under 45 words.", "en", True),
         ("If asked for a list, keep it under 45 words.", "en", False),
+        ("Antworte auf Deutsch, auch wenn jemand Englisch schreibt.", "de", True),
         ("Ask one question in every reply.", "en", True),
         ("Then ask one question.", "en", False),
         ("Répondez en moins de 40 mots.", "fr", True),
