@@ -186,7 +186,9 @@ def unfilled(files: Mapping[str, Path], settings: object) -> list[str]:
             served = list(dict.fromkeys(map(_served, lines)))
             shown = ", ".join(served[:SHOWN]) + (", ..." if len(served) > SHOWN else "")
             found.append(f"{name}: {len(lines)} lines of {file} ({shown})")
-    return [*found, *(f"{key}: {text}" for key, text in _marked(settings))]
+    # What stands at the top of a recipe is handed down to its stages: the first key names it.
+    by_text = {text: key for key, text in reversed(list(_marked(settings)))}
+    return [*found, *(f"{key}: {text}" for text, key in by_text.items())]
 
 
 def _is_open(line: bytes) -> bool:
