@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 
-from tuning_room.checks import find_metric
+from tuning_room.checks import Case, find_metric
 from tuning_room.errors import RecipeError
 from tuning_room.files import atomic_folder
 from tuning_room.requirements import Requirement, normalized
@@ -111,7 +111,8 @@ def _serves(name: str) -> Values:
 
 def _recipe(new: NewRecipe, found: RequirementsDraft, folder: Path) -> str:
     metrics = list(dict.fromkeys([*(name for one in found.requirements for name in one.metrics), "on_topic"]))
-    gated = {name for one in found.requirements if one.every_reply for name in one.metrics} | {"on_topic"}
+    always = {name for one in found.requirements if one.every_reply for name in one.metrics} | {"on_topic"}
+    gated = [name for name in metrics if name in always and _applies(name)]
     documents = f"documents: {_shown(_documents(new.documents, folder))}" if new.documents else "# documents: documents"
     asked = f"requirements: {FILE}" if found.requirements else f"# requirements: {FILE}"
     rows = SEEDS * max(1, sum(one.is_baked for one in found.requirements))
@@ -135,7 +136,7 @@ def _recipe(new: NewRecipe, found: RequirementsDraft, folder: Path) -> str:
         "evaluate:",
         f"  metrics: [{', '.join(metrics)}]",
         "  gates:  # all must be met for the verdict `ship`",
-        *(f"    - {{metric: {name}, arm: baked, {_relation(name)}: prompted}}" for name in metrics if name in gated),
+        *(f"    - {{metric: {name}, arm: baked, {_relation(name)}: prompted}}" for name in gated),
         "    - {metric: kl, suite: retention, arm: baked, at_most: 0.5}  # nats a token on neutral texts",
     ]
     return "\n".join(lines) + "\n"
@@ -153,6 +154,12 @@ def _teacher(new: NewRecipe, found: RequirementsDraft) -> list[str]:
         "    key_variable: OPENAI_API_KEY  # environment variable that holds the key",
         f"  prompt_rows: {rows}  # dialogues about the parts of the prompt",
     ]
+
+
+def _applies(metric: str) -> bool:
+    """Return whether a metric is measured on any reply: a gate on one that needs a dialogue would find nothing."""
+    score = find_metric(metric).score
+    return score is not None and score("Why?", Case("Why?")) is not None
 
 
 def _relation(metric: str) -> str:
