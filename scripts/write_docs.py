@@ -6,15 +6,19 @@
 import json
 import sys
 from collections.abc import Iterator
+from inspect import formatannotation
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from tuning_room.cli import COMMANDS, cli
-from tuning_room.recipe import SECTIONS, handed_down
+from tuning_room.evaluate.config import Suite
+from tuning_room.recipe import SECTIONS, Recipe, handed_down
 from tuning_room.report.content import Report
+from tuning_room.requirements import Requirement, RequirementGate
 from tuning_room.results import Results
 
 WIDTH = 100  # of the help, whatever the terminal
@@ -29,6 +33,44 @@ def knobs() -> str:
         if rows:
             parts.append("\n".join([f"## `{section}`", "| knob | default | effect |", "| --- | --- | --- |", *rows]))
     return "\n\n".join(parts)
+
+
+def keys() -> str:
+    """Return a table of the keys at the top of a recipe, and one of those of a suite."""
+    return f"{table('key', Recipe)}\n\n{table('key of a suite', Suite)}"
+
+
+def table(title: str, kind: type[BaseModel]) -> str:
+    """Return the fields of a class that people write in YAML, with type, default and meaning."""
+    head = [f"| {title} | type | default | meaning |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *(_key(name, field) for name, field in kind.model_fields.items())])
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    if field.annotation is SECTIONS.get(name):
+        has_knobs = set(SECTIONS[name].model_fields) - handed_down(name)
+        return (
+            f"| `{name}` | keys | as below | settings of `{name}`{': see below' if has_knobs else ', all from here'} |"
+        )
+    default = "required" if field.is_required() else _in_words(field.get_default(call_default_factory=True))
+    return f"| `{name}` | {_kind(field.annotation)} | {default} | {field.description or ''} |"
+
+
+def _in_words(default: Any) -> str:
+    if isinstance(default, BaseModel):
+        return f"`{json.dumps(default.model_dump(mode='json'))}`"
+    return "none" if default in (None, "", [], {}) else f"`{default}`"
+
+
+def _kind(annotation: Any) -> str:
+    """Return a type as a person who writes YAML thinks of it."""
+    kinds = {"Path": "path", "bool": "true or false", "int": "number", "float": "number", "str": "text"}
+    text = formatannotation(annotation)
+    if "dict" in text or "Gate" in text or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        return "keys"
+    if "list" in text:
+        return "list of text"
+    return next((words for name, words in kinds.items() if name in text), "text")
 
 
 def _rows(config: Any, skip: set[str], prefix: str = "") -> Iterator[str]:
@@ -89,9 +131,14 @@ def published(kind: type[BaseModel]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def _between(path: Path, marker: str, text: str) -> str:
+def read(page: Path) -> str:
+    """Return a page's text."""
+    return page.read_text(encoding="utf-8")
+
+
+def _between(page: str, marker: str, text: str) -> str:
     """Return a page with a generated part put between its markers."""
-    before, rest = path.read_text(encoding="utf-8").split(f"<!-- {marker}: written by scripts/write_docs.py -->\n")
+    before, rest = page.split(f"<!-- {marker}: written by scripts/write_docs.py -->\n")
     after = rest.split(f"<!-- end of {marker} -->")[1]
     return f"{before}<!-- {marker}: written by scripts/write_docs.py -->\n{text}\n<!-- end of {marker} -->{after}"
 
@@ -99,9 +146,14 @@ def _between(path: Path, marker: str, text: str) -> str:
 def pages() -> dict[Path, str]:
     """Return the generated pages as they should be."""
     return {
-        DOCS / "recipes.md": _between(DOCS / "recipes.md", "knobs", knobs()),
-        DOCS / "evaluation.md": _between(DOCS / "evaluation.md", "results", fields(Results)),
-        DOCS / "report.md": _between(DOCS / "report.md", "report", fields(Report)),
+        DOCS / "recipes.md": _between(_between(read(DOCS / "recipes.md"), "keys", keys()), "knobs", knobs()),
+        DOCS / "requirements.md": _between(
+            read(DOCS / "requirements.md"),
+            "requirement",
+            f"{table('key', Requirement)}\n\n{table('key of a gate', RequirementGate)}",
+        ),
+        DOCS / "evaluation.md": _between(read(DOCS / "evaluation.md"), "results", fields(Results)),
+        DOCS / "report.md": _between(read(DOCS / "report.md"), "report", fields(Report)),
         DOCS / "schemas" / "results.schema.json": published(Results),
         DOCS / "schemas" / "report.schema.json": published(Report),
         DOCS / "commands.md": f"# Commands\nWritten by `make docs` from the program's own help.\n\n{commands()}\n",

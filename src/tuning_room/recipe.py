@@ -46,19 +46,21 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
-    description: str = ""
-    model: ModelReference
-    full_prompt: RecipeText
-    short_prompt: str = Field(min_length=1)
-    documents: RecipePath | None = None
-    requirements: RecipeFile | None = None
-    seeds: RecipePath | None = None
-    rules: RecipePath | None = None
-    columns: RecipePath | None = None
-    flows: RecipePath | None = None
-    review: RecipePath = Path("review.jsonl")
-    suites: Suites = Field(min_length=1)
-    traffic: Traffic = Field(default_factory=Traffic)
+    description: str = Field("", description="what is baked, in a sentence, for the report and the model card")
+    model: ModelReference = Field(description="base model: `embedded:<name>`, a folder with safetensors, or a hub id")
+    full_prompt: RecipeText = Field(description="file with the full prompt, UTF-8")
+    short_prompt: str = Field(min_length=1, description="the system turn that remains after baking")
+    documents: RecipePath | None = Field(None, description="folder with the documents; its subfolders are read too")
+    requirements: RecipeFile | None = Field(
+        None, description="file of what the full prompt asks (docs/requirements.md)"
+    )
+    seeds: RecipePath | None = Field(None, description="file of dialogues by hand, all of which become candidates")
+    rules: RecipePath | None = Field(None, description="folder with the rules of the offline teacher")
+    columns: RecipePath | None = Field(None, description="file of personas and what else varies, for a teacher")
+    flows: RecipePath | None = Field(None, description="folder with flows that replace the shipped ones, for a teacher")
+    review: RecipePath = Field(Path("review.jsonl"), description="file of what people decided about rows")
+    suites: Suites = Field(min_length=1, description="held-out items by suite: a file, or the keys below")
+    traffic: Traffic = Field(default_factory=Traffic, description="how much the assistant is used (`users`, ...)")
     advise: AdviseConfig
     convert: ConvertConfig
     generate: GenerateConfig
@@ -148,7 +150,7 @@ def load_recipe(place: str) -> Recipe:
 
     Raises RecipeError, which names file and field.
     """
-    file = _find(place)
+    file = recipe_file(place)
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
@@ -162,7 +164,8 @@ def load_recipe(place: str) -> Recipe:
         raise RecipeError(f"{file}: {message}", hint=hint) from None
 
 
-def _find(place: str) -> Path:
+def recipe_file(place: str) -> Path:
+    """Return the file of the recipe at a path; RecipeError if there is none."""
     path = Path(place)
     for candidate in (path, path / "recipe.yaml", Path("recipes") / place / "recipe.yaml"):
         if candidate.is_file():
@@ -223,8 +226,28 @@ class Done(NamedTuple):
     seconds: float
 
 
+# The stages that read what people write by hand.
+BY_HAND = {"generate", "dataset", "evaluate"}
+
+
+def check_filled_in(recipe: Recipe) -> None:
+    """Raise RecipeError with a list of what 'tuning-room init' has marked and nobody has written yet."""
+    from tuning_room.scaffold import MARK, unfilled
+
+    files = {f"suites.{name}": suite.items for name, suite in recipe.suites.items()}
+    seeds = {"seeds": recipe.seeds} if recipe.seeds else {}
+    if left := unfilled({**seeds, **files}, recipe.model_dump(mode="json")):
+        lines = "".join(f"\n  {line}" for line in left)
+        raise RecipeError(
+            f"recipe '{recipe.name}' is not filled in yet{lines}",
+            hint=f"\nwrite what each {MARK} asks for, or delete its line",
+        )
+
+
 def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
     """Run one stage of a recipe, unless nothing that it depends on has changed."""
+    if stage in BY_HAND:
+        check_filled_in(recipe)
     result, ran = workspace.perform(ALL_STAGES[stage], recipe.config(stage), force=force)
     return Done(stage, result, ran, workspace.record(stage).seconds)
 
@@ -234,6 +257,7 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     from tuning_room.models import resolve
 
     # What is missing should fail here, not minutes later in the stage that needs it.
+    check_filled_in(recipe)
     finished = {name for name, record in workspace.records().items() if record.state == "done"}
     require(stage for stage in STAGES if stage not in finished)
     resolve(recipe.model)

@@ -8,6 +8,11 @@ from typing import Literal, NamedTuple
 from tuning_room.advise.config import AdviseConfig
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.prerequisites import explained, require
+from tuning_room.requirements import Kind
+from tuning_room.requirements.draft import is_requirement, shortened
+from tuning_room.requirements.languages import READ, language_name, language_of
+from tuning_room.requirements.passages import passages
+from tuning_room.requirements.suggestions import judges_work, kind_of
 from tuning_room.workspace import StageResult
 
 LONG_PROMPT = 300  # tokens; from here on a prompt dwarfs a short message
@@ -34,17 +39,24 @@ class Advice(StageResult):
     short_tokens_per_day: int
     signals: list[Signal]
     estimated: str = ""  # why the tokens are estimated, not counted
+    unread: str = ""  # why it is not judged what the prompt prescribes
 
 
 # Behaviour belongs in the weights; what changes or must be exact belongs in the context.
+KINDS: list[tuple[Literal["for", "against"], str, set[Kind]]] = [
+    ("for", "it prescribes behaviour", {"behaviour", "style"}),
+    ("against", "it holds facts that may change", {"knowledge"}),
+    ("against", "it has placeholders filled in for each request", {"context"}),
+]
+PRESSURE = (
+    r"\b(?:ignore|claims?|pretend|role.?play|demands?|insist|ignorier\w*|behaupte\w*|vorgeb\w*|rollenspiel\w*|"
+    r"ignor(?:er|ez|a|e|ar)|prétend\w*|insiste[nrz]?|fing[ei]\w*|finj\w*)\b"
+)
 PATTERNS: list[tuple[Literal["for", "against"], str, str]] = [
-    ("for", "it prescribes behaviour", r"\b(?:never|always|must|do not|don't|only)\b"),
-    ("for", "it expects pressure from users", r"\b(?:ignore|claims?|pretend|role.?play|demands?|insist)\b"),
-    ("for", "it shows examples of the behaviour", r"\b(?:example|user:|student:|customer:)"),
-    ("against", "it holds facts that may change", r"https?://|\b\d{4}-\d\d-\d\d\b|\b(?:prices?|opening hours)\b"),
-    ("against", "it has placeholders filled in for each request", r"\{\{?\s*\w+\s*\}?\}|\$\{\w+\}"),
+    ("for", "it expects pressure from users", PRESSURE),
     ("against", "it describes tools to call", r"\b(?:tool_call|function call|call the tool)\b"),
 ]
+NEEDS_SKILL = "needs the model to be able to solve the problems itself; measure the prompted arm"
 
 
 def run(config: AdviseConfig) -> Advice:
@@ -52,7 +64,7 @@ def run(config: AdviseConfig) -> Advice:
 
     Where its tokenizer is not installed, the tokens are estimated.
     """
-    text = config.full_prompt.read_text(encoding="utf-8").strip()
+    text = config.full_prompt.read_text(encoding="utf-8-sig").strip()
     prompts = (text, config.short_prompt)
     estimated = ""
     try:
@@ -60,6 +72,7 @@ def run(config: AdviseConfig) -> Advice:
     except MissingPrerequisiteError as error:
         full, short = (math.ceil(len(prompt) / CHARACTERS) for prompt in prompts)
         estimated = str(error)
+    language = language_of(text)
     messages = config.traffic.users * config.traffic.messages_per_user
     return Advice(
         full_tokens=full,
@@ -67,8 +80,9 @@ def run(config: AdviseConfig) -> Advice:
         messages_per_day=messages,
         full_tokens_per_day=full * messages,
         short_tokens_per_day=short * messages,
-        signals=[*_size_signals(full, messages), *_text_signals(text, config.full_prompt)],
+        signals=[*_size_signals(full, messages), *_text_signals(text, language, config.full_prompt)],
         estimated=estimated,
+        unread="" if language in READ else _unread(language),
     )
 
 
@@ -94,11 +108,34 @@ def _size_signals(tokens: int, messages: int) -> list[Signal]:
     return [*signals, Signal(speaks, f"OpenAI's prompt cache {cached}", f"it starts at {CACHED_FROM} tokens")]
 
 
-def _text_signals(text: str, file: Path) -> list[Signal]:
+def _unread(language: str) -> str:
+    known = ", ".join(map(language_name, READ))
+    return f"the prompt is in {language_name(language)}; what a prompt prescribes is judged in {known} only"
+
+
+def _text_signals(text: str, language: str, file: Path) -> list[Signal]:
+    found = passages(text)
+    asked = [passage for passage in found if is_requirement(passage, language)]
+    kinds = {passage: kind_of(passage.text, language) for passage in asked}
     signals = []
+    for speaks, what, of in KINDS:
+        # In a language that is not read every sentence would count as behaviour.
+        places = [passage for passage, kind in kinds.items() if kind in of]
+        if places and (language in READ or speaks == "against"):
+            signals.append(_seen(speaks, what, text, [(p.place.begin, p.text) for p in places], file))
+    if examples := [
+        (passage.place.begin, passage.text) for passage in found if passage.is_example and passage.kind != "heading"
+    ]:
+        signals.append(_seen("for", "it shows examples of the behaviour", text, examples, file))
     for speaks, what, pattern in PATTERNS:
-        if found := list(re.finditer(pattern, text, re.IGNORECASE)):
-            line = text[: found[0].start()].count("\n") + 1
-            seen = f"{len(found)} times, first in {file.name}:{line}: '{found[0].group()}'"
-            signals.append(Signal(speaks, what, seen))
+        if hits := [(hit.start(), hit.group()) for hit in re.finditer(pattern, text, re.IGNORECASE)]:
+            signals.append(_seen(speaks, what, text, hits, file))
+    if judged := [(p.place.begin, p.text) for p in found if p.asks and judges_work(p.text, language)]:
+        signals.append(_seen("against", NEEDS_SKILL, text, judged, file))
     return signals
+
+
+def _seen(speaks: Literal["for", "against"], what: str, text: str, places: list[tuple[int, str]], file: Path) -> Signal:
+    begin, words = places[0]
+    line = text[:begin].count("\n") + 1
+    return Signal(speaks, what, f"{len(places)} times, first in {file.name}:{line}: '{shortened(words)}'")

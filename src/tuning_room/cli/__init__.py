@@ -18,6 +18,10 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "init": Entry("init", "Start a recipe from a prompt: requirements drafted, data and suites to fill in."),
+    "requirements": Entry(
+        "requirements", "Show what the prompt asks, and where each requirement is taught and tested."
+    ),
     "advise": Entry("advise", "Weigh up whether a prompt is worth baking."),
     "bake": Entry("bake", "Run every stage, from documents and prompt to a proven adapter."),
     "convert": Entry("convert", "Convert documents to Markdown and chunks (Docling)."),

@@ -47,3 +47,5 @@ def _print(advice: "Advice") -> None:
     console.print(signals)
     if advice.estimated:
         click.echo(f"{click.style('estimated:', fg='yellow')} tokens, from characters: {advice.estimated}", err=True)
+    if advice.unread:
+        click.echo(f"{click.style('not read:', fg='yellow')} {advice.unread}", err=True)

@@ -37,6 +37,7 @@ class ExampleDialogue(Record):
     topic: str = ""
     gold: str | None = None
     messages: list[Message] = Field(min_length=2)
+    requirements: list[str] = []
 
     @model_validator(mode="after")
     def _takes_turns(self) -> "ExampleDialogue":
@@ -85,6 +86,8 @@ def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teac
 
 
 def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
+    if config.rules is None and config.seeds:
+        return []
     if config.rules is None:
         raise RecipeError("generate.rules: the teacher 'rules' needs a folder of rules", hint="name it in the recipe")
     rows = [*_family_rows(config, config.rules), *_note_rows(config, config.rules, chunks)]

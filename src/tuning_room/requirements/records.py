@@ -32,7 +32,9 @@ class Requirement(BaseModel):
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60, description="its name in rows, items and gates")
     quote: str = Field(min_length=1, description="the words of the full prompt it stands for; they stand there once")
     kind: Kind = Field("behaviour", description="behaviour, style, knowledge (for retrieval) or context (stays)")
-    has: list[str] = Field([], description="metrics that a reply must have; check:<name> is one of the recipe's checks")
+    has: list[str] = Field(
+        [], description="metrics that a reply must have; `check:<name>` is one of the recipe's checks"
+    )
     has_not: list[str] = Field([], description="metrics that a reply must not have")
     checks: Checks = Field({}, description="checks, with parameters, that a reply must pass")
     judge: str = Field("", description="a question about the reply that a judge answers with yes or no")
