@@ -37,6 +37,7 @@ class ExampleDialogue(Record):
     topic: str = ""
     gold: str | None = None
     messages: list[Message] = Field(min_length=2)
+    requirements: list[str] = []
 
     @model_validator(mode="after")
     def _takes_turns(self) -> "ExampleDialogue":
@@ -122,8 +123,8 @@ def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list
     rows = []
     for chunk, found in problems(chunks, load_rules(rules / "notes.yaml")):
         for number, problem in enumerate(found[: config.notes_per_problem]):
-            # A note is one reply to the problem: situations that speak of an answer have replies of their own.
-            usable = [s for s in situations if fitting(s, problem) and "{assistant}" in "".join(s.assistant)]
+            # A note is one reply to the problem: situations that speak of an answer, or go on, have replies of their own.
+            usable = [s for s in situations if fitting(s, problem) and s.leads_on and not s.turns]
             situation = _drawn(usable, rng, f"note of {chunk.id}")
             row = _row(f"note-{chunk.id}-{number}", f"document:{chunk.id}", situation.name, rng)
             rows.append({**row, "group": chunk.id, "given": problem.model_dump_json()})

@@ -16,7 +16,7 @@ class FurtherExchange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    user: str
+    user: Annotated[list[str], Field(min_length=1)]
     assistant: str
 
 
@@ -24,9 +24,10 @@ class Situation(BaseModel):
     """Templates around {user}, {problem}, {answer}, {wrong} and {assistant}.
 
     The weight is the situation's share of the rows; `plain_share` is the share of its rows in which the reply is
-    {assistant} alone: a small model that is always taught a preamble learns the rest less well. `named` keeps it for the
+    {assistant} alone: a small model that is always taught a preamble learns the rest less well. `named` keeps it for
     families that name it. From `turns` the dialogue goes on, with a number of different ones between the bounds of
-    `further`. `requirements` are the ids of what it teaches, `follow_up_requirements` of what a second exchange adds.
+    `further`: in any order, or, if `in_order`, round the list from a random start, so that one reply tells which is
+    next. `requirements` are the ids of what it teaches, `follow_up_requirements` of what a second exchange adds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class Situation(BaseModel):
     user: list[str] = Field(min_length=1)
     assistant: list[str] = Field(min_length=1)
     turns: list[FurtherExchange] = []
+    in_order: bool = False
     further: tuple[int, int] = (1, 1)
     requirements: list[str] = []
     follow_up_requirements: list[str] = []
@@ -72,12 +74,11 @@ def load_situations(file: Path) -> list[Situation]:
 
 def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
     """Tell whether a problem, or a family's problems, may be brought up so, and have what the templates name."""
-    if situation.named or problem.situations:
-        if situation.name not in problem.situations:
-            return False
-    turns = [text for turn in situation.turns for text in (turn.user, turn.assistant)]
+    if (situation.named or problem.situations) and situation.name not in problem.situations:
+        return False
+    turns = [text for turn in situation.turns for text in (*turn.user, turn.assistant)]
     texts = "".join([*situation.user, *situation.assistant, *turns])
-    return all(f"{{{name}}}" not in texts or getattr(problem, name) not in ("", []) for name in ("wrong", "answer"))
+    return all(f"{{{name}}}" not in texts or getattr(problem, name) not in (None, "", []) for name in ("wrong", "answer"))
 
 
 def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, follow_up: bool) -> Opened:
@@ -105,13 +106,22 @@ def _further(situation: Situation, problem: Problem, texts: dict[str, str], rng:
     """Return further exchanges, no two alike; one that needs another reply is left out once there is none left."""
     said: list[str] = []
     others = rng.sample(problem.others, len(problem.others))
-    for turn in rng.sample(situation.turns, rng.randint(*situation.further)):
+    for turn in _drawn_turns(situation, rng):
         another = "{another}" in turn.assistant
         if another and not others:
             continue
         known = {**texts, "another": others.pop()} if another else texts
-        said += [filled(text, known, f"situation '{situation.name}'") for text in (turn.user, turn.assistant)]
+        texts_of_turn = (rng.choice(turn.user), turn.assistant)
+        said += [filled(text, known, f"situation '{situation.name}'") for text in texts_of_turn]
     return said
+
+
+def _drawn_turns(situation: Situation, rng: random.Random) -> list[FurtherExchange]:
+    count = rng.randint(*situation.further)
+    if not situation.in_order:
+        return rng.sample(situation.turns, count)
+    start = rng.randrange(len(situation.turns))
+    return [situation.turns[(start + place) % len(situation.turns)] for place in range(count)]
 
 
 def _closed(sentence: str) -> str:
