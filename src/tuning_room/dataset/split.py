@@ -84,5 +84,5 @@ def _share(group: str, seed: int) -> float:
 
 def dialogue(candidate: Candidate, short_prompt: str) -> Dialogue:
     """Return a row of training data, under the short prompt."""
-    kept = candidate.model_dump(include={"id", "source", "group", "topic", "situation"})
+    kept = candidate.model_dump(include={"id", "source", "group", "topic", "situation", "requirements"})
     return Dialogue(messages=with_system(short_prompt, candidate.messages), **kept)

@@ -123,7 +123,7 @@ def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list
     rows = []
     for chunk, found in problems(chunks, load_rules(rules / "notes.yaml")):
         for number, problem in enumerate(found[: config.notes_per_problem]):
-            # A note is one reply to the problem: situations that speak of an answer, or go on, have replies of their own.
+            # A note is one reply: situations that speak of an answer, or go on, have replies of their own.
             usable = [s for s in situations if fitting(s, problem) and s.leads_on and not s.turns]
             situation = _drawn(usable, rng, f"note of {chunk.id}")
             row = _row(f"note-{chunk.id}-{number}", f"document:{chunk.id}", situation.name, rng)

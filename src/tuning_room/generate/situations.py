@@ -78,7 +78,9 @@ def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
         return False
     turns = [text for turn in situation.turns for text in (*turn.user, turn.assistant)]
     texts = "".join([*situation.user, *situation.assistant, *turns])
-    return all(f"{{{name}}}" not in texts or getattr(problem, name) not in (None, "", []) for name in ("wrong", "answer"))
+    return all(
+        f"{{{name}}}" not in texts or getattr(problem, name) not in (None, "", []) for name in ("wrong", "answer")
+    )
 
 
 def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, follow_up: bool) -> Opened:
