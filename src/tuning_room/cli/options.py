@@ -62,6 +62,8 @@ def show(done: "Done", *, as_json: bool, more: Mapping[str, object] | None = Non
         click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
     if problem := _plain(done).get("mlflow_error"):
         click.echo(f"{click.style('not tracked:', fg='yellow')} {problem}", err=True)
+    for warning in _plain(done).get("warnings", []):
+        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
     if as_json:
         click.echo(
             json.dumps({"stage": done.stage, "ran": done.ran, "seconds": done.seconds, **_plain(done), **(more or {})})

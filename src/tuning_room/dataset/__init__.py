@@ -18,7 +18,8 @@ def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
 
     # A run from before the first decision stays up to date until there is one.
     decided = [config.review] if config.review and config.review.is_file() else []
-    return [workspace.candidates, *config.items, code(), *files(config.checks), *decided]
+    asked = [config.requirements] if config.requirements else []
+    return [workspace.candidates, *config.items, code(), *files(config.checks), *decided, *asked]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -49,6 +50,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
             selection = select(candidates, held_out, config, folder)
         with closing(selection):
             result = _write(selection, config, workspace, folder, masks.found)
+            result = result.model_copy(update=selection.coverage.summary())
         _enough(result, config)
         describe(folder, config, result)
     return result
@@ -71,6 +73,7 @@ def _write(
                 continue
             (valid if is_valid else train)(dialogue(candidate, config.short_prompt))
             sides["valid" if is_valid else "train"] += 1
+            selection.coverage.count(candidate)
             topics[candidate.topic] += 1
             situations[candidate.situation] += 1
     return DatasetResult(

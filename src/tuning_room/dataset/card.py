@@ -27,7 +27,8 @@ def describe(folder: Path, config: DatasetConfig, result: DatasetResult) -> None
 def card(config: DatasetConfig, result: DatasetResult, numbers: Statistics) -> str:
     """Return the card as markdown: what is in the dataset, what was left out and why."""
     front = yaml.safe_dump(front_matter(config, numbers), sort_keys=False, allow_unicode=True)
-    counts = "\n\n".join(f"### By {name}\n{_table(name, counts)}" for name, counts in numbers.counts.items())
+    taught = f"### By requirement\n{_table('requirement', numbers.requirements)}\n\n" if numbers.requirements else ""
+    counts = taught + "\n\n".join(f"### By {name}\n{_table(name, counts)}" for name, counts in numbers.counts.items())
     return f"""---
 {front}---
 # Training data of {config.recipe}

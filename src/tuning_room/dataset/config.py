@@ -84,11 +84,12 @@ class DatasetConfig(StageConfig):
     minimum: int = Field(20, ge=1, description="fewer accepted dialogues than this are an error")
     seed: int = Field(3, description="random seed that decides which problems are kept for validation")
     pii: Pii = Field(default_factory=Pii, description="personal data that is masked in every row")
+    rows_per_requirement: int = Field(24, ge=0, description="a requirement that fewer rows teach is warned about")
     balance: Balance = Field(default_factory=Balance, description="how much one topic or situation may take up")
 
 
 class DatasetResult(StageResult):
-    """The number of rows, and of those rejected, by reason."""
+    """The number of rows, and of those rejected, by reason; `requirements` counts the rows that teach each."""
 
     accepted: int
     train: int
@@ -97,3 +98,5 @@ class DatasetResult(StageResult):
     topics: dict[str, int]
     situations: dict[str, int]
     masked: dict[str, int] = {}
+    requirements: dict[str, int] = {}
+    warnings: list[str] = []

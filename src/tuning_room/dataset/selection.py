@@ -5,13 +5,14 @@ The candidates are read once and spooled to disk; only digests of each stay in m
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tuning_room.checks import Exchange, rejected_by
+from tuning_room.checks import Exchange, rejected_by, validate
 from tuning_room.checks.numbers import quantities
 from tuning_room.dataset.balance import Balancing
 from tuning_room.dataset.config import DatasetConfig
@@ -21,6 +22,7 @@ from tuning_room.dataset.split import Split
 from tuning_room.dataset.words import dialogue_words, fingerprint, grams, words
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
+from tuning_room.requirements import Requirement, read_requirements
 
 LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are only known once all rows are
 
@@ -34,11 +36,64 @@ class Selected(NamedTuple):
     valid: bool
 
 
+class Coverage:
+    """The requirements, and how many accepted rows teach each; RecipeError for a check that does not exist."""
+
+    def __init__(self, config: DatasetConfig) -> None:
+        found = read_requirements(config.requirements) if config.requirements else []
+        self._known: Mapping[str, Requirement] = {one.id: one for one in found}
+        self._fewest = config.rows_per_requirement
+        self._rows: Counter[str] = Counter()
+        self._total = 0
+        for one in found:
+            validate(one.checks)
+
+    def broken(self, candidate: Candidate, exchange: Exchange) -> tuple[str, str]:
+        """Return the first requirement whose checks a reply does not pass, and why; two empty strings if none.
+
+        A row is held to what it says it teaches, and to what every reply must keep. Raises DataError for an id that no
+        requirement has.
+        """
+        for one in self._taught(candidate):
+            name, reason = rejected_by(one.checks, exchange)
+            if name:
+                return f"requirement:{one.id}", f"{name}: {reason}"
+        return "", ""
+
+    def _taught(self, candidate: Candidate) -> Iterator[Requirement]:
+        for name in candidate.requirements:
+            if name not in self._known:
+                known = (
+                    f"known: {', '.join(self._known)}" if self._known else "the recipe names no file of requirements"
+                )
+                raise DataError(f"{candidate.id}: there is no requirement '{name}'", hint=known)
+            yield self._known[name]
+        yield from (one for one in self._known.values() if one.every_reply and one.id not in candidate.requirements)
+
+    def count(self, candidate: Candidate) -> None:
+        """Count an accepted row for what it teaches."""
+        self._total += 1
+        self._rows.update(candidate.requirements)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the rows by requirement, and a warning for each of those to be baked that too few rows teach."""
+        baked = [one for one in self._known.values() if one.is_baked]
+        rows = {one.id: self._total if one.every_reply else self._rows[one.id] for one in baked}
+        short = {name: count for name, count in rows.items() if count < self._fewest}
+        none = [name for name, count in short.items() if not count and not self._known[name].untested]
+        few = [f"{name} ({count})" for name, count in short.items() if count]
+        warnings = [f"no row teaches {', '.join(none)}"] if none else []
+        if few:
+            warnings.append(f"fewer than {self._fewest} rows teach {', '.join(few)}")
+        return {"requirements": rows, "warnings": warnings}
+
+
 class Selection:
     """Candidates with what was decided of each, in the order in which they came."""
 
     def __init__(self, folder: Path, config: DatasetConfig) -> None:
         self._config, self._folder = config, folder
+        self.coverage = Coverage(config)
         self._spool = Spool(folder)
         self._split = Split(config)
         self._duplicates = Duplicates(config.near_duplicate)
@@ -253,12 +308,14 @@ def select(candidates: Iterable[Candidate], held_out: list[Item], config: Datase
     contamination = Contamination(held_out, config.overlap)
     selection, review = Selection(folder, config), Review(config.review)
     for candidate in map(review.edited, candidates):
-        selection.add(candidate, *judge(candidate, config, contamination, review))
+        selection.add(candidate, *judge(candidate, config, selection.coverage, contamination, review))
     selection.compare()
     return selection
 
 
-def judge(candidate: Candidate, config: DatasetConfig, contamination: Contamination, review: Review) -> tuple[str, str]:
+def judge(
+    candidate: Candidate, config: DatasetConfig, coverage: Coverage, contamination: Contamination, review: Review
+) -> tuple[str, str]:
     """Return the reason against a candidate by itself, and what it is about; two empty strings if there is none."""
     if candidate.error:
         return "error", candidate.error
@@ -266,6 +323,8 @@ def judge(candidate: Candidate, config: DatasetConfig, contamination: Contaminat
         return "reviewed", why
     for exchange in exchanges(candidate):
         reason, detail = rejected_by(config.checks, exchange)
+        if not reason:
+            reason, detail = coverage.broken(candidate, exchange)
         if reason:
             return reason, f"{detail}: {exchange.reply}"
     if item := contamination.hit(candidate):

@@ -65,6 +65,8 @@ class Statistics(BaseModel):
     diversity: Diversity
     funnel: list[FunnelStep]
     counts: dict[str, dict[str, int]]
+    requirements: dict[str, int] = {}
+    warnings: list[str] = []
 
 
 def statistics(files: list[Path], config: DatasetConfig, result: DatasetResult) -> Statistics:
@@ -85,6 +87,8 @@ def statistics(files: list[Path], config: DatasetConfig, result: DatasetResult) 
         diversity=_diversity(sample),
         funnel=funnel(result, list(config.checks)),
         counts={name: dict(counter.most_common()) for name, counter in counts.items()},
+        requirements=result.requirements,
+        warnings=result.warnings,
     )
 
 
@@ -145,7 +149,8 @@ def funnel(result: DatasetResult, checks: list[str]) -> list[FunnelStep]:
     """Return what is left of the candidates after each step, in the order in which a row goes through them."""
     left = result.accepted + sum(result.rejected.values())
     steps = [FunnelStep(name="generated", left=left)]
-    named = {"answered": ["error"], "reviewed": ["reviewed"], "checks": checks, "decontamination": ["held_out"]}
+    held_to = [*checks, *(reason for reason in result.rejected if reason.startswith("requirement:"))]
+    named = {"answered": ["error"], "reviewed": ["reviewed"], "checks": held_to, "decontamination": ["held_out"]}
     known = {reason for reasons in named.values() for reason in reasons}
     named["duplicates"] = [reason for reason in result.rejected if "duplicate" in reason]
     named["selection"] = [reason for reason in result.rejected if reason not in {*known, *named["duplicates"]}]

@@ -60,12 +60,13 @@ class DrawProblemBlock(_Block):
     def generate(
         self, samples: pd.DataFrame, rules: str = "", first_reply_share: float = 0.0, **kwargs: Any
     ) -> pd.DataFrame:
-        """Fill the column `problem` (JSON) from `family` and `seed`, or from `given`."""
+        """Fill the column `problem` (JSON) from `family`, `seed` and `number`, or from `given`."""
         families = _families(Path(rules))
-        rows = zip(samples["family"], samples["seed"], samples["given"], strict=True)
+        rows = zip(samples["family"], samples["seed"], samples["number"], samples["given"], strict=True)
         problems = [
-            given or draw(families[family], random.Random(f"problem/{seed}"), first_reply_share).model_dump_json()
-            for family, seed, given in rows
+            given
+            or draw(families[family], random.Random(f"problem/{seed}"), first_reply_share, number).model_dump_json()
+            for family, seed, number, given in rows
         ]
         return self._filled(samples, {"problem": problems})
 
@@ -75,14 +76,15 @@ class SituationBlock(_Block):
     """Turns a problem and a situation's name into the messages of a dialogue."""
 
     def generate(self, samples: pd.DataFrame, rules: str = "", **kwargs: Any) -> pd.DataFrame:
-        """Fill `messages` (JSON), `gold` and `topic`."""
-        out: dict[str, list[object]] = {"messages": [], "gold": [], "topic": [], "error": []}
+        """Fill `messages` and `requirements` (JSON), `gold` and `topic`."""
+        out: dict[str, list[object]] = {"messages": [], "requirements": [], "gold": [], "topic": [], "error": []}
         for row in samples.to_dict("records"):
             problem = Problem.model_validate_json(row["problem"])
             situation = _situations(Path(rules))[row["situation"]]
             rng = random.Random(f"situation/{row['seed']}")
-            messages = dialogue(situation, problem, rng, follow_up=bool(row["follow_up"]))
-            out["messages"].append(json.dumps([message.as_dict() for message in messages]))
+            made = dialogue(situation, problem, rng, follow_up=bool(row["follow_up"]))
+            out["messages"].append(json.dumps([message.as_dict() for message in made.messages]))
+            out["requirements"].append(json.dumps(made.requirements))
             out["gold"].append(problem.answer)
             out["topic"].append(problem.topic)
             out["error"].append("")

@@ -100,12 +100,15 @@ def _family_rows(config: GenerateConfig, rules: Path) -> list[FlowRow]:
     rng = random.Random(f"families/{config.seed}")
     families = _chosen(load_families(rules / "families"), config.families)
     situations = load_situations(rules / "situations.yaml")
-    rows = []
+    rows, made = [], Counter[str]()
     # In turn rather than at random, so that every family gets its share however few the rows.
-    for number, family in enumerate(islice(cycle(families), config.rows)):
+    weighed = [family for family in families for _ in range(family.weight)]
+    for number, family in enumerate(islice(cycle(weighed), config.rows)):
         situation = _drawn([s for s in situations if fitting(s, family)], rng, f"family '{family.name}'")
         follows = rng.random() < config.follow_up_share
-        rows.append(_row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name))
+        row = _row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name)
+        rows.append({**row, "number": made[family.name]})
+        made[family.name] += 1
     return rows
 
 
@@ -122,8 +125,8 @@ def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list
     rows = []
     for chunk, found in problems(chunks, load_rules(rules / "notes.yaml")):
         for number, problem in enumerate(found[: config.notes_per_problem]):
-            # A note is one reply to the problem: situations that speak of an answer have replies of their own.
-            usable = [s for s in situations if fitting(s, problem) and "{assistant}" in "".join(s.assistant)]
+            # A note is one reply: situations that speak of an answer, or go on, have replies of their own.
+            usable = [s for s in situations if fitting(s, problem) and s.leads_on and not s.turns]
             situation = _drawn(usable, rng, f"note of {chunk.id}")
             row = _row(f"note-{chunk.id}-{number}", f"document:{chunk.id}", situation.name, rng)
             rows.append({**row, "group": chunk.id, "given": problem.model_dump_json()})
@@ -145,6 +148,7 @@ def _row(
         "group": "",
         "family": family,
         "given": "",
+        "number": 0,
         "situation": situation,
         "follow_up": follow_up,
         "seed": rng.randrange(2**31),
@@ -191,6 +195,7 @@ def _candidates(rows: list[FlowRow]) -> list[Candidate]:
             gold=row["gold"] or None,
             messages=[Message(**turn) for turn in json.loads(row["messages"])],
             error=row["error"],
+            requirements=json.loads(row.get("requirements", "[]")),
         )
         for row in rows
     ]

@@ -45,13 +45,19 @@ class NumberRange(BaseModel):
 
 
 class ProblemFamily(BaseModel):
-    """Problems of one kind; every text is a template over parameters and derived values."""
+    """Problems of one kind; every text is a template over parameters and derived values.
+
+    `cases` are values that belong together, such as a word and its meaning; the rows of the family take them in turn.
+    `situations` are the only ones in which its problems are brought up, all that fit if empty. `weight` is the family's
+    share of the rows, `requirements` are the ids of what its replies teach.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     topic: str
-    parameters: dict[str, NumberRange | Annotated[list[int | FiniteFloat | str], Field(min_length=1)]]
+    parameters: dict[str, NumberRange | Annotated[list[int | FiniteFloat | str], Field(min_length=1)]] = {}
+    cases: list[dict[str, str]] = []
     derived: dict[str, str | int] = {}
     require: list[str] = []
     answer: str | int | None = None
@@ -61,6 +67,15 @@ class ProblemFamily(BaseModel):
     user: list[str] = Field(min_length=1)
     assistant: list[str] = Field(min_length=1)
     turns: list[FollowUp] = []
+    situations: list[str] = []
+    weight: int = Field(1, ge=1)
+    requirements: list[str] = []
+
+    @model_validator(mode="after")
+    def _cases_alike(self) -> "ProblemFamily":
+        if any(case.keys() != self.cases[0].keys() for case in self.cases):
+            raise ValueError("cases: each must have the same names")
+        return self
 
     @property
     def gold(self) -> str:
@@ -69,7 +84,7 @@ class ProblemFamily(BaseModel):
 
 
 class Problem(BaseModel):
-    """One problem with all its texts filled in."""
+    """One problem with all its texts filled in; `others` are its family's other replies."""
 
     family: str
     topic: str
@@ -78,7 +93,10 @@ class Problem(BaseModel):
     wrong: str
     user: str
     assistant: str
+    others: list[str] = []
     turns: list[FollowUp] = []
+    situations: list[str] = []
+    requirements: list[str] = []
 
 
 def load_families(folder: Path) -> list[ProblemFamily]:
@@ -108,14 +126,16 @@ def _read(file: Path) -> Iterator[ProblemFamily]:
             raise RecipeError(f"{place}: {first['msg']}", hint="see docs/recipes.md") from None
 
 
-def draw(family: ProblemFamily, rng: random.Random, first_reply_share: float = 0.0) -> Problem:
-    """Return a problem of a family; the same state of `rng` gives the same problem.
+def draw(family: ProblemFamily, rng: random.Random, first_reply_share: float = 0.0, number: int = 0) -> Problem:
+    """Return a problem of a family; the same state of `rng` and `number` give the same problem.
 
-    `first_reply_share` is how often the family's first reply is taken; the others share the rest. Raises RecipeError
-    if no draw meets the family's conditions, or a template names an unknown value.
+    `number` is the row's place among the family's, by which it takes its case. `first_reply_share` is how often the
+    family's first reply is taken; the others share the rest. Raises RecipeError if no draw meets the family's
+    conditions, or a template names an unknown value.
     """
+    case = family.cases[number % len(family.cases)] if family.cases else {}
     for _ in range(TRIES):
-        values = _values(family, rng)
+        values = {**_values(family, rng), **case}
         if all(_holds(condition, values) for condition in family.require):
             return _filled(family, values, rng, first_reply_share)
     raise RecipeError(f"family '{family.name}': no draw in {TRIES} meets 'require'", hint="loosen it")
@@ -149,6 +169,7 @@ def _filled(family: ProblemFamily, values: dict[str, Any], rng: random.Random, f
     wrong = [written(evaluate(expression, values)) for expression in family.wrong]
 
     reply = family.assistant[0] if rng.random() < first_reply_share else rng.choice(family.assistant)
+    others = [other for other in family.assistant if other != reply]
 
     def fill(template: str) -> str:
         return filled(template, texts, f"family '{family.name}'")
@@ -161,5 +182,8 @@ def _filled(family: ProblemFamily, values: dict[str, Any], rng: random.Random, f
         wrong=fill(family.gold.replace("{answer}", rng.choice(wrong))) if wrong else "",
         user=fill(rng.choice(family.user)),
         assistant=fill(reply),
+        others=[fill(other) for other in others],
+        situations=family.situations,
+        requirements=family.requirements,
         turns=[FollowUp(user=fill(turn.user), assistant=fill(turn.assistant)) for turn in family.turns],
     )

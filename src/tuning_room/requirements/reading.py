@@ -23,8 +23,11 @@ class Place(NamedTuple):
     end: int
 
 
-def read_requirements(file: Path, prompt: str) -> list[Requirement]:
-    """Return a file's requirements, each quote found once in the prompt; RecipeError names file, entry and field."""
+def read_requirements(file: Path, prompt: str | None = None) -> list[Requirement]:
+    """Return a file's requirements, each quote found once in the prompt; RecipeError names file, entry and field.
+
+    Without a prompt the quotes are not looked up: a stage reads what the recipe has held to its prompt already.
+    """
     found = [
         _requirement(entry, f"{file}: entry {number}", file.parent)
         for number, entry in enumerate(_entries(file), start=1)
@@ -32,8 +35,8 @@ def read_requirements(file: Path, prompt: str) -> list[Requirement]:
     name, count = Counter(one.id for one in found).most_common(1)[0]
     if count > 1:
         raise RecipeError(f"{file}: {count} requirements have the id '{name}'", hint="give each an id of its own")
-    for one in found:
-        _check_quote(one, prompt, file)
+    for one in found if prompt is not None else []:
+        _check_quote(one, str(prompt), file)
     return found
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tuning_room.errors import DataError, MissingInputError, RecipeError
 from tuning_room.generate.candidates import example_candidates
@@ -140,8 +141,9 @@ def test_every_stock_family_can_be_drawn() -> None:
         drawn = draw(one, random.Random(one.name))
         for situation in situations:
             assert fitting(situation, one) == fitting(situation, drawn)
-            turns = dialogue(situation, drawn, random.Random(1), follow_up=True)
-            assert [turn.role for turn in turns] in (["user", "assistant"], ["user", "assistant"] * 2)
+            turns = dialogue(situation, drawn, random.Random(1), follow_up=True).messages
+            further = range(situation.further[0], situation.further[1] + 1) if situation.turns else range(2)
+            assert [turn.role for turn in turns] in [["user", "assistant"] * (1 + count) for count in further]
 
 
 @pytest.mark.parametrize("template", ["{a.b}", "{a[0]}", "{a!s}", "{a:3}", "{", "{}", "{{a}", "{1}"])
@@ -162,16 +164,16 @@ def test_a_problem_is_brought_up_in_a_situation() -> None:
     turns = dialogue(
         situation("Hi. {user} Is it {wrong}?", "Sure. {assistant}"), problem(), random.Random(1), follow_up=True
     )
-    assert [turn.content for turn in turns] == ["Hi. 2 + 3. Is it 6?", "Sure. What comes after 2?"]
+    assert [turn.content for turn in turns.messages] == ["Hi. 2 + 3. Is it 6?", "Sure. What comes after 2?"]
     alone = dialogue(situation("{user}", "Sure. {assistant}", plain=1), problem(), random.Random(1), follow_up=False)
-    assert [turn.content for turn in alone] == ["2 + 3", "What comes after 2?"]
+    assert [turn.content for turn in alone.messages] == ["2 + 3", "What comes after 2?"]
 
 
 def test_a_second_exchange_follows_only_where_the_reply_leads_on() -> None:
     more = problem(turns=[{"user": "3?", "assistant": "And then?"}])
     led = dialogue(situation("{user}", "{assistant}"), more, random.Random(1), follow_up=True)
-    assert [turn.content for turn in led][2:] == ["3?", "And then?"]
-    assert len(dialogue(situation("{user}", "Right, {answer}."), more, random.Random(1), follow_up=True)) == 2
+    assert [turn.content for turn in led.messages][2:] == ["3?", "And then?"]
+    assert len(dialogue(situation("{user}", "Right, {answer}."), more, random.Random(1), follow_up=True).messages) == 2
 
 
 def test_situations_fit_problems_that_have_what_they_name() -> None:
@@ -239,3 +241,81 @@ def test_two_example_dialogues_with_one_id_are_refused(tmp_path: Path) -> None:
 def test_a_file_of_example_dialogues_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"seeds\.jsonl"):
         example_candidates(tmp_path / "seeds.jsonl")
+
+
+def test_situations_fit_families_without_an_answer_only_where_they_name_none() -> None:
+    nothing_to_find = family(answer=None, wrong=[])
+    assert fitting(situation("{user}", "{assistant}"), nothing_to_find)
+    assert not fitting(situation("{user} {answer}?", "{assistant}"), nothing_to_find)
+
+
+def test_a_family_with_situations_of_its_own_is_brought_up_in_no_other() -> None:
+    named = situation("{user}", "{assistant}").model_copy(update={"named": True})
+    assert not fitting(named, family())
+    assert fitting(named, family(situations=["s"]))
+    assert not fitting(situation("{user}", "{assistant}"), family(situations=["another"]))
+
+
+def test_cases_are_taken_in_turn_and_belong_together() -> None:
+    words = family(
+        parameters={},
+        derived={},
+        require=[],
+        answer=None,
+        wrong=[],
+        cases=[{"word": "sum", "meaning": "added"}, {"word": "product", "meaning": "multiplied"}],
+        problem="{word}",
+        user=["What is a {word}?"],
+        assistant=["It is {meaning}. Which numbers?"],
+    )
+    drawn = [draw(words, random.Random(1), number=number) for number in range(3)]
+    assert [one.user for one in drawn] == ["What is a sum?", "What is a product?", "What is a sum?"]
+    assert [one.assistant for one in drawn][:2] == ["It is added. Which numbers?", "It is multiplied. Which numbers?"]
+    with pytest.raises(ValidationError, match="same names"):
+        family(cases=[{"a": "1"}, {"b": "2"}])
+
+
+def going_on(**changes: object) -> Situation:
+    turns = [{"user": ["Tell me!", "Now!"], "assistant": f"Step {n} of {{problem}}?"} for n in "abcd"]
+    values = {"name": "s", "user": ["{user}"], "assistant": ["{assistant}"], "turns": turns, "further": [3, 3]}
+    return Situation.model_validate({**values, **changes})
+
+
+def test_a_dialogue_goes_round_the_turns_in_order() -> None:
+    for seed in range(20):
+        replies = dialogue(going_on(in_order=True), problem(), random.Random(seed), follow_up=False).messages[3::2]
+        steps = "".join(reply.content[5] for reply in replies)
+        assert len(replies) == 3 and steps in "abcdabcd"
+        assert all("2 + 3" in reply.content for reply in replies)
+
+
+def test_without_an_order_the_turns_are_drawn_but_none_twice() -> None:
+    orders = set()
+    for seed in range(20):
+        replies = dialogue(going_on(), problem(), random.Random(seed), follow_up=False).messages[3::2]
+        orders.add("".join(reply.content[5] for reply in replies))
+    assert len(orders) > 5 and all(len(set(order)) == 3 for order in orders)
+    with pytest.raises(ValidationError, match="no more than there are turns"):
+        going_on(further=[1, 9])
+
+
+def test_another_reply_is_one_that_was_not_given() -> None:
+    another = going_on(turns=[{"user": ["No."], "assistant": "{another}"}] * 3)
+    two = problem(others=["Which other?"])
+    texts = [turn.content for turn in dialogue(another, two, random.Random(1), follow_up=False).messages]
+    assert texts[2:] == ["No.", "Which other?"], "there was only one other reply"
+
+
+def test_a_row_teaches_what_its_situation_and_its_family_name() -> None:
+    asked = problem(requirements=["ask"], turns=[{"user": "3?", "assistant": "And then?"}])
+    led = Situation(
+        name="s",
+        user=["{user}"],
+        assistant=["{assistant}"],
+        requirements=["hold"],
+        follow_up_requirements=["take-up"],
+    )
+    assert dialogue(led, asked, random.Random(1), follow_up=False).requirements == ["hold", "ask"]
+    assert dialogue(led, asked, random.Random(1), follow_up=True).requirements == ["hold", "ask", "take-up"]
+    own = led.model_copy(update={"assistant": ["How could you check {answer}?"]})
+    assert dialogue(own, asked, random.Random(1), follow_up=True).requirements == ["hold"]

@@ -184,7 +184,7 @@ def test_rules_give_dialogues_of_families_and_notes(offline: GenerateConfig, wor
     assert len({candidate.source for candidate in found if candidate.source.startswith("family:")}) == 12
     for candidate in found:
         roles = [message.role for message in candidate.messages]
-        assert roles in (["user", "assistant"], ["user", "assistant"] * 2)
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
         assert "{" not in "".join(message.content for message in candidate.messages)
     notes = [candidate for candidate in found if candidate.source == "document:c9"]
     assert {candidate.group for candidate in notes} == {"c9"}
