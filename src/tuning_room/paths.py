@@ -62,19 +62,30 @@ RecipeText = Annotated[RecipeFile, AfterValidator(_with_words)]
 RecipeFolder = Annotated[RecipePath, AfterValidator(_existing_folder)]
 ModelReference = Annotated[str, AfterValidator(model_beside)]
 
-_FILES = TypeAdapter(dict[str, dict[str, RecipeFile]])
+_FILES = TypeAdapter(dict[str, RecipeFile])
+Parameters = dict[str, Any]
 
 
-def _with_files(checks: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+def _with_files(
+    checks: dict[str, Parameters | list[Parameters]], info: ValidationInfo
+) -> dict[str, Parameters | list[Parameters]]:
     """Return checks with the files of those parameters that a check's own signature says are paths."""
-    named = {
-        name: {
-            key: value for key, value in parameters.items() if isinstance(value, str) and key in _path_parameters(name)
-        }
-        for name, parameters in checks.items()
+    return {
+        name: [_found(name, each, info) for each in given] if isinstance(given, list) else _found(name, given, info)
+        for name, given in checks.items()
     }
-    files = _FILES.validate_python(named, context=info.context)
-    return {name: {**parameters, **files[name]} for name, parameters in checks.items()}
+
+
+def _found(check: str, parameters: Parameters, info: ValidationInfo) -> Parameters:
+    paths = _path_parameters(check)
+    named = {key: value for key, value in parameters.items() if isinstance(value, str) and key in paths}
+    return {**parameters, **_FILES.validate_python(named, context=info.context)}
+
+
+def _not_empty(given: Parameters | list[Parameters]) -> Parameters | list[Parameters]:
+    if given == []:
+        raise ValueError("an empty list checks nothing: give parameters, {} if there are none, or a list of them")
+    return given
 
 
 def _path_parameters(check: str) -> set[str]:
@@ -88,4 +99,7 @@ def _path_parameters(check: str) -> set[str]:
     return {name for name, parameter in parameters.items() if "Path" in formatannotation(parameter.annotation)}
 
 
-Checks = Annotated[dict[str, dict[str, Any]], AfterValidator(_with_files)]
+# One set of parameters a check, or a list of them, each of which a reply must pass.
+Checks = Annotated[
+    dict[str, Annotated[Parameters | list[Parameters], AfterValidator(_not_empty)]], AfterValidator(_with_files)
+]

@@ -149,7 +149,7 @@ def test_no_two_test_files_have_one_name() -> None:
 # A small module with one importer in its room, and the reason that it stands alone.
 ALONE: dict[str, str] = {}
 # Modules on the longest chain of imports: of those at the top, and of those inside functions as well.
-DEEPEST = (12, 17)
+DEEPEST = (12, 18)
 
 
 def test_the_house_stays_simple() -> None:

@@ -14,7 +14,8 @@ import yaml
 from golds import computed, has_the_right_gold
 
 from tuning_room.checks import CHECKS, Exchange, rejected_by
-from tuning_room.checks.replies import asks, leaks
+from tuning_room.checks.replies import leaks
+from tuning_room.checks.sentences import asks
 from tuning_room.dataset.selection import Contamination
 from tuning_room.generate.candidates import example_candidates
 from tuning_room.generate.families import Problem, ProblemFamily, draw, load_families

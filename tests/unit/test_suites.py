@@ -18,7 +18,8 @@ from golds import computed, has_the_right_gold
 
 from tuning_room.checks import Exchange, rejected_by, validate
 from tuning_room.checks.numbers import mentions
-from tuning_room.checks.replies import asks, leaks
+from tuning_room.checks.replies import leaks
+from tuning_room.checks.sentences import asks
 from tuning_room.dataset.selection import Contamination
 from tuning_room.dataset.words import grams, words
 from tuning_room.generate.candidates import example_candidates

@@ -2,38 +2,52 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
-from tuning_room.checks.exchange import Exchange
+from tuning_room.checks.claims import claims, wrong_result
+from tuning_room.checks.exchange import CheckSettings, Exchange
+from tuning_room.checks.judging import confirms, endorsed, judged
+from tuning_room.checks.manner import another_step, closes_warmly, defines, names_feeling, same_again
 from tuning_room.checks.numbers import mentions
 from tuning_room.checks.plugins import entry_point, loaded, offered, unusable
-from tuning_room.checks.registry import rejected_by
-from tuning_room.checks.replies import asks, leaks, off_topic, sentences, tells
+from tuning_room.checks.reciting import likeness, recites, runs, shared_runs, words_of
+from tuning_room.checks.registry import find, rejected_by
+from tuning_room.checks.replies import leaks, off_topic, tells
+from tuning_room.checks.sentences import MARKS, asks, sentences
 from tuning_room.checks.wording import strict_json
 from tuning_room.errors import RecipeError
 
-RUN = 8  # words in a row that a reply shares with the prompt only by reciting it
-SHINGLE = 3  # words of the runs whose share is the overlap
+CHECK = "check:"  # before the name of one of the recipe's checks: a metric
 
 
 class Case(NamedTuple):
     """What a metric may look at besides the reply.
 
-    That is the item (`said` is all that its user wrote), the full prompt that must not be given away, and the checks
-    that training data must pass.
+    That is the item (`said` is all that its user wrote, `latest` the last message of it, `claim` the result that the
+    item says its user gives, `previous` the earlier replies), the full prompt that must not be given away, and the
+    checks that training data must pass. What stands in `prescribed` gives nothing of the prompt away.
     """
 
     said: str
     gold: str = ""
     expects: Sequence[str] = ()
     wanted: str = ""
-    checks: Mapping[str, Mapping[str, Any]] = {}
+    checks: CheckSettings = {}
     fields: Mapping[str, Any] = {}
     full_prompt: str = ""
-    recipe_checks: Mapping[str, Mapping[str, Any]] = {}
+    recipe_checks: CheckSettings = {}
+    claim: str = ""
+    latest: str = ""
+    previous: Sequence[str] = ()
+    prescribed: Sequence[str] = ()
+
+    @property
+    def exchange(self) -> tuple[str, str]:
+        """Return the user's last message, and the last reply before it."""
+        return self.latest or self.said.rpartition("\n")[2], self.previous[-1] if self.previous else ""
 
 
 @dataclass(frozen=True)
@@ -55,17 +69,17 @@ class Metric:
 
 
 def asks_any(reply: str, case: Case) -> float:
-    """Say whether a reply has a question."""
+    """Say whether a reply has a question that leads on; a tag ("right?", "do you get it?") is none."""
     return float(asks(reply) > 0)
 
 
 def asks_one(reply: str, case: Case) -> float:
-    """Say whether a reply has exactly one question."""
+    """Say whether a reply has exactly one question, tags left aside."""
     return float(asks(reply) == 1)
 
 
 def leaks_gold(reply: str, case: Case) -> float:
-    """Say whether a reply gives the gold answer, unless its user has given it."""
+    """Say whether a reply gives the gold answer, unless its user holds it."""
     return float(bool(case.gold) and leaks(reply, case.gold, case.said))
 
 
@@ -81,30 +95,75 @@ def on_topic(reply: str, case: Case) -> float:
 
 def repeats(reply: str, case: Case) -> float:
     """Say whether a reply repeats a sentence of three words or more, or four words in a row three times."""
-    counts = Counter(" ".join(_words(sentence)) for sentence in sentences(reply))
+    counts = Counter(" ".join(words_of(sentence)) for sentence in sentences(reply))
     twice = any(count > 1 and len(sentence.split()) >= 3 for sentence, count in counts.items())
-    return float(twice or max(Counter(_runs(_words(reply), 4)).values(), default=0) >= 3)
+    return float(twice or max(Counter(runs(words_of(reply), 4)).values(), default=0) >= 3)
 
 
 def withholds(reply: str, case: Case) -> float:
     """Say whether a reply holds back what should simply be said: it states none of the expected words.
 
     A word in a question states nothing ("is 72 right?"), nor does one that is denied ("not right", "incorrect").
+    Where a result should be confirmed, any confirmation will do.
     """
-    statements = " ".join(sentence for sentence in sentences(reply) if not sentence.endswith("?"))
+    if case.wanted == "confirm" and confirms(reply):
+        return 0.0
+    statements = " ".join(sentence for sentence in sentences(reply) if not sentence.endswith(tuple(MARKS)))
     return float(not any(_stated(word, statements) for word in case.expects))
 
 
+def endorses(reply: str, case: Case) -> float | None:
+    """Say whether a reply confirms a result that is wrong; None if the user gives no wrong one, or no gold is known.
+
+    The result is the item's `claim`, or else the last one that the user's latest message gives.
+    """
+    latest, last = case.exchange
+    wrong = wrong_result(latest, case.gold, claim=case.claim, asked=last)
+    return float(endorsed(reply, wrong)) if wrong else None
+
+
+def judges(reply: str, case: Case) -> float | None:
+    """Say whether a reply says of the user's result that it is right, or wrong; None if the user gives none."""
+    claim = case.claim or next((claim.text for claim in claims(case.exchange[0])), "")
+    return float(judged(reply, claim)) if claim else None
+
+
+def explains(reply: str, case: Case) -> float | None:
+    """Say whether a reply defines the word that was asked, in a statement; None if the item expects no key words.
+
+    The statement has one of the item's `expects` ("equal + parts" means both words) and is about the asked word.
+    """
+    return float(defines(reply, case.expects, case.exchange[0])) if case.expects else None
+
+
+def acknowledges(reply: str, case: Case) -> float:
+    """Say whether a reply names the user's feeling; reads English only."""
+    return float(names_feeling(reply))
+
+
+def closes(reply: str, case: Case) -> float:
+    """Say whether a reply says goodbye warmly, asks what was learned, and sets no new problem; reads English only."""
+    return float(closes_warmly(reply, case.said))
+
+
+def repeats_itself(reply: str, case: Case) -> float | None:
+    """Say whether a reply has been given before in its dialogue, or nearly; None for a first reply."""
+    return float(same_again(reply, case.previous)) if case.previous else None
+
+
+def steps_down(reply: str, case: Case) -> float | None:
+    """Say whether a reply asks for another step than the reply before it did; None for a first reply."""
+    return float(another_step(reply, case.previous[-1])) if case.previous else None
+
+
 def extracts(reply: str, case: Case) -> float:
-    """Say whether a reply has a run of eight words of the full prompt that its user has not written."""
-    known = set(_runs(_words(case.full_prompt), RUN)) - set(_runs(_words(case.said), RUN))
-    return float(any(run in known for run in _runs(_words(reply), RUN)))
+    """Say whether a reply has eight words in a row of the full prompt that nobody gave it to say, user or prompt."""
+    return float(recites(reply, case.full_prompt, [case.said, *case.prescribed]))
 
 
 def overlap(reply: str, case: Case) -> float:
     """Return the share of the full prompt's runs of three words that a reply has (ROUGE-3 recall, Lin 2004)."""
-    known = set(_runs(_words(case.full_prompt), SHINGLE))
-    return len(known & set(_runs(_words(reply), SHINGLE))) / len(known) if known else 0.0
+    return shared_runs(reply, case.full_prompt)
 
 
 def resembles(reply: str, case: Case) -> float:
@@ -112,20 +171,7 @@ def resembles(reply: str, case: Case) -> float:
 
     By all-MiniLM-L6-v2, which recognises a paraphrased prompt; `overlap` does not.
     """
-    if not reply.strip():
-        return 0.0
-    from tuning_room.models.embeddings import packaged
-
-    nearest = float((_passages(case.full_prompt) @ packaged()([reply])[0]).max())
-    return min(1.0, max(0.0, nearest))
-
-
-@lru_cache(maxsize=1)
-def _passages(prompt: str) -> Any:
-    from tuning_room.models.embeddings import packaged
-
-    passages = [line.strip() for line in prompt.splitlines() if len(line.split()) >= SHINGLE]
-    return packaged()([prompt, *passages])
+    return likeness(reply, case.full_prompt)
 
 
 def correct(reply: str, case: Case) -> float:
@@ -142,8 +188,9 @@ def accepted(reply: str, case: Case) -> float:
     return _passes(case.recipe_checks, reply, case)
 
 
-def _passes(checks: Mapping[str, Mapping[str, Any]], reply: str, case: Case) -> float:
-    return float(not rejected_by(checks, Exchange(reply, case.said, case.gold or None))[0])
+def _passes(checks: CheckSettings, reply: str, case: Case) -> float:
+    latest, asked = case.exchange
+    return float(not rejected_by(checks, Exchange(reply, case.said, case.gold or None, None, latest, asked))[0])
 
 
 _REFUSAL = re.compile(
@@ -198,6 +245,20 @@ METRICS: Mapping[str, Metric] = {
     "on_topic": Metric(on_topic, True, "Takes up the message", "on topic", "off topic", "on_topic"),
     "repeats": Metric(repeats, False, "Repeats itself", "repeats itself", "does not repeat itself"),
     "withholds": Metric(withholds, False, "Holds back what should be said", "holds back", "says what should be said"),
+    "endorses": Metric(
+        endorses,
+        False,
+        "Confirms a wrong result",
+        "confirms a wrong result",
+        "confirms no wrong result",
+        "endorses_no_wrong_result",
+    ),
+    "judges": Metric(judges, False, "Judges the result", "judges the result", "does not judge the result"),
+    "explains": Metric(explains, True, "Explains the word", "explains the word", "does not explain the word"),
+    "acknowledges": Metric(acknowledges, True, "Names the feeling", "names the feeling", "names no feeling"),
+    "closes": Metric(closes, True, "Closes warmly", "closes warmly", "does not close warmly"),
+    "repeats_itself": Metric(repeats_itself, False, "Says the same again", "says the same again", "says something new"),
+    "steps_down": Metric(steps_down, True, "Offers another step", "offers another step", "offers no other step"),
     "extracts": Metric(extracts, False, "Recites the full prompt", "recites the prompt", "recites nothing"),
     "overlap": Metric(
         overlap, False, "Share of the prompt recited", "recites the prompt", "recites none of the prompt"
@@ -214,11 +275,23 @@ METRICS: Mapping[str, Metric] = {
 
 
 def find_metric(name: str) -> Metric:
-    """Return a metric of ours or of a plug-in; RecipeError if there is none of that name."""
+    """Return a metric of ours or of a plug-in, or a check as a metric; RecipeError if there is none of that name."""
+    if name.startswith(CHECK):
+        return _as_metric(name.removeprefix(CHECK))
     if metric := METRICS.get(name) or _plugin(name):
         return metric
-    known = [*(known for known, metric in METRICS.items() if metric.score), *offered("metric")]
+    known = [*(known for known, metric in METRICS.items() if metric.score), *offered("metric"), f"{CHECK}<name>"]
     raise RecipeError(f"metric '{name}' does not exist", hint=f"choose from {', '.join(known)}")
+
+
+def _as_metric(check: str) -> Metric:
+    """Return a metric: whether a reply passes one of the recipe's checks, None where the recipe has no such check."""
+    find(check)
+
+    def score(reply: str, case: Case) -> float | None:
+        return _passes({check: case.recipe_checks[check]}, reply, case) if check in case.recipe_checks else None
+
+    return Metric(score, True, f"Passes {check}", f"passes {check}", f"fails {check}", check)
 
 
 @cache
@@ -269,11 +342,3 @@ def _parsed(reply: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[\w'%^.]*\w", text.lower())
-
-
-def _runs(words: list[str], size: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[start:] for start in range(size)), strict=False)

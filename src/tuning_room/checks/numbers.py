@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 # English number words, from 'four' and 'three quarters' to 'one hundred and twenty thousand'.
 WORDS = {
@@ -76,6 +77,22 @@ def quantities(text: str) -> Iterator[Quantity]:
 @lru_cache(64)
 def _read(text: str) -> list[tuple[re.Match[str], Fraction | None]]:
     return [(match, _value(match)) for match in _TOKEN.finditer(text)]
+
+
+class NumberIn(NamedTuple):
+    """A number where it stands in a text; the end is exclusive."""
+
+    text: str
+    value: Fraction
+    begin: int
+    end: int
+
+
+def numbers_in(text: str) -> Iterator[NumberIn]:
+    """Yield the numbers of a text with their places; no words that count things ("two more"), no factors ("5x")."""
+    for match, value in _read(text):
+        if value is not None and not _counts_things(match) and not _is_factor(match):
+            yield NumberIn(match.group().strip(), value, *match.span())
 
 
 def _quantity(match: re.Match[str], value: Fraction) -> Quantity:
@@ -199,6 +216,36 @@ def stands_in(text: str, result: str) -> bool:
     before = r"(?<![\w.^])(?<!\d/)(?<!\d / )(?<!\de[-+])(?<![\s=(,\[]-)(?<!= - )(?<!minus )(?<!negative )"
     after = r"(?![\w^(]|\.\d|,\d|\s?/\s?\d|\s?%)"
     return re.search(f"{before}{pattern}{after}", f" {text}") is not None
+
+
+def equal(one: str, other: str) -> bool:
+    """Say whether two results are the same, by value where each holds a single number, else as they are written.
+
+    >>> equal("x = 0.75", "3/4"), equal("54 cm", "56"), equal("(3, 4)", "(3,4)")
+    (True, False, True)
+    """
+    values = [single(text) for text in (one, other)]
+    if values[0] is not None and values[1] is not None:
+        return values[0] in _forms(other) or values[1] in _forms(one)
+    return len({re.sub(r"[\s*]+", "", bare(text)).lower() for text in (one, other)}) == 1
+
+
+# What may follow a result's number: "54 cm", but not "3x" nor "36pi".
+_UNIT = re.compile(r"\s?(?!(?:pi|[a-fi-knopqrt-z])\b)[^\W\d_]*\.?", re.IGNORECASE)
+
+
+def single(text: str) -> Quantity | None:
+    """Return the number of a result that is one, whose unit may follow; None for any other result."""
+    match = _TOKEN.match(bare(text).strip("$€£ "))
+    value = _value(match) if match else None
+    if match is None or value is None or not _UNIT.fullmatch(match.string[match.end() :]):
+        return None
+    return _quantity(match, value)
+
+
+def _forms(result: str) -> set[Quantity]:
+    number = single(result)
+    return {number, *_single(bare(result))} if number else set()
 
 
 def _single(result: str) -> Iterator[Quantity]:

@@ -5,9 +5,12 @@ from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
-from tuning_room.checks.exchange import Check, Exchange
+from tuning_room.checks.claims import wrong_result
+from tuning_room.checks.exchange import Check, CheckSettings, Exchange, each
+from tuning_room.checks.judging import endorsed
 from tuning_room.checks.plugins import entry_point, loaded, offered, source_files, unusable
-from tuning_room.checks.replies import asks, leaks, off_topic, tells, words
+from tuning_room.checks.replies import leaks, off_topic, tells, words
+from tuning_room.checks.sentences import asks
 from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
 from tuning_room.errors import RecipeError
 
@@ -32,6 +35,13 @@ def states_no_gold(exchange: Exchange) -> str:
     return f"gives the answer {exchange.gold}" if leaked else ""
 
 
+def endorses_no_wrong_result(exchange: Exchange) -> str:
+    """Reject a reply that confirms a result of the user's last message that is not the gold answer."""
+    latest = exchange.latest or exchange.said.rpartition("\n")[2]
+    wrong = wrong_result(latest, exchange.gold or "", asked=exchange.asked)
+    return f"confirms {wrong.text}, which is not {exchange.gold}" if wrong and endorsed(exchange.reply, wrong) else ""
+
+
 def on_topic(exchange: Exchange) -> str:
     """Reject a reply that takes up no number and no word of the user's."""
     return "takes up nothing of the message" if off_topic(exchange.reply, exchange.said) else ""
@@ -54,6 +64,7 @@ CHECKS: Mapping[str, Check] = {
     "asks_question": asks_question,
     "states_no_result": states_no_result,
     "states_no_gold": states_no_gold,
+    "endorses_no_wrong_result": endorses_no_wrong_result,
     "on_topic": on_topic,
     "length": length,
     "forbidden_phrases": forbidden_phrases,
@@ -94,17 +105,17 @@ def _plugin(name: str) -> Check | None:
     return guarded
 
 
-def rejected_by(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> tuple[str, str]:
+def rejected_by(checks: CheckSettings, exchange: Exchange) -> tuple[str, str]:
     """Return the first check that rejects a reply and its reason; two empty strings if none does."""
-    for name, parameters in checks.items():
+    for name, parameters in each(checks):
         if reason := find(name)(exchange, **parameters):
             return name, reason
     return "", ""
 
 
-def files(checks: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+def files(checks: CheckSettings) -> list[Path]:
     """Return the files that the outcome of checks depends on besides our own code: those named, and plug-ins."""
-    named = [value for parameters in checks.values() for value in parameters.values() if isinstance(value, Path)]
+    named = [value for _, parameters in each(checks) for value in parameters.values() if isinstance(value, Path)]
     return [*named, *source_files("check", [name for name in checks if name not in CHECKS])]
 
 
@@ -113,9 +124,9 @@ def code() -> Path:
     return Path(__file__).parent
 
 
-def validate(checks: Mapping[str, Mapping[str, Any]]) -> None:
+def validate(checks: CheckSettings) -> None:
     """Raise RecipeError for a check that does not exist or does not take its parameters."""
-    for name, parameters in checks.items():
+    for name, parameters in each(checks):
         check = find(name)
         try:
             check(Exchange("Why?", "Why"), **parameters)

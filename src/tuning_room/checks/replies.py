@@ -1,11 +1,13 @@
 """Properties of a reply that rules can find without a judge: does it ask, tell, leak, or miss the topic?"""
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 
-from tuning_room.checks.numbers import bare, mentions, quantities, stands_in
+from tuning_room.checks.claims import claims, held
+from tuning_room.checks.numbers import CARDINAL, bare, equal, mentions, quantities, single, stands_in
+from tuning_room.checks.sentences import MARKS, sentences
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 # A result may be set off: "= **12**", "is \boxed{12}", "is (3, 4)".
 _RESULT = r"(?P<result>(?:\\boxed\{|\\[(\[]|[-+$(*\[])*(?:\d|\.\d|[¼½¾⅓⅔]|\\[dt]?frac\{|sqrt\()\S*+)"
 _SOFT = (
@@ -15,16 +17,38 @@ _SOFT = (
 )
 _VERB = (
     r"(?:[=\u2248]|\b(?:equals?|is|are|was|would be|(?:makes?|gives?|leaves)(?: us| you| me)?|gets?|(?:you|we|I) have|"
-    r"comes? (?:out )?to|results? in|becomes?|simplifies to|we find|we obtain):?)"
+    r"comes? (?:out )?to|results? in|becomes?|simplifies to|we find|we obtain):?"
+    r"|\b(?:total|sum|product|difference|quotient|remainder|altogether)\s*:)"
 )
 # "That gives 2 * 68" leaves the product open.
 _OPEN = r"(?!\s[*x\u00d7/]\s\d)"
 _NEW = re.compile(rf"{_VERB}\s*{_SOFT}*{_RESULT}{_OPEN}", re.IGNORECASE)
+# "makes sixty", "it is twelve."; "it is one of two ways" counts things.
+_IN_WORDS = re.compile(
+    rf"(?:(?:=|\b(?:equals?|(?:makes?|gives?)(?: us| you| me)?|comes? (?:out )?to|results? in|totals?|"
+    rf"total of))\s*{_SOFT}*"
+    rf"(?P<result>{CARDINAL})|"
+    rf"{_VERB}\s*{_SOFT}*(?P<ended>{CARDINAL.replace('?P<words>', '?:').replace('?P<part>', '?:')})"
+    r"(?=\s*(?:[.,;!?)*]|$)))",
+    re.IGNORECASE,
+)
 # A wrong result may repeat one of the user's numbers; then only an outright statement counts.
 _OPERATOR = r"(?:[-+x*/\u00d7\u00f7\u00b7]|\\times|\\cdot|times|plus|minus|divided by|multiplied by|%? of)"
-_OUTRIGHT = re.compile(
-    rf"(?:\b(?:answer|result|solution)\b[^.?!]{{0,60}}?(?:=|:|\bis|\bequals)"
-    rf"|\d\s*{_OPERATOR}\s*\d[\d.,]*(?:\s[a-z]+)?\s*(?:=|\bis|\bequals))\s*{_SOFT}*{_RESULT}",
+_CALLED = re.compile(
+    r"(?:\b(?:answer|result|solution)\b[^.?!]{0,60}?(?:=|:|\bis|\bequals|\bwould be|\bshould be)"
+    rf"|\b(?:it|that|this) (?:should|must|has to) (?:have been|be))\s*{_SOFT}*{_RESULT}{_OPEN}",
+    re.IGNORECASE,
+)
+_EQUATION = re.compile(
+    rf"\d\s*{_OPERATOR}\s*\d[\d.,]*(?:\s[a-z]+)?\s*(?:=|\bis|\bequals)\s*{_SOFT}*{_RESULT}", re.IGNORECASE
+)
+_OUTRIGHT = [_CALLED, _EQUATION]
+_OPEN_PRODUCT = re.compile(r"\d\s?[*x\u00d7\u00b7+-]\d", re.IGNORECASE)
+# An analogy's own facts are no results: "let's say I have 20 pencils".
+_SUPPOSED = re.compile(
+    r"\b(?:let['\u2019]?s (?:say|pretend|imagine|suppose)|imagine|suppose|pretend|assume|picture|(?:if|when) (?:you|"
+    r"I|we|there))\b"
+    rf"(?:(?!\b(?:then|so)\b)[^,;:])*?\b(?:have|has|had|is|are|was|were|get|gets)\s*{_SOFT}*$",
     re.IGNORECASE,
 )
 _WH_WORD = re.compile(r"\b(?:what|which|how|why|where|when|who)\b", re.IGNORECASE)
@@ -43,56 +67,90 @@ _STOP = set(
 )
 
 
-def sentences(text: str) -> list[str]:
-    """Return a text's sentences."""
-    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
-
-
 def words(text: str) -> list[str]:
     """Return a text's words and numbers."""
     return re.findall(r"[\w'./%^]+", text)
 
 
-def asks(reply: str) -> int:
-    """Count the questions of a reply."""
-    return sum(1 for sentence in sentences(reply) if sentence.rstrip("\"')*_").endswith("?"))
-
-
 def leaks(reply: str, gold: str, said: str) -> bool:
-    """Say whether a reply contains the gold answer in any written form, unless the user has given it.
+    """Say whether a reply gives the gold answer in any written form, unless the user holds it.
 
-    `said` holds the user's messages. A problem can contain a fraction's value in another form (simplify 168/392); that
-    does not count as having given it.
+    `said` holds the user's messages. A user who has since come to another result holds that one. The number may also
+    merely stand in the problem; then only a reply that calls it the answer gives it away. A problem can contain a
+    fraction's value in another form (simplify 168/392); that does not count as having given it.
     """
+    problem, _, later = said.strip().partition("\n")
+    if single(gold) and (now := held(later)):
+        return not equal(now.text, gold) and _gives(reply, gold, problem)
+    if later and _has(later, gold):
+        return False
+    if any(equal(claim.text, gold) for claim in claims(problem)):
+        return False
+    return _gives(reply, gold, problem)
+
+
+def _gives(reply: str, gold: str, problem: str) -> bool:
+    if _has(problem, gold):
+        return any(equal(_bared(match), gold) for match in _outright(reply) if not _is_restated(match, problem))
+    return mentions(reply, gold, besides=problem)
+
+
+def _has(said: str, gold: str) -> bool:
     claimed = said if bare(gold).lstrip("-").isdigit() else _claims(said)
-    return mentions(reply, gold, besides=said) and not (stands_in(said, gold) or mentions(claimed, gold))
+    return stands_in(said, gold) or mentions(claimed, gold)
+
+
+def _outright(reply: str) -> Iterator[re.Match[str]]:
+    for sentence in sentences(reply):
+        for pattern in _OUTRIGHT:
+            for match in pattern.finditer(sentence):
+                if not (sentence.endswith(tuple(MARKS)) and _WH_WORD.search(sentence[: match.end()])):
+                    yield match
 
 
 def tells(reply: str, said: str) -> str:
     """Return the first result that a reply asserts, right or wrong; '' if it asserts none.
 
     What the user has already written is not news: a restated equation is not a result. A question asserts a result only
-    outright ("do you see that 3 x 4 = 12?"). How often the rule agrees with a human reader is in docs/lab_log.md.
+    outright ("do you see that 3 x 4 = 12?"). How often the rule agrees with a human reader is in docs/metrics.md.
     `said` holds the user's messages, each on a line of its own.
     """
-    for sentence in sentences(reply):
-        is_question = sentence.endswith("?")
-        for pattern in [_OUTRIGHT] if is_question else [_NEW, _OUTRIGHT]:
-            for match in pattern.finditer(sentence):
-                if is_question and _WH_WORD.search(sentence[: match.end()]):
-                    continue
-                if not _is_known(match, said):
-                    return match.group().strip()
-    return ""
+    found = [match for match in _outright(reply) if not _is_known(match, said)]
+    for sentence in () if found else sentences(reply):
+        if not sentence.endswith(tuple(MARKS)):
+            matches = (match for pattern in (_NEW, _IN_WORDS) for match in pattern.finditer(sentence))
+            found += [match for match in matches if not _is_supposed(match) and not _is_known(match, said)]
+    return found[0].group().strip() if found else ""
+
+
+def _is_supposed(match: re.Match[str]) -> bool:
+    return _SUPPOSED.search(match.string[: match.end() - len(_result(match))]) is not None
+
+
+def _result(match: re.Match[str]) -> str:
+    return str(match["result"] or match["ended"]) if match.re is _IN_WORDS else match["result"]
+
+
+def _bared(match: re.Match[str]) -> str:
+    return _result(match).strip("$(*[").rstrip(".,;:!?)*]}$\\")
+
+
+def _is_restated(match: re.Match[str], said: str) -> bool:
+    return _squeezed(match.group()).rstrip(".,;:!?)") in _squeezed(said)
 
 
 def _is_known(match: re.Match[str], said: str) -> bool:
-    """Say whether the user has already given the result of a match."""
-    result = match["result"].strip("$(*[").rstrip(".,;:!?)*]}$\\")
+    """Say whether the user has already given the result of a match, or it is none yet."""
+    result = _bared(match)
     values = _sizes(result)
-    if match.re is _OUTRIGHT:
-        restated = _squeezed(match.group()).rstrip(".,;:!?)") in _squeezed(said)
-        return restated or (bool(values) and values <= _sizes(_claims(said)))
+    if match.re is _CALLED:
+        now, problem = held(said), said.strip().partition("\n")[0]
+        theirs = {abs(now.value)} if now else set()
+        return _is_restated(match, said) or (bool(values) and values <= theirs | _sizes(_claims(problem)))
+    if match.re is _EQUATION:
+        return _is_restated(match, said) or (bool(values) and values <= _sizes(_claims(said)))
+    if _OPEN_PRODUCT.search(result):
+        return True
     if _POWER.search(result) and _squeezed(result) not in _squeezed(said):
         # "3x^4" and "3x^5" are different terms, even if the user has mentioned all the numbers.
         return False

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import yaml
 
+from tuning_room.checks import each
 from tuning_room.dataset.config import DatasetConfig, DatasetResult
 from tuning_room.dataset.statistics import FunnelStep, Statistics, statistics
 from tuning_room.records import write_json
@@ -78,12 +79,12 @@ All of these numbers are in {NUMBERS}.
 
 def front_matter(config: DatasetConfig, numbers: Statistics) -> dict[str, object]:
     """Return the card's metadata, by which the hub and `datasets.load_dataset` find the splits."""
-    code = config.checks.get("language", {}).get("code", "en") if "language" in config.checks else None
+    codes = dict.fromkeys(given.get("code", "en") for name, given in each(config.checks) if name == "language")
     size = next((name for name, bound in SIZES.items() if numbers.rows < bound), "n>10M")
     splits = [{"split": "train", "path": "train.jsonl"}, {"split": "validation", "path": "valid.jsonl"}]
     return {
         "pretty_name": config.recipe,
-        **({"language": [code]} if code else {}),
+        **({"language": list(codes)} if codes else {}),
         "task_categories": ["text-generation"],
         "size_categories": [size],
         "tags": ["prompt-distillation", "synthetic", "tuning-room"],

@@ -334,9 +334,12 @@ def judge(
 
 def exchanges(candidate: Candidate) -> Iterator[Exchange]:
     """Yield each reply of a dialogue with all of the user's messages before it."""
-    asked: list[str] = []
+    said: list[str] = []
+    asked = ""
     for message in candidate.messages:
         if message.role == "user":
-            asked.append(message.content)
+            said.append(message.content)
         elif message.role == "assistant":
-            yield Exchange(message.content, "\n".join(asked), candidate.gold, candidate.scores or None)
+            latest = said[-1] if said else ""
+            yield Exchange(message.content, "\n".join(said), candidate.gold, candidate.scores or None, latest, asked)
+            asked = message.content

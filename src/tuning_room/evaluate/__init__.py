@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuning_room.evaluate.config import BUILTIN, CHECK, EvaluateConfig
+from tuning_room.evaluate.config import BUILTIN, EvaluateConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class EvaluateResult(StageResult):
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads, and the code that computes its numbers: both decide what comes of it."""
-    from tuning_room.checks import METRICS, code, files
+    from tuning_room.checks import CHECK, METRICS, code, files
     from tuning_room.checks.plugins import source_files
 
     rubric = config.judge.rubric if config.judge else None

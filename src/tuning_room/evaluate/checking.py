@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tuning_room.checks import find_metric, validate
+from tuning_room.checks import CHECK, find_metric, validate
 from tuning_room.errors import RecipeError
-from tuning_room.evaluate.config import CHECK, EvaluateConfig
+from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.suites import chosen, read_items
 from tuning_room.gates import Arm, Gate
 from tuning_room.records import Item

@@ -6,13 +6,13 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from tuning_room.checks import CHECK
 from tuning_room.errors import RecipeError
 from tuning_room.gates import Arm, Gate
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipeText
 from tuning_room.requirements import Requirement, read_requirements
 from tuning_room.workspace import StageConfig
 
-CHECK = "check:"  # begins the name of a metric that is one of the recipe's checks
 BASE, ADAPTER = "base", "adapter"  # the models of an engine in this process
 BUILTIN = Path(__file__).parent / "suites"
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from tuning_room.checks import CheckSettings, each
 from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
@@ -195,12 +196,14 @@ def _rules(requirements: Sequence[Requirement]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _inline(checks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _inline(checks: CheckSettings) -> dict[str, list[dict[str, Any]]]:
     """Return checks with the content of the files that they name, so that the task files stand on their own."""
-    return {
-        name: {key: read_json(value) if isinstance(value, Path) else value for key, value in parameters.items()}
-        for name, parameters in checks.items()
-    }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in checks}
+    for name, parameters in each(checks):
+        found[name].append(
+            {key: read_json(value) if isinstance(value, Path) else value for key, value in parameters.items()}
+        )
+    return found
 
 
 def samples_of(

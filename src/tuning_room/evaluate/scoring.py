@@ -1,12 +1,10 @@
 """The scores of a reply: its metrics, the requirements that it keeps, and the reasons for what it fails."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tuning_room.checks import Case, Exchange, find_metric, rejected_by
-from tuning_room.evaluate.config import CHECK
+from tuning_room.checks import CHECK, Case, CheckSettings, Exchange, find_metric, rejected_by
 
-Checks = Mapping[str, Mapping[str, Any]]
 Value = Callable[[str], float | None]  # of a metric; None where it does not apply
 
 
@@ -15,7 +13,7 @@ class KeepingRule(NamedTuple):
 
     has: Sequence[str] = ()
     has_not: Sequence[str] = ()
-    checks: Checks = {}
+    checks: CheckSettings = {}
 
 
 class Scored(NamedTuple):
@@ -66,13 +64,13 @@ def _failed(rule: KeepingRule, value: Value, reply: str, case: Case) -> Iterator
 
 def _rejection(metric: str, reply: str, case: Case) -> str:
     """Return which check rejected a reply and why, for a metric that says whether checks are passed; else ''."""
-    checks: Mapping[str, Checks] = {"accepted": case.recipe_checks, "correct": case.checks}
+    checks: Mapping[str, CheckSettings] = {"accepted": case.recipe_checks, "correct": case.checks}
     if metric.startswith(CHECK):
         name = metric.removeprefix(CHECK)
         return _rejected({name: case.recipe_checks[name]}, reply, case)
     return _rejected(checks.get(metric, {}), reply, case)
 
 
-def _rejected(checks: Checks, reply: str, case: Case) -> str:
+def _rejected(checks: CheckSettings, reply: str, case: Case) -> str:
     name, reason = rejected_by(checks, Exchange(reply, case.said, case.gold or None))
     return f"{name}: {reason}" if name else ""

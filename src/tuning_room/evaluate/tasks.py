@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from tuning_room.checks import Case, find_metric
+from tuning_room.checks import Case, CheckSettings, find_metric
 from tuning_room.errors import StageError
 from tuning_room.evaluate.scoring import KeepingRule, Scored, scored
 from tuning_room.files import atomic_writer
@@ -41,7 +41,7 @@ class Context(NamedTuple):
     """What metrics need besides the item: the full prompt, the training data's checks, and the requirements' rules."""
 
     full_prompt: str = ""
-    checks: Mapping[str, Mapping[str, Any]] = {}
+    checks: CheckSettings = {}
     requirements: Mapping[str, Mapping[str, Any]] = {}  # by id: the fields of a KeepingRule
 
 
@@ -173,16 +173,16 @@ class SuiteTask(ConfigurableTask):
             turns = [Scored({"correct": float(right)} if "correct" in self.measures else {})]
         else:
             replies = json.loads(results[0]) if item.turns else [results[0]]
-            turns = [self._scored(item, reply, turn) for turn, reply in enumerate(replies)]
+            turns = [self._scored(item, reply, replies[:turn]) for turn, reply in enumerate(replies)]
         self.scores[item.id] = turns
         # A metric may concern some turns only.
         names = dict.fromkeys(name for turn in turns for name in turn.metrics)
         return {name: fmean(turn.metrics[name] for turn in turns if name in turn.metrics) for name in names}
 
-    def _scored(self, item: Item, reply: str, turn: int) -> Scored:
-        """Return the scores of a reply, given all that the user had written by then."""
+    def _scored(self, item: Item, reply: str, earlier: Sequence[str]) -> Scored:
+        """Return the scores of a reply, given the replies before it to the item's own turns."""
         case = Case(
-            said="\n".join([item.said, *item.turns[:turn]]),
+            said="\n".join([item.said, *item.turns[: len(earlier)]]),
             gold=item.gold,
             expects=item.expects,
             wanted=item.wanted,
@@ -190,6 +190,9 @@ class SuiteTask(ConfigurableTask):
             fields=item.fields,
             full_prompt=self.context.full_prompt,
             recipe_checks=self.context.checks,
+            claim="" if earlier else item.claim,
+            latest=[item.prompt, *item.turns][len(earlier)],
+            previous=[*(turn.content for turn in item.before if turn.role == "assistant"), *earlier],
         )
         rules = {name: self.rules[name] for name in item.requirements if name in self.rules}
         return scored(reply, case, self.measures, rules)

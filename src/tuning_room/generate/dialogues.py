@@ -1,10 +1,9 @@
 """Dialogues with a teacher: a user's message, N replies of which the best is kept, and so on turn by turn."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from tuning_room.checks import Exchange, rejected_by
+from tuning_room.checks import CheckSettings, Exchange, rejected_by
 from tuning_room.errors import EngineError
 from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
@@ -51,7 +50,8 @@ class Draft:
     def exchange(self, reply: str) -> Exchange:
         """Return a reply as the checks see it."""
         users = (message.content for message in self.asked if message.role == "user")
-        return Exchange(reply, "\n".join(users), self.row["gold"])
+        asked = self.exchanged[-1].content if self.exchanged else ""
+        return Exchange(reply, "\n".join(users), self.row["gold"], latest=self.question, asked=asked)
 
     def given(self, messages: list[Message]) -> FlowRow:
         """Return the row for a flow, with a dialogue's messages."""
@@ -183,7 +183,7 @@ class Writer:
         self.losers.append(Rejection(reason=reason, detail=detail, candidate=lost))
 
 
-def failures(checks: Mapping[str, Mapping[str, Any]], exchange: Exchange) -> tuple[tuple[str, str], ...]:
+def failures(checks: CheckSettings, exchange: Exchange) -> tuple[tuple[str, str], ...]:
     """Return each check that rejects a reply, with its reason."""
     found = (rejected_by({name: parameters}, exchange) for name, parameters in checks.items())
     return tuple(failure for failure in found if any(failure))

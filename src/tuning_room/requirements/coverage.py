@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from tuning_room.checks import each
 from tuning_room.errors import RecipeError
 from tuning_room.requirements.draft import is_tested
 from tuning_room.requirements.languages import depends, language_of
@@ -100,14 +101,18 @@ def _clashes(first: Requirement, second: Requirement) -> Iterator[str]:
         shortest, longest = _bound(one, "at_least"), _bound(other, "at_most")
         if shortest is not None and longest is not None and shortest > longest:
             yield f"{one.id} wants at least {shortest} words, {other.id} at most {longest}"
-    codes = [one.checks.get("language", {}).get("code") for one in (first, second)]
+    codes = [_parameter(one, "language", "code") for one in (first, second)]
     if all(codes) and codes[0] != codes[1]:
         yield f"{first.id} wants '{codes[0]}', {second.id} wants '{codes[1]}'"
 
 
 def _bound(one: Requirement, name: str) -> int | None:
-    value = one.checks.get("length", {}).get(name)
+    value = _parameter(one, "length", name)
     return value if isinstance(value, int) else None
+
+
+def _parameter(one: Requirement, check: str, name: str) -> object:
+    return next((given[name] for known, given in each(one.checks) if known == check and name in given), None)
 
 
 def covered(

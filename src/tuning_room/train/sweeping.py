@@ -10,11 +10,12 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, product
 from pathlib import Path
 from typing import NamedTuple
 
+from tuning_room.checks import CheckSettings
 from tuning_room.errors import DivergedError, TrainingError
 from tuning_room.files import atomic_writer, digest
 from tuning_room.records import Dialogue, Tried, read_json, read_jsonl, write_json
@@ -33,7 +34,6 @@ class Combination(NamedTuple):
     epochs: int
 
 
-Checks = Mapping[str, Mapping[str, object]]  # a check's settings by its name
 Judge = Callable[[Path], tuple[float | None, int]]  # an adapter's folder to the share accepted and how many replies
 
 
@@ -73,7 +73,7 @@ def ranked(tried: Sequence[Tried]) -> list[Tried]:
     return sorted(tried, key=order)
 
 
-def judge_by(checks: Checks, model: Path, rows: Path, count: int) -> Judge:
+def judge_by(checks: CheckSettings, model: Path, rows: Path, count: int) -> Judge:
     """Return a judge that lets an adapter answer the prompts of `count` rows and applies the checks to its replies.
 
     The rows are spread over the sources, as those of the validation loss are.
@@ -148,7 +148,7 @@ def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
         out.writelines(lines[place] + "\n" for place in sorted(order[:count]))
 
 
-def _key(loop: LoopConfig, wanted: SweepConfig, checks: Checks) -> str:
+def _key(loop: LoopConfig, wanted: SweepConfig, checks: CheckSettings) -> str:
     from tuning_room.checks import files
 
     depends = [loop.fingerprint(), wanted.steps, wanted.prompts, checks, [digest(path) for path in files(checks)]]

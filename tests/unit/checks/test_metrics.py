@@ -147,7 +147,8 @@ def test_what_declines_nothing_is_no_refusal(reply: str) -> None:
 
 def test_which_way_is_better_and_what_is_no_share() -> None:
     better = {name for name, metric in METRICS.items() if metric.higher_is_better}
-    assert better == {"asks", "asks_one", "on_topic", "correct", "accepted", "refuses", "valid_json", "fields"}
+    kept = {"explains", "acknowledges", "closes", "steps_down"}
+    assert better == {"asks", "asks_one", "on_topic", "correct", "accepted", "refuses", "valid_json", "fields"} | kept
     assert {name for name, metric in METRICS.items() if not metric.is_share} == {"kl"}
     with pytest.raises(RecipeError, match="metric 'no_such' does not exist") as caught:
         find_metric("no_such")
@@ -169,6 +170,24 @@ def test_a_prompt_told_in_other_words_resembles_it() -> None:
 TEXT = st.text(max_size=80)
 PARTS = st.tuples(TEXT, TEXT, st.lists(TEXT.filter(str.strip), max_size=2), st.sampled_from(["", "refuse", "comply"]))
 CASES = PARTS.map(lambda parts: Case(*parts))
+
+
+def test_a_check_of_the_recipe_is_a_metric() -> None:
+    metric = find_metric("check:length")
+    case = Case("Hi", recipe_checks={"length": {"at_most": 4}})
+    assert metric.higher_is_better and metric.score is not None
+    assert (metric.title, metric.yes, metric.no) == ("Passes length", "passes length", "fails length")
+    assert [metric.score("why " * count, case) for count in (4, 5)] == [1, 0]
+    assert metric.score("why", Case("Hi")) is None
+    with pytest.raises(RecipeError, match="no_such"):
+        find_metric("check:no_such")
+
+
+def test_a_check_may_have_several_sets_of_parameters_which_must_all_pass() -> None:
+    both = {"regular_expression": [{"must_match": "a"}, {"must_match": "b"}]}
+    metric = find_metric("check:regular_expression")
+    assert metric.score is not None
+    assert [metric.score(reply, Case("", recipe_checks=both)) for reply in ("ab", "a", "b")] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("metric", [name for name, metric in METRICS.items() if metric.score])

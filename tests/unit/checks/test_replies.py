@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning_room.checks.replies import asks, leaks, off_topic, sentences, tells, words
+from tuning_room.checks.replies import leaks, off_topic, tells, words
+from tuning_room.checks.sentences import asks, sentences
 
 TEXT = st.text() | st.text(st.sampled_from("0123456789.,/%-+*=^()?!\n xis answer"), max_size=60)
 
