@@ -1,6 +1,7 @@
 """What a recipe names for its evaluation, checked before anything is asked: metrics, suites, arms, requirements."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tuning_room.checks import CHECK, find_metric, validate
 from tuning_room.errors import RecipeError
@@ -21,6 +22,7 @@ def check(config: EvaluateConfig) -> None:
     """Raise RecipeError, or DataError for a faulty item, for whatever the evaluation could not use as it is named."""
     requirements = config.read_requirements()
     check_metrics(config)
+    _check_checks(config.checks, "dataset.checks")
     for one in requirements:
         _check_requirement(one, config)
     for name, suite in config.suites.items():
@@ -68,8 +70,12 @@ def _check_requirement(one: Requirement, config: EvaluateConfig) -> None:
             f"{place}: '{shares[0]}' is a share, so that no reply simply has it or has it not",
             hint="hold it to a bound with a gate on a suite, and say untested: <why> here",
         )
+    _check_checks(one.checks, place)
+
+
+def _check_checks(checks: Mapping[str, Any], place: str) -> None:
     try:
-        validate(one.checks)
+        validate(checks)
     except RecipeError as error:
         raise RecipeError(f"{place}: {error.args[0]}", hint=error.hint) from None
 

@@ -35,12 +35,13 @@ def load(write_recipe: WriteRecipe) -> Load:
         requirements: str | None = REQUIREMENTS,
         items: list[dict[str, Any]] = ITEMS,
         suite: dict[str, Any] | None = None,
+        checks: dict[str, Any] | None = None,
     ) -> Any:
         own = {"items": "own.jsonl", "metrics": ["asks_one", "accepted"], "arms": ["baked"], **(suite or {})}
         folder = write_recipe(
             suites={"kitchen": "own.jsonl", "counter": own},
             requirements="requirements.yaml" if requirements else None,
-            dataset={"checks": {"length": {"at_most": 40}}},
+            dataset={"checks": checks or {"length": {"at_most": 40}}},
             evaluate=evaluate or {},
         )
         (folder / "own.jsonl").write_text("\n".join(map(json.dumps, items)), encoding="utf-8")
@@ -117,6 +118,8 @@ def test_a_gate_on_what_a_judge_decides_is_on_an_arm_that_it_is_asked_about(load
         ({"requirements": "- {id: a, quote: a cook, has: ['check:size']}"}, "has: 'check:size': the recipe has no"),
         ({"requirements": "- {id: a, quote: a cook, checks: {size: {}}}"}, "a: check 'size' does not exist"),
         ({"requirements": "- {id: a, quote: a cook, checks: {length: {most: 3}}}"}, "a: check 'length'"),
+        ({"checks": {"lenght": {}}}, "dataset.checks: check 'lenght' does not exist"),
+        ({"checks": {"length": {"most": 3}}}, "dataset.checks: check 'length'"),
         ({"requirements": None}, "own.jsonl: eggs: requirements: there is no requirement 'warm'; name a file of"),
         ({"items": [{**ITEMS[0], "requirements": ["wram"]}]}, "own.jsonl: eggs: requirements: there is no"),
         ({"items": [ITEMS[0], ITEMS[0]]}, "own.jsonl: 2 items have the id 'eggs'"),

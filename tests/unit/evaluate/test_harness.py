@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tuning_room import evaluate
-from tuning_room.checks import METRICS, Case, Metric, metrics, plugins, registry
+from tuning_room.checks import METRICS, Case, Exchange, Metric, find, metrics, plugins, registry
 from tuning_room.engines import SILENCE, Engine, OnReply, Reply, Sampling
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
 from tuning_room.evaluate.config import EvaluateConfig, Suite
@@ -565,6 +565,29 @@ def test_rows_that_are_deleted_change_the_results_and_no_reply_is_asked_again(
     assert ran and asks.rows == 0 and arms_asked(engine) == {}
     advice = " ".join(read_results(workspace.results).verdict.advice)
     assert "No training row teaches it: write rows with requirements: [asks]" in advice
+
+
+def test_beside_accepted_each_check_has_a_rate(
+    stage: tuple[EvaluateConfig, Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("length", "asks_question"):
+
+        def passes(reply: str, case: Case, name: str = name) -> float:
+            return float(not find(name)(Exchange(reply, case.said), **case.recipe_checks[name]))
+
+        monkeypatch.setitem(METRICS, f"check:{name}", Metric(passes, True, name, "passes", "fails"))  # type: ignore[arg-type]
+    config, workspace = stage
+    checks = {"length": {"at_least": 6}, "asks_question": {}}
+    update = {"metrics": ["accepted"], "checks": checks, "gates": []}
+    evaluate.run(config.model_copy(update=update), workspace)
+    found = read_results(workspace.results).rates["baked"]["easy"]
+    # Of "It is 12.", "Which part do you know already?" and "2024-05-01, or not?" one is long enough, two ask.
+    assert {name: rate.count for name, rate in found.items()} == {
+        "accepted": 1, "check:length": 1, "check:asks_question": 2
+    }  # fmt: skip
+    samples = read_jsonl(workspace.samples / "baked.easy.jsonl", Sample)
+    plain = next(sample for sample in samples if sample.item == "plain")
+    assert plain.reasons["accepted"] == plain.reasons["check:length"] == "length: 3 words"
 
 
 def test_a_changed_bound_asks_nothing_again(

@@ -205,6 +205,14 @@ def test_the_counts_are_those_of_what_should_be_learnt() -> None:
     assert "The requirement warm was not learnt: kept by 50.0% of 2 replies" in said and "7 training rows" in said
 
 
+def test_what_no_row_teaches_any_more_turns_red_and_the_verdict_away_from_ship() -> None:
+    taught, untaught = of(WARM, [True] * 10, warm=40), of(WARM, [n < 2 for n in range(10)], warm=0)
+    before, after = judged([SHOWN, taught], [MET, KEPT]), judged([SHOWN, untaught], [MET, KEPT])
+    assert (before.verdict, before.lost, before.advice) == ("ship", "no", [])
+    assert (untaught.state, after.verdict) == ("failed", "more_data")
+    assert "No training row teaches it: write rows with requirements: [warm]." in " ".join(after.advice)
+
+
 @pytest.mark.parametrize(
     ("unused", "said"),
     [
