@@ -22,7 +22,7 @@ _SIGNS = {"x": "*", "\u00d7": "*", "\u00b7": "*", "times": "*", "multiplied by":
 _EQUALS = r"(?:=|\bis|\bequals?|\bmakes?|\bgives?|\bgets?(?: me)?|\bcomes? to|\bgot)"
 _FILLER = (
     r"(?:[\s:,*$(]|\b(?:about|just|only|exactly|it|it'?s|that|to|be|is|like|the|an?|answer|result|total|of|"
-    r"as|maybe|still|now|again|x|y|n|for)\b|[a-z]\s*=)*"
+    r"as|maybe|still|now|again|for)\b|[a-z]\s*=)*"
 )
 # What makes a number the user's own result, whatever else the message says.
 _FIRM = re.compile(

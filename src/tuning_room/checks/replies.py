@@ -23,15 +23,18 @@ _VERB = (
 # "That gives 2 * 68" leaves the product open.
 _OPEN = r"(?!\s[*x\u00d7/]\s\d)"
 _NEW = re.compile(rf"{_VERB}\s*{_SOFT}*{_RESULT}{_OPEN}", re.IGNORECASE)
-# "makes sixty", "it is twelve."; "it is one of two ways" counts things.
-_IN_WORDS = re.compile(
-    rf"(?:(?:=|\b(?:equals?|(?:makes?|gives?)(?: us| you| me)?|comes? (?:out )?to|results? in|totals?|"
-    rf"total of))\s*{_SOFT}*"
-    rf"(?P<result>{CARDINAL})|"
-    rf"{_VERB}\s*{_SOFT}*(?P<ended>{CARDINAL.replace('?P<words>', '?:').replace('?P<part>', '?:')})"
-    r"(?=\s*(?:[.,;!?)*]|$)))",
-    re.IGNORECASE,
-)
+# "makes sixty" of anything, and "it is twelve." where nothing follows: "it is one of two ways" counts things.
+_IN_WORDS = [
+    re.compile(rf"{verb}\s*{_SOFT}*(?P<result>{CARDINAL}){end}", re.IGNORECASE)
+    for verb, end in (
+        (
+            r"(?:=|\b(?:equals?|(?:makes?|gives?)(?: us| you| me)?|comes? (?:out )?to|results? in|totals?|total of))",
+            "",
+        ),
+        # "10% is one tenth" gives another name, no result.
+        (rf"(?<!\d)(?<!\d )(?<!%)(?<!% ){_VERB}", r"(?=\s*(?:[.,;!?)*]|$))"),
+    )
+]
 # A wrong result may repeat one of the user's numbers; then only an outright statement counts.
 _OPERATOR = r"(?:[-+x*/\u00d7\u00f7\u00b7]|\\times|\\cdot|times|plus|minus|divided by|multiplied by|%? of)"
 _CALLED = re.compile(
@@ -118,21 +121,17 @@ def tells(reply: str, said: str) -> str:
     found = [match for match in _outright(reply) if not _is_known(match, said)]
     for sentence in () if found else sentences(reply):
         if not sentence.endswith(tuple(MARKS)):
-            matches = (match for pattern in (_NEW, _IN_WORDS) for match in pattern.finditer(sentence))
+            matches = (match for pattern in (_NEW, *_IN_WORDS) for match in pattern.finditer(sentence))
             found += [match for match in matches if not _is_supposed(match) and not _is_known(match, said)]
     return found[0].group().strip() if found else ""
 
 
 def _is_supposed(match: re.Match[str]) -> bool:
-    return _SUPPOSED.search(match.string[: match.end() - len(_result(match))]) is not None
-
-
-def _result(match: re.Match[str]) -> str:
-    return str(match["result"] or match["ended"]) if match.re is _IN_WORDS else match["result"]
+    return _SUPPOSED.search(match.string[: match.end() - len(match["result"])]) is not None
 
 
 def _bared(match: re.Match[str]) -> str:
-    return _result(match).strip("$(*[").rstrip(".,;:!?)*]}$\\")
+    return match["result"].strip("$(*[").rstrip(".,;:!?)*]}$\\")
 
 
 def _is_restated(match: re.Match[str], said: str) -> bool:
