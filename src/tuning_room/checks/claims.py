@@ -19,7 +19,10 @@ _SIGNS = {"x": "*", "\u00d7": "*", "\u00b7": "*", "times": "*", "multiplied by":
     "minus": "-",
     "\u2212": "-",
 }
-_EQUALS = r"(?:,?\s*\b(?:that|which|it|this)(?:'s|\s+(?:is|makes|gives|equals)\b)|=|\bis|\bequals?|\bmakes?|\bgives?|\bgets?(?: me)?|\bcomes? to|\bgot)"
+_EQUALS = (
+    r"(?:,?\s*\b(?:that|which|it|this)(?:'s|\s+(?:is|makes|gives|equals)\b)|=|\bis|\bequals?|\bmakes?|\bgives?|"
+    r"\bgets?(?: me)?|\bcomes? to|\bgot)"
+)
 _FILLER = (
     r"(?:[\s:,*$(]|\b(?:about|just|only|exactly|it|it'?s|that|to|be|is|like|the|an?|answer|result|total|of|"
     r"as|maybe|still|now|again|for)\b|[a-z]\s*=)*"

@@ -16,7 +16,7 @@ FEELINGS: dict[str, str] = {
     "tiredness": "tired tiring exhaust* worn\\sout weary drain* fatigue*",
     "fear": "worr* anxious anxiety nervous scared scary afraid panic* stress* dread* pressure terrif* fear fluttery",
     "sadness": "sad upset* disappoint* discourag* hopeless unhappy miserable down hurt* dishearten* cry* defeated",
-    "overload": "overwhelm* too\\smuch confus* lost stuck puzzl* bored boring fed\\sup",
+    "overload": "overwhelm* too\\smuch confus* lost stuck puzzl* bored boring boredom dull fed\\sup",
     "shame": "embarrass* asham* stupid dumb inadequate not\\sgood\\senough",
     "joy": "proud happy glad excit* reliev* relief satisf* delighted pleased",
 }
@@ -33,7 +33,8 @@ _NOUN = (
 # A feeling is the user's, or everyone's, where one of these stands beside it; else it is part of a story.
 _WHOSE = (
     r"\b(?:you|your|you're|that|that's|it|it's|sounds?|feels?|feeling|being|getting|anyone|anybody|everyone|everybody|"
-    r"people|many|most|some|makes?|sorry|know|understand|see|hear|with you|for you|really|so|what an?|days)\b"
+    r"people|many|most|some|makes?|sorry|know|understand|see|hear|with you|for you|really|so|what an?|days|I'd be|"
+    r"too)\b"
 )
 _NAMED = [
     re.compile(pattern, re.IGNORECASE)
@@ -48,16 +49,19 @@ _NAMED = [
         rf"\b(?:your|the|that|this|such) (?:{_NOUN})\b",
     )
 ]
+# Whoever says so names no feeling: "don't be sad", "it's not boring".
 _DISMISSED = re.compile(
-    r"\b(?:don't|do not|no need to|stop|never|should(?:n't| not)|why) (?:be|being|feel|get|feeling|getting|worry|"
-    rf"panic|stress)\b|\bnothing to be\b|\b(?:{_FEELING}) or not\b",
+    r"\b(?:don't|do not|stop|never|should(?:n't| not)|why|nothing to) (?:be|being|feel|get|feeling|getting|worry|"
+    r"worrying|"
+    rf"panic|stress)\b(?:[^.!?,]*\b(?:{_FEELING})\b)?|\b(?:{_FEELING}) or not\b|\bnot (?:so |that |"
+    rf"really )?(?:{_FEELING})\b",
     re.IGNORECASE,
 )
 
 
 def names_feeling(reply: str) -> bool:
     """Say whether a reply names a feeling in a statement: "That sounds frustrating", "It's okay to feel stuck"."""
-    said = [one for one in statements(reply) if not _DISMISSED.search(one)]
+    said = [_DISMISSED.sub("", one) for one in statements(reply)]
     return any(pattern.search(one) for one in said for pattern in _NAMED)
 
 
@@ -130,6 +134,7 @@ _WARM = re.compile(
     r"weekend|talking|"
     r"thinking)|enjoy|enjoyed|until next time|come back|any ?time|proud|have a|rest well|sleep well|cheers|so long|"
     r"farewell|see ya|cya|sleep tight|looking forward|kind of you|love it|loved|happy for you|wonderful|"
+    r"get (?:some|a good) rest|worked hard|later!|hanging in there|relieved|congrats|congratulations|lovely|mach's gut|"
     r"gracias|alegro|qu\u00e9 bien|bis bald|tsch\u00fcss|gern geschehen|spa\u00df gemacht|merci|au revoir)\b",
     re.IGNORECASE,
 )
@@ -138,12 +143,15 @@ _LOOKS_BACK = re.compile(
     r"remember|keep in mind|stick(?:s)?|"
     r"stuck (?:with you|most)|realis\w+|realiz\w+|discover\w*|figured? out|understand (?:better|now)|know now|"
     r"clearer|clicked|helped|"
-    r"help(?:s)? you|how (?:did|was|do you feel)|most (?:useful|helpful|interesting|surprising)|favou?rite|"
+    r"how (?:did|was|do you feel)|most (?:useful|helpful|interesting|surprising)|favou?rite|"
     r"surpris\w+|new idea|"
     r"proud|use (?:it |this |that )?(?:next time|again)|next time|from now on|if it happens again|in your own words|"
     r"insight|ideas?|explain\b.*\bto (?:a|an|your|someone)|aha|(?:did you|have you) f(?:ind|ound) out|"
     r"biggest difference|"
-    r"feel (?:sure|confident|better)|hold on to|from today|gelernt|mitnehmen|te llevas|aprend\w+|appris)\b",
+    r"mean to you now|sum (?:it )?up|what's new|see differently|get better at|can (?:you )?do now|could do now|"
+    r"classmate|"
+    r"one sentence|in a nutshell|since we started|nimmst|feel (?:sure|confident|better)|hold on to|from today|"
+    r"gelernt|mitnehmen|te llevas|aprend\w+|appris)\b",
     re.IGNORECASE,
 )
 _LOOKS_AHEAD = re.compile(

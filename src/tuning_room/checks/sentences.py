@@ -19,14 +19,18 @@ _UNMARKED = re.compile(
 )
 # Where there is no question, a request to be told something asks: "Tell me what you get", "write it down for me".
 _REQUEST = re.compile(
+    r"^please\s+(?:write|draw|say|name|try|count|read|look)\b|"
     r"(?:^|[,;:\u2013\u2014-]|\band\b|\bthen\b)\s*(?:(?:please|now|just|first|and|then|so)\b,?\s+)*"
     rf"(?:(?:tell|show|give|send|write)\s+me\b|let me know\s+(?:{_WH}|your|the)\b|explain(?: to me)?\s+{_WH}\b|"
     rf"(?:say|describe|guess)\s+(?:to me\s+)?(?:{_WH}|your|the)\b|(?:write|note|put)\b[^.!?]*\b(?:down|for me)\b|"
-    r"(?:pick|list|name|find|choose|count)\b[^.!?]*\b(?:for me|please)\b|list\s+(?:the|all|some|two|three)\b)"
+    r"(?:pick|list|name|find|choose|count)\b[^.!?]*\b(?:for me|please)\b|(?:list|name)\s+(?:the|all|some|an?|one|two|"
+    r"three)\b|"
+    r"explain\b[^.!?]*\b(?:to me|in your own words)\b|I(?:'d| would) (?:like|love) to (?:hear|know)\b|"
+    rf"I'm curious\s+{_WH}\b)"
     r"(?!\s+(?:if|when|as soon)\b)",
     re.IGNORECASE,
 )
-_SELF_ANSWERED = re.compile(r"\W*because\b", re.IGNORECASE)
+_SELF_ANSWERED = re.compile(r"\W*(?:well,?\s+)?(?:it's\s+)?(?:because\b|yes,? it is\b)", re.IGNORECASE)
 _GREEK_QUESTION = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff].*;$")
 _TAG = (
     r"(?:huh|eh|hm+|gell|ne|nicht wahr|oder|verdad|n'est-ce pas|isn't (?:it|that|this) \w+|right|correct|okay|ok|"
@@ -38,7 +42,10 @@ _TAG = (
     r"(?:is|are|was|do|does|did|has|have|can|could|would|will|should)n't (?:it|that|they|you|we|there))"
 )
 _ONLY_TAG = re.compile(rf"{_LEAD}{_TAG}(?: so far| now)?", re.IGNORECASE)
-_ENDS_IN_TAG = re.compile(rf"[,;\u2013\u2014-]\s*{_TAG}$|\s(?:huh|eh|gell)$", re.IGNORECASE)
+_ENDS_IN_TAG = re.compile(
+    rf"[,;\u2013\u2014-]\s*(?:{_TAG}|you see|(?:is|was|are|were|does|did|do) (?:it|that|they|you))$|\s(?:huh|eh|gell)$",
+    re.IGNORECASE,
+)
 _OPENS_QUESTION = re.compile(rf"{_LEAD}(?:{_WH}|{_AUXILIARY})\b", re.IGNORECASE)
 # Where the question of a longer sentence begins: "Yes, 54 is right, and how could you check it?"
 _QUESTION_PART = re.compile(
@@ -64,8 +71,16 @@ def questions(text: str) -> list[str]:
     """
     found = sentences(straight(text))
     pairs = zip(found, [*found[1:], ""], strict=False)
-    asked = [sentence for sentence, after in pairs if _asks(sentence) and not _SELF_ANSWERED.match(after)]
+    asked = [sentence for sentence, after in pairs if _asks(sentence) and not _is_answer(after, sentence)]
     return asked or [sentence for sentence in found if not _is_marked(sentence) and _REQUEST.search(sentence)]
+
+
+def _is_answer(sentence: str, question: str) -> bool:
+    if _SELF_ANSWERED.match(sentence):
+        return True
+    # "What is the trick? The trick is ..."
+    subject = re.match(r"\W*the (\w+) (?:is|was|are)\b", sentence, re.IGNORECASE)
+    return subject is not None and not _is_marked(sentence) and f"the {subject[1].lower()}" in question.lower()
 
 
 def _is_marked(sentence: str) -> bool:
