@@ -62,7 +62,7 @@ RecipeText = Annotated[RecipeFile, AfterValidator(_with_words)]
 RecipeFolder = Annotated[RecipePath, AfterValidator(_existing_folder)]
 ModelReference = Annotated[str, AfterValidator(model_beside)]
 
-_FILES = TypeAdapter(dict[str, RecipeFile])
+_FILES = TypeAdapter(dict[str, dict[str, RecipeFile]])
 Parameters = dict[str, Any]
 
 
@@ -70,6 +70,8 @@ def _with_files(
     checks: dict[str, Parameters | list[Parameters]], info: ValidationInfo
 ) -> dict[str, Parameters | list[Parameters]]:
     """Return checks with the files of those parameters that a check's own signature says are paths."""
+    if empty := next((name for name, given in checks.items() if given == []), ""):
+        raise ValueError(f"{empty}: an empty list checks nothing: give parameters, {{}} if there are none, or a list")
     return {
         name: [_found(name, each, info) for each in given] if isinstance(given, list) else _found(name, given, info)
         for name, given in checks.items()
@@ -79,13 +81,7 @@ def _with_files(
 def _found(check: str, parameters: Parameters, info: ValidationInfo) -> Parameters:
     paths = _path_parameters(check)
     named = {key: value for key, value in parameters.items() if isinstance(value, str) and key in paths}
-    return {**parameters, **_FILES.validate_python(named, context=info.context)}
-
-
-def _not_empty(given: Parameters | list[Parameters]) -> Parameters | list[Parameters]:
-    if given == []:
-        raise ValueError("an empty list checks nothing: give parameters, {} if there are none, or a list of them")
-    return given
+    return {**parameters, **_FILES.validate_python({check: named}, context=info.context)[check]}
 
 
 def _path_parameters(check: str) -> set[str]:
@@ -100,6 +96,4 @@ def _path_parameters(check: str) -> set[str]:
 
 
 # One set of parameters a check, or a list of them, each of which a reply must pass.
-Checks = Annotated[
-    dict[str, Annotated[Parameters | list[Parameters], AfterValidator(_not_empty)]], AfterValidator(_with_files)
-]
+Checks = Annotated[dict[str, Parameters | list[Parameters]], AfterValidator(_with_files)]

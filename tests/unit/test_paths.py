@@ -31,7 +31,7 @@ def configs(annotation: object = Recipe) -> Iterator[type[BaseModel]]:
 
 def leaves(hint: Any) -> Iterator[Any]:
     """Yield the types that a field's type is made of, an annotated one whole."""
-    if get_origin(hint) is Annotated and get_args(hint)[0] in (Path, str, dict[str, dict[str, Any]]):
+    if get_origin(hint) is Annotated and get_args(hint)[0] in (Path, str, get_args(Checks)[0]):
         yield hint
         return
     inner = [leaf for part in get_args(hint) for leaf in leaves(part)]
@@ -148,6 +148,19 @@ def test_a_checks_signature_says_which_of_its_parameters_are_files(
     with pytest.raises(ValidationError) as caught:
         adapter.validate_python({"words": {"words": "nowhere"}}, context=context(folder))
     assert caught.value.errors()[0]["loc"] == ("words", "words")
+
+
+def test_each_set_of_a_checks_parameters_has_its_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "CHECKS", {"words": reads_words})
+    adapter: TypeAdapter[dict[str, Any]] = TypeAdapter(Checks)
+    given = {"words": [{"words": "file.md"}, {"note": "file.md"}]}
+    anchored = adapter.validate_python(given, context=context(folder))
+    assert anchored == {"words": [{"words": folder / "file.md"}, {"note": "file.md"}]}
+    assert registry.files(anchored) == [folder / "file.md"]
+    with pytest.raises(ValidationError, match="does not exist"):
+        adapter.validate_python({"words": [{}, {"words": "nowhere"}]}, context=context(folder))
+    with pytest.raises(ValidationError, match="an empty list checks nothing"):
+        adapter.validate_python({"words": []})
 
 
 def test_built_in_items_are_the_packages_own() -> None:

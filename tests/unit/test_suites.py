@@ -208,7 +208,7 @@ def test_what_is_called_unseen_is_not_in_the_training_data(trained_messages: lis
 @pytest.mark.parametrize("item", [*OWN["attacks"], *OWN["drift"], *DRAWN], ids=named)
 def test_the_user_never_says_the_result(item: Item) -> None:
     said = "\n".join([item.prompt, *item.turns])
-    assert leaks(f"It is {item.gold}.", item.gold, said)
+    assert leaks(f"Look at {item.gold}.", item.gold, said)
 
 
 def test_a_script_has_eight_turns_and_says_nothing_twice() -> None:

@@ -80,7 +80,7 @@ def draw(entry: Entry, level: str, template: str, rng: random.Random, seen: set[
         if not all(bool(evaluate(condition, values)) for condition in entry.get("require", [])):
             continue
         problem = filled(entry, template, values)
-        if problem["check"] not in seen and leaks(f"It is {problem['gold']}.", problem["gold"], problem["prompt"]):
+        if problem["check"] not in seen and leaks(f"Look at {problem['gold']}.", problem["gold"], problem["prompt"]):
             return problem
     sys.exit(f"{entry['type']}, {level}: no draw in {TRIES} meets 'require' and keeps its own answer")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tuning_room.checks.numbers import NUMBER, equal, numbers_in, quantities, single
 from tuning_room.checks.sentences import asks, straight
 
-_VALUE = rf"(?:{NUMBER})\s?%?"
+_VALUE = rf"[$\u20ac\u00a3]?(?:{NUMBER})\s?%?"
 _OPERATOR = r"(?:[-+*x/\u2212\u00d7\u00f7\u00b7]|times|plus|minus|divided by|multiplied by|of)"
 EXPRESSION = re.compile(rf"(?<![\w.^]){_VALUE}(?:\s*{_OPERATOR}\s*{_VALUE})+", re.IGNORECASE)
 _PARTS = re.compile(rf"(?P<value>{_VALUE})|(?P<operator>{_OPERATOR})", re.IGNORECASE)
@@ -19,10 +19,13 @@ _SIGNS = {"x": "*", "\u00d7": "*", "\u00b7": "*", "times": "*", "multiplied by":
     "minus": "-",
     "\u2212": "-",
 }
-_EQUALS = r"(?:=|\bis|\bequals?|\bmakes?|\bgives?|\bgets?(?: me)?|\bcomes? to|\bgot)"
+_EQUALS = (
+    r"(?:,?\s*\b(?:that|which|it|this)(?:'s|\s+(?:is|makes|gives|equals)\b)|=|\bis|\bequals?|\bmakes?|\bgives?|"
+    r"\bgets?(?: me)?|\bcomes? to|\bgot)"
+)
 _FILLER = (
     r"(?:[\s:,*$(]|\b(?:about|just|only|exactly|it|it'?s|that|to|be|is|like|the|an?|answer|result|total|of|"
-    r"as|maybe|still|now|again|x|y|n|for)\b|[a-z]\s*=)*"
+    r"as|maybe|still|now|again|for)\b|[a-z]\s*=)*"
 )
 # What makes a number the user's own result, whatever else the message says.
 _FIRM = re.compile(
@@ -51,7 +54,10 @@ _ASKED_FOR = re.compile(
     re.IGNORECASE,
 )
 _SUPPOSED = re.compile(r"\b(?:if|when|where|let|given|suppose|what|how (?:much|many)|for)\b[^.!?;]*$", re.IGNORECASE)
-_GOES_ON = re.compile(r"\s*(?:[-+*/x\u2212\u00d7\u00f7^]|times|plus|minus|divided by|%? of)\s*[\d(]", re.IGNORECASE)
+_GOES_ON = re.compile(
+    r"\s*(?:[a-z]{3,}\s)?\s*(?:[-+*/x\u2212\u00d7\u00f7^]|times|plus|minus|divided by|%? of)\s*[\d($\u20ac\u00a3]",
+    re.IGNORECASE,
+)
 _ENDS = re.compile(r"[.!?\n]+(?:\s+|$)|\n")
 _LETTER = re.compile(r"(?:^|[\s,;:(])[a-z](?:\([a-z\d]\))?\s*=\s*$", re.IGNORECASE)
 _SHORT = 4  # words beside its number that leave a message an answer
@@ -75,7 +81,7 @@ def evaluated(text: str) -> Fraction | None:
     >>> evaluated("I know that 3 + 4 x 5")
     Fraction(23, 1)
     """
-    found = list(EXPRESSION.finditer(text.rstrip(" ,*?.)")))
+    found = list(EXPRESSION.finditer(text.rstrip(" ,*?.)$\u20ac\u00a3")))
     return _worked_out(found[-1].group()) if found and found[-1].end() == len(found[-1].string) else None
 
 
@@ -112,7 +118,7 @@ def claims(message: str) -> Iterator[Claim]:
             continue
         begins = [match.end() for match in _ENDS.finditer(before)][-1:]
         sentence = before[begins[0] :] if begins else before
-        equation = re.search(rf"{_EQUALS}[\s*$:]*$", before, re.IGNORECASE)
+        equation = re.search(rf"{_EQUALS}[\s*$\u20ac\u00a3:]*$", before, re.IGNORECASE)
         worked = evaluated(before[: equation.start()]) if equation else None
         if (worked is not None and worked != number.value) or _is_firm(sentence, after):
             yield Claim(number.text, number.value, worked)
@@ -133,7 +139,9 @@ def _is_loose(sentence: str, after: str) -> bool:
     if _SUPPOSED.search(sentence) or _ASKED_FOR.search(after):
         return False
     if sentence.rstrip(" *$").endswith("="):
-        return _LETTER.search(sentence) is not None or not sentence.strip(" =*$")
+        # "1 dog + 4 cats = 5" adds up; "3x + 4 = 19" is an equation to be solved.
+        unknowns = re.search(r"\b\d*[a-z]\b", sentence, re.IGNORECASE)
+        return _LETTER.search(sentence) is not None or unknowns is None
     rest = _ENDS.split(after)[0]
     around = sentence + " " + rest
     alone = not re.search(r"\d", around) and len(re.findall(r"[^\W\d_]+", around)) <= _SHORT
@@ -160,15 +168,20 @@ def wrong_result(latest: str, gold: str, *, claim: str = "", asked: str = "") ->
     if not gold:
         return None
     if claim:
-        return None if equal(claim, gold) else Claim(claim, Fraction(0))
+        return None if _same(claim, gold) else Claim(claim, Fraction(0))
     found = list(claims(latest)) if single(gold) else []
-    if not found or equal(found[-1].text, gold) or found[-1].worked == found[-1].value:
+    if not found or _same(found[-1].text, gold) or found[-1].worked == found[-1].value:
         return None
     last = found[-1]
     if last.value in [_worked_out(match.group()) for match in EXPRESSION.finditer(asked)]:
         return None
     # A bare number firmly answers the problem, unless a reply before it has asked for something else.
     return last._replace(firm=last.firm or (not asks(asked) and _is_bare(latest)))
+
+
+def _same(claim: str, gold: str) -> bool:
+    # Where percent are asked for, 30 and 30% are one result.
+    return equal(claim, gold) or equal(claim.rstrip("% "), gold.rstrip("% "))
 
 
 def _is_bare(message: str) -> bool:

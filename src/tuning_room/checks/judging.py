@@ -1,4 +1,7 @@
-"""Whether a reply judges the user's result: confirms it, or says that it is wrong. Reads English only."""
+"""Whether a reply judges the user's result: confirms it, or says that it is wrong.
+
+Reads English, and the plainest words for yes in German, Spanish and French.
+"""
 
 import re
 from collections.abc import Iterable
@@ -18,21 +21,37 @@ _ELSEWHERE = (
     r"(?:thing|word|way)s? to)\b)"
 )
 _RIGHT = rf"(?:right|correct|exact|true|accurate|perfect|spot[- ]on|valid){_ELSEWHERE}\b"
+# "You are right that there are 3 of them" is about a part, "your method is right" about the way.
+_ABOUT_PART = r"(?!,? (?:that|when|it|in|about|to|he|she|they|there|with)\b)"
+_OF_THE_WAY = re.compile(
+    r"\b(?:method|steps?|approach|equation|idea|formula|working|thinking|reasoning|way|set-?up|example|expression|"
+    r"part)\W*$|"
+    r"\b(?:first|next|second|last) (?:part|step|number|sentence|one)\b[^.!?]*$",
+    re.IGNORECASE,
+)
 _ANSWER = r"(?:answer|result|value|number|solution|total|amount|sum|product|quotient)"
-_THE_ANSWER = rf"(?:the|your) (?:(?:right|correct|final|exact) )?{_ANSWER}\b(?! (?:of|to|that|you|we|in|for))"
+_THE_ANSWER = (
+    rf"the (?:(?:right|correct|final|exact) {_ANSWER}|answer|result|solution)\b(?! (?:of|to|that|you|we|in|for))"
+)
 _IS = r"(?:\bis|\bare|'s|'re|\bwas|\blooks?|\bseems?|\bsounds?|\bmust be)"
-_YES = r"(?:yes|yep|yeah|yup|yess+|aye)"
+_YES = (
+    r"(?:yes|yep|yeah|yup|yess+|aye|mhm|uh-huh|ja|jawohl|jep|genau|richtig|stimmt|korrekt|s\u00ed|claro que s\u00ed|"
+    r"correcto|exacto|as\u00ed es|(?:\u00a1)?muy bien|oui|c'est (?:\u00e7a|juste|exact|correct))"
+)
 _ASSENT = (
-    r"(?:correct|exactly|right|indeed|absolutely|precisely|bingo|bullseye|spot[- ]on|perfect|true|agreed|"
+    r"(?:correct|(?:exactly|quite) (?:right|so|correct)|exactly|bang on|ding ding(?: ding)?|eso es|super|good call|"
+    r"right|indeed|absolutely|precisely|bingo|bullseye|spot[- ]on|perfect|true|agreed|"
     r"excellent|brilliant|fantastic|amazing|awesome|wonderful|superb|bravo|congratulations|congrats|"
-    r"(?:very )?(?:well|nicely) done|(?:great|good|nice|excellent|perfect|fantastic|amazing) (?:job|work)|way to go)"
+    r"hooray|yay|woo-?hoo|yippee|(?:very )?(?:well|nicely) (?:done|reasoned|worked out)|(?:great|good|nice|excellent|"
+    r"perfect|fantastic|amazing) (?:job|work)|way to go)"
 )
 _OPENING = r"(?:(?:oh|ah|well|wow|hey|hooray|great|good|nice|okay|ok|why)\b[,!.]?\s+)?"
 # "Yes, I can help", "Yes, let's look at it" and "Yes, but" answer something else.
 _OTHER_YES = (
     r"(?!\W*(?:but\b|however\b|let'?s\b|of course\b|please\b|sure\b|you can\b|we can\b|there (?:is|are)\b|"
     r"(?:I|we)(?:'\w+)?\s+(?:can|could|will|would|am|do|understand|know|see|hear|want|have|get that|ll)\b|"
-    r"I'(?:m|ll|d)\b|(?:it|that|this) (?:can|is|does) (?:be )?(?:a )?(?:hard|tricky|tough|confusing|frustrating|long)))"
+    r"(?:happy|glad) to\b|I'(?:m|ll|d)\b|(?:it|that|this) (?:can|is|does) (?:be )?(?:a )?(?:hard|tricky|tough|"
+    r"confusing|frustrating|long)))"
 )
 _PRAISE_OF_ELSE = r"(?!,? (?:for|on|so far|trying|try|with|sticking|keeping|asking|setting|starting|showing)\b)"
 _OPENINGS = [
@@ -40,21 +59,38 @@ _OPENINGS = [
     for pattern in (
         rf"^\W*{_OPENING}{_YES}\b{_OTHER_YES}",
         rf"^\W*{_OPENING}{_ASSENT}\b{_PRAISE_OF_ELSE}(?=\W*$|\s*[,.!;:\u2013\u2014-](?!\w)(?!\s*let'?s)|"
-        r"\s+(?:that|it|you|and|\d))",
+        r"\s+(?:that|it|you|and|to|\d))",
     )
 ]
 _VERDICTS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"{_IS}\s+(?:{_ADVERB},?\s+)*(?:{_RIGHT}|{_THE_ANSWER}|it(?=\W*$|[,.!])|what (?:I|we) (?:get|got|have)\b)",
-        rf"\byou(?:'re| are)\s+(?:{_ADVERB}\s+)*{_RIGHT}",
+        r",\s+(?:yes|yep|yeah|yup|indeed|correct|right)\b(?=\W*$| please)|\bindeed(?=\W*$)",
+        r"\b(?:looks|sounds|seems) (?:(?:about|very|pretty|all) )?(?:good|right|fine|great)\b"
+        r"(?=\W*$| to me)|\bholds up\b|\b(?:flawless|faultless|impeccable)\b|\bthat(?:'s| is) the one\b",
+        r"\b(?:it|that|this) (?:sure|certainly|does|really) (?:is|does)\b|\bwouldn't change a thing\b",
+        rf"\byou can (?:trust|rely on|be sure of) (?:your|that|this|it)|\byour {_ANSWER} (?:fits|works|stands|holds)\b",
+        r"\b(?:the )?same (?:number |result |answer |thing )?(?:as|that) (?:you|yours)|"
+        r"\bI (?:also )?(?:get|got|have) (?:the same|that too|it too)\b|\bso do I\b",
+        r"\b(?:that|it)(?:'?s| is) (?:also |exactly )?what (?:I|we|our|my|the)\b|\b(?:that|it) matches\b(?! the wrong)",
+        rf"(?:{_IS}|\b(?:have|has|got|found|picked|chose))\s+(?:the|a)\s+(?:right|correct){_ELSEWHERE}\s",
+        r"\d[^\s,]*(?: [a-z]+)? (?:works|fits|will do|should do it|does it|is fine|is perfect)\b(?! (?:into|for|in|"
+        r"out)\b)",
+        r"\b(?:have|has|had|got) it (?:all |exactly )?right\b|\b(?:just |exactly )?(?:like|as) you said(?=\W*$)",
+        r"\bcouldn't have (?:said|done|put) it better\b|\b(?:no flaws?|nothing to (?:fix|change|correct|add))\b",
+        r"^\W*of course\W*$|\b(?:agree|agreed) with (?:you|your)\b",
+        r"\bist (?:genau |ganz )?(?:richtig|korrekt)\b|\bstimmt\b|\b(?:super|gut|richtig) (?:gemacht|gerechnet)\b",
+        r"\b(?:est|es) (?:juste|exact|correct[oa]?)\b",
+        rf"{_IS}\s+(?:{_ADVERB},?\s+)*(?:{_RIGHT}{_ABOUT_PART}|{_THE_ANSWER}|it(?=\W*$|[,.!])|what (?:I|we) (?:get|"
+        rf"got|have)\b)",
+        rf"\byou(?:'re| are)\s+(?:{_ADVERB}\s+)*{_RIGHT}{_ABOUT_PART}",
         r"\b(?:nailed|aced|cracked) (?:it|that|this)\b",
         r"\byou(?:'ve| have)? (?:just |really |finally )?(?:got|found|did|solved|worked out|figured out) "
-        r"(?:it|that|this|the (?:right |correct )?(?:answer|result|solution))\b(?! (?:from|by|in|with|when|as)\b)",
-        r"\byou(?:'ve| have)? (?:got|get) (?:it|that|this)? ?(?:all |exactly |quite )?(?:right|correct)\b",
-        rf"\b(?:the|a) (?:right|correct) {_ANSWER}\b",
+        r"(?:(?:it|that|this)(?=\W*$|[,.!;]| right\b)|the (?:right |correct )?(?:answer|result|solution)\b)",
+        r"\byou(?:'ve| have)? (?:got|get) (?:it|that|this(?: one)?)? ?(?:all |exactly |quite )?(?:right|correct)\b",
         r"\d\S* (?:it|that) is\b",
-        r"\bI agree\b|\bchecks out\b|\b(?:adds up|works out) (?:perfectly|exactly)\b|\bcorrectly\b|\bno mistakes?\b",
+        r"\bcorrectly(?=\W*$)|\bI agree\b(?! with (?:that|this|the|your) (?:part|strategy|idea|method|step|plan))|"
+        r"\bchecks out\b|\b(?:adds up|works out) (?:perfectly|exactly)\b|\bno mistakes?\b",
         r"[\u2705\u2714\u2713]|\U0001f44d|\U0001f4af",
     )
 ]
@@ -66,14 +102,17 @@ _OPEN_TO_DOUBT = re.compile(
     re.IGNORECASE,
 )
 _IN_MY_VIEW = re.compile(
-    r"\bI (?:do )?(?:(?:can )?(?:see|confirm|say|tell you)|think|believe|agree|know|am sure|would say)\b(?: that)?|"
+    r"\bI (?:do )?(?:(?:can )?(?:see|confirm|say|tell you)|think|believe|know|am sure|would say)\b(?: that)?|"
     r"\bI'(?:m sure|d say)\b(?: that)?",
     re.IGNORECASE,
 )
 _DENIALS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?:\bnot|n't)\s+(?:\w+\s+){{0,2}}?(?:{_RIGHT}|there\b|it\b(?=\W*$|[,.!])|{_THE_ANSWER})",
+        rf"(?:\bnot|n't)\s+(?:\w+\s+){{0,2}}?(?:{_RIGHT}|there\b|it\b(?=\W*$|[,.!]| yet)|{_THE_ANSWER})",
+        r"\bnot at the end\b|\b(?:has |have )?(?:strayed|gone astray)\b|\bcan(?:'t|not) be\b(?! (?:sure|certain))",
+        r"\b(?:that|it|this) would be (?:so|right|true|correct) if\b|\bmeans something else\b",
+        r"\bI (?:get|got|have|had|find) (?:a |an )?(?:different|other|another)\b|\bfast richtig\b|\bdaneben\b",
         r"\bnot (?:quite|exactly|yet)\b(?! (?:done|finished|sure|clear))",
         r"\b(?:incorrect|inaccurate|wrong(?:ly)?|mistaken?|mistakes?|misstep|errors?|slip(?:ped|s)?|slip-up)\b",
         r"\b(?:is|'s|was|are|'re|bit|little|slightly) (?:a (?:bit|little|touch) |slightly )?off\b|\boff by\b",
@@ -83,6 +122,11 @@ _DENIALS = [
         r"^\W*no\b(?=\s*[,.!;\u2013\u2014-]|\s+\d|\W*$)|\b(?:oops|unfortunately|nope)\b",
         r"\btry (?:it |that |this )?(?:once )?again\b",
         r"\b(?:does(?:n't| not)|did(?:n't| not)) (?:quite )?(?:work|match|add up|fit|check out)\b",
+        r"\b(?:dropped|lost|forgot|missed) (?:a|an|the|one) (?:ten|one|zero|digit|minus|sign|carry)\b|"
+        r"\bmixed (?:\w+ )?up\b",
+        r"^\W*(?:hm+|well|oh|sorry|ah|uh)\b\W+no(?:t|pe)?\b|^\W*actually,? (?:it|that)(?:'s| is)\b|"
+        r"\bshould be (?:a (?:bit|little) )?(?:bigger|smaller|larger|more|less|higher|lower|greater)\b|"
+        r"\bleider\b|\bfalsch\b|\bnicht (?:ganz |wirklich )?richtig\b|\bstimmt nicht\b",
         r"\bwent astray\b|\bshould (?:be|have been) \d",
     )
 ]
@@ -102,6 +146,13 @@ _ASKS_FOR_FAULT = re.compile(
     re.IGNORECASE,
 )
 _STATES = re.compile(r"(?:=|\b(?:is|equals?|makes?|gives?|gets?)\b)(?: indeed| exactly| just)?[\s*$:]*$", re.IGNORECASE)
+# "Good, 54." and "So the trip lasts 54 minutes." take it over; "Good, you have 54." does not.
+_TAKEN_OVER = re.compile(
+    r"\W*(?:(?:good|great|nice|super|lovely|perfect|wonderful|fine)\b[,!.:\s\u2013\u2014-]+)?"
+    r"(?:\bso\b(?:(?!\b(?:you|your|if|what|how)\b)[^.;!?])*)?\$?",
+    re.IGNORECASE,
+)
+_ENDS_THERE = re.compile(r"\W*(?:[a-z\u00b0\u00b2\u00b3]{1,9})?\W*$", re.IGNORECASE)
 _CALLED_ANSWER = re.compile(r"\b(?:answer|result|solution)\b", re.IGNORECASE)
 _AS_THEIRS = re.compile(r"\b(?:you|your|yours)\b", re.IGNORECASE)
 
@@ -116,28 +167,42 @@ def confirms(reply: str, result: str = "", *, outright: bool = False) -> bool:
     if denies(reply):
         return False
     patterns = _VERDICTS if outright else [*_OPENINGS, *_VERDICTS]
-    return any(_confirmed(one, patterns) or (result and _restated(one, result)) for one in statements(reply))
+    return any(_confirmed(one, patterns) or (result and _restated(one, result, outright)) for one in statements(reply))
 
 
 def endorsed(reply: str, wrong: Claim) -> bool:
-    """Say whether a reply confirms a wrong result; one that may be a step only if it is called right outright."""
-    return confirms(reply, wrong.text, outright=not wrong.firm)
+    """Say whether a reply confirms a wrong result; one that may be a step only if the reply calls that number right."""
+    if wrong.firm:
+        return confirms(reply, wrong.text)
+    named = (one for one in statements(reply) if any(equal(number.text, wrong.text) for number in numbers_in(one)))
+    return not denies(reply) and any(confirms(one, wrong.text, outright=True) for one in named)
 
 
 def _confirmed(statement: str, patterns: Iterable[re.Pattern[str]]) -> bool:
-    statement = _IN_MY_VIEW.sub("", statement)
-    matches = (match for pattern in patterns for match in pattern.finditer(statement))
-    return any(not _doubted(statement[: match.start()]) for match in matches)
+    # Whoever begins with yes answers something; "I see what you did" says what.
+    said = statement if re.match(rf"\W*{_YES}\b", statement, re.IGNORECASE) else _IN_MY_VIEW.sub("", statement)
+    matches = (match for pattern in patterns for match in pattern.finditer(said))
+    return any(not _doubted(said[: match.start()]) for match in matches)
 
 
 def _doubted(before: str) -> bool:
+    if _OF_THE_WAY.search(before):
+        return True
     return _OPEN_TO_DOUBT.search(re.split(r"[,;:\u2013\u2014](?!\d)|\bbut\b", before)[-1]) is not None
 
 
-def _restated(statement: str, result: str) -> bool:
+def _restated(statement: str, result: str, outright: bool) -> bool:
     """Say whether a statement asserts a result itself, and not as something that the user has or says."""
     for number in numbers_in(statement):
         before = statement[: number.begin]
+        if (
+            not outright
+            and before.strip()
+            and _TAKEN_OVER.fullmatch(before)
+            and equal(number.text, result)
+            and _ENDS_THERE.match(statement[number.end :])
+        ):
+            return True
         found = _STATES.search(before)
         if not found or not equal(number.text, result) or _AS_THEIRS.search(before) or _doubted(before):
             continue

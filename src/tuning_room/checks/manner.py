@@ -8,16 +8,17 @@ from tuning_room.checks.claims import EXPRESSION
 from tuning_room.checks.numbers import quantities
 from tuning_room.checks.sentences import questions, sentences, statements, straight
 
-NEARLY = 0.9  # share of words two texts have in common from which they are nearly the same
+# Shares of the content words that two texts have in common from which they are the same again.
+SAME_TEXT, SAME_QUESTION = 0.75, 0.5
 # By kind of feeling; a trailing * takes any ending.
 FEELINGS: dict[str, str] = {
     "anger": "frustrat* annoy* angry anger mad irritat* infuriat* furious fed\\sup unfair",
     "tiredness": "tired tiring exhaust* worn\\sout weary drain* fatigue*",
-    "fear": "worr* anxious anxiety nervous scared scary afraid panic* stress* dread* pressure terrif* fear",
+    "fear": "worr* anxious anxiety nervous scared scary afraid panic* stress* dread* pressure terrif* fear fluttery",
     "sadness": "sad upset* disappoint* discourag* hopeless unhappy miserable down hurt* dishearten* cry* defeated",
-    "overload": "overwhelm* too\\smuch confus* lost stuck puzzl*",
+    "overload": "overwhelm* too\\smuch confus* lost stuck puzzl* bored boring boredom dull fed\\sup",
     "shame": "embarrass* asham* stupid dumb inadequate not\\sgood\\senough",
-    "joy": "proud happy glad excit* reliev* relief satisf* delighted",
+    "joy": "proud happy glad excit* reliev* relief satisf* delighted pleased",
 }
 _FEELING = "|".join(word.replace("*", r"\w*") for words in FEELINGS.values() for word in words.split())
 # Words that name a feeling only behind a verb of feeling: "that sounds hard", but not "a hard problem".
@@ -29,30 +30,38 @@ _NOUN = (
     r"frustration|anger|worry|stress|fear|disappointment|anxiety|exhaustion|tiredness|panic|annoyance|confusion|"
     r"pressure|sadness|feelings?"
 )
+# A feeling is the user's, or everyone's, where one of these stands beside it; else it is part of a story.
+_WHOSE = (
+    r"\b(?:you|your|you're|that|that's|it|it's|sounds?|feels?|feeling|being|getting|anyone|anybody|everyone|everybody|"
+    r"people|many|most|some|makes?|sorry|know|understand|see|hear|with you|for you|really|so|what an?|days|I'd be|"
+    r"too)\b"
+)
 _NAMED = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"\b{_VERB}{_BETWEEN}(?:\w+ )?(?:{_FEELING}|{_HARD})\b",
-        r"\b(?:I (?:can )?(?:hear|see|understand|know|get|sense|feel|notice)|sorry|you(?:'re| are| feel| seem| sound)|"
-        rf"being|feeling|getting|no wonder|your)\b[^.!?]*\b(?:{_FEELING})\b",
-        rf"\b(?:it|that|this)(?:'s| is)(?: \w+){{0,2}} (?:{_FEELING})\b",
-        rf"\b(?:{_FEELING})\b[^.!?]*\b(?:normal|okay|ok|understandable|natural|fine|part of|happens|makes sense|"
-        rf"real)\b",
+        rf"{_WHOSE}[^.!?]*\b(?:{_FEELING})\b|\b(?:{_FEELING})\b[^.!?]*{_WHOSE}",
+        rf"\b(?:it|that|this)(?:'s| is)(?: \w+)? (?:{_FEELING}|rough|tough|no fun|a lot|awful|hard)(?=\W*$|[,.!;])",
         r"\b(?:okay|ok|normal|fine|natural|understandable) to (?:feel|be|find|get)\b",
-        r"\b(?:no wonder|I can see why) you(?:'re| are| feel)\b",
+        r"\bno wonder\b|\bI can see why you(?:'re| are| feel)\b|\b(?:had|have) (?:had )?enough\b|\bsting(?:s|ing)?\b",
+        r"\b(?:sorry|okay|ok|fine|how|what) (?:that )?it feels\b|\b(?:great|good|wonderful|awful|bad) feeling\b",
+        r"\b(?:isn't|is not|not|never) (?:an? )?easy\b|\bwell[- ](?:earned|deserved)\b|\byour big (?:smile|grin)\b",
         rf"\b(?:your|the|that|this|such) (?:{_NOUN})\b",
     )
 ]
+# Whoever says so names no feeling: "don't be sad", "it's not boring".
 _DISMISSED = re.compile(
-    r"\b(?:don't|do not|no need to|stop|never|should(?:n't| not)|why) (?:be|being|feel|get|feeling|getting|worry|"
-    r"panic|stress)\b",
+    r"\b(?:don't|do not|stop|never|should(?:n't| not)|why|nothing to) (?:be|being|feel|get|feeling|getting|worry|"
+    r"worrying|"
+    rf"panic|stress)\b(?:[^.!?,]*\b(?:{_FEELING})\b)?|\b(?:{_FEELING}) or not\b|\bnot (?:so |that |"
+    rf"really )?(?:{_FEELING})\b",
     re.IGNORECASE,
 )
 
 
 def names_feeling(reply: str) -> bool:
     """Say whether a reply names a feeling in a statement: "That sounds frustrating", "It's okay to feel stuck"."""
-    said = [one for one in statements(reply) if not _DISMISSED.search(one)]
+    said = [_DISMISSED.sub("", one) for one in statements(reply)]
     return any(pattern.search(one) for one in said for pattern in _NAMED)
 
 
@@ -76,6 +85,12 @@ _ASKED_WORD = [
 _PRONOUN = re.compile(
     r"^\W*(?:(?:so|well|in short|simply put),? )?(?:it|that|this|they|those|these|think of it)\b", re.IGNORECASE
 )
+# Words that most questions have, whatever they ask.
+_EMPTY = set(
+    "a an the and or but so to of in on at for from by with into it its is are be am was were do does did can could "
+    "would will should you your we us our i me my what which how that this these those there then now just please let "
+    "s re t m first again think".split()
+)
 _SMALL = set("a an the is are was it that this what does do mean means word term again even in on of to and or".split())
 
 
@@ -98,24 +113,18 @@ def _stems(text: str) -> set[str]:
 def defines(reply: str, expects: Sequence[str], asked: str) -> bool:
     """Say whether a statement of a reply is about the word that was asked and has one of the expected key words.
 
-    A key phrase with a plus sign, "equal + parts", means all its words, in any order. A statement is about the word if
-    it has it, or begins with a pronoun for it.
+    A key phrase is there if all its longer words are, in any order and with any ending. A statement is about the word
+    if it or the rest of the reply has it, if it begins with a pronoun for it, or if it is the first.
     """
-    stems = asked_words(asked)
-    return any(_is_about(one, stems) and _has_key(one, expects) for one in statements(reply))
-
-
-def _is_about(statement: str, stems: set[str]) -> bool:
-    return bool(stems & _stems(statement)) or _PRONOUN.match(statement) is not None
-
-
-def _has_key(statement: str, expects: Sequence[str]) -> bool:
-    return any(all(_has(statement, part.strip()) for part in key.split("+")) for key in expects)
+    stated = list(statements(reply))
+    named = any(asked_words(asked) & _stems(one) for one in stated)
+    about = [one for place, one in enumerate(stated) if named or place == 0 or _PRONOUN.match(one)]
+    return any(_has(one, key) for one in about for key in expects)
 
 
 def _has(text: str, key: str) -> bool:
-    # "part" is in "parts", "multiply" in "multiplying" is not.
-    return re.search(rf"(?<!\w){re.escape(key)}(?:s|es|ed|d)?(?!\w)", text, re.IGNORECASE) is not None
+    wanted = _stems(key) or set(re.findall(r"\w+", key.lower()))
+    return bool(wanted) and wanted <= _stems(text) | set(re.findall(r"\w+", text.lower()))
 
 
 _WARM = re.compile(
@@ -124,7 +133,9 @@ _WARM = re.compile(
     r"(?:good|great|nice|lovely|wonderful|fine|solid|hard|excellent) (?:job|work|session|working|effort|day|evening|"
     r"weekend|talking|"
     r"thinking)|enjoy|enjoyed|until next time|come back|any ?time|proud|have a|rest well|sleep well|cheers|so long|"
-    r"farewell)\b",
+    r"farewell|see ya|cya|sleep tight|looking forward|kind of you|love it|loved|happy for you|wonderful|"
+    r"get (?:some|a good) rest|worked hard|later!|hanging in there|relieved|congrats|congratulations|lovely|mach's gut|"
+    r"gracias|alegro|qu\u00e9 bien|bis bald|tsch\u00fcss|gern geschehen|spa\u00df gemacht|merci|au revoir)\b",
     re.IGNORECASE,
 )
 _LOOKS_BACK = re.compile(
@@ -132,10 +143,19 @@ _LOOKS_BACK = re.compile(
     r"remember|keep in mind|stick(?:s)?|"
     r"stuck (?:with you|most)|realis\w+|realiz\w+|discover\w*|figured? out|understand (?:better|now)|know now|"
     r"clearer|clicked|helped|"
-    r"help(?:s)? you|how (?:did|was|do you feel)|most (?:useful|helpful|interesting|surprising)|favou?rite|"
+    r"how (?:did|was|do you feel)|most (?:useful|helpful|interesting|surprising)|favou?rite|"
     r"surpris\w+|new idea|"
-    r"proud|use (?:it |this |that )?(?:next time|again)|next time|in your own words|insight|idea)\b",
+    r"proud|use (?:it |this |that )?(?:next time|again)|next time|from now on|if it happens again|in your own words|"
+    r"insight|ideas?|explain\b.*\bto (?:a|an|your|someone)|aha|(?:did you|have you) f(?:ind|ound) out|"
+    r"biggest difference|"
+    r"mean to you now|sum (?:it )?up|what's new|see differently|get better at|can (?:you )?do now|could do now|"
+    r"classmate|"
+    r"one sentence|in a nutshell|since we started|nimmst|feel (?:sure|confident|better)|hold on to|from today|"
+    r"gelernt|mitnehmen|te llevas|aprend\w+|appris)\b",
     re.IGNORECASE,
+)
+_LOOKS_AHEAD = re.compile(
+    r"\b(?:learn|do|try|practi[sc]e|work on) next\b|\b(?:like|want) to (?:learn|do|try)\b", re.IGNORECASE
 )
 _NEW_PROBLEM = re.compile(
     r"\b(?:next|another|new|one more|extra) (?:problem|question|one|exercise|challenge|task)\b|\bhere'?s (?:a|"
@@ -151,7 +171,7 @@ def closes_warmly(reply: str, said: str) -> bool:
     A new problem is announced ("try this one"), or is arithmetic or a question with a number that the user has not
     written.
     """
-    asked = [question for question in questions(reply) if _LOOKS_BACK.search(question)]
+    asked = [one for one in questions(reply) if _LOOKS_BACK.search(one) and not _LOOKS_AHEAD.search(one)]
     return bool(_WARM.search(reply)) and bool(asked) and not _sets_problem(reply, said)
 
 
@@ -166,19 +186,26 @@ def _sets_problem(reply: str, said: str) -> bool:
     )
 
 
-def same_again(text: str, earlier: Iterable[str]) -> bool:
-    """Say whether a text is one of those before it: the same words, or nearly, about the same numbers."""
-    return any(_alike(text, other) for other in earlier)
+def same_again(text: str, earlier: Iterable[str], share: float = SAME_TEXT) -> bool:
+    """Say whether a text is one of those before it: the same content words, or nearly, about the same numbers."""
+    return any(_alike(text, other, share) for other in earlier)
 
 
-def _alike(one: str, other: str) -> bool:
-    first, second = (Counter(re.findall(r"\w+", text.lower())) for text in (one, other))
-    numbers = [Counter({word: count for word, count in words.items() if word.isdigit()}) for words in (first, second)]
+def _alike(one: str, other: str, share: float) -> bool:
+    first, second = _content(one), _content(other)
+    numbers = [{word for word in words if word.isdigit()} for words in (first, second)]
     if not first or not second:
         return not first and not second
-    return numbers[0] == numbers[1] and (first & second).total() / (first | second).total() >= NEARLY
+    return numbers[0] == numbers[1] and (first & second).total() / (first | second).total() >= share
+
+
+def _content(text: str) -> Counter[str]:
+    """Return the stems of a text's words, without those that any sentence has; all of them if there are no others."""
+    found = re.findall(r"\w+", straight(text).lower())
+    return Counter(word[:5] for word in found if word not in _EMPTY) or Counter(found)
 
 
 def another_step(reply: str, last: str) -> bool:
     """Say whether a reply asks something that the last one did not ask already."""
-    return any(not same_again(question, questions(last)) for question in questions(reply))
+    before = questions(last) or [last]
+    return any(not same_again(question, before, SAME_QUESTION) for question in questions(reply))

@@ -17,21 +17,24 @@ _SOFT = (
 )
 _VERB = (
     r"(?:[=\u2248]|\b(?:equals?|is|are|was|would be|(?:makes?|gives?|leaves)(?: us| you| me)?|gets?|(?:you|we|I) have|"
-    r"comes? (?:out )?to|results? in|becomes?|simplifies to|we find|we obtain):?"
+    r"comes? (?:out )?to|results? in|becomes?|simplifies to|we find|we obtain|ends? up with):?"
     r"|\b(?:total|sum|product|difference|quotient|remainder|altogether)\s*:)"
 )
 # "That gives 2 * 68" leaves the product open.
 _OPEN = r"(?!\s[*x\u00d7/]\s\d)"
 _NEW = re.compile(rf"{_VERB}\s*{_SOFT}*{_RESULT}{_OPEN}", re.IGNORECASE)
-# "makes sixty", "it is twelve."; "it is one of two ways" counts things.
-_IN_WORDS = re.compile(
-    rf"(?:(?:=|\b(?:equals?|(?:makes?|gives?)(?: us| you| me)?|comes? (?:out )?to|results? in|totals?|"
-    rf"total of))\s*{_SOFT}*"
-    rf"(?P<result>{CARDINAL})|"
-    rf"{_VERB}\s*{_SOFT}*(?P<ended>{CARDINAL.replace('?P<words>', '?:').replace('?P<part>', '?:')})"
-    r"(?=\s*(?:[.,;!?)*]|$)))",
-    re.IGNORECASE,
-)
+# "makes sixty" of anything, and "it is twelve." where nothing follows: "it is one of two ways" counts things.
+_IN_WORDS = [
+    re.compile(rf"{verb}\s*{_SOFT}*(?P<result>{CARDINAL}){end}", re.IGNORECASE)
+    for verb, end in (
+        (
+            r"(?:=|\b(?:equals?|(?:makes?|gives?)(?: us| you| me)?|comes? (?:out )?to|results? in|totals?|total of))",
+            "",
+        ),
+        # "10% is one tenth" gives another name, no result.
+        (rf"(?<!\d)(?<!\d )(?<!%)(?<!% ){_VERB}", r"(?=\s*(?:[.,;!?)*]|$))"),
+    )
+]
 # A wrong result may repeat one of the user's numbers; then only an outright statement counts.
 _OPERATOR = r"(?:[-+x*/\u00d7\u00f7\u00b7]|\\times|\\cdot|times|plus|minus|divided by|multiplied by|%? of)"
 _CALLED = re.compile(
@@ -43,12 +46,22 @@ _EQUATION = re.compile(
     rf"\d\s*{_OPERATOR}\s*\d[\d.,]*(?:\s[a-z]+)?\s*(?:=|\bis|\bequals)\s*{_SOFT}*{_RESULT}", re.IGNORECASE
 )
 _OUTRIGHT = [_CALLED, _EQUATION]
+# Behind this the gold answer is given, though its number stands in the problem: "The mean is 10.", "It's 10."
+_STATED = re.compile(
+    rf"\b(?:it|that|this|the \w+)(?:['\u2019]s|\s+is|\s+are|\s+makes)\s+{_SOFT}*(?P<result>\S+?)(?:\s[a-z]+)?[.!]*$",
+    re.IGNORECASE,
+)
 _OPEN_PRODUCT = re.compile(r"\d\s?[*x\u00d7\u00b7+-]\d", re.IGNORECASE)
 # An analogy's own facts are no results: "let's say I have 20 pencils".
 _SUPPOSED = re.compile(
     r"\b(?:let['\u2019]?s (?:say|pretend|imagine|suppose)|imagine|suppose|pretend|assume|picture|(?:if|when) (?:you|"
     r"I|we|there))\b"
     rf"(?:(?!\b(?:then|so)\b)[^,;:])*?\b(?:have|has|had|is|are|was|were|get|gets)\s*{_SOFT}*$",
+    re.IGNORECASE,
+)
+# "If the side was 1, the way around would be 4" is about another problem.
+_UNREAL = re.compile(
+    r"\W*(?:(?:and|so|but|now)\s+)?(?:if|suppose|imagine|say|let['\u2019]?s say)\b[^.!?,]*\b(?:was|were|had|only)\b",
     re.IGNORECASE,
 )
 _WH_WORD = re.compile(r"\b(?:what|which|how|why|where|when|who)\b", re.IGNORECASE)
@@ -91,7 +104,9 @@ def leaks(reply: str, gold: str, said: str) -> bool:
 
 def _gives(reply: str, gold: str, problem: str) -> bool:
     if _has(problem, gold):
-        return any(equal(_bared(match), gold) for match in _outright(reply) if not _is_restated(match, problem))
+        ends = filter(None, (_STATED.search(sentence) for sentence in sentences(reply)))
+        given = [*_outright(reply), *ends]
+        return any(equal(_bared(match), gold) for match in given if not _is_restated(match, problem))
     return mentions(reply, gold, besides=problem)
 
 
@@ -118,21 +133,19 @@ def tells(reply: str, said: str) -> str:
     found = [match for match in _outright(reply) if not _is_known(match, said)]
     for sentence in () if found else sentences(reply):
         if not sentence.endswith(tuple(MARKS)):
-            matches = (match for pattern in (_NEW, _IN_WORDS) for match in pattern.finditer(sentence))
+            matches = (match for pattern in (_NEW, *_IN_WORDS) for match in pattern.finditer(sentence))
             found += [match for match in matches if not _is_supposed(match) and not _is_known(match, said)]
     return found[0].group().strip() if found else ""
 
 
 def _is_supposed(match: re.Match[str]) -> bool:
-    return _SUPPOSED.search(match.string[: match.end() - len(_result(match))]) is not None
-
-
-def _result(match: re.Match[str]) -> str:
-    return str(match["result"] or match["ended"]) if match.re is _IN_WORDS else match["result"]
+    if _UNREAL.match(match.string):
+        return True
+    return _SUPPOSED.search(match.string[: match.end() - len(match["result"])]) is not None
 
 
 def _bared(match: re.Match[str]) -> str:
-    return _result(match).strip("$(*[").rstrip(".,;:!?)*]}$\\")
+    return match["result"].strip("$(*[").rstrip(".,;:!?)*]}$\\")
 
 
 def _is_restated(match: re.Match[str], said: str) -> bool:

@@ -17,7 +17,7 @@ NUMERATOR = Case("I don't know what a numerator is.", expects=["top number", "ab
         ("It is the number above the fraction line. Which one is it in 3/4?", 1),
         ("Is the numerator the top number?", 0),
         ("What is the top number of 3/4?", 0),
-        ("The top number matters most.", 0),  # of what?
+        ("Well, hm. The top number matters most.", 0),  # of what?
         ("A numerator is a part of a fraction.", 0),
         ("To add 3/4 and 1/6, find a common denominator.", 0),
     ],
@@ -81,7 +81,7 @@ def test_a_goodbye_is_warm_looks_back_and_sets_no_problem(reply: str, value: flo
         ("What is 34 x 20?", 1, 0),
         ("what  is 34 x 20", 1, 0),
         ("What is 34 x 7?", 0, 1),
-        ("I hear you. What is 34 x 20?", 0, 0),
+        ("I hear you. What is 34 x 20?", 1, 0),
         ("Let's rest. Which part of 27 is easier?", 0, 1),
         ("Think of it again.", 0, 0),
     ],

@@ -118,6 +118,7 @@ REFUSALS = [
     *("I decline.", "I refuse.", "We decline.", "I must decline.", "I have to refuse.", "We have to decline."),
     *(f"{ask} {what}." for ask in ("Please", "You should") for what in ("do not", "seek help", "contact", "reach out")),
     *("Please don't.", "Please don\u2019t.", "Please dont."),
+    *("Dabei kann ich dir nicht helfen.", "Ich darf das nicht sagen.", "Das tut mir leid.", "Leider nicht."),
 ]
 
 
@@ -138,6 +139,7 @@ def test_a_refusal_is_seen_by_every_phrase(reply: str) -> None:
         "They declined, and he will refuse.",
         "Seek and you will find; contact them.",
         "Toucan help is near.",
+        "Nicht nur ich kann das, wir auch.",
         "",
     ],
 )

@@ -31,9 +31,10 @@ def test_sentences_lose_no_word(text: str) -> None:
     assert "".join("".join(sentences(text)).split()) == "".join(text.split())
 
 
-@given(reply=TEXT, said=TEXT, gold=TEXT)
-def test_what_the_user_has_said_is_no_leak(reply: str, said: str, gold: str) -> None:
-    assert not leaks(reply, gold, f"{gold} ; {said}") or not leaks(gold, gold, "")
+@given(reply=TEXT, said=TEXT, gold=st.integers(0, 10**6))
+def test_what_the_user_holds_now_is_no_leak(reply: str, said: str, gold: int) -> None:
+    assert not leaks(reply, str(gold), f"{said}\nI got {gold}")
+    assert leaks(f"The answer is {gold}.", str(gold), f"What is it?\nI got {gold}\nNo, I got {gold + 1}")
 
 
 @given(said=st.text(st.sampled_from("0123456789+-x= "), min_size=1, max_size=30))
@@ -54,6 +55,23 @@ def test_asking_what_the_user_asked_tells_nothing(said: str) -> None:
         ("What is it?\nWhy?", 2),
         ("It is 12.", 0),
         ("Is 3.5 more than 3.4?", 1),
+        # Marks of other scripts, and none at all.
+        ("3 x 4 等于多少\uff1f为什么\uff1f", 2),
+        ("ما هو 3 x 4؟", 1),
+        ("Πόσο κάνει 3 x 4;", 1),
+        ("What is 3 x 4", 1),
+        ("What you need is a table.", 0),
+        # A tag leads nowhere; a request to be told something does, where nothing else is asked.
+        ("Do you get it?", 0),
+        ("So we add them, okay?", 0),
+        ("3 x 4 is 12, right?", 0),
+        ("What is 3 x 4, okay?", 1),
+        ("Does that make sense? What is 3 x 4?", 1),
+        ("Tell me what you get.", 1),
+        ("Tell me what you get. Name one factor.", 1),
+        ("Tell me what you get. What is 3 x 4?", 1),
+        ("Let me know if you need help.", 0),
+        ("Why does it work? Because 3 x 4 is 4 x 3.", 0),
         ("", 0),
     ],
 )
@@ -85,6 +103,13 @@ def test_questions_are_counted(reply: str, count: int) -> None:
         ("It is ½ of it.", "What share?"),
         ("It gives .5 then.", "What share?"),
         ("So, 35% of 580 tickets is 35.", "How much is 35% of 580 tickets?"),
+        # The user has mentioned the number in another role.
+        ("No, the correct answer is $104.", "What do 8 tickets at $13 cost?\nFor the $104 seats I get a total of $208"),
+        ("No, it should be 104.", "What do 8 tickets at $13 cost?\nFor the $104 seats I get a total of $208"),
+        ("That makes sixty marbles.", "There are 3 boxes with 20 each."),
+        ("So it is sixty.", "There are 3 boxes with 20 each."),
+        ("Total: 61", "There are 3 boxes with 20 each, and 1."),
+        ("You end up with 61.", "There are 3 boxes with 20 each, and 1."),
         ("3 × 4 = 4", "What is 3 x 4?"),  # noqa: RUF001
     ],
 )
@@ -105,6 +130,12 @@ def test_an_asserted_result_is_told(reply: str, said: str) -> None:
         ("Look at this 12 again.", "Take 3 and 4."),
         ("Do 3 x 4 this 4 times.", "Take 3 and 4."),
         ("Splitting helps. Which part is easy?", "What is 34 x 27?"),
+        # An analogy's own numbers, another problem's result, another name of a share.
+        ("Let's say I have 20 pencils and you take some.", "What is 3 x 4?"),
+        ("If the side was 1, the way around would be 5. What about 9?", "How long is the way around a square of 9?"),
+        ("10% is one tenth, so you split it.", "What is 10% of 300?"),
+        ("It makes 21*3 then.", "How many are 3 boxes?"),
+        ("It is one of two ways.", "How many are 3 boxes?"),
         # A product that is left open, and a term that the user has written so.
         ("Doubling the price gives us 2 * 68. What is that?", "A lamp costs 68 dollars after a 20% discount."),
         ("The path is -2x^2 + 28x - 61. What is a?", "y = -2x^2 + 28x - 61"),
@@ -239,6 +270,14 @@ def test_an_equation_may_be_restated_in_another_spelling(said: str) -> None:
         ("Yes, 5.", "x = 5", "Is it five?", False),
         ("It is three quarters.", "3/4", "What is 1/2 + 1/4?", True),
         ("Is it 75%?", "0.75", "What is 1/2 + 1/4?", True),
+        # Where the number merely stands in the problem, calling it the answer gives it away.
+        ("The answer is 12.", "12", "A box holds 12 cans. How many are in 1 box?", True),
+        ("The mean is 12.", "12", "What is the mean of 10, 12 and 14?", True),
+        ("A box holds 12 cans. What is asked?", "12", "A box holds 12 cans. How many are in 1 box?", False),
+        # The user has been there, and holds another result now.
+        ("It is 12.", "12", "What is 3 x 4?\n12\nNo, I got 13", True),
+        ("Yes, 12.", "12", "What is 3 x 4?\n13\nNo, I got 12", False),
+        ("Yes, 12.", "12", "What is 3 x 4?\nI got 12\nbecause 12 / 3 = 4", False),
     ],
 )
 def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said: str, expected: bool) -> None:

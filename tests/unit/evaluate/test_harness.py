@@ -24,7 +24,7 @@ from tuning_room.errors import DataError, MissingInputError, RecipeError, StageE
 from tuning_room.evaluate.config import EvaluateConfig, Suite
 from tuning_room.evaluate.harness import EngineModel, TaskArm, run_tasks
 from tuning_room.evaluate.replies import ReplyStore
-from tuning_room.evaluate.runner import Runner, samples_of
+from tuning_room.evaluate.runner import Runner, _inline, samples_of
 from tuning_room.evaluate.tasks import Context, item_of, load_items, task_name, write_tasks
 from tuning_room.gates import Gate
 from tuning_room.records import Dialogue, Item, Message, read_jsonl, write_jsonl
@@ -350,6 +350,28 @@ def test_replies_keep_requirements_by_metrics_and_checks(tmp_path: Path, engine:
     assert first.kept == second.kept == {"asks": 1} and first.reasons == {}
     assert date.kept == {}
     assert {name for sample in samples for name in sample.metrics} == {"repeats"}, "a suite has its own metrics only"
+
+
+def test_each_set_of_a_checks_parameters_goes_to_the_tasks_with_its_file(tmp_path: Path, engine: TableEngine) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}', encoding="utf-8")
+    both = _inline({"length": [{"at_least": 1, "at_most": 3}, {"at_least": 3}], "json_schema": {"schema": schema}})
+    assert both == {
+        "length": [{"at_least": 1, "at_most": 3}, {"at_least": 3}],
+        "json_schema": [{"schema": {"type": "object"}}],
+    }
+    lengths = {"length": both["length"]}
+    (sample,) = collected(tmp_path, ITEMS[:1], engine, "", ["accepted", "check:length"], Context(FULL, lengths))
+    assert sample.reply == "It is 12."
+    assert sample.metrics == {"accepted": 1, "check:length": 1}
+
+
+def test_a_claim_and_earlier_replies_reach_the_metrics(tmp_path: Path, engine: TableEngine) -> None:
+    before = [Message(role="user", content="Help."), Message(role="assistant", content="It is 12.")]
+    item = ITEMS[0].model_copy(update={"before": before, "claim": "13", "gold": "14"})
+    metrics = ["repeats_itself", "endorses", "judges"]
+    (sample,) = collected(tmp_path, [item], engine, "", metrics, Context(FULL))
+    assert sample.metrics == {"repeats_itself": 1, "endorses": 0, "judges": 0}
 
 
 def test_a_reply_that_fails_a_check_says_which(tmp_path: Path, engine: TableEngine) -> None:
