@@ -20,7 +20,7 @@ Directions = Mapping[str, Mapping[str, bool]]  # suite -> metric
 
 
 class ShownReply(BaseModel):
-    """An arm's reply with its metrics.
+    """An arm's reply with its metrics, the requirements that it keeps, and what it failed by the name of either.
 
     `cut` is true if it reached the token limit, `weighed` if choices were weighed and there is no reply.
     """
@@ -30,6 +30,8 @@ class ShownReply(BaseModel):
     cut: bool
     weighed: bool
     metrics: dict[str, float]
+    kept: dict[str, float] = {}
+    reasons: dict[str, str] = {}
 
 
 class Example(BaseModel):
@@ -45,13 +47,14 @@ class Example(BaseModel):
 
 
 class FailureGroup(BaseModel):
-    """The baked replies that fail one metric where a gate checks it, worst first."""
+    """The baked replies that fail one metric where a gate checks it, worst first; `reasons` counts those on record."""
 
     metric: str
     higher_is_better: bool
     suites: list[str]
     total: int
     found: int
+    reasons: dict[str, int] = {}
     shown: list[Example]
 
 
@@ -136,6 +139,7 @@ def _groups(
                     suites=gated[metric],
                     total=sum(s.suite in gated[metric] and metric in s.metrics for s in samples),
                     found=len(rows),
+                    reasons=dict(Counter(s.reasons[metric] for s in rows if metric in s.reasons).most_common()),
                     shown=[_of_item(evidence, sample) for sample in new],
                 )
             )
@@ -200,6 +204,8 @@ def reply(sample: Sample) -> ShownReply:
         cut=sample.finish_reason == "length",
         weighed=sample.is_weighed,
         metrics=sample.metrics,
+        kept=sample.kept,
+        reasons=sample.reasons,
     )
 
 
