@@ -281,6 +281,25 @@ def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tup
     assert "No suite has items of several families" in section(page, "attacks")
 
 
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        ([], "“gives the gold answer” or “states a result”"),
+        (["asks"], "“does not ask”"),
+        (["tells"], "“states a result”"),
+    ],
+)
+def test_dialogue_is_said_to_break_by_what_the_evaluation_took(
+    workspace: Workspace, config: ReportConfig, breaks: list[str], said: str
+) -> None:
+    results = read_json(workspace.results)
+    for found in results["drift"].values():
+        found["drift"]["breaks"] = breaks
+    write_json(workspace.results, results)
+    run(config, workspace)
+    assert f"An arm breaks at the first reply marked {said}." in section(workspace.report_html.read_text(), "drift")
+
+
 def test_what_a_sweep_tried_is_drawn_and_told(parsed: Page) -> None:
     words = " ".join(text for _, text in parsed.text)
     assert "What else was tried" in words and "3 configurations, each trained for at most 60 optimizer steps" in words
