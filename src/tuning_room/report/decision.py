@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel
 
 from tuning_room.gates import Side
-from tuning_room.report.labels import UNKNOWN, VERDICTS, MetricNames, all_met
-from tuning_room.report.requirements import summary
+from tuning_room.report.labels import UNKNOWN, VERDICTS, MetricNames, all_met, learnt_of
 from tuning_room.results import ALL, GateResult, Rate, Results
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def _meaning(results: Results) -> str:
 def _reason(results: Results) -> str:
     """Return how many requirements were learnt and how many gates were met, in a sentence or two."""
     gates, learnt = results.verdict.gates, results.verdict.learnt
-    required = f"Requirements of the prompt: {summary(learnt)}" if learnt else ""
+    required = f"Requirements of the prompt: {learnt_of(learnt)}" if learnt else ""
     if not gates:
         return required or "No gate was set, and nothing is shipped without one."
     missed = [gate for gate in gates if not gate.passed]
@@ -109,7 +108,7 @@ def _learnt(results: Results) -> Question:
     if learnt is None:
         return Question(question="requirements", answer="not_asked", reason=UNKNOWN)
     answer: Answer = "no" if learnt.failed else "yes" if 0 < learnt.learnt == learnt.of else "not_shown"
-    return Question(question="requirements", answer=answer, reason=summary(learnt))
+    return Question(question="requirements", answer=answer, reason=learnt_of(learnt))
 
 
 def _asked(side: Side, results: Results) -> Question:

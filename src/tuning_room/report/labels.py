@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tuning_room.gates import Gate
-from tuning_room.results import ALL, MetricWords, RequirementState
+from tuning_room.results import ALL, LearntCounts, MetricWords, RequirementState
 
 ROUNDING = 1e-9  # smaller differences come from inexact sums
 
@@ -120,6 +120,14 @@ def points(change: float) -> str:
 def all_met(gates: int) -> str:
     """Return a sentence saying that all of a number of gates were met."""
     return {1: "The one gate was met.", 2: "Both gates were met."}.get(gates, f"All {gates} gates were met.")
+
+
+def learnt_of(learnt: LearntCounts) -> str:
+    """Return how many requirements are in each state, in a sentence."""
+    parts = {"failed": learnt.failed, "not shown": learnt.not_shown, "untested": learnt.untested}
+    rest = "".join(f", {count} {state}" for state, count in parts.items() if count)
+    outside = f"; {learnt.outside} outside the weights" if learnt.outside else ""
+    return f"{learnt.learnt} of {learnt.of} learnt{rest}{outside}."
 
 
 def p_value(value: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from tuning_room.records import Message
+from tuning_room.report.labels import learnt_of
 from tuning_room.report.selection import SHIPPED, spaced
 from tuning_room.results import LearntCounts, RequirementResult, RequirementState, Sample
 
@@ -60,17 +61,9 @@ def requirements(evidence: "Evidence", limit: int) -> RequirementsSection | None
     found = sorted(results.requirements, key=lambda one: ORDER.index(one.state))
     return RequirementsSection(
         counts=results.verdict.learnt,
-        summary=summary(results.verdict.learnt),
+        summary=learnt_of(results.verdict.learnt),
         requirements=[_shown(one, replies, limit) for one in found],
     )
-
-
-def summary(learnt: LearntCounts) -> str:
-    """Return how many requirements are in each state, in a sentence."""
-    parts = {"failed": learnt.failed, "not shown": learnt.not_shown, "untested": learnt.untested}
-    rest = "".join(f", {count} {state}" for state, count in parts.items() if count)
-    outside = f"; {learnt.outside} outside the weights" if learnt.outside else ""
-    return f"{learnt.learnt} of {learnt.of} learnt{rest}{outside}."
 
 
 def _in_context(rows: Sequence[Sample]) -> Iterator[Sample]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from tuning_room.records import Message
-from tuning_room.report.suites import SuiteSection
 from tuning_room.results import ALL, Sample, misses
 
 if TYPE_CHECKING:
     from tuning_room.report.evidence import Evidence
+    from tuning_room.report.suites import SuiteSection
 
 SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
@@ -68,7 +68,7 @@ class Failures(BaseModel):
     groups: list[FailureGroup]
 
 
-def examples(evidence: "Evidence", suites: Sequence[SuiteSection], count: int) -> list[Example]:
+def examples(evidence: "Evidence", suites: Sequence["SuiteSection"], count: int) -> list[Example]:
     """Return `count` items, or all if there are fewer, evenly spaced over each suite in the items' order."""
     single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
     sizes = {name: size for name, size in single.items() if size}
@@ -92,7 +92,7 @@ def spaced(size: int, count: int) -> list[int]:
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
-def failures(evidence: "Evidence", suites: Sequence[SuiteSection], limit: int) -> Failures:
+def failures(evidence: "Evidence", suites: Sequence["SuiteSection"], limit: int) -> Failures:
     """Return the baked replies that fail a gated metric; without gates any metric counts.
 
     Dialogues are shown whole elsewhere and are left out here.
@@ -146,7 +146,7 @@ def _groups(
     return groups
 
 
-def _gated(suites: Sequence[SuiteSection], single: Sequence[str]) -> dict[str, list[str]]:
+def _gated(suites: Sequence["SuiteSection"], single: Sequence[str]) -> dict[str, list[str]]:
     """Return the single-turn suites in which each metric is gated; a gate on all items counts for each of them."""
     held = {(suite.name, metric.name) for suite in suites for metric in suite.metrics if metric.gated}
     places: dict[str, list[str]] = {}

@@ -19,8 +19,8 @@ from tuning_room.records import read_json, read_jsonl, write_json, write_jsonl
 from tuning_room.report import ReportConfig, run
 from tuning_room.report.content import Report
 from tuning_room.report.figures import requirement_rows
-from tuning_room.report.labels import STATES, percent
-from tuning_room.report.requirements import ORDER, summary
+from tuning_room.report.labels import STATES, learnt_of, percent
+from tuning_room.report.requirements import ORDER
 from tuning_room.results import LearntCounts, Sample
 from tuning_room.workspace import Workspace
 
@@ -56,7 +56,7 @@ def test_requirements_of_every_state_stand_in_order_with_the_untested_last(data:
 def test_summary_names_every_state_that_there_is(learnt: int, failed: int, open_: int, untested: int, out: int) -> None:
     of = learnt + failed + open_ + untested
     found = LearntCounts(learnt=learnt, of=of, failed=failed, not_shown=open_, untested=untested, outside=out)
-    said = summary(found)
+    said = learnt_of(found)
     assert said.startswith(f"{learnt} of {of} learnt")
     for count, state in ((failed, "failed"), (open_, "not shown"), (untested, "untested"), (out, "outside")):
         assert (f"{count} {state}" in said) == bool(count)
