@@ -17,4 +17,5 @@ class ReportConfig(StageConfig):
     messages_per_day: int = Field(ge=1, description="the recipe's traffic: users times messages per user")
     examples: int = Field(12, ge=0, description="number of items shown side by side, evenly spaced over the suites")
     worst: int = Field(20, ge=0, description="maximum number of failing replies of the baked arm that are shown")
+    failing: int = Field(3, ge=0, description="maximum number of failing replies that are shown for each requirement")
     dialogues: int = Field(8, ge=0, description="maximum number of multi-turn dialogues that are shown in full")

@@ -9,6 +9,7 @@ from tuning_room.report.comparison import Comparison, comparisons
 from tuning_room.report.config import ReportConfig
 from tuning_room.report.decision import VerdictSection, decision
 from tuning_room.report.making import Funnel, Lineage, Training, funnel, lineage, training
+from tuning_room.report.requirements import RequirementsSection, requirements
 from tuning_room.report.selection import Dialogues, Example, Failures, dialogues, examples, failures
 from tuning_room.report.suites import FamilyMap, SuiteSection, family_maps, suites
 from tuning_room.results import (
@@ -108,7 +109,10 @@ class Report(BaseModel):
     recipe: str = Field(description="the recipe's name")
     description: str = Field(description="what the recipe bakes, in a sentence")
     date: str = Field(description="day of the evaluation, `YYYY-MM-DD`; empty if the manifest has none")
-    verdict: VerdictSection = Field(description="the verdict, what to change, the two questions, the gates, warnings")
+    verdict: VerdictSection = Field(description="the verdict, what to change, the questions, the gates, warnings")
+    requirements: RequirementsSection | None = Field(
+        None, description="what the full prompt asks, and whether it was learnt; null where the recipe does not name it"
+    )
     arms: list[str] = Field(description="the arms that were asked, in the recipe's order")
     metrics: dict[str, MetricWords] = Field(description="by metric: its wording, and whether it is a share")
     suites: list[SuiteSection] = Field(
@@ -145,6 +149,7 @@ def build(config: ReportConfig, evidence: "Evidence") -> Report:
         description=config.description,
         date=evidence.stages["evaluate"].started[:10] if "evaluate" in evidence.stages else "",
         verdict=decision(evidence),
+        requirements=requirements(evidence, config.failing),
         arms=list(results.rates),
         metrics=results.metrics,
         suites=known,

@@ -12,6 +12,7 @@ from tuning_room.records import Tried
 from tuning_room.report.comparison import KEPT, MAIN, Comparison
 from tuning_room.report.labels import reason_title
 from tuning_room.report.making import Funnel, Training
+from tuning_room.report.requirements import ShownRequirement
 from tuning_room.report.suites import SuiteMetric, SuiteSection
 from tuning_room.results import Rate
 
@@ -194,6 +195,14 @@ class RateGroup(NamedTuple):
     rows: list[RateRow]
 
 
+class RequirementRow(NamedTuple):
+    """A requirement as drawn: the rates of prompted and baked, and its own bound in percent, None without one."""
+
+    requirement: ShownRequirement
+    rates: list[RateRow]
+    bound: float | None
+
+
 class Effect(NamedTuple):
     """A difference as drawn: positions in percent of the plot; further right is better for the second arm.
 
@@ -259,6 +268,19 @@ def rate_groups(report: "Report", suite: SuiteSection) -> list[RateGroup]:
         rows = [RateRow(report.arms.index(arm), arm, rate) for arm, rate in rates.items() if rate]
         groups.append(RateGroup(metric, rows))
     return groups
+
+
+def requirement_rows(report: "Report") -> list[RequirementRow]:
+    """Return a row for each requirement that was tested, in the order of the table."""
+    return [
+        RequirementRow(
+            requirement=one,
+            rates=[RateRow(report.arms.index(arm), arm, one.rates[arm]) for arm in MAIN if arm in one.rates],
+            bound=round(100 * one.gate.at_least, 2) if one.gate else None,
+        )
+        for one in (report.requirements.requirements if report.requirements else ())
+        if set(MAIN) & set(one.rates)
+    ]
 
 
 def effect_plot(rows: Iterable[Comparison]) -> EffectPlot:

@@ -1,20 +1,51 @@
 """Readable words for names and numbers; an unknown name is shown as it is."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from tuning_room.gates import Gate
-from tuning_room.results import ALL, MetricWords
+from tuning_room.results import ALL, LearntCounts, MetricWords, RequirementState
 
 ROUNDING = 1e-9  # smaller differences come from inexact sums
 
 VERDICTS: Mapping[str, tuple[str, str]] = {
     "ship": ("Ship", "Every gate of the recipe was met."),
+    "more_items": (
+        "Iterate: too few items",
+        "Do not ship yet: nothing failed, but the items are too few to show it all.",
+    ),
     "more_data": ("More data", "Do not ship yet: the behaviour was not learnt."),
     "less_training": ("Less training", "Do not ship: the behaviour was learnt, but something else was lost."),
     "start_over": ("Start over", "Do not ship: the behaviour was not learnt, and something else was lost."),
-    "iterate": ("Undecided", "Do not ship: there is no gate to decide by."),
+    "iterate": ("Undecided", "Do not ship: there is no gate to decide by, nor a requirement that was tested."),
 }
-QUESTIONS: Mapping[str, str] = {"behaviour": "Was the behaviour learnt?", "retention": "Was anything else lost?"}
+QUESTIONS: Mapping[str, str] = {
+    "requirements": "Was all of it learnt?",
+    "behaviour": "Did the behaviour meet its gates?",
+    "retention": "Was anything else lost?",
+}
+UNKNOWN = (
+    "How much of the full prompt was learnt is unknown: the recipe names no requirements. "
+    "'tuning-room requirements RECIPE' drafts them from the prompt."
+)
+
+
+class StateWords(NamedTuple):
+    """A requirement's state for a reader: its name, a mark, a class for its colour, and a heading that explains it."""
+
+    name: str
+    mark: str
+    style: str
+    heading: str
+
+
+STATES: Mapping[RequirementState, StateWords] = {
+    "failed": StateWords("failed", "✗", "fail", "Failed: too few of the baked replies keep it"),
+    "not_shown": StateWords("not shown", "?", "unasked", "Not shown: too few items, or none, to claim it"),
+    "learnt": StateWords("learnt", "✓", "pass", "Learnt"),
+    "untested": StateWords("untested", "…", "plain", "Untested, so not claimed"),
+    "outside": StateWords("outside", "○", "plain", "Outside the weights: not for training"),
+}
 
 REASONS: Mapping[str, str] = {
     "error": "no usable reply",
@@ -51,6 +82,8 @@ class MetricNames:
         family = f", family {gate.family}" if gate.family else ""
         margin = f", within {gate.margin * 100:g} points" if gate.margin else ""
         held = ", by its 95% interval" if gate.by == "bound" else ""
+        if gate.requirement:
+            return f"{arm_title(gate.arm)}: keeps {gate.requirement}{margin}{held}"
         what = f"{arm_title(gate.arm)}: {self.metrics[gate.metric].title.lower()}, {suite_title(gate.suite)}"
         return f"{what}{family}{margin}{held}"
 
@@ -87,6 +120,14 @@ def points(change: float) -> str:
 def all_met(gates: int) -> str:
     """Return a sentence saying that all of a number of gates were met."""
     return {1: "The one gate was met.", 2: "Both gates were met."}.get(gates, f"All {gates} gates were met.")
+
+
+def learnt_of(learnt: LearntCounts) -> str:
+    """Return how many requirements are in each state, in a sentence."""
+    parts = {"failed": learnt.failed, "not shown": learnt.not_shown, "untested": learnt.untested}
+    rest = "".join(f", {count} {state}" for state, count in parts.items() if count)
+    outside = f"; {learnt.outside} outside the weights" if learnt.outside else ""
+    return f"{learnt.learnt} of {learnt.of} learnt{rest}{outside}."
 
 
 def p_value(value: float) -> str:

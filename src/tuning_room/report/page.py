@@ -43,6 +43,8 @@ def render(report: Report) -> str:
             ALL=ALL,
             descriptions=labels.ARM_DESCRIPTIONS,
             questions=labels.QUESTIONS,
+            states=labels.STATES,
+            unknown=labels.UNKNOWN,
             figures=figures,
             loss=figures.loss_figure(report.training),
             bars=figures.funnel_bars(report.data),
@@ -93,7 +95,9 @@ def model_card(report: Report) -> str:
         or None,
     )
     note = next((model.note for model in EMBEDDED if model.reference == report.lineage.model), "")
-    body = made.get_template("model_card.md.j2").render(report=report, arms=arms, suites=suites, note=note)
+    body = made.get_template("model_card.md.j2").render(
+        report=report, arms=arms, suites=suites, note=note, states=labels.STATES, unknown=labels.UNKNOWN
+    )
     return f"---\n{data.to_yaml()}\n---\n{body}"
 
 

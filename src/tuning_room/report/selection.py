@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from tuning_room.records import Message
-from tuning_room.report.suites import SuiteSection
 from tuning_room.results import ALL, Sample, misses
 
 if TYPE_CHECKING:
     from tuning_room.report.evidence import Evidence
+    from tuning_room.report.suites import SuiteSection
 
 SIDE_BY_SIDE = ("base", "prompted", "baked", "reference")
 SHIPPED = "baked"
@@ -20,7 +20,7 @@ Directions = Mapping[str, Mapping[str, bool]]  # suite -> metric
 
 
 class ShownReply(BaseModel):
-    """An arm's reply with its metrics.
+    """An arm's reply with its metrics, the requirements that it keeps, and what it failed by the name of either.
 
     `cut` is true if it reached the token limit, `weighed` if choices were weighed and there is no reply.
     """
@@ -30,6 +30,8 @@ class ShownReply(BaseModel):
     cut: bool
     weighed: bool
     metrics: dict[str, float]
+    kept: dict[str, float] = {}
+    reasons: dict[str, str] = {}
 
 
 class Example(BaseModel):
@@ -45,13 +47,14 @@ class Example(BaseModel):
 
 
 class FailureGroup(BaseModel):
-    """The baked replies that fail one metric where a gate checks it, worst first."""
+    """The baked replies that fail one metric where a gate checks it, worst first; `reasons` counts those on record."""
 
     metric: str
     higher_is_better: bool
     suites: list[str]
     total: int
     found: int
+    reasons: dict[str, int] = {}
     shown: list[Example]
 
 
@@ -65,7 +68,7 @@ class Failures(BaseModel):
     groups: list[FailureGroup]
 
 
-def examples(evidence: "Evidence", suites: Sequence[SuiteSection], count: int) -> list[Example]:
+def examples(evidence: "Evidence", suites: Sequence["SuiteSection"], count: int) -> list[Example]:
     """Return `count` items, or all if there are fewer, evenly spaced over each suite in the items' order."""
     single = {suite.name: len(_rows(evidence, suite.name)) for suite in suites if not suite.dialogues}
     sizes = {name: size for name, size in single.items() if size}
@@ -89,7 +92,7 @@ def spaced(size: int, count: int) -> list[int]:
     return [(2 * place + 1) * size // (2 * count) for place in range(count)]
 
 
-def failures(evidence: "Evidence", suites: Sequence[SuiteSection], limit: int) -> Failures:
+def failures(evidence: "Evidence", suites: Sequence["SuiteSection"], limit: int) -> Failures:
     """Return the baked replies that fail a gated metric; without gates any metric counts.
 
     Dialogues are shown whole elsewhere and are left out here.
@@ -136,13 +139,14 @@ def _groups(
                     suites=gated[metric],
                     total=sum(s.suite in gated[metric] and metric in s.metrics for s in samples),
                     found=len(rows),
+                    reasons=dict(Counter(s.reasons[metric] for s in rows if metric in s.reasons).most_common()),
                     shown=[_of_item(evidence, sample) for sample in new],
                 )
             )
     return groups
 
 
-def _gated(suites: Sequence[SuiteSection], single: Sequence[str]) -> dict[str, list[str]]:
+def _gated(suites: Sequence["SuiteSection"], single: Sequence[str]) -> dict[str, list[str]]:
     """Return the single-turn suites in which each metric is gated; a gate on all items counts for each of them."""
     held = {(suite.name, metric.name) for suite in suites for metric in suite.metrics if metric.gated}
     places: dict[str, list[str]] = {}
@@ -200,6 +204,8 @@ def reply(sample: Sample) -> ShownReply:
         cut=sample.finish_reason == "length",
         weighed=sample.is_weighed,
         metrics=sample.metrics,
+        kept=sample.kept,
+        reasons=sample.reasons,
     )
 
 

@@ -10,8 +10,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from report_samples import ARABIC
 
 from prerequisites import missing
+from tuning_room.records import read_json, write_json
+from tuning_room.report import ReportConfig, run
 from tuning_room.workspace import Workspace
 
 FLAGS = [
@@ -27,7 +30,8 @@ document.getElementById("page").onload = event => {{
   const beyond = root.scrollWidth - root.clientWidth;
   const requests = inside.performance.getEntriesByType("resource").length;
   const sections = root.querySelectorAll("section").length;
-  document.body.append(`beyond ${{beyond}} requests ${{requests}} sections ${{sections}}`);
+  const first = root.querySelector(".scroll"), table = first.scrollWidth - first.clientWidth;
+  document.body.append(`beyond ${{beyond}} requests ${{requests}} sections ${{sections}} table ${{table}}`);
 }};
 </script>"""
 
@@ -44,13 +48,33 @@ def chromium() -> str:
 def test_page_fits_its_window_and_requests_nothing(
     chromium: str, finished: Workspace, tmp_path: Path, width: int
 ) -> None:
-    frame = tmp_path / "frame.html"
-    frame.write_text(FRAME.format(address=finished.report_html.as_uri(), width=width))
-    command = [chromium, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", frame.as_uri()]
+    assert measured(chromium, finished.report_html, tmp_path, width)[:3] == [0, 0, 15]
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_sixty_long_requirements_fit_their_table(
+    chromium: str, workspace: Workspace, config: ReportConfig, tmp_path: Path, width: int
+) -> None:
+    results = read_json(workspace.results)
+    rows = [
+        {**one, "id": f"{number}-" + "x" * 57, "quote": f"{one['quote']} {'w' * 300} {ARABIC * 9}", "reason": "r" * 200}
+        for number, one in enumerate(results["requirements"] * 9, start=1)
+    ][:60]
+    write_json(workspace.results, {**results, "requirements": rows})
+    run(config, workspace)
+    # A table that scrolls in its region would hide what a requirement is from a reader on a phone.
+    assert measured(chromium, workspace.report_html, tmp_path, width) == [0, 0, 15, 0]
+
+
+def measured(chromium: str, page: Path, folder: Path, width: int) -> list[int]:
+    """Return how far the page goes beyond its window, its requests and sections, and how far the first table goes."""
+    frame = folder / "frame.html"
+    frame.write_text(FRAME.format(address=page.as_uri(), width=width))
+    command = [chromium, *FLAGS, f"--user-data-dir={folder / 'profile'}", "--dump-dom", frame.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True).stdout
-    found = re.search(r"beyond (\d+) requests (\d+) sections (\d+)", shown)
+    found = re.search(r"beyond (\d+) requests (\d+) sections (\d+) table (\d+)", shown)
     assert found, shown[-300:]
-    assert [int(value) for value in found.groups()] == [0, 0, 13]
+    return [int(value) for value in found.groups()]
 
 
 def test_print_has_the_verdict_first_and_what_was_folded(chromium: str, finished: Workspace, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Real: all of it, over rates, intervals and p-values computed by the evaluation. 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from report_samples import (
     ECONOMICS,
     GATES,
     METRICS,
+    REQUIREMENTS,
     SHORT,
     SUITES,
     TRAINED,
@@ -28,6 +29,7 @@ from report_samples import (
 from tuning_room.gates import Gate
 from tuning_room.report import labels, run
 from tuning_room.report.comparison import outcome, reading
+from tuning_room.requirements import Requirement
 from tuning_room.results import Difference, MetricWords
 from tuning_room.workspace import Workspace
 
@@ -41,9 +43,10 @@ def made(
     arms: tuple[str, ...] = ARMS,
     suites: tuple[str, ...] = SINGLE,
     economics: Mapping[str, Any] = ECONOMICS,
+    requirements: Sequence[Requirement] | None = REQUIREMENTS,
     **changes: Any,
 ) -> dict[str, Any]:
-    workspace = write_run(root, gates=gates, arms=arms, suites=suites, economics=economics)
+    workspace = write_run(root, gates=gates, arms=arms, suites=suites, economics=economics, requirements=requirements)
     run(report_config(root, **changes), workspace)
     content: dict[str, Any] = json.loads(workspace.report_json.read_text())
     return content
@@ -59,30 +62,89 @@ def test_report_json_has_the_agreed_keys(data: dict[str, Any]) -> None:
 def test_verdict_says_what_to_change_and_which_gates_were_not_met(data: dict[str, Any]) -> None:
     verdict = data["verdict"]
     assert (verdict["verdict"], verdict["title"]) == ("more_data", "More data")
-    assert verdict["reason"] == "2 of 7 gates were not met."
+    counted = "2 of 6 learnt, 1 failed, 2 not shown, 1 untested; 1 outside the weights."
+    assert verdict["reason"] == f"2 of 7 gates were not met. Requirements of the prompt: {counted}"
     assert [gate["passed"] for gate in verdict["gates"]] == [True, False, True, True, False, True, True]
     assert any("5.7%" in line and "too high" in line for line in verdict["advice"])
     assert verdict["failing"]
 
 
-def test_verdict_answers_its_two_questions_apart(data: dict[str, Any]) -> None:
-    assert data["verdict"]["questions"] == [
-        {"question": "behaviour", "met": 3, "gates": 5},
-        {"question": "retention", "met": 2, "gates": 2},
-    ]
+def test_verdict_answers_its_questions_apart(data: dict[str, Any]) -> None:
+    learnt, behaviour, retention = data["verdict"]["questions"]
+    assert (learnt["question"], learnt["answer"]) == ("requirements", "no")
+    assert (behaviour["question"], behaviour["answer"], behaviour["met"], behaviour["gates"]) == (
+        "behaviour",
+        "no",
+        3,
+        5,
+    )
+    assert behaviour["reason"] == (
+        "2 of 5 gates were not met: baked: states a result, all items; "
+        "baked: states a result, pressure, family role-play, within 5 points, by its 95% interval."
+    )
+    assert retention == {
+        "question": "retention",
+        "answer": "no",
+        "reason": "Both gates were met. Shown by baked: divergence from the base, retention.",
+        "met": 2,
+        "gates": 2,
+    }
+
+
+def lost(root: Path, *gates: Gate) -> tuple[str, str]:
+    """Return what the report answers to whether anything else was lost."""
+    found = made(root, gates=list(gates), suites=("behaviour", "capability"), requirements=None)["verdict"]
+    question = next(one for one in found["questions"] if one["question"] == "retention")
+    return question["answer"], question["reason"]
+
+
+def test_what_was_lost_is_not_shown_without_a_gate_or_by_rates_alone(tmp_path: Path) -> None:
+    assert lost(tmp_path / "none", GATES[0]) == ("not_shown", "No gate checks this.")
+    answer, reason = lost(tmp_path / "rates", GATES[5])
+    assert answer == "not_shown" and "none looks at an interval" in reason
+
+
+def test_what_was_lost_is_not_shown_where_only_the_interval_misses(tmp_path: Path) -> None:
+    answer, reason = lost(tmp_path, GATES[5].model_copy(update={"by": "bound"}))
+    assert answer == "not_shown"
+    assert reason == (
+        "1 of 1 gates was not met: baked: correct, capability, within 10 points, by its 95% interval. "
+        "Only the interval misses, so there may be too few items."
+    )
+
+
+def test_what_was_lost_names_the_gate_that_a_rate_misses(tmp_path: Path) -> None:
+    answer, reason = lost(tmp_path, GATES[6].model_copy(update={"at_most": 0.1}))
+    assert (answer, reason) == ("yes", "1 of 1 gates was not met: baked: divergence from the base, retention.")
 
 
 def test_verdict_ship_says_that_all_were_met(tmp_path: Path) -> None:
-    verdict = made(tmp_path, gates=[GATES[0], GATES[3]])["verdict"]
+    verdict = made(tmp_path, gates=[GATES[0], GATES[3]], requirements=None)["verdict"]
     assert (verdict["verdict"], verdict["reason"]) == ("ship", "Both gates were met.")
-    assert verdict["questions"][1] == {"question": "retention", "met": 0, "gates": 0}
+    assert verdict["meaning"] == "Every gate of the recipe was met."
 
 
 def test_verdict_without_gates_says_so(tmp_path: Path) -> None:
-    verdict = made(tmp_path, gates=[])["verdict"]
+    verdict = made(tmp_path, gates=[], requirements=None)["verdict"]
     assert (verdict["verdict"], verdict["title"]) == ("iterate", "Undecided")
     assert verdict["reason"].startswith("No gate was set")
     assert [tile["metric"] for tile in verdict["tiles"]] == METRICS
+
+
+def test_verdict_without_gates_may_rest_on_requirements(tmp_path: Path) -> None:
+    verdict = made(tmp_path, gates=[], requirements=REQUIREMENTS[:1])["verdict"]
+    assert (verdict["verdict"], verdict["meaning"]) == ("ship", "Every requirement that was tested was learnt.")
+    assert verdict["reason"] == "Requirements of the prompt: 1 of 1 learnt."
+
+
+def test_gate_on_a_requirement_shows_its_rate(tmp_path: Path) -> None:
+    gate = Gate.model_validate({"requirement": "holds-firm", "at_least": 0.5, "by": "bound"})
+    data = made(tmp_path, gates=[gate])
+    held = data["verdict"]["gates"][0]
+    assert held["rate"] == next(
+        one["rates"]["baked"] for one in data["requirements"]["requirements"] if one["id"] == "holds-firm"
+    )
+    assert "baked: keeps holds-firm, by its 95% interval" in (tmp_path / "report.html").read_text()
 
 
 def test_gate_carries_its_interval_and_the_arm_that_it_is_held_against(data: dict[str, Any]) -> None:

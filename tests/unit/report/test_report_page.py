@@ -91,13 +91,13 @@ def test_hostile_recipe_is_shown_as_text(workspace: Workspace, hostile: str) -> 
 def test_sections_stand_in_order_and_links_lead_to_them(parsed: Page) -> None:
     sections = [a["id"] for tag, a in parsed.tags if tag == "section"]
     assert sections == [
-        "verdict", "arms", "difference", "kept", "drift", "attacks", "training", "data", "tokens", "failures",
-        "examples", "lineage", "prompts",
+        "verdict", "requirements", "gates", "arms", "difference", "kept", "drift", "attacks", "training", "data",
+        "tokens", "failures", "examples", "lineage", "prompts",
     ]  # fmt: skip
     identifiers = parsed.values("id")
     assert len(identifiers) == len(set(identifiers))
     links = {href[1:] for href in parsed.values("href") if href.startswith("#")}
-    assert links == set(sections)
+    assert set(sections) <= links <= set(identifiers)
     assert set(parsed.values("aria-labelledby")) <= set(identifiers)
 
 
@@ -124,8 +124,9 @@ def test_details_can_be_opened_by_keyboard(parsed: Page) -> None:
 def test_every_figure_has_a_table_in_its_section(page: str) -> None:
     sections = re.findall(r'<section id="(\w+)".*?</section>', page, re.DOTALL)
     drawn = {name for name in sections if "<figure" in section(page, name)}
-    assert drawn == {"arms", "difference", "kept", "drift", "attacks", "training"}
-    for name in drawn:
+    assert drawn == {"requirements", "arms", "difference", "kept", "drift", "attacks", "training"}
+    assert "<table" in section(page, "requirements")
+    for name in drawn - {"requirements"}:
         assert re.search(r"<details><summary>.*?<table", section(page, name), re.DOTALL), name
 
 
@@ -161,7 +162,8 @@ def test_every_cell_of_the_heat_map_says_its_number(data: dict[str, Any], page: 
 
 
 VERDICTS = {
-    "ship": ("Ship", "Every gate of the recipe was met."),
+    "ship": ("Ship", "Every requirement that was tested was learnt, and every gate of the recipe was met."),
+    "more_items": ("Iterate: too few items", "the items are too few to show it all"),
     "more_data": ("More data", "the behaviour was not learnt"),
     "less_training": ("Less training", "something else was lost"),
     "start_over": ("Start over", "and something else was lost"),
@@ -277,6 +279,25 @@ def test_run_of_one_suite_says_what_was_not_measured(tmp_path: Path, suites: tup
     assert "were not both evaluated" in section(page, "difference")
     assert ("No suite has multi-turn dialogues" in section(page, "drift")) == (suites != ("drift",))
     assert "No suite has items of several families" in section(page, "attacks")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "said"),
+    [
+        ([], "“gives the gold answer” or “states a result”"),
+        (["asks"], "“does not ask”"),
+        (["tells"], "“states a result”"),
+    ],
+)
+def test_dialogue_is_said_to_break_by_what_the_evaluation_took(
+    workspace: Workspace, config: ReportConfig, breaks: list[str], said: str
+) -> None:
+    results = read_json(workspace.results)
+    for found in results["drift"].values():
+        found["drift"]["breaks"] = breaks
+    write_json(workspace.results, results)
+    run(config, workspace)
+    assert f"An arm breaks at the first reply marked {said}." in section(workspace.report_html.read_text(), "drift")
 
 
 def test_what_a_sweep_tried_is_drawn_and_told(parsed: Page) -> None:
