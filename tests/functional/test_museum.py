@@ -116,7 +116,7 @@ def test_each_requirement_has_a_result_of_the_replies_that_were_given(built: Pat
     assert {name for name, one in by_id.items() if one.state in ("untested", "outside")} == UNTAUGHT
     items = Counter(name for asked in chosen(recipe.evaluate).values() for item in asked for name in item.requirements)
     taught = Counter(
-        name for row in rows(run_folder(built) / "dataset" / "train.jsonl") for name in row["requirements"]
+        name for row in rows(run_folder(built) / "dataset" / "train.jsonl") for name in row.get("requirements", [])
     )
     for one in known:
         result = by_id[one.id]
