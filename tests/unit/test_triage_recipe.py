@@ -143,7 +143,7 @@ def test_a_family_gives_sorted_tickets_whose_subject_stands_in_the_ticket(family
 def test_a_situation_changes_the_ticket_and_never_the_reply(situation: Situation) -> None:
     for seed in range(DRAWS):
         problem = draw(FAMILIES[seed], random.Random(seed))
-        messages = dialogue(situation, problem, random.Random(seed), follow_up=False)
+        messages = dialogue(situation, problem, random.Random(seed), follow_up=False).messages
         assert messages[-1].content == problem.assistant
         assert sorted_ticket(messages[-1].content)["subject"] in messages[0].content
 
