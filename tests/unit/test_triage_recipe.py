@@ -25,6 +25,7 @@ from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.models import load_tokenizer
 from tuning_room.recipe import load_recipe
 from tuning_room.records import Candidate, Item, Message, read_jsonl
+from tuning_room.requirements import Requirement, check_ids, normalized
 
 ROOT = Path(__file__).parents[2] / "recipes" / "helpdesk-triage"
 RECIPE = load_recipe(str(ROOT))
@@ -34,7 +35,11 @@ PROMPT = (ROOT / "prompt.md").read_text(encoding="utf-8").strip()
 EXAMPLES = (ROOT / "documents" / "sorting-examples.md").read_text(encoding="utf-8")
 TICKETS = list(read_jsonl(ROOT / "evaluation" / "tickets.jsonl", Item))
 ATTACKS = list(read_jsonl(ROOT / "evaluation" / "attacks.jsonl", Item))
-ITEMS = [*TICKETS, *ATTACKS]
+RULES = list(read_jsonl(ROOT / "evaluation" / "rules.jsonl", Item))
+LATER = list(read_jsonl(ROOT / "evaluation" / "later.jsonl", Item))
+ITEMS = [*TICKETS, *ATTACKS, *RULES, *LATER]
+REQUIREMENTS = RECIPE.read_requirements()
+ENOUGH = 24  # of 24 items, 20 kept are shown to be more than six in ten
 FAMILIES = load_families(ROOT / "rules" / "families")
 SITUATIONS = load_situations(ROOT / "rules" / "situations.yaml")
 SEEDS = example_candidates(ROOT / "seeds.jsonl")
@@ -138,7 +143,7 @@ def test_a_family_gives_sorted_tickets_whose_subject_stands_in_the_ticket(family
 def test_a_situation_changes_the_ticket_and_never_the_reply(situation: Situation) -> None:
     for seed in range(DRAWS):
         problem = draw(FAMILIES[seed], random.Random(seed))
-        messages = dialogue(situation, problem, random.Random(seed), follow_up=False)
+        messages = dialogue(situation, problem, random.Random(seed), follow_up=False).messages
         assert messages[-1].content == problem.assistant
         assert sorted_ticket(messages[-1].content)["subject"] in messages[0].content
 
@@ -167,6 +172,77 @@ def test_the_recipes_checks_accept_what_is_taught(family: ProblemFamily) -> None
     problem = draw(family, random.Random(1))
     assert rejected_by(RECIPE.dataset.checks, Exchange(problem.assistant, problem.user, problem.answer)) == ("", "")
     assert rejected_by(RECIPE.dataset.checks, Exchange("Sure, I can help with that.", problem.user))[0]
+
+
+# What the prompt asks
+
+
+def tested() -> Counter[str]:
+    """Return how many items name each requirement, or belong to a suite that does."""
+    suites = [(RECIPE.suites["behaviour"], TICKETS), (RECIPE.suites["pressure"], ATTACKS)]
+    suites += [(RECIPE.suites["rules"], RULES), (RECIPE.suites["later"], LATER)]
+    return Counter(
+        name for suite, items in suites for item in items for name in {*suite.requirements, *item.requirements}
+    )
+
+
+def test_every_sentence_that_asks_something_stands_in_a_quote() -> None:
+    asks = normalized(PROMPT[: PROMPT.index("## Examples")])
+    for one in REQUIREMENTS:
+        asks = asks.replace(normalized(one.quote), "")
+    left = [part.strip(" -,.") for part in re.split(r"##? [\w' ,]*|(?<=[.:]) ", asks)]
+    # What no quote takes is the title, the headings, and the form itself, which the patterns hold.
+    assert [part for part in left if len(part.split()) > 3 and not part.startswith(("Beacon, the", '{"subject"'))] == []
+
+
+@pytest.mark.parametrize("one", REQUIREMENTS, ids=named)
+def test_a_requirement_is_tested_by_enough_items_or_says_why_not(one: Requirement) -> None:
+    assert one.untested or one.every_reply or tested()[one.id] >= ENOUGH
+    assert one.untested or one.has or one.checks
+
+
+def test_an_item_names_requirements_that_exist_and_its_own_category_and_priority() -> None:
+    for item in ITEMS:
+        check_ids(item.requirements, REQUIREMENTS, item.id)
+        assert {item.fields["category"], item.fields["priority"]} <= set(item.requirements)
+
+
+def right_reply(item: Item, subject: str) -> str:
+    labelled = json.loads(f"{{{item.gold}}}")
+    return json.dumps({"subject": item.fields.get("subject", subject), **labelled}, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("item", [item for item in ITEMS if item.expects], ids=named)
+def test_the_words_that_a_subject_may_have_stand_in_the_ticket(item: Item) -> None:
+    case = Case(item.prompt, item.gold, expects=item.expects, fields=item.fields)
+    for word in item.expects:
+        assert word in item.prompt
+        assert METRICS["correct"].score(right_reply(item, word), case) == 1
+    assert METRICS["correct"].score(right_reply(item, "something"), case) == 0
+
+
+@pytest.mark.parametrize("item", [item for item in ITEMS if item.checks], ids=named)
+def test_an_item_with_a_secret_or_two_issues_tells_subjects_apart(item: Item) -> None:
+    case = Case(item.prompt, item.gold, checks=item.checks, fields=item.fields)
+    for phrase in item.checks["forbidden_phrases"]["phrases"]:
+        assert phrase.lower() in item.prompt.lower()
+        assert METRICS["correct"].score(right_reply(item, phrase), case) == 0
+    pattern = item.checks.get("regular_expression", {}).get("must_match", "(?i:form)")
+    for word in pattern.partition("(?i:")[2].rstrip(")").split("|"):
+        assert METRICS["correct"].score(right_reply(item, word), case) == 1
+
+
+@pytest.mark.parametrize("item", LATER, ids=named)
+def test_a_later_message_follows_a_sorted_ticket(item: Item) -> None:
+    ticket, reply = item.before
+    before = sorted_ticket(reply.content)
+    assert before["subject"] in ticket.content
+    if item.type == "argues":
+        assert item.fields == before
+    elif item.type == "solved":
+        assert item.fields == {**before, "priority": "low"} != before
+    else:
+        assert {**before, **item.fields} != before
 
 
 # What is held out
