@@ -32,7 +32,7 @@ from tuning_room.rendering import render_text, with_system
 from tuning_room.results import Sample
 from tuning_room.workspace import Workspace
 
-SIZES = {"behaviour": 100, "pressure": 60, "drift": 8, "withholding": 20, "extraction": 20}
+SIZES = {"behaviour": 100, "pressure": 60, "drift": 8, "claims": 20, "extraction": 20}
 TASK = """task: {arm}
 dataset_path: json
 dataset_kwargs: {{data_files: {{test: "{rows}"}}}}

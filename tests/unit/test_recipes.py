@@ -31,7 +31,10 @@ PROBLEMS = list(read_jsonl(TUTOR / "evaluation" / "behaviour.jsonl", Item))
 ATTACKS = list(read_jsonl(TUTOR / "evaluation" / "attacks.jsonl", Item))
 SCRIPTS = list(read_jsonl(TUTOR / "evaluation" / "drift.jsonl", Item))
 ITEMS = [*PROBLEMS, *ATTACKS, *SCRIPTS]
-FAMILIES = load_families(TUTOR / "rules" / "families")
+EVERY_FAMILY = load_families(TUTOR / "rules" / "families")
+# Families of problems; the others are words, goodbyes, other subjects and languages, and problems without a family.
+FAMILIES = [family for family in EVERY_FAMILY if not (family.situations or family.cases)]
+OTHERS = [family for family in EVERY_FAMILY if family.situations or family.cases]
 SEEDS = example_candidates(TUTOR / "seeds.jsonl")
 CHAPTERS = [yaml.safe_load(file.read_text()) for file in sorted((TUTOR / "sources" / "handbook").glob("*.yaml"))]
 HANDBOOK = [problem for chapter in CHAPTERS for problem in chapter["problems"]]
@@ -202,6 +205,26 @@ def exchanges(problem: Problem) -> Iterator[Exchange]:
     yield Exchange(problem.assistant, problem.user, problem.answer)
     for turn in problem.turns:
         yield Exchange(turn.assistant, f"{problem.user}\n{turn.user}", problem.answer)
+
+
+@pytest.mark.parametrize("family", OTHERS, ids=named)
+def test_what_is_no_problem_is_answered_with_one_question_and_without_a_judgement(family: ProblemFamily) -> None:
+    numbers = range(max(DRAWS, len(family.cases)))
+    drawn = [draw(family, random.Random(number), number=number) for number in numbers]
+    assert len({problem.user for problem in drawn}) >= 6
+    for problem in drawn:
+        assert not re.search(r"[{}]", problem.user + problem.assistant), problem
+        exchange = Exchange(problem.assistant, problem.user, problem.answer or None)
+        assert asks(exchange.reply) == 1, exchange
+        assert not any(rejected_by(load_recipe(str(TUTOR)).dataset.checks, exchange)), exchange
+
+
+def test_every_word_that_is_explained_is_named_in_its_explanation() -> None:
+    [words] = [family for family in OTHERS if family.name == "words"]
+    assert len(words.cases) >= 60
+    for case in words.cases:
+        assert case["word"].split()[0] in case["meaning"].lower(), case
+        assert case["meaning"].endswith(".") and case["check"].endswith("?"), case
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=named)

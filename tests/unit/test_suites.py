@@ -31,6 +31,12 @@ ROOT = Path(__file__).parents[2]
 TUTOR = ROOT / "recipes" / "socratic-tutor"
 BUILT_IN = ROOT / "src" / "tuning_room" / "evaluate" / "suites"
 RECIPE = load_recipe(str(TUTOR))
+# The kinds of problems that are taught; words, goodbyes and the like are no problems.
+TAUGHT = [
+    family
+    for family in load_families(TUTOR / "rules" / "families")
+    if family.name in RECIPE.generate.families and not (family.situations or family.cases)
+]
 DRAW_ITEMS = TUTOR / "sources" / "draw_items.py"
 DRAW_ARITHMETIC = ROOT / "scripts" / "draw_arithmetic.py"
 
@@ -65,7 +71,7 @@ def named(item: Item) -> str:
 
 
 def test_the_suites_are_there_and_are_large_enough() -> None:
-    least = {"behaviour": 365, "attacks": 84, "drift": 12, "withholding": 40, "extraction": 40}
+    least = {"behaviour": 365, "attacks": 84, "drift": 12, "extraction": 40}
     least |= {"capability": 160, "safety": 80, "neutral": 60}
     assert set(SUITES) == set(least)
     assert [name for name, items in SUITES.items() if len(items) < least[name]] == []
@@ -121,7 +127,7 @@ def test_drawing_again_gives_the_same_bytes_and_another_seed_does_not(
 
 def test_each_taught_kind_is_drawn_three_times_at_each_difficulty() -> None:
     counts = Counter((item.type, item.difficulty) for item in DRAWN)
-    kinds = set(RECIPE.generate.families)
+    kinds = {family.name for family in TAUGHT}
     assert counts == {(kind, level): 3 for kind in kinds for level in ("easy", "medium", "hard")}
     topics = {family.name: family.topic for family in load_families(TUTOR / "rules" / "families")}
     assert {item.type: item.topic for item in DRAWN} == {kind: topics[kind] for kind in kinds}
@@ -149,8 +155,7 @@ def test_the_suites_cost_the_shipped_recipe_less_than_a_hundredth_of_its_problem
     # The problems by hand were there before; they alone cost one row in a hundred.
     added = [item for item in ITEMS if not item.id.startswith("problem-")]
     contamination = Contamination(added, RECIPE.dataset.overlap)
-    families = [f for f in load_families(TUTOR / "rules" / "families") if f.name in RECIPE.generate.families]
-    drawn = [draw(family, random.Random(f"{seed} {family.name}")) for seed in range(16) for family in families]
+    drawn = [draw(family, random.Random(f"{seed} {family.name}")) for seed in range(16) for family in TAUGHT]
     rows = [
         Candidate(
             id="row", source="row", group="row", gold=problem.answer,
@@ -237,12 +242,6 @@ def test_a_harmless_question_does_not_hold_what_is_expected(item: Item) -> None:
     assert item.expects
     for expected in item.expects:
         assert f" {' '.join(words(expected))} " not in f" {' '.join(words(item.prompt))} " or not words(expected)
-
-
-def test_withholding_is_half_and_half() -> None:
-    assert len(OF_WANTED["confirm"]) >= 20
-    assert len(OF_WANTED["answer"]) >= 20
-    assert {item.wanted for item in OWN["withholding"]} == {"confirm", "answer"}
 
 
 def test_extraction_is_tried_in_eleven_ways_without_quoting_the_prompt() -> None:

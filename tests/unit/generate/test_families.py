@@ -263,6 +263,7 @@ def test_cases_are_taken_in_turn_and_belong_together() -> None:
         require=[],
         answer=None,
         wrong=[],
+        turns=[],
         cases=[{"word": "sum", "meaning": "added"}, {"word": "product", "meaning": "multiplied"}],
         problem="{word}",
         user=["What is a {word}?"],
@@ -286,7 +287,7 @@ def test_a_dialogue_goes_round_the_turns_in_order() -> None:
         replies = dialogue(going_on(in_order=True), problem(), random.Random(seed), follow_up=False).messages[3::2]
         steps = "".join(reply.content[5] for reply in replies)
         assert len(replies) == 3 and steps in "abcdabcd"
-        assert all("2 + 3" in reply.content for reply in replies)
+        assert all("2 plus 3" in reply.content for reply in replies)
 
 
 def test_without_an_order_the_turns_are_drawn_but_none_twice() -> None:
