@@ -19,7 +19,7 @@ def small_recipe(folder: Path, **changes: Any) -> Path:
 
     Nothing is timed, and no neutral texts are read: what these take on a real model is no part of these tests.
     """
-    for name in ("prompt.md", "seeds.jsonl"):
+    for name in ("prompt.md", "requirements.yaml", "seeds.jsonl"):
         shutil.copy(SHIPPED / name, folder / name)
     for name in ("rules", "evaluation"):
         shutil.copytree(SHIPPED / name, folder / name)
