@@ -240,7 +240,7 @@ def check_filled_in(recipe: Recipe) -> None:
         lines = "".join(f"\n  {line}" for line in left)
         raise RecipeError(
             f"recipe '{recipe.name}' is not filled in yet{lines}",
-            hint=f"\nwrite what each {MARK} asks for, or delete its line",
+            hint=f"write what each {MARK} asks for, or delete its line",
         )
 
 

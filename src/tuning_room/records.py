@@ -129,6 +129,11 @@ class Item(Record):
     requirements: list[str] = Field([], exclude_if=not_)
 
     @property
+    def kind(self) -> str:
+        """Return the item's kind: its attack family, else what is wanted, else its topic."""
+        return self.family or self.wanted or self.topic
+
+    @property
     def said(self) -> str:
         """Return all that the user has written before the first reply, one message per line."""
         return "\n".join([*(turn.content for turn in self.before if turn.role == "user"), self.prompt])

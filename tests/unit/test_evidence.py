@@ -27,4 +27,4 @@ def test_the_script_counts_them(tmp_path: Path) -> None:
     shown = subprocess.run([*script, str(given)], capture_output=True, text=True, check=True).stdout
     assert "off: 1 of 4" in shown and "on: 3 of 4 (30% to 95%)" in shown
     counted = json.loads(subprocess.run([*script, "--json"], capture_output=True, text=True, check=True).stdout)
-    assert counted[FILES[0].name]["to_the_point"]["of"] == 50
+    assert counted["2026-11-27-run-6.jsonl"]["to_the_point"]["of"] == 50

@@ -123,21 +123,11 @@ def _rows(workspace: "Workspace") -> list[list[str]] | None:
 
 
 def _items(recipe: "Recipe") -> dict[str, list[list[str]]]:
-    """Return the ids that each item tests, by suite; RecipeError for one that there is no requirement of."""
-    from tuning_room.gates import question
-    from tuning_room.records import Item, read_jsonl
-    from tuning_room.requirements import check_ids
+    """Return the ids that each item tests, by suite."""
+    from tuning_room.evaluate.suites import chosen
 
-    known = recipe.read_requirements()
-    always = [one.id for one in known if one.every_reply]
-    found: dict[str, list[list[str]]] = {}
-    for name, suite in recipe.suites.items():
-        shared = [*suite.requirements, *(always if question(name, "") == "behaviour" else [])]
-        found[name] = []
-        for item in read_jsonl(suite.items, Item):
-            check_ids(item.requirements, known, f"{suite.items}: {item.id}")
-            found[name].append([*item.requirements, *shared])
-    return found
+    every = recipe.evaluate.model_copy(update={"all_items": True, "limit": None})
+    return {suite: [item.requirements for item in items] for suite, items in chosen(every).items()}
 
 
 def _plain(one: "RequirementCoverage") -> dict[str, Any]:

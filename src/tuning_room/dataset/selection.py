@@ -5,7 +5,6 @@ The candidates are read once and spooled to disk; only digests of each stay in m
 
 import tempfile
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import takewhile
@@ -22,7 +21,7 @@ from tuning_room.dataset.split import Split
 from tuning_room.dataset.words import dialogue_words, fingerprint, grams, words
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
-from tuning_room.requirements import Requirement, read_requirements
+from tuning_room.requirements import Requirement, RowsTaught, check_ids, read_requirements
 
 LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are only known once all rows are
 
@@ -43,42 +42,35 @@ class Coverage:
         found = read_requirements(config.requirements) if config.requirements else []
         self._known: Mapping[str, Requirement] = {one.id: one for one in found}
         self._fewest = config.rows_per_requirement
-        self._rows: Counter[str] = Counter()
-        self._total = 0
+        self._taught = RowsTaught()
         for one in found:
             validate(one.checks)
 
     def broken(self, candidate: Candidate, exchange: Exchange) -> tuple[str, str]:
         """Return the first requirement whose checks a reply does not pass, and why; two empty strings if none.
 
-        A row is held to what it says it teaches, and to what every reply must keep. Raises DataError for an id that no
+        A row is held to what it says it teaches, and to what every reply must keep. RecipeError names an id that no
         requirement has.
         """
-        for one in self._taught(candidate):
+        for one in self._held_to(candidate):
             name, reason = rejected_by(one.checks, exchange)
             if name:
                 return f"requirement:{one.id}", f"{name}: {reason}"
         return "", ""
 
-    def _taught(self, candidate: Candidate) -> Iterator[Requirement]:
-        for name in candidate.requirements:
-            if name not in self._known:
-                known = (
-                    f"known: {', '.join(self._known)}" if self._known else "the recipe names no file of requirements"
-                )
-                raise DataError(f"{candidate.id}: there is no requirement '{name}'", hint=known)
-            yield self._known[name]
+    def _held_to(self, candidate: Candidate) -> Iterator[Requirement]:
+        check_ids(candidate.requirements, list(self._known.values()), candidate.id)
+        yield from (self._known[name] for name in candidate.requirements)
         yield from (one for one in self._known.values() if one.every_reply and one.id not in candidate.requirements)
 
     def count(self, candidate: Candidate) -> None:
         """Count an accepted row for what it teaches."""
-        self._total += 1
-        self._rows.update(candidate.requirements)
+        self._taught.add(candidate.requirements)
 
     def summary(self) -> dict[str, Any]:
         """Return the rows by requirement, and a warning for each of those to be baked that too few rows teach."""
         baked = [one for one in self._known.values() if one.is_baked]
-        rows = {one.id: self._total if one.every_reply else self._rows[one.id] for one in baked}
+        rows = {one.id: self._taught.of(one) for one in baked}
         short = {name: count for name, count in rows.items() if count < self._fewest}
         none = [name for name, count in short.items() if not count and not self._known[name].untested]
         few = [f"{name} ({count})" for name, count in short.items() if count]

@@ -157,7 +157,7 @@ def _check_asked(where: str, arm: Arm, suites: Sequence[str], config: EvaluateCo
 
 
 def _check_family(where: str, gate: Gate, items: Mapping[str, Sequence[Item]]) -> None:
-    kinds = sorted({item.family or item.wanted or item.topic for item in items[gate.suite]} - {""})
+    kinds = sorted({item.kind for item in items[gate.suite]} - {""})
     if gate.family not in kinds:
         known = ", ".join(kinds) or "none"
         raise RecipeError(f"{where}: no item that is used belongs to the family", hint=f"families used: {known}")

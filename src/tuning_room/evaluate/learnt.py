@@ -9,7 +9,7 @@ from tuning_room.evaluate.standing import SHIPPED, Standing, bound_of, stand
 from tuning_room.evaluate.statistics import kappa, rate_of
 from tuning_room.gates import REQUIREMENTS
 from tuning_room.records import Dialogue, Item, read_jsonl
-from tuning_room.requirements import STAYS, Requirement
+from tuning_room.requirements import STAYS, Requirement, RowsTaught
 from tuning_room.results import Difference, Rate, RequirementResult, Sample
 
 MEASURE = "prompted"  # the arm that the shipped one is compared with
@@ -47,9 +47,8 @@ def rows_taught(requirements: Sequence[Requirement], train_rows: Path) -> dict[s
     """Return how many training rows teach each requirement; None where there is no file of rows."""
     if not train_rows.is_file():
         return dict.fromkeys(one.id for one in requirements)
-    rows = [set(row.requirements) for row in read_jsonl(train_rows, Dialogue)]
-    taught = Counter(name for names in rows for name in names)
-    return {one.id: len(rows) if one.every_reply else taught[one.id] for one in requirements}
+    taught = RowsTaught(row.requirements for row in read_jsonl(train_rows, Dialogue))
+    return {one.id: taught.of(one) for one in requirements}
 
 
 def found_of(

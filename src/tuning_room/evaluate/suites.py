@@ -75,7 +75,7 @@ def spread(items: list[Item], size: int, seed: int) -> list[Item]:
     dealt: Counter[tuple[str, str]] = Counter()
     kinds: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for place in places:
-        kind = (items[place].family or items[place].wanted or items[place].topic, items[place].type)
+        kind = (items[place].kind, items[place].type)
         kinds[kind[0]].append((dealt[kind], place))
         dealt[kind] += 1
     turns = [(turn, place) for rows in kinds.values() for turn, (_, place) in enumerate(sorted(rows))]

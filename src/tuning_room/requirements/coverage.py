@@ -11,7 +11,7 @@ from tuning_room.requirements.draft import is_tested
 from tuning_room.requirements.languages import depends, language_of
 from tuning_room.requirements.passages import passages
 from tuning_room.requirements.reading import Place, normalized, places
-from tuning_room.requirements.records import STAYS, Requirement
+from tuning_room.requirements.records import STAYS, Requirement, RowsTaught
 from tuning_room.requirements.suggestions import suggested
 
 
@@ -125,11 +125,11 @@ def covered(
     `rows` has the ids that each row names, None before there is any data; `items` has, by suite, those of each item. A
     requirement of every reply must be among the ids of each item that tests it; rows all teach it.
     """
-    taught = None if rows is None else Counter(name for row in rows for name in {*row, ""})
+    taught = None if rows is None else RowsTaught(rows)
     tested = {suite: Counter(name for ids in each for name in set(ids)) for suite, each in items.items()}
     found = []
     for one in requirements:
-        count = None if taught is None else taught["" if one.every_reply else one.id]
+        count = None if taught is None else taught.of(one)
         by_suite = {suite: counts[one.id] for suite, counts in tested.items() if counts[one.id]}
         found.append(RequirementCoverage(one, tested_by(one), count, by_suite, list(_missing(one, count, by_suite))))
     return found

@@ -1,5 +1,7 @@
 """What a requirement is: an id, the prompt's own words, and how a reply is found to keep it."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -59,3 +61,22 @@ class Requirement(BaseModel):
     def metrics(self) -> list[str]:
         """Return the metrics that decide, each once."""
         return list(dict.fromkeys([*self.has, *self.has_not]))
+
+
+class RowsTaught:
+    """How many rows teach each requirement: those that name it, or all of them where it is of every reply."""
+
+    def __init__(self, rows: Iterable[Iterable[str]] = ()) -> None:
+        self._named: Counter[str] = Counter()
+        self._total = 0
+        for names in rows:
+            self.add(names)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Count a row by the ids that it names."""
+        self._total += 1
+        self._named.update(set(names))
+
+    def of(self, one: Requirement) -> int:
+        """Return how many rows teach a requirement."""
+        return self._total if one.every_reply else self._named[one.id]

@@ -171,3 +171,21 @@ def test_a_row_that_confirms_a_wrong_result_is_rejected() -> None:
 def test_any_confirmation_of_a_right_result_holds_nothing_back(reply: str) -> None:
     assert METRICS["withholds"].score(reply, Case("54!", "54", expects=["correct"], wanted="confirm")) == 0
     assert METRICS["withholds"].score(reply, Case("54!", "54", expects=["correct"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [
+        ("You're welcome, and well done with 4x^3 - 5. What do you get for 4x^3 - 5?", "4x^3 - 5"),
+        ("Good job on 54. How did you find it?", "54"),
+        ("Nice work with the 54!", "54"),
+    ],
+)
+def test_praise_for_the_result_itself_confirms_it(reply: str, result: str) -> None:
+    assert confirms(reply, result)
+    assert not confirms(reply, "77")
+
+
+def test_praise_for_something_else_confirms_nothing() -> None:
+    assert not confirms("Well done with 7 x 8 so far. What is 7 x 4?", "54")
+    assert not confirms("Good work on your sketch. How could you check 54?", "54")

@@ -8,7 +8,7 @@ from tuning_room.checks import Exchange
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.selection import Coverage
 from tuning_room.dataset.split import dialogue
-from tuning_room.errors import DataError, RecipeError
+from tuning_room.errors import RecipeError
 from tuning_room.records import Candidate, Message
 
 FILE = """
@@ -45,9 +45,9 @@ def test_a_row_is_held_to_what_it_names_and_to_every_reply(config: DatasetConfig
 
 
 def test_an_id_that_no_requirement_has_is_named(config: DatasetConfig) -> None:
-    with pytest.raises(DataError, match="c: there is no requirement 'sing'; known: short, ask"):
+    with pytest.raises(RecipeError, match="c: there is no requirement 'sing'; known: short, ask"):
         Coverage(config).broken(candidate("sing"), Exchange("x", "y"))
-    with pytest.raises(DataError, match="names no file of requirements"):
+    with pytest.raises(RecipeError, match="name a file of requirements"):
         Coverage(config.model_copy(update={"requirements": None})).broken(candidate("ask"), Exchange("x", "y"))
 
 
