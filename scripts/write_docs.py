@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from inspect import formatannotation
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from pydantic import BaseModel
@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from tuning_room.cli import COMMANDS, cli
 from tuning_room.evaluate.config import Suite
+from tuning_room.generate.notes import NoteRules, Rule
 from tuning_room.recipe import SECTIONS, Recipe, handed_down
 from tuning_room.report.content import Report
 from tuning_room.requirements import Requirement, RequirementGate
@@ -38,6 +39,15 @@ def knobs() -> str:
 def keys() -> str:
     """Return a table of the keys at the top of a recipe, and one of those of a suite."""
     return f"{table('key', Recipe)}\n\n{table('key of a suite', Suite)}"
+
+
+def recipes() -> str:
+    """Return the page about recipes, with the tables of its keys, its knobs, and the rules for notes."""
+    notes = f"{table('key of `notes.yaml`', NoteRules)}\n\n{table('key of a rule', Rule)}"
+    page = read(DOCS / "recipes.md")
+    for marker, text in (("keys", keys()), ("knobs", knobs()), ("notes", notes)):
+        page = _between(page, marker, text)
+    return page
 
 
 def table(title: str, kind: type[BaseModel]) -> str:
@@ -69,7 +79,8 @@ def _kind(annotation: Any) -> str:
     if "dict" in text or "Gate" in text or (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
         return "keys"
     if "list" in text:
-        return "list of text"
+        has_keys = any(isinstance(part, type) and issubclass(part, BaseModel) for part in get_args(annotation))
+        return "list of keys" if has_keys else "list of text"
     return next((words for name, words in kinds.items() if name in text), "text")
 
 
@@ -146,7 +157,7 @@ def _between(page: str, marker: str, text: str) -> str:
 def pages() -> dict[Path, str]:
     """Return the generated pages as they should be."""
     return {
-        DOCS / "recipes.md": _between(_between(read(DOCS / "recipes.md"), "keys", keys()), "knobs", knobs()),
+        DOCS / "recipes.md": recipes(),
         DOCS / "requirements.md": _between(
             read(DOCS / "requirements.md"),
             "requirement",

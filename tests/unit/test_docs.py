@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from tuning_room.cli import COMMANDS
+from tuning_room.generate.families import ProblemFamily
+from tuning_room.generate.situations import Situation
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("recipes/*/README.md"))]
@@ -38,6 +41,13 @@ def anchors(page: Path) -> set[str]:
     """Return the names by which GitHub links to a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("title", "kind"), [("family", ProblemFamily), ("situation", Situation)])
+def test_every_key_of_the_rules_has_its_line_in_a_table(title: str, kind: type[BaseModel]) -> None:
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    table = page.split(f"| key of a {title} | meaning |\n")[1].split("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \| .+ \|$", table, re.MULTILINE)) == set(kind.model_fields)
 
 
 def test_the_readme_leads_to_every_page() -> None:

@@ -88,24 +88,26 @@ def summary(done: "Done") -> str:
     values = _plain(done)
     templates = {
         "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks",
-        "generate": "{candidates} candidates, {errors} rows failed{about_replies}",
+        "generate": "{candidates} candidates, {errors} rows failed{further}",
         "dataset": "{accepted} accepted ({train} train, {valid} valid), {n_rejected} rejected",
         "train": "{rows} rows, {steps} steps, loss {final_loss:.3f}",
         "evaluate": "verdict {verdict}",
         "report": "{page}",
         "deploy": "release {release}, {n_files} files",
     }
-    values["about_replies"] = _about_replies(values)
+    values["further"] = _further(values)
     values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
     values["n_files"] = len(values.get("files", []))
     return templates[done.stage].format(**values)
 
 
-def _about_replies(values: Mapping[str, Any]) -> str:
+def _further(values: Mapping[str, Any]) -> str:
     of = ", ".join(f"{count} of {kind}" for kind, count in values.get("cleaned", {}).items())
     tags = ", ".join(f"{count} with <{tag}>" for tag, count in values.get("unknown_tags", {}).items())
     cut_off = values.get("cut_off", 0)
+    used, sections = values.get("sections_used", 0), values.get("sections", 0)
     parts = [
+        f", {used} of {sections} sections of the documents gave rows" if sections else "",
         f", replies cleaned: {of}" if of else "",
         f", tags at the start of replies left in: {tags}" if tags else "",
         f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else "",

@@ -11,7 +11,8 @@ class GenerateResult(StageResult):
 
     `stopped` says which limit of the budget was reached, '' if none. `cleaned` counts the replies that were cleaned, by
     what was removed; `cut_off` those that ended at `max_tokens`, and so failed. `unknown_tags` counts the replies that
-    begin with a pair of tags that is not known as reasoning, and was left in, by the tag's name.
+    begin with a pair of tags that is not known as reasoning, and was left in, by the tag's name. `sections` counts
+    the documents' sections that the rules went through, `sections_used` those that gave rows.
     """
 
     candidates: int
@@ -24,14 +25,18 @@ class GenerateResult(StageResult):
     cleaned: dict[str, int] = {}
     cut_off: int = 0
     unknown_tags: dict[str, int] = {}
+    sections: int = 0
+    sections_used: int = 0
+    warnings: list[str] = []
 
 
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
     """Return what generation reads."""
     from tuning_room.checks import files
 
-    named = [workspace.chunks, config.full_prompt, config.seeds, config.rules, config.columns, config.flows]
-    return [*(path for path in named if path is not None), *files(config.checks)]
+    own = [config.seeds, config.rules, config.columns, config.flows, config.requirements]
+    named = [workspace.chunks, config.full_prompt, *(path for path in own if path is not None)]
+    return [*named, *files(config.checks)]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -50,8 +55,10 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
     from tuning_room.generate.candidates import example_candidates, flow_candidates
     from tuning_room.generate.teacher import ANSWERS, Teacher
     from tuning_room.records import write_jsonl
+    from tuning_room.requirements import read_requirements
 
-    examples = example_candidates(config.seeds)
+    known = read_requirements(config.requirements) if config.requirements else []
+    examples = example_candidates(config.seeds, known)
     answers = workspace.generation / ANSWERS
     asks = config.teacher.kind != "rules"
     teacher = Teacher(config.teacher, answers, wants_json=config.wants_json) if asks else None
@@ -67,6 +74,9 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         candidates=len(candidates),
         sources=dict(Counter(c.source.split(":")[0] for c in candidates)),
         errors=sum(1 for c in candidates if c.error),
+        sections=made.sections.total,
+        sections_used=made.sections.used,
+        warnings=[f"the documents gave no row: {made.sections.problem}"] if made.sections.problem else [],
         **(teacher.summary() if teacher else {}),
     )
 

@@ -3,7 +3,7 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +16,10 @@ from tuning_room.formats import FileRow, read_dialogue, read_rows
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.families import Problem, ProblemFamily, load_families
 from tuning_room.generate.flow_runner import FlowRow, Flows
-from tuning_room.generate.notes import load_rules, problems
+from tuning_room.generate.notes import load_rules, problems, unmatched
 from tuning_room.generate.situations import Situation, fitting, load_situations
 from tuning_room.records import Candidate, Chunk, Message, Record, Rejection, parse_row, read_jsonl
+from tuning_room.requirements import Requirement, check_ids, read_requirements
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ class ExampleDialogue(Record):
         return self
 
 
-def example_candidates(path: Path | None) -> list[Candidate]:
-    """Return a file's dialogues as candidates, in any of the formats; DataError names line and field."""
-    examples = [_example(row) for row in read_rows(path)] if path else []
+def example_candidates(path: Path | None, known: Sequence[Requirement] | None = None) -> list[Candidate]:
+    """Return a file's dialogues as candidates, in any of the formats; DataError names line and field.
+
+    Their requirements are looked up among those that are `known`, or, without these, not at all.
+    """
+    examples = [_example(row, known) for row in read_rows(path)] if path else []
     name, count = Counter(example.id for example in examples).most_common(1)[0] if examples else ("", 1)
     if count > 1:
         raise DataError(f"{path}: {count} dialogues have the id '{name}'", hint="give each an id of its own")
@@ -57,7 +61,7 @@ def example_candidates(path: Path | None) -> list[Candidate]:
     return [Candidate(source=f"seeds:{example.id}", group=example.id, **dict(example)) for example in examples]
 
 
-def _example(row: FileRow) -> ExampleDialogue:
+def _example(row: FileRow, known: Sequence[Requirement] | None) -> ExampleDialogue:
     messages = [message.as_dict() for message in read_dialogue(row)]
     # The rows get the recipe's own short prompt.
     turns = messages[1:] if messages[0]["role"] == "system" else messages
@@ -66,34 +70,66 @@ def _example(row: FileRow) -> ExampleDialogue:
     values = {name: row.values[name] for name in row.values if name in kept}
     name = values.get("id")
     values |= {"id": f"line-{row.line}" if name is None else str(name), "messages": turns}
-    return parse_row(json.dumps(values), ExampleDialogue, where=row.where)
+    example = parse_row(json.dumps(values), ExampleDialogue, where=row.where)
+    if known is not None:
+        _check_ids(example, known, row.where)
+    return example
+
+
+def _check_ids(example: ExampleDialogue, known: Sequence[Requirement], where: str) -> None:
+    try:
+        check_ids(example.requirements, known, where)
+    except RecipeError as error:
+        # It stands in a file of data, like every other mistake of a row.
+        raise DataError(*error.args, hint=error.hint) from None
+
+
+class Sections(NamedTuple):
+    """The number of the documents' sections, and of those that gave rows; `problem` says why none did."""
+
+    total: int = 0
+    used: int = 0
+    problem: str = ""
 
 
 class Made(NamedTuple):
-    """What the flows made: the candidates, the replies that were not kept, and the judge's rubric, '' without one."""
+    """What the flows made: the candidates, the replies that were not kept, and the judge's rubric, '' without one.
+
+    `sections` says what the rules made of the documents; a teacher is asked about every section.
+    """
 
     candidates: list[Candidate]
-    losers: list[Rejection]
-    rubric: str
+    losers: list[Rejection] = []
+    rubric: str = ""
+    sections: Sections = Sections()
 
 
 def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None") -> Made:
     """Return what the flows make with a teacher or, without one, what the rules make. Nothing is written."""
     chunks = list(read_jsonl(workspace.chunks, Chunk))
+    known = read_requirements(config.requirements) if config.requirements else []
     if teacher is None:
-        return Made(_from_rules(config, chunks), [], "")
+        return _from_rules(config, chunks, known)
     return _from_teacher(config, chunks, teacher)
 
 
-def _from_rules(config: GenerateConfig, chunks: list[Chunk]) -> list[Candidate]:
+def _from_rules(config: GenerateConfig, chunks: list[Chunk], known: Sequence[Requirement]) -> Made:
     if config.rules is None and config.seeds:
-        return []
+        why = "the recipe has no folder of rules, and the example dialogues are all there is" if chunks else ""
+        return Made([], sections=Sections(len(chunks), problem=why))
     if config.rules is None:
-        raise RecipeError("generate.rules: the teacher 'rules' needs a folder of rules", hint="name it in the recipe")
-    rows = [*_family_rows(config, config.rules), *_note_rows(config, config.rules, chunks)]
+        raise RecipeError(
+            "generate.rules: the teacher 'rules' needs a folder of rules, or example dialogues",
+            hint="name it in the recipe, or a file of dialogues as 'seeds'",
+        )
+    notes, sections = _note_rows(config, config.rules, chunks)
     given = {"rules": str(config.rules)}
     drawing = {**given, "first_reply_share": config.first_reply_share}
-    return _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
+    rows = [*_family_rows(config, config.rules), *notes]
+    candidates = _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
+    for candidate in candidates:
+        check_ids(candidate.requirements, known, f"{candidate.source} or situation '{candidate.situation}'")
+    return Made(candidates, sections=sections)
 
 
 def _family_rows(config: GenerateConfig, rules: Path) -> list[FlowRow]:
@@ -119,18 +155,29 @@ def _chosen(families: list[ProblemFamily], names: list[str]) -> list[ProblemFami
     return [family for family in families if not names or family.name in names]
 
 
-def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> list[FlowRow]:
+def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> tuple[list[FlowRow], Sections]:
+    file = rules / "notes.yaml"
+    if not file.exists():
+        why = f"there is no {file}, which says what a problem looks like" if chunks else ""
+        return [], Sections(len(chunks), problem=why)
+    how = load_rules(file)
+    found = problems(chunks, how)
+    rows = list(_rows_about(found, config, load_situations(rules / "situations.yaml")))
+    why = "" if found or not chunks else unmatched(chunks, how, file)
+    return rows, Sections(len(chunks), len({row["group"] for row in rows}), why)
+
+
+def _rows_about(
+    found: list[tuple[Chunk, list[Problem]]], config: GenerateConfig, situations: list[Situation]
+) -> Iterator[FlowRow]:
     rng = random.Random(f"notes/{config.seed}")
-    situations = load_situations(rules / "situations.yaml")
-    rows = []
-    for chunk, found in problems(chunks, load_rules(rules / "notes.yaml")):
-        for number, problem in enumerate(found[: config.notes_per_problem]):
+    for chunk, of_chunk in found:
+        for number, problem in enumerate(of_chunk[: config.notes_per_problem]):
             # A note is one reply: situations that speak of an answer, or go on, have replies of their own.
             usable = [s for s in situations if fitting(s, problem) and s.leads_on and not s.turns]
             situation = _drawn(usable, rng, f"note of {chunk.id}")
             row = _row(f"note-{chunk.id}-{number}", f"document:{chunk.id}", situation.name, rng)
-            rows.append({**row, "group": chunk.id, "given": problem.model_dump_json()})
-    return rows
+            yield {**row, "group": chunk.id, "given": problem.model_dump_json()}
 
 
 def _drawn(usable: list[Situation], rng: random.Random, owner: str) -> Situation:

@@ -63,7 +63,9 @@ class GenerateConfig(StageConfig):
         description="file with the full prompt; the teacher sees it, the baked model does not"
     )
     seeds: RecipePath | None = Field(None, description="JSONL of example dialogues, all of which become candidates")
-    rules: RecipePath | None = Field(None, description="folder with families/, situations.yaml and notes.yaml")
+    rules: RecipePath | None = Field(
+        None, description="folder with families/, situations.yaml and, optional, notes.yaml"
+    )
     columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
     flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
     requirements: RecipeFile | None = Field(None, description="YAML file of what the full prompt asks")

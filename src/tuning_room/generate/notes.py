@@ -28,8 +28,10 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    match: str
-    say: list[str] = Field(min_length=1)
+    match: str = Field(description="pattern of a note, from its beginning; its named groups may be used in `say`")
+    say: list[str] = Field(
+        min_length=1, description="replies, one for each note; `{question}` is the group `clause` as a direct question"
+    )
 
     @model_validator(mode="after")
     def _says_what_it_matches(self) -> "Rule":
@@ -44,13 +46,13 @@ class NoteRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    heading: str
-    topic: str
-    answer_heading: str | None = None
-    answer_row: str | None = None
-    label: str
-    second_person: dict[str, str] = {}
-    rules: list[Rule]
+    heading: str = Field(description="pattern of a section's heading that holds a problem; groups `number`, `title`")
+    topic: str = Field(description="pattern of a heading above it that names the topic; group `topic`")
+    answer_heading: str | None = Field(None, description="pattern of the heading above the answer key, if there is one")
+    answer_row: str | None = Field(None, description="pattern of a line of the key; groups `number`, `answer`")
+    label: str = Field(description="pattern of the line that ends the problem's text and begins the notes")
+    second_person: dict[str, str] = Field({}, description="words of a note by those of the reply: `their: your`")
+    rules: list[Rule] = Field(description="how a note, a list item of the section, becomes a reply; the first fit")
 
     @field_validator("heading", "topic", "answer_heading", "answer_row", "label")
     @classmethod
@@ -71,6 +73,19 @@ def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Pr
     answers = answer_key(chunks, rules)
     found = ((chunk, list(_section(chunk, rules, answers))) for chunk in chunks)
     return [(chunk, section) for chunk, section in found if section]
+
+
+def unmatched(chunks: list[Chunk], rules: NoteRules, file: Path) -> str:
+    """Return which key of the rules none of the sections gets past, for documents in which no problem was found."""
+    number = len(chunks)
+    headed = [chunk for chunk in chunks if chunk.headings and re.match(rules.heading, chunk.headings[-1])]
+    if not headed:
+        return f"no heading of {number} sections matches {file}: heading: {rules.heading}"
+    stated = [chunk for chunk in headed if _statement(chunk, rules)]
+    if not stated:
+        return f"{len(headed)} of {number} sections match {file}: heading, but none has text above its {rules.label}"
+    notes = sum(len(chunk.items) for chunk in stated)
+    return f"{len(stated)} of {number} sections match {file}: heading, but none of their {notes} list items fits a rule"
 
 
 def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterator[Problem]:

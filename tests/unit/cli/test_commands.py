@@ -233,6 +233,11 @@ def test_what_was_wrong_with_a_teachers_replies_is_in_its_line() -> None:
     )
 
 
+def test_how_many_sections_of_the_documents_gave_rows_is_in_the_line_of_the_rules() -> None:
+    found = summary(done("generate", candidates=9, errors=0, sections=7, sections_used=2))
+    assert found == "9 candidates, 0 rows failed, 2 of 7 sections of the documents gave rows"
+
+
 @pytest.mark.parametrize("stage", ALL_STAGES)
 def test_the_summary_names_what_the_stages_result_has(stage: str) -> None:
     assert set(RESULTS[stage][0]) <= set(ALL_STAGES[stage].result.model_fields)

@@ -4,6 +4,7 @@ Not real: what the server says, which a function of ours decides; no model is as
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from flow_samples import FULL_PROMPT, NOTE, TEMPLATE_TEXT, ChatServer, candidate
 from tuning_room import generate
 from tuning_room.errors import DataError, EngineError, MissingInputError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
-from tuning_room.records import write_jsonl
+from tuning_room.records import Chunk, write_jsonl
 from tuning_room.workspace import Workspace
 
 RULES = Path(__file__).parents[3] / "recipes" / "socratic-tutor" / "rules"
@@ -172,7 +173,8 @@ def test_an_endpoint_needs_its_address_and_model(config: GenerateConfig, workspa
 
 @pytest.fixture
 def offline(config: GenerateConfig) -> GenerateConfig:
-    return config.model_copy(update={"teacher": TeacherConfig(), "rules": RULES, "rows": 12, "notes_per_problem": 2})
+    rules = {"rules": RULES, "requirements": RULES.parent / "requirements.yaml"}
+    return config.model_copy(update={"teacher": TeacherConfig(), **rules, "rows": 12, "notes_per_problem": 2})
 
 
 def test_rules_give_dialogues_of_families_and_notes(offline: GenerateConfig, workspace: Workspace) -> None:
@@ -265,6 +267,88 @@ def test_example_dialogues_come_first_and_bad_ones_stop_the_stage(
     examples.write_text("not json\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"seeds\.jsonl:1"):
         generate.run(with_examples, workspace)
+
+
+def with_examples(folder: Path, config: GenerateConfig, *names: str) -> GenerateConfig:
+    """Write two example dialogues, of which the second teaches what is named, and the requirements `ask` and `kind`."""
+    turns = [{"role": "user", "content": "2+3?"}, {"role": "assistant", "content": "What is 2+1?"}]
+    rows = [{"id": "one", "messages": turns}, {"id": "two", "messages": turns, "requirements": names}]
+    (folder / "seeds.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "asked.yaml").write_text("- {id: ask, quote: ask}\n- {id: kind, quote: kind}\n", encoding="utf-8")
+    return config.model_copy(update={"seeds": folder / "seeds.jsonl", "requirements": folder / "asked.yaml"})
+
+
+def test_example_dialogues_alone_are_enough_with_documents_or_without(
+    tmp_path: Path, offline: GenerateConfig, workspace: Workspace
+) -> None:
+    config = with_examples(tmp_path, offline, "ask").model_copy(update={"rules": None})
+    result = generate.run(config, workspace)
+    assert (result.candidates, result.sections, result.sections_used) == (2, 3, 0)
+    (warning,) = result.warnings
+    assert "the documents gave no row" in warning and "no folder of rules" in warning
+    write_jsonl(workspace.chunks, [])
+    assert generate.run(config, workspace).warnings == []
+    assert [row.requirements for row in candidates(workspace)] == [[], ["ask"]]
+
+
+def test_an_id_that_no_requirement_has_is_named_with_its_line(
+    tmp_path: Path, offline: GenerateConfig, workspace: Workspace
+) -> None:
+    config = with_examples(tmp_path, offline, "kind", "sing")
+    with pytest.raises(DataError, match=r"seeds\.jsonl:2: there is no requirement 'sing'; known: ask, kind"):
+        generate.run(config, workspace)
+    with pytest.raises(DataError, match=r"seeds\.jsonl:2: .*'kind'; name a file of requirements"):
+        generate.run(config.model_copy(update={"requirements": None}), workspace)
+    assert not workspace.candidates.exists()
+
+
+def test_an_id_in_the_rules_that_no_requirement_has_is_named(
+    tmp_path: Path, offline: GenerateConfig, workspace: Workspace
+) -> None:
+    situations = "- {name: s, user: ['{user}'], assistant: ['{assistant}'], requirements: [sing]}"
+    rules = rules_with(tmp_path / "rules", situations=situations)
+    config = with_examples(tmp_path, offline).model_copy(update={"rules": rules})
+    with pytest.raises(RecipeError, match=r"family:f or situation 's': there is no requirement 'sing'"):
+        generate.run(config, workspace)
+
+
+def test_rules_need_no_notes_and_say_that_the_documents_gave_no_row(
+    tmp_path: Path, offline: GenerateConfig, workspace: Workspace
+) -> None:
+    rules = rules_with(tmp_path / "rules")
+    (rules / "notes.yaml").unlink()
+    config = offline.model_copy(update={"rules": rules})
+    result = generate.run(config, workspace)
+    assert (result.sources, result.sections, result.sections_used) == ({"family": 12}, 3, 0)
+    (warning,) = result.warnings
+    assert "the documents gave no row" in warning and "notes.yaml" in warning
+    write_jsonl(workspace.chunks, [])
+    assert generate.run(config, workspace).warnings == []
+
+
+UNNOTED = chunk(8, headings=["Problem 1.2: Half of a pie"], text="How much is half?", items=["Sing.", "Dance."])
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ([chunk(1), chunk(2)], r"no heading of 2 sections matches .*notes\.yaml: heading: .*Problem"),
+        ([chunk(1), UNNOTED.model_copy(update={"text": ""})], "1 of 2 sections match .* none has text above"),
+        ([chunk(1), UNNOTED], "1 of 2 sections match .* none of their 2 list items fits a rule"),
+    ],
+)
+def test_documents_in_which_no_problem_is_found_are_said_with_what_kept_them_out(
+    offline: GenerateConfig, workspace: Workspace, sections: list[Chunk], said: str
+) -> None:
+    write_jsonl(workspace.chunks, sections)
+    (warning,) = generate.run(offline, workspace).warnings
+    assert re.search(said, warning)
+
+
+def test_the_sections_that_gave_rows_are_counted(offline: GenerateConfig, workspace: Workspace) -> None:
+    write_jsonl(workspace.chunks, [chunk(1), NOTE, UNNOTED])
+    result = generate.run(offline, workspace)
+    assert (result.sections, result.sections_used, result.warnings) == (3, 1, [])
 
 
 def test_what_is_missing_is_named(offline: GenerateConfig, workspace: Workspace) -> None:
