@@ -7,7 +7,7 @@ that a model would sort the requests rightly is not shown.
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Teacher(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: Counter[str] = Counter()
+        self.answer: Callable[[dict[str, Any]], str | None] = lambda body: None
         self.lock = threading.Lock()
 
     def reply(self, body: dict[str, Any]) -> str:
@@ -53,6 +54,8 @@ class Teacher(ThreadingHTTPServer):
         with self.lock:
             self.asked[kind] += 1
             number = sum(self.asked.values())
+        if said := self.answer(body):
+            return said
         return ANSWERS.get(kind, '{"queue": "hardware", "urgent": true, "note": "long"}').replace("{n}", str(number))
 
 
@@ -136,6 +139,64 @@ def test_a_help_desk_without_documents_goes_through_every_flow(desk: Path, teach
     asked = sum(teacher.asked.values())
     assert run("generate", ".", "--force", cwd=desk).returncode == 0
     assert sum(teacher.asked.values()) == asked, "an answer in the journal was asked for again"
+
+
+def test_rows_are_drawn_by_requirement_and_grounded_in_the_documents(desk: Path, teacher: Teacher) -> None:
+    (desk / "documents").mkdir()
+    (desk / "documents" / "hours.md").write_text("# Hours\n\nThe help desk is open from 9 to 17 in room 204.\n")
+    (desk / "requirements.yaml").write_text(
+        "- {id: one-queue, quote: Sort each request into exactly one queue}\n"
+        "- {id: json, quote: Never answer in anything but JSON, has: [valid_json]}\n"
+    )
+    turns = [{"role": "user", "content": "No radio."}, {"role": "assistant", "content": '{"queue": "network"}'}]
+    seeds = [{"id": f"s{n}", "messages": turns, "requirements": ["json"]} for n in range(4)]
+    (desk / "seeds.jsonl").write_text("\n".join(map(json.dumps, seeds)))
+    recipe = yaml.safe_load((desk / "recipe.yaml").read_text())
+    recipe |= {"documents": "documents", "requirements": "requirements.yaml", "seeds": "seeds.jsonl"}
+    recipe["suites"] = {"queues": {"items": "items.jsonl", "requirements": ["one-queue", "json"]}}
+    plain = {"turns": [1, 1], "candidates_per_query": 1, "critique": False, "judge": False}
+    recipe["generate"] |= plain | {"grounded": True, "rows_per_chunk": 3, "prompt_rows": 10}
+    recipe["dataset"]["checks"] = {}
+    (desk / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    answer = '{"queue": "hardware", "urgent": true, "note": "room 205"}'
+    teacher.answer = lambda body: answer if "room 204" in body["messages"][0]["content"] else None
+    assert run("convert", ".", cwd=desk).returncode == 0
+    made = run("generate", ".", "--json", cwd=desk)
+    assert made.returncode == 0, made.stderr
+    result = json.loads(made.stdout)
+    assert (result["sources"], result["errors"]) == ({"seeds": 4, "document": 3, "prompt": 10}, 3)
+    assert "3 rows are not grounded" in made.stderr
+    rows = [json.loads(line) for line in (desk / "runs/desk/candidates.jsonl").read_text().splitlines()]
+    # Seven each: four examples teach one of the two already.
+    assert Counter(name for row in rows for name in row.get("requirements", [])) == {"one-queue": 7, "json": 7}
+    built = run("dataset", ".", "--json", cwd=desk)
+    assert built.returncode == 0, built.stderr
+    rejected = [json.loads(line) for line in (desk / "runs/desk/dataset/rejected.jsonl").read_text().splitlines()]
+    made_up = [row["detail"] for row in rejected if row["reason"] == "error"]
+    assert made_up == ["not grounded: '205' stands in no source"] * 3
+    assert set(json.loads(built.stdout)["requirements"]) == {"one-queue", "json"}
+    train = (desk / "runs/desk/dataset/train.jsonl").read_text()
+    assert "room 204" not in train and "one-queue" in train
+
+
+def test_documents_that_the_rules_find_nothing_in_are_said(desk: Path) -> None:
+    (desk / "documents").mkdir()
+    (desk / "documents" / "hours.md").write_text("# Hours\n\nThe help desk is open from 9 to 17.\n")
+    turns = [{"role": "user", "content": "No radio."}, {"role": "assistant", "content": '{"queue": "network"}'}]
+    (desk / "seeds.jsonl").write_text(json.dumps({"id": "s", "messages": turns}))
+    (desk / "rules" / "families").mkdir(parents=True)
+    (desk / "rules" / "situations.yaml").write_text("- {name: plain, user: ['{user}'], assistant: ['{assistant}']}\n")
+    (desk / "rules" / "families" / "desk.yaml").write_text(
+        "- {name: radio, topic: network, problem: radio, user: [The radio is out.], assistant: [network]}\n"
+    )
+    recipe = yaml.safe_load((desk / "recipe.yaml").read_text())
+    recipe |= {"documents": "documents", "rules": "rules", "seeds": "seeds.jsonl", "generate": {"rows": 3}}
+    (desk / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert run("convert", ".", cwd=desk).returncode == 0
+    made = run("generate", ".", cwd=desk)
+    assert made.returncode == 0, made.stderr
+    assert "4 candidates, 0 rows failed, 0 of 1 sections of the documents gave rows" in made.stdout
+    assert "warning: the documents gave no row: there is no" in made.stderr and "notes.yaml" in made.stderr
 
 
 def test_a_mistake_in_a_flow_of_ones_own_is_one_line(desk: Path, teacher: Teacher) -> None:

@@ -1,9 +1,15 @@
 """Generate: candidate dialogues from documents, rules, example dialogues and a teacher, through SDG Hub flows."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.workspace import Stage, StageResult, Workspace
+
+if TYPE_CHECKING:
+    from tuning_room.generate.candidates import Made
+
+LOSERS = "generation/losers.jsonl"
 
 
 class GenerateResult(StageResult):
@@ -76,9 +82,18 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         errors=sum(1 for c in candidates if c.error),
         sections=made.sections.total,
         sections_used=made.sections.used,
-        warnings=[f"the documents gave no row: {made.sections.problem}"] if made.sections.problem else [],
+        warnings=_warnings(made),
         **(teacher.summary() if teacher else {}),
     )
+
+
+def _warnings(made: "Made") -> list[str]:
+    from tuning_room.generate.standards import is_made_up
+
+    warnings = [f"the documents gave no row: {made.sections.problem}"] if made.sections.problem else []
+    if count := sum(is_made_up(candidate.error) for candidate in made.candidates):
+        warnings.append(f"{count} rows are not grounded and left out; {LOSERS} says what stands in no source")
+    return warnings
 
 
 STAGE = Stage("generate", GenerateResult, inputs, outputs, run)

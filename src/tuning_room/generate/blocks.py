@@ -150,6 +150,29 @@ class ChatPromptBlock(_Block):
         )
 
 
+@BlockRegistry.register("SystemPromptBlock", "tuning_room", "Writes a system prompt from a prompt file")
+class SystemPromptBlock(_Block):
+    """Fills a prompt file's templates, all of them the system's, with a row's columns, and joins them to one text."""
+
+    prompt_config_path: str = Field(description="YAML list of messages with the role system, and content")
+    _prompt: PromptFile = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Read the prompt file at once, so that a mistake in it is found before anything is paid for."""
+        self._prompt = PromptFile(Path(self.prompt_config_path), last="system")
+
+    def generate(self, samples: pd.DataFrame, **kwargs: Any) -> pd.DataFrame:
+        """Fill the output column with texts; rows with the same values share one, as prompts are long and rows many."""
+        texts: dict[tuple[Any, ...], str] = {}
+        column = []
+        for row in self._named(samples):
+            key = tuple(row.values())
+            if key not in texts:
+                texts[key] = "\n\n".join(message["content"] for message in self._prompt.messages(row))
+            column.append(texts[key])
+        return self._filled(samples, {self.output_cols[0]: column})
+
+
 @BlockRegistry.register("SystemTurnBlock", "tuning_room", "Puts a system turn before a dialogue")
 class SystemTurnBlock(_Block):
     """Joins a system prompt from one column and a dialogue's messages from another, in this order."""

@@ -18,6 +18,7 @@ from tuning_room.generate.families import Problem, ProblemFamily, load_families
 from tuning_room.generate.flow_runner import FlowRow, Flows
 from tuning_room.generate.notes import load_rules, problems, unmatched
 from tuning_room.generate.situations import Situation, fitting, load_situations
+from tuning_room.generate.standards import Standards, is_made_up
 from tuning_room.records import Candidate, Chunk, Message, Record, Rejection, parse_row, read_jsonl
 from tuning_room.requirements import Requirement, check_ids, read_requirements
 from tuning_room.workspace import Workspace
@@ -104,13 +105,20 @@ class Made(NamedTuple):
     sections: Sections = Sections()
 
 
-def flow_candidates(config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None") -> Made:
-    """Return what the flows make with a teacher or, without one, what the rules make. Nothing is written."""
+def flow_candidates(
+    config: GenerateConfig, workspace: Workspace, teacher: "Teacher | None", *, checking: bool = True
+) -> Made:
+    """Return what the flows make with a teacher or, without one, what the rules make. Nothing is written.
+
+    Without `checking` every reply passes: one that fails a check is not judged, and ends its dialogue.
+    """
     chunks = list(read_jsonl(workspace.chunks, Chunk))
     known = read_requirements(config.requirements) if config.requirements else []
     if teacher is None:
         return _from_rules(config, chunks, known)
-    return _from_teacher(config, chunks, teacher)
+    for checks in (config.checks, *(one.checks for one in known)):
+        validate(checks)
+    return _from_teacher(config, chunks, teacher, Standards(config, known, checking=checking), known)
 
 
 def _from_rules(config: GenerateConfig, chunks: list[Chunk], known: Sequence[Requirement]) -> Made:
@@ -202,21 +210,22 @@ def _row(
     }
 
 
-def _from_teacher(config: GenerateConfig, chunks: list[Chunk], teacher: "Teacher") -> Made:
+def _from_teacher(
+    config: GenerateConfig, chunks: list[Chunk], teacher: "Teacher", standards: Standards, known: Sequence[Requirement]
+) -> Made:
     from tuning_room.generate.columns import load_columns
     from tuning_room.generate.dialogues import Writer
     from tuning_room.generate.queries import query_rows
 
-    validate(config.checks)
     columns = load_columns(config.columns)
-    rows = query_rows(config, chunks, columns)
-    writer = Writer(config, Flows(config.flows, teacher), columns)
+    taught = Counter(name for example in example_candidates(config.seeds, known) for name in example.requirements)
+    rows = query_rows(config, chunks, columns, known, taught)
+    writer = Writer(config, Flows(config.flows, teacher), columns, standards)
     candidates = [made for part in _portions(rows, config.teacher) for made in writer.dialogues(part)]
     if candidates and all(candidate.error for candidate in candidates):
-        raise EngineError(
-            f"the teacher answered none of {len(candidates)} rows ({candidates[0].error})",
-            hint="check generate.teacher in the recipe",
-        )
+        why = candidates[0].error
+        hint = "set generate.grounded to false" if is_made_up(why) else "check generate.teacher in the recipe"
+        raise EngineError(f"the teacher answered none of {len(candidates)} rows ({why})", hint=hint)
     return Made(candidates, writer.losers, writer.rubric)
 
 

@@ -64,7 +64,7 @@ class GenerateConfig(StageConfig):
     )
     seeds: RecipePath | None = Field(None, description="JSONL of example dialogues, all of which become candidates")
     rules: RecipePath | None = Field(
-        None, description="folder with families/, situations.yaml and, optional, notes.yaml"
+        None, description="folder with families/, situations.yaml and, if at all, notes.yaml"
     )
     columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
     flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
@@ -78,7 +78,14 @@ class GenerateConfig(StageConfig):
     )
     notes_per_problem: int = Field(4, ge=0, description="guidance notes per problem, each of which becomes a dialogue")
     rows_per_chunk: int = Field(2, ge=0, description="teacher: dialogues about each chunk of the documents")
-    prompt_rows: int = Field(0, ge=0, description="teacher: dialogues about the parts of the full prompt, each in turn")
+    prompt_rows: int = Field(
+        0,
+        ge=0,
+        description="teacher: dialogues about the requirements, the short ones first, or the lines of the prompt",
+    )
+    grounded: bool = Field(
+        False, description="teacher: answer with the passage at hand, and state no number or name from elsewhere"
+    )
     turns: list[int] = Field(
         [1, 1], min_length=2, max_length=2, description="teacher: fewest and most exchanges of a dialogue, 1 to 8"
     )

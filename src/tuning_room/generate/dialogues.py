@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tuning_room.checks import CheckSettings, Exchange, rejected_by
+from tuning_room.checks import Exchange
 from tuning_room.errors import EngineError
 from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import FlowRow, Flows
+from tuning_room.generate.standards import Failure, Standards, made_up
 from tuning_room.records import Candidate, Message, Rejection
 
 
@@ -17,7 +18,7 @@ class ReplyOption:
 
     text: str
     error: str = ""
-    failed: tuple[tuple[str, str], ...] = ()
+    failed: tuple[Failure, ...] = ()
     score: float | None = None
     judgement: str = ""
     is_rewritten: bool = False
@@ -61,7 +62,7 @@ class Draft:
         """Return the dialogue as a candidate; it is as good as the worst of its replies."""
         pushes = ", ".join(self.pushes[: max(0, (len(messages) + 1) // 2 - 1)])
         made = {
-            **{name: self.row[name] for name in ("id", "source", "group", "topic", "gold", "traits")},
+            **{name: self.row[name] for name in ("id", "source", "group", "topic", "gold", "traits", "requirements")},
             "situation": self.row["traits"].get("persona", ""),
             "messages": messages,
             "error": self.error,
@@ -78,8 +79,9 @@ class Writer:
     `rubric` is what the judge goes by, '' before there is one.
     """
 
-    def __init__(self, config: GenerateConfig, flows: Flows, columns: Columns) -> None:
+    def __init__(self, config: GenerateConfig, flows: Flows, columns: Columns, standards: Standards) -> None:
         self.config = config
+        self.standards = standards
         self.flows = flows
         self.columns = columns
         self.losers: list[Rejection] = []
@@ -141,7 +143,7 @@ class Writer:
         for draft in drafts:
             for option in draft.options:
                 if not option.error:
-                    option.failed = failures(self.config.checks, draft.exchange(option.text))
+                    option.failed = self.standards.failures(draft.row, draft.exchange(option.text))
 
     def _judge(self, drafts: list[Draft]) -> None:
         sound = [(draft, option) for draft in drafts for option in draft.options if not (option.error or option.failed)]
@@ -166,11 +168,12 @@ class Writer:
         best, *others = ranked(draft.options)
         # From the second exchange on, a dialogue ends rather than be lost to a reply that no check lets through.
         draft.is_over = draft.turn > 0 and bool(best.failed)
-        for number, option in enumerate([best, *others] if draft.is_over else others):
+        # The dataset stage has no passage: what it could not reject is rejected here.
+        draft.error = best.error or ("" if draft.turn else made_up(best.failed))
+        is_kept = not (draft.is_over or draft.error)
+        for number, option in enumerate(others if is_kept or best.error else [best, *others]):
             self._lose(draft, option, best, number)
-        if best.error:
-            draft.error = best.error
-        elif not draft.is_over:
+        if is_kept:
             draft.exchanged = [*draft.asked, Message(role="assistant", content=best.text)]
             draft.scores += [best.score] if best.score is not None else []
 
@@ -181,12 +184,6 @@ class Writer:
         name = f"{draft.row['id']}/{draft.turn + 1}/{number + 1}"
         lost = draft.candidate([*draft.asked, *reply], scores, id=name, error=option.error)
         self.losers.append(Rejection(reason=reason, detail=detail, candidate=lost))
-
-
-def failures(checks: CheckSettings, exchange: Exchange) -> tuple[tuple[str, str], ...]:
-    """Return each check that rejects a reply, with its reason."""
-    found = (rejected_by({name: parameters}, exchange) for name, parameters in checks.items())
-    return tuple(failure for failure in found if any(failure))
 
 
 def ranked(options: list[ReplyOption]) -> list[ReplyOption]:

@@ -71,8 +71,8 @@ def estimate(config: GenerateConfig, workspace: Workspace) -> Estimate | None:
     if config.teacher.kind == "rules":
         return None
     teacher = CountingTeacher(config.teacher, workspace.generation / ANSWERS, wants_json=config.wants_json)
-    # Stand-ins pass no check; a reply that fails one is not judged, and ends its dialogue.
-    flow_candidates(config.model_copy(update={"checks": {}}), workspace, teacher)
+    # Stand-ins pass no check.
+    flow_candidates(config, workspace, teacher, checking=False)
     total = sum(teacher.asked.values(), Usage())
     prices = teacher.budget.prices
     speed = LOCAL_SPEED if teacher.local else ENDPOINT_SPEED * config.teacher.concurrency

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuning_room.errors import RecipeError, StageError, TuningRoomError
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.rule_files import read_rules
+from tuning_room.records import Role
 
 if TYPE_CHECKING:
     from tuning_room.generate.cleaning import Writes
@@ -32,6 +33,8 @@ OUTPUTS = {
 WRITES: dict[str, "Writes"] = {"query": "user", "user": "user", "answer": "assistant", "rewrite": "assistant"}
 # A recipe from elsewhere runs no code. Of SDG Hub's blocks, only those that move columns about are allowed.
 HARMLESS = {"RenameColumnsBlock", "DuplicateColumnsBlock", "TextConcatBlock", "JSONStructureBlock"}
+# The blocks with a prompt file, and whose its last message is.
+PROMPTED: dict[str, Role] = {"ChatPromptBlock": "user", "SystemPromptBlock": "system"}
 FlowRow = dict[str, Any]
 Parameters = dict[str, dict[str, Any]]
 
@@ -118,8 +121,8 @@ def _check_block(file: Path, block: FlowRow) -> None:
     allowed = {*BlockRegistry.list_blocks(category="tuning_room"), *HARMLESS}
     if kind not in allowed:
         raise RecipeError(f"{file}: a recipe has no block '{kind}'", hint=f"choose from {', '.join(sorted(allowed))}")
-    if kind == "ChatPromptBlock":
-        prompt = PromptFile(file.parent / str(config.get("prompt_config_path", "")))
+    if kind in PROMPTED:
+        prompt = PromptFile(file.parent / str(config.get("prompt_config_path", "")), PROMPTED[kind])
         given = config.get("input_cols") or []
         if unknown := sorted(prompt.names - set(given.values() if isinstance(given, dict) else given)):
             raise RecipeError(f"{prompt.path}: no value '{unknown[0]}'", hint=f"add it to input_cols in {file}")

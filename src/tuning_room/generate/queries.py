@@ -1,7 +1,8 @@
-"""What a teacher is asked about: one row per query, on a passage of the documents or a part of the full prompt."""
+"""What a teacher is asked about: one row per query, on a passage, a requirement, or a line of the full prompt."""
 
 import random
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tuning_room.errors import RecipeError
@@ -9,10 +10,13 @@ from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import FlowRow
 from tuning_room.records import Chunk
+from tuning_room.requirements import Requirement, normalized, places
+from tuning_room.requirements.passages import passages
 
 SHORTEST_PART = 4  # words: anything shorter is a heading or a fragment, and nothing to write about
 OWN = {"id", "source", "group", "topic", "passage", "focus", "full_prompt", "number", "total", "turns", "traits"}
 OWN |= {"situation", "gold", "error", "seed", "row", "messages", "question", "reply", "rubric"}
+OWN |= {"requirements", "grounds"}
 
 
 class PromptPart(NamedTuple):
@@ -34,14 +38,44 @@ def prompt_parts(prompt: str) -> list[PromptPart]:
     return parts or [PromptPart(prompt.strip(), heading)]
 
 
-def query_rows(config: GenerateConfig, chunks: list[Chunk], columns: Columns) -> list[FlowRow]:
-    """Return the rows for a teacher, each with the columns drawn for it; RecipeError if there is nothing to ask."""
+def in_turn(asked: Sequence[Requirement], taught: Mapping[str, int], rows: int) -> list[Requirement]:
+    """Return which requirement each row is to teach: always the one that the fewest rows teach so far.
+
+    Those of every reply are taught by every row, and only drawn where there are no others. Of `a`, `b` and `c`, with
+    two rows for `a` and one for `b` to begin with, eight rows go:
+
+        taught {a: 2, b: 1}  ->  c b c a b c a b
+    """
+    some = [one for one in asked if not one.every_reply] or list(asked)
+    count = Counter({one.id: taught.get(one.id, 0) for one in some})
+    drawn: list[Requirement] = []
+    for _ in range(rows if some else 0):
+        shortest = min(some, key=lambda one: count[one.id])
+        count[shortest.id] += 1
+        drawn.append(shortest)
+    return drawn
+
+
+def query_rows(
+    config: GenerateConfig,
+    chunks: list[Chunk],
+    columns: Columns,
+    known: Sequence[Requirement] = (),
+    taught: Mapping[str, int] | None = None,
+) -> list[FlowRow]:
+    """Return the rows for a teacher, each with the columns drawn for it; RecipeError if there is nothing to ask.
+
+    `taught` counts the rows that there are already, by requirement.
+    """
     if reserved := sorted(set(columns) & OWN):
         raise RecipeError(
             f"columns: '{reserved[0]}' is a name that the flow itself uses", hint="give the column another one"
         )
     full_prompt = config.full_prompt.read_text(encoding="utf-8").strip()
-    rows = [*_about_chunks(config, chunks), *_about_prompt(config, full_prompt)]
+    baked = [one for one in known if one.is_baked]
+    drawn = in_turn(baked, taught or {}, config.prompt_rows)
+    about_prompt = _about_requirements(config, full_prompt, drawn) if baked else _about_prompt(config, full_prompt)
+    rows = [*_about_chunks(config, chunks), *about_prompt]
     if not rows and not config.seeds:
         raise RecipeError(
             "generate: there is nothing to ask the teacher about: no documents, and prompt_rows is 0",
@@ -56,7 +90,8 @@ def _about_chunks(config: GenerateConfig, chunks: list[Chunk]) -> Iterator[FlowR
         topic = chunk.headings[0] if chunk.headings else ""
         for copy in range(config.rows_per_chunk):
             row = _row(f"{chunk.id}-{copy}", f"document:{chunk.id}", chunk.id, topic)
-            yield {**row, "passage": passage, **_copy(config, copy, config.rows_per_chunk)}
+            grounds = passage if config.grounded else ""
+            yield {**row, "passage": passage, "grounds": grounds, **_copy(config, copy, config.rows_per_chunk)}
 
 
 def _about_prompt(config: GenerateConfig, full_prompt: str) -> Iterator[FlowRow]:
@@ -71,8 +106,33 @@ def _about_prompt(config: GenerateConfig, full_prompt: str) -> Iterator[FlowRow]
         yield {**row, "focus": parts[place].text, **_copy(config, copy, copies)}
 
 
+def _about_requirements(config: GenerateConfig, full_prompt: str, drawn: Sequence[Requirement]) -> Iterator[FlowRow]:
+    copies = Counter(one.id for one in drawn)
+    parts = {one.id: _part(full_prompt, one.quote) for one in drawn}
+    made = Counter[str]()
+    for one in drawn:
+        copy, part = made[one.id], parts[one.id]
+        made[one.id] += 1
+        # Named after its requirement, so that a row stays what it is when another requirement gets more rows.
+        name = f"prompt-{one.id}-{copy:05d}"
+        row = _row(name, f"prompt:{one.id}", name, part.heading)
+        yield {**row, "focus": part.text, "requirements": [one.id], **_copy(config, copy, copies[one.id])}
+
+
+def _part(full_prompt: str, quote: str) -> PromptPart:
+    """Return a quote with the sentence that it stands in, if there is more to it, and the heading above."""
+    place = next(iter(places(full_prompt, quote)), None)
+    if place is None:
+        return PromptPart(quote, "")
+    around = [part for part in passages(full_prompt) if part.place.begin < place.end and place.begin < part.place.end]
+    sentence = " ".join(normalized(part.text) for part in around)
+    heading = around[0].heading if around else ""
+    return PromptPart(quote if len(sentence) <= len(quote) else f"{quote}\nIt stands in: {sentence}", heading)
+
+
 def _row(name: str, source: str, group: str, topic: str) -> FlowRow:
-    return {"id": name, "source": source, "group": group, "topic": topic, "passage": "", "focus": "", "gold": None}
+    named = {"id": name, "source": source, "group": group, "topic": topic}
+    return {**named, "passage": "", "grounds": "", "focus": "", "gold": None, "requirements": []}
 
 
 def _copy(config: GenerateConfig, copy: int, copies: int) -> FlowRow:

@@ -10,7 +10,7 @@ from flow_samples import ChatServer, candidates, half, last
 from tuning_room import generate
 from tuning_room.errors import RecipeError
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.generate.flow_runner import OUTPUTS, SHIPPED, Flows
+from tuning_room.generate.flow_runner import OUTPUTS, PROMPTED, SHIPPED, Flows
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.workspace import Workspace
 
@@ -161,11 +161,15 @@ def test_a_flow_that_drops_rows_is_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_a_shipped_flow_and_its_prompts_are_whole(name: str) -> None:
     flow = yaml.safe_load((SHIPPED / name / "flow.yaml").read_text())
     assert flow["metadata"]["id"] and flow["metadata"]["description"]
-    prompts = [path for path in (SHIPPED / name).glob("*.yaml") if path.name != "flow.yaml"]
-    used = {b["block_config"].get("prompt_config_path") for b in flow["blocks"]} - {None}
-    assert used == {path.name for path in prompts}
-    for path in prompts:
-        assert PromptFile(path).names
+    prompts = {path.name for path in (SHIPPED / name).glob("*.yaml") if path.name != "flow.yaml"}
+    used = {b["block_config"]["prompt_config_path"]: b["block_type"] for b in flow["blocks"] if prompted(b)}
+    assert set(used) == prompts
+    for file, block in used.items():
+        assert PromptFile(SHIPPED / name / file, PROMPTED[block]).names
+
+
+def prompted(block: dict[str, Any]) -> bool:
+    return "prompt_config_path" in block["block_config"]
 
 
 def test_shipped_flows_pass_the_rules_for_a_recipes_own(tmp_path: Path) -> None:

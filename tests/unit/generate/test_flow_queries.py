@@ -3,7 +3,9 @@
 Not shown: that a model writes as the persona does; the server's words are the tests' own.
 """
 
+import json
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from tuning_room import generate
 from tuning_room.errors import RecipeError
 from tuning_room.generate.columns import draw, load_columns
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.generate.queries import prompt_parts, query_rows
+from tuning_room.generate.estimate import estimate
+from tuning_room.generate.queries import in_turn, prompt_parts, query_rows
 from tuning_room.records import write_jsonl
+from tuning_room.requirements import Requirement, read_requirements
 from tuning_room.workspace import Workspace
 
 PERSONAS = {"novice", "expert", "frustrated", "hurried", "adversarial"}
@@ -164,3 +168,104 @@ def test_several_replies_at_temperature_0_would_be_paid_for_nothing(config: Gene
     with pytest.raises(ValueError, match="temperature"):
         changed(config, candidates_per_query=2, teacher=cold)
     assert changed(config, candidates_per_query=1, teacher=cold)
+
+
+# By requirement
+
+
+ASKED = """
+- {id: sort, quote: Sort every request}
+- {id: refund, quote: Never promise a refund yourself.}
+- {id: kind, quote: Be kind., every_reply: true}
+- {id: hours, quote: We open at 9., kind: knowledge}
+"""
+DESK = """# Desk
+Sort every request into one queue. Be kind.
+## Refunds
+- Never promise a refund yourself.
+
+We open at 9.
+"""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, config: GenerateConfig, workspace: Workspace) -> GenerateConfig:
+    """A prompt with requirements, of which the first has two example dialogues, and no documents."""
+    config.full_prompt.write_text(DESK)
+    (tmp_path / "requirements.yaml").write_text(ASKED)
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Which queue?"}]
+    rows = [{"id": str(n), "messages": turns, "requirements": ["sort"]} for n in range(2)]
+    (tmp_path / "seeds.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_jsonl(workspace.chunks, [])
+    return changed(config, requirements=tmp_path / "requirements.yaml", seeds=tmp_path / "seeds.jsonl", prompt_rows=6)
+
+
+def test_queries_are_drawn_for_each_requirement_and_first_for_those_that_are_short(
+    server: ChatServer, asked: GenerateConfig, workspace: Workspace
+) -> None:
+    result = generate.run(asked, workspace)
+    assert result.sources == {"seeds": 2, "prompt": 6}
+    found = [row for row in candidates(workspace) if row.source.startswith("prompt:")]
+    assert [row.requirements for row in found] == [["refund"]] * 2 + [["sort"], ["refund"]] * 2
+    assert {(row.source, row.topic) for row in found} == {("prompt:sort", "Desk"), ("prompt:refund", "Refunds")}
+    assert len({row.group for row in found}) == 6
+    requests = [last(body) for body in server.sent("query")]
+    assert (
+        sum("Sort every request\nIt stands in: Sort every request into one queue.\n</part-" in r for r in requests) == 2
+    )
+    assert sum("\nNever promise a refund yourself.\n</part-" in request for request in requests) == 4
+    assert sum("It is message 4 of 4" in request for request in requests) == 1
+
+
+def test_a_dry_run_counts_the_same_queries(server: ChatServer, asked: GenerateConfig, workspace: Workspace) -> None:
+    held = asked.full_prompt.parent / "held.yaml"
+    held.write_text(ASKED.replace("every_reply: true", "every_reply: true, checks: {length: {at_most: 5}}"))
+    config = changed(asked, requirements=held, turns=[2, 2])
+    counted = estimate(config, workspace)
+    assert counted and server.bodies == []
+    said = count()
+    server.answer = lambda _body: f"What now, {next(said)}?"
+    generate.run(config, workspace)
+    assert len(server.bodies) == counted.requests == 6 * 4
+
+
+def test_a_row_stays_what_it_is_when_another_requirement_gets_more(asked: GenerateConfig) -> None:
+    known, columns = read_requirements(asked.requirements) if asked.requirements else [], load_columns()
+    few = {row["id"]: row for row in query_rows(asked, [], columns, known, {})}
+    more = {row["id"]: row for row in query_rows(asked, [], columns, known, {"sort": 3})}
+    assert [name for name in few if name in more] and more.keys() - few.keys()
+    for name in few.keys() & more.keys():
+        assert {**few[name], "total": 0} == {**more[name], "total": 0}
+
+
+def test_without_requirements_rows_are_what_they_were(asked: GenerateConfig) -> None:
+    rows = query_rows(changed(asked, requirements=None), [], load_columns())
+    assert [row["id"] for row in rows] == [f"prompt-{number:05d}" for number in range(6)]
+    assert [row["source"] for row in rows] == ["prompt:1", "prompt:2", "prompt:3"] * 2
+    assert {tuple(row["requirements"]) for row in rows} == {()}
+
+
+def requirement(name: str, *, every: bool = False) -> Requirement:
+    return Requirement(id=name, quote=name, every_reply=every)
+
+
+def test_the_worked_example_of_turns() -> None:
+    drawn = in_turn([requirement(name) for name in "abc"], {"a": 2, "b": 1}, 8)
+    assert [one.id for one in drawn] == list("cbcabcab")
+
+
+def test_what_every_row_teaches_is_drawn_only_where_there_is_nothing_else() -> None:
+    every = requirement("e", every=True)
+    assert in_turn([every, requirement("a")], {}, 2) == [requirement("a")] * 2
+    assert in_turn([every], {}, 2) == [every] * 2
+    assert in_turn([], {}, 2) == []
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 120))
+def test_no_requirement_gets_a_row_while_another_has_fewer(taught: list[int], rows: int) -> None:
+    names = [f"r{place}" for place in range(len(taught))]
+    given_rows = dict(zip(names, taught, strict=True))
+    drawn = Counter(one.id for one in in_turn([requirement(name) for name in names], given_rows, rows))
+    assert drawn.total() == rows
+    total = {name: given_rows[name] + drawn[name] for name in names}
+    assert all(total[name] <= min(total.values()) + 1 for name in drawn)

@@ -38,7 +38,7 @@ class Scripted(Teacher):
 
 def answer_row(text: str, **changes: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": text}]
-    return {"full_prompt": "Be loud.", "messages": messages, "error": "", "seed": 1, **changes}
+    return {"full_prompt": "Be loud.", "grounds": "", "messages": messages, "error": "", "seed": 1, **changes}
 
 
 def test_1_one_failing_row_does_not_abort_its_chunk() -> None:
