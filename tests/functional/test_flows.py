@@ -165,7 +165,7 @@ def test_rows_are_drawn_by_requirement_and_grounded_in_the_documents(desk: Path,
     assert made.returncode == 0, made.stderr
     result = json.loads(made.stdout)
     assert (result["sources"], result["errors"]) == ({"seeds": 4, "document": 3, "prompt": 10}, 3)
-    assert "3 rows are not grounded" in made.stderr
+    assert "not grounded, and left out: 3 of 13" in made.stderr
     rows = [json.loads(line) for line in (desk / "runs/desk/candidates.jsonl").read_text().splitlines()]
     # Seven each: four examples teach one of the two already.
     assert Counter(name for row in rows for name in row.get("requirements", [])) == {"one-queue": 7, "json": 7}

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 def inputs(config: DatasetConfig, workspace: Workspace) -> list[Path]:
     """Return what the stage reads."""
     from tuning_room.checks import code, files
+    from tuning_room.requirements import read_requirements
 
     # A run from before the first decision stays up to date until there is one.
     decided = [config.review] if config.review and config.review.is_file() else []
     asked = [config.requirements] if config.requirements else []
+    asked += [file for path in asked for one in read_requirements(path) for file in files(one.checks)]
     return [workspace.candidates, *config.items, code(), *files(config.checks), *decided, *asked]
 
 

@@ -21,7 +21,7 @@ from tuning_room.dataset.split import Split
 from tuning_room.dataset.words import dialogue_words, fingerprint, grams, words
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
-from tuning_room.requirements import Requirement, RowsTaught, check_ids, read_requirements
+from tuning_room.requirements import Requirement, RowsTaught, check_ids, held_to, read_requirements
 
 LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are only known once all rows are
 
@@ -52,16 +52,13 @@ class Coverage:
         A row is held to what it says it teaches, and to what every reply must keep. RecipeError names an id that no
         requirement has.
         """
-        for one in self._held_to(candidate):
+        known = list(self._known.values())
+        check_ids(candidate.requirements, known, candidate.id)
+        for one in held_to(candidate.requirements, known):
             name, reason = rejected_by(one.checks, exchange)
             if name:
                 return f"requirement:{one.id}", f"{name}: {reason}"
         return "", ""
-
-    def _held_to(self, candidate: Candidate) -> Iterator[Requirement]:
-        check_ids(candidate.requirements, list(self._known.values()), candidate.id)
-        yield from (self._known[name] for name in candidate.requirements)
-        yield from (one for one in self._known.values() if one.every_reply and one.id not in candidate.requirements)
 
     def count(self, candidate: Candidate) -> None:
         """Count an accepted row for what it teaches."""

@@ -9,7 +9,7 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 if TYPE_CHECKING:
     from tuning_room.generate.candidates import Made
 
-LOSERS = "generation/losers.jsonl"
+HINT = "rules find numbered problems alone, a teacher writes about any text (docs/generate.md)"
 
 
 class GenerateResult(StageResult):
@@ -39,10 +39,12 @@ class GenerateResult(StageResult):
 def inputs(config: GenerateConfig, workspace: Workspace) -> list[Path]:
     """Return what generation reads."""
     from tuning_room.checks import files
+    from tuning_room.requirements import read_requirements
 
+    asked = read_requirements(config.requirements) if config.requirements else []
     own = [config.seeds, config.rules, config.columns, config.flows, config.requirements]
     named = [workspace.chunks, config.full_prompt, *(path for path in own if path is not None)]
-    return [*named, *files(config.checks)]
+    return [*named, *files(config.checks), *(file for one in asked for file in files(one.checks))]
 
 
 def outputs(workspace: Workspace) -> list[Path]:
@@ -82,17 +84,20 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         errors=sum(1 for c in candidates if c.error),
         sections=made.sections.total,
         sections_used=made.sections.used,
-        warnings=_warnings(made),
+        warnings=_warnings(made, config, workspace),
         **(teacher.summary() if teacher else {}),
     )
 
 
-def _warnings(made: "Made") -> list[str]:
+def _warnings(made: "Made", config: GenerateConfig, workspace: Workspace) -> list[str]:
     from tuning_room.generate.standards import is_made_up
 
-    warnings = [f"the documents gave no row: {made.sections.problem}"] if made.sections.problem else []
+    warnings = [f"the documents gave no row: {made.sections.problem}; {HINT}"] if made.sections.problem else []
+    if config.grounded and config.teacher.kind == "rules":
+        warnings.append("generate.grounded has no effect: the rules ask no teacher")
     if count := sum(is_made_up(candidate.error) for candidate in made.candidates):
-        warnings.append(f"{count} rows are not grounded and left out; {LOSERS} says what stands in no source")
+        of = f"{count} of {len(made.candidates)}"
+        warnings.append(f"rows not grounded, and left out: {of}; {workspace.losers} says what stands in no source")
     return warnings
 
 

@@ -17,10 +17,11 @@ from tuning_room.generate.config import GenerateConfig, TeacherConfig
 from tuning_room.generate.families import Problem, ProblemFamily, load_families
 from tuning_room.generate.flow_runner import FlowRow, Flows
 from tuning_room.generate.notes import load_rules, problems, unmatched
+from tuning_room.generate.rule_files import LookUp
 from tuning_room.generate.situations import Situation, fitting, load_situations
 from tuning_room.generate.standards import Standards, is_made_up
 from tuning_room.records import Candidate, Chunk, Message, Record, Rejection, parse_row, read_jsonl
-from tuning_room.requirements import Requirement, check_ids, read_requirements
+from tuning_room.requirements import Requirement, RowsTaught, check_ids, read_requirements
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -130,20 +131,22 @@ def _from_rules(config: GenerateConfig, chunks: list[Chunk], known: Sequence[Req
             "generate.rules: the teacher 'rules' needs a folder of rules, or example dialogues",
             hint="name it in the recipe, or a file of dialogues as 'seeds'",
         )
-    notes, sections = _note_rows(config, config.rules, chunks)
-    given = {"rules": str(config.rules)}
+    return _by_rules(config, config.rules, chunks, lambda ids, where: check_ids(ids, known, where))
+
+
+def _by_rules(config: GenerateConfig, rules: Path, chunks: list[Chunk], look_up: LookUp) -> Made:
+    situations = load_situations(rules / "situations.yaml", look_up)
+    families = _chosen(load_families(rules / "families", look_up), config.families)
+    notes, sections = _note_rows(config, rules / "notes.yaml", chunks, situations, look_up)
+    given = {"rules": str(rules)}
     drawing = {**given, "first_reply_share": config.first_reply_share}
-    rows = [*_family_rows(config, config.rules), *notes]
+    rows = [*_family_rows(config, families, situations), *notes]
     candidates = _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
-    for candidate in candidates:
-        check_ids(candidate.requirements, known, f"{candidate.source} or situation '{candidate.situation}'")
     return Made(candidates, sections=sections)
 
 
-def _family_rows(config: GenerateConfig, rules: Path) -> list[FlowRow]:
+def _family_rows(config: GenerateConfig, families: list[ProblemFamily], situations: list[Situation]) -> list[FlowRow]:
     rng = random.Random(f"families/{config.seed}")
-    families = _chosen(load_families(rules / "families"), config.families)
-    situations = load_situations(rules / "situations.yaml")
     rows, made = [], Counter[str]()
     # In turn rather than at random, so that every family gets its share however few the rows.
     weighed = [family for family in families for _ in range(family.weight)]
@@ -163,14 +166,15 @@ def _chosen(families: list[ProblemFamily], names: list[str]) -> list[ProblemFami
     return [family for family in families if not names or family.name in names]
 
 
-def _note_rows(config: GenerateConfig, rules: Path, chunks: list[Chunk]) -> tuple[list[FlowRow], Sections]:
-    file = rules / "notes.yaml"
+def _note_rows(
+    config: GenerateConfig, file: Path, chunks: list[Chunk], situations: list[Situation], look_up: LookUp
+) -> tuple[list[FlowRow], Sections]:
     if not file.exists():
         why = f"there is no {file}, which says what a problem looks like" if chunks else ""
         return [], Sections(len(chunks), problem=why)
-    how = load_rules(file)
+    how = load_rules(file, look_up)
     found = problems(chunks, how)
-    rows = list(_rows_about(found, config, load_situations(rules / "situations.yaml")))
+    rows = list(_rows_about(found, config, situations))
     why = "" if found or not chunks else unmatched(chunks, how, file)
     return rows, Sections(len(chunks), len({row["group"] for row in rows}), why)
 
@@ -218,7 +222,7 @@ def _from_teacher(
     from tuning_room.generate.queries import query_rows
 
     columns = load_columns(config.columns)
-    taught = Counter(name for example in example_candidates(config.seeds, known) for name in example.requirements)
+    taught = RowsTaught(example.requirements for example in example_candidates(config.seeds, known))
     rows = query_rows(config, chunks, columns, known, taught)
     writer = Writer(config, Flows(config.flows, teacher), columns, standards)
     candidates = [made for part in _portions(rows, config.teacher) for made in writer.dialogues(part)]

@@ -64,7 +64,7 @@ class GenerateConfig(StageConfig):
     )
     seeds: RecipePath | None = Field(None, description="JSONL of example dialogues, all of which become candidates")
     rules: RecipePath | None = Field(
-        None, description="folder with families/, situations.yaml and, if at all, notes.yaml"
+        None, description="folder with families/, situations.yaml and, optionally, notes.yaml"
     )
     columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
     flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
@@ -81,7 +81,7 @@ class GenerateConfig(StageConfig):
     prompt_rows: int = Field(
         0,
         ge=0,
-        description="teacher: dialogues about the requirements, the short ones first, or the lines of the prompt",
+        description="teacher: dialogues about the requirements, those with few rows first, or about the prompt's lines",
     )
     grounded: bool = Field(
         False, description="teacher: answer with the passage at hand, and state no number or name from elsewhere"

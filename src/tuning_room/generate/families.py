@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from tuning_room.errors import RecipeError
 from tuning_room.generate.expressions import evaluate, written
-from tuning_room.generate.rule_files import filled, read_rules
+from tuning_room.generate.rule_files import LookUp, filled, read_rules
 
 TRIES = 400  # draws before a family's conditions count as impossible to meet
 
@@ -99,12 +99,15 @@ class Problem(BaseModel):
     requirements: list[str] = []
 
 
-def load_families(folder: Path) -> list[ProblemFamily]:
-    """Return the families of a folder's YAML files; RecipeError names file, family and field."""
+def load_families(folder: Path, look_up: LookUp | None = None) -> list[ProblemFamily]:
+    """Return the families of a folder's YAML files; RecipeError names file, family and field.
+
+    `look_up` is called with the ids of requirements that each one names.
+    """
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise RecipeError(f"{folder}: no families", hint="put YAML files with problem families there")
-    families = [family for file in files for family in _read(file)]
+    families = [family for file in files for family in _read(file, look_up)]
     name, count = Counter(family.name for family in families).most_common(1)[0] if families else ("", 0)
     if count != 1:
         problem = f"{count} families are named '{name}'" if families else "no families"
@@ -112,18 +115,21 @@ def load_families(folder: Path) -> list[ProblemFamily]:
     return families
 
 
-def _read(file: Path) -> Iterator[ProblemFamily]:
+def _read(file: Path, look_up: LookUp | None) -> Iterator[ProblemFamily]:
     entries = read_rules(file) or []
     if not isinstance(entries, list):
         raise RecipeError(f"{file}: must be a list of families", hint="see docs/recipes.md")
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(entries, start=1):
         try:
-            yield ProblemFamily.model_validate(entry)
+            family = ProblemFamily.model_validate(entry)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
-            place = f"{file}: family {number + 1}: {field}"
+            place = f"{file}: family {number}: {field}"
             raise RecipeError(f"{place}: {first['msg']}", hint="see docs/recipes.md") from None
+        if look_up:
+            look_up(family.requirements, f"{file}: family {number} ('{family.name}'): requirements")
+        yield family
 
 
 def draw(family: ProblemFamily, rng: random.Random, first_reply_share: float = 0.0, number: int = 0) -> Problem:

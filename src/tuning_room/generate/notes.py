@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, 
 
 from tuning_room.checks.numbers import NUMBER
 from tuning_room.generate.families import Problem
-from tuning_room.generate.rule_files import filled, names_in, read_checked
+from tuning_room.generate.rule_files import LookUp, filled, names_in, read_checked
 from tuning_room.records import Chunk
 
 _FINITE = ("is", "are", "was", "were", "would", "could", "can", "should", "will")
@@ -32,6 +32,7 @@ class Rule(BaseModel):
     say: list[str] = Field(
         min_length=1, description="replies, one for each note; `{question}` is the group `clause` as a direct question"
     )
+    requirements: list[str] = Field([], description="ids of what its replies teach")
 
     @model_validator(mode="after")
     def _says_what_it_matches(self) -> "Rule":
@@ -63,9 +64,16 @@ class NoteRules(BaseModel):
         return pattern
 
 
-def load_rules(file: Path) -> NoteRules:
-    """Return the rules of a YAML file; RecipeError names file and field."""
-    return read_checked(file, TypeAdapter(NoteRules), "see docs/recipes.md")
+def load_rules(file: Path, look_up: LookUp | None = None) -> NoteRules:
+    """Return the rules of a YAML file; RecipeError names file and field.
+
+    `look_up` is called with the ids of requirements that each one names.
+    """
+    found = read_checked(file, TypeAdapter(NoteRules), "see docs/recipes.md")
+    if look_up:
+        for rule in found.rules:
+            look_up(rule.requirements, f"{file}: rule '{rule.match}': requirements")
+    return found
 
 
 def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Problem]]]:
@@ -80,12 +88,13 @@ def unmatched(chunks: list[Chunk], rules: NoteRules, file: Path) -> str:
     number = len(chunks)
     headed = [chunk for chunk in chunks if chunk.headings and re.match(rules.heading, chunk.headings[-1])]
     if not headed:
-        return f"no heading of {number} sections matches {file}: heading: {rules.heading}"
+        return f"of {number} sections, no heading matches `heading` in {file} ({rules.heading})"
+    begin = f"{len(headed)} of {number} sections match `heading` in {file}"
     stated = [chunk for chunk in headed if _statement(chunk, rules)]
     if not stated:
-        return f"{len(headed)} of {number} sections match {file}: heading, but none has text above its {rules.label}"
+        return f"{begin}, but none has text above the line that matches `label` ({rules.label})"
     notes = sum(len(chunk.items) for chunk in stated)
-    return f"{len(stated)} of {number} sections match {file}: heading, but none of their {notes} list items fits a rule"
+    return f"{begin}, but none of their {notes} list items matches a rule of `rules`"
 
 
 def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterator[Problem]:
@@ -93,7 +102,10 @@ def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterato
     statement = _statement(chunk, rules)
     if heading is None or not statement:
         return
-    for asked in filter(None, (reply(note, rules) for note in chunk.items)):
+    for note in chunk.items:
+        rule, asked = _said(note, rules)
+        if rule is None or not asked:
+            continue
         yield Problem(
             family=f"{chunk.document}:{heading['number']}",
             topic=_topic(chunk, rules),
@@ -102,6 +114,7 @@ def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterato
             wrong="",
             user=statement,
             assistant=asked,
+            requirements=rule.requirements,
         )
 
 
@@ -141,13 +154,17 @@ def _statement(chunk: Chunk, rules: NoteRules) -> str:
 
 def reply(note: str, rules: NoteRules) -> str:
     """Return what the assistant says for a note, by the first rule that matches; '' if none does."""
+    return _said(note, rules)[1]
+
+
+def _said(note: str, rules: NoteRules) -> tuple[Rule | None, str]:
     for rule in rules.rules:
         if match := re.match(rule.match, note.strip()):
             parts = {name: _second_person(text, rules) for name, text in match.groupdict("").items()}
             parts["question"] = direct_question(parts.get("clause", ""))
             choice = rule.say[len(note) % len(rule.say)]
-            return filled(choice, parts, f"rule '{rule.match}'")
-    return ""
+            return rule, filled(choice, parts, f"rule '{rule.match}'")
+    return None, ""
 
 
 def _second_person(text: str, rules: NoteRules) -> str:

@@ -29,13 +29,15 @@ HINT = "docs/generate.md says what a prompt file holds"
 
 
 class PromptFile:
-    """A list of messages, the last of which is of the role given; RecipeError names file and mistake."""
+    """A list of messages that ends with the user's, or is all the system's; RecipeError names file and mistake."""
 
     def __init__(self, path: Path, last: Role = "user") -> None:
         self.path = path
         found = read_checked(path, MESSAGES, HINT)
         if not found or found[-1].role != last:
             raise self._error(f"the last message must be the {last}'s")
+        if last == "system" and any(message.role != "system" for message in found):
+            raise self._error("all messages must be the system's")
         self._templates = [(message.role, self._compiled(message.content)) for message in found]
         self.names = {
             name for message in found for name in meta.find_undeclared_variables(SANDBOX.parse(message.content))

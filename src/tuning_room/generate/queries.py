@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 from tuning_room.errors import RecipeError
@@ -10,7 +11,7 @@ from tuning_room.generate.columns import PUSH, Columns, draw
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import FlowRow
 from tuning_room.records import Chunk
-from tuning_room.requirements import Requirement, normalized, places
+from tuning_room.requirements import Requirement, RowsTaught, normalized, places
 from tuning_room.requirements.passages import passages
 
 SHORTEST_PART = 4  # words: anything shorter is a heading or a fragment, and nothing to write about
@@ -38,21 +39,21 @@ def prompt_parts(prompt: str) -> list[PromptPart]:
     return parts or [PromptPart(prompt.strip(), heading)]
 
 
-def in_turn(asked: Sequence[Requirement], taught: Mapping[str, int], rows: int) -> list[Requirement]:
+def in_turn(asked: Sequence[Requirement], taught: RowsTaught, rows: int) -> list[Requirement]:
     """Return which requirement each row is to teach: always the one that the fewest rows teach so far.
 
-    Those of every reply are taught by every row, and only drawn where there are no others. Of `a`, `b` and `c`, with
-    two rows for `a` and one for `b` to begin with, eight rows go:
+    Those of every reply are taught by every row, and only drawn, by turns, where there are no others. Of `a`, `b` and
+    `c`, with two rows for `a` and one for `b` to begin with, eight rows go:
 
         taught {a: 2, b: 1}  ->  c b c a b c a b
     """
     some = [one for one in asked if not one.every_reply] or list(asked)
-    count = Counter({one.id: taught.get(one.id, 0) for one in some})
-    drawn: list[Requirement] = []
+    count, times, drawn = deepcopy(taught), Counter[str](), list[Requirement]()
     for _ in range(rows if some else 0):
-        shortest = min(some, key=lambda one: count[one.id])
-        count[shortest.id] += 1
-        drawn.append(shortest)
+        next_one = min(some, key=lambda one: (count.of(one), times[one.id]))
+        count.add([next_one.id])
+        times[next_one.id] += 1
+        drawn.append(next_one)
     return drawn
 
 
@@ -61,11 +62,11 @@ def query_rows(
     chunks: list[Chunk],
     columns: Columns,
     known: Sequence[Requirement] = (),
-    taught: Mapping[str, int] | None = None,
+    taught: RowsTaught | None = None,
 ) -> list[FlowRow]:
     """Return the rows for a teacher, each with the columns drawn for it; RecipeError if there is nothing to ask.
 
-    `taught` counts the rows that there are already, by requirement.
+    `taught` counts the rows that there are already.
     """
     if reserved := sorted(set(columns) & OWN):
         raise RecipeError(
@@ -73,15 +74,24 @@ def query_rows(
         )
     full_prompt = config.full_prompt.read_text(encoding="utf-8").strip()
     baked = [one for one in known if one.is_baked]
-    drawn = in_turn(baked, taught or {}, config.prompt_rows)
+    drawn = in_turn(baked, taught or RowsTaught(), config.prompt_rows)
     about_prompt = _about_requirements(config, full_prompt, drawn) if baked else _about_prompt(config, full_prompt)
     rows = [*_about_chunks(config, chunks), *about_prompt]
+    _check_there_is_enough(config, rows)
+    return [{**row, **_drawn(config, columns, row["id"]), "full_prompt": full_prompt, "error": ""} for row in rows]
+
+
+def _check_there_is_enough(config: GenerateConfig, rows: list[FlowRow]) -> None:
     if not rows and not config.seeds:
         raise RecipeError(
             "generate: there is nothing to ask the teacher about: no documents, and prompt_rows is 0",
             hint="set generate.prompt_rows, or add documents",
         )
-    return [{**row, **_drawn(config, columns, row["id"]), "full_prompt": full_prompt, "error": ""} for row in rows]
+    if config.grounded and not any(row["grounds"] for row in rows):
+        raise RecipeError(
+            "generate.grounded: there is no passage to ground answers in: no documents, or rows_per_chunk is 0",
+            hint="name a folder of documents, raise generate.rows_per_chunk, or set grounded to false",
+        )
 
 
 def _about_chunks(config: GenerateConfig, chunks: list[Chunk]) -> Iterator[FlowRow]:

@@ -1,6 +1,6 @@
 """Reading the YAML files of a recipe's rules, and filling in their templates."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
 from typing import Any, TypeVar
@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from tuning_room.errors import RecipeError
 
 T = TypeVar("T")
+# Raises RecipeError for an id that no requirement has; it is given the ids, and the file and entry that name them.
+LookUp = Callable[[Sequence[str], str], None]
 
 
 def read_rules(file: Path) -> Any:

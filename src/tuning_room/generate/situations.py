@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from tuning_room.generate.families import Problem, ProblemFamily
-from tuning_room.generate.rule_files import filled, read_checked
+from tuning_room.generate.rule_files import LookUp, filled, read_checked
 from tuning_room.records import Message, Role
 
 
@@ -67,9 +67,17 @@ class Opened(NamedTuple):
 SITUATIONS = TypeAdapter(Annotated[list[Situation], Field(min_length=1)])
 
 
-def load_situations(file: Path) -> list[Situation]:
-    """Return the situations of a YAML file; RecipeError names file and field."""
-    return read_checked(file, SITUATIONS, "see docs/recipes.md")
+def load_situations(file: Path, look_up: LookUp | None = None) -> list[Situation]:
+    """Return the situations of a YAML file; RecipeError names file and field.
+
+    `look_up` is called with the ids of requirements that each one names.
+    """
+    situations = read_checked(file, SITUATIONS, "see docs/recipes.md")
+    if look_up:
+        for one in situations:
+            look_up(one.requirements, f"{file}: situation '{one.name}': requirements")
+            look_up(one.follow_up_requirements, f"{file}: situation '{one.name}': follow_up_requirements")
+    return situations
 
 
 def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:

@@ -8,16 +8,18 @@ from tuning_room.checks import CheckSettings, Exchange, rejected_by
 from tuning_room.checks.numbers import numbers_in, quantities
 from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.flow_runner import FlowRow
-from tuning_room.requirements import Requirement
+from tuning_room.requirements import Requirement, held_to
 
 GROUNDED = "grounded"
 COUNTING = 12  # number words up to this one count things ("one of them") more often than they state a fact
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*")
 _LIST_NUMBER = re.compile(r"^\s*\d{1,3}[.)]\s", re.MULTILINE)
-_WITHIN_A_SENTENCE = re.compile(r"[\w,;)][ \t]$")
+_TITLES = {"mr", "mrs", "ms", "mx", "dr", "prof", "st", "sr", "sra", "mme"}
+_WITHIN_A_SENTENCE = re.compile(rf"(?:[\w,;)]|\b(?:{'|'.join(_TITLES)})\.)[ \t][*_(]{{0,3}}$", re.IGNORECASE)
+_LOOKED_BACK = 12  # characters before a word, enough for a title and the signs around it
 # In these languages every noun has a capital.
 CAPITAL_NOUNS = {"de"}
-NO_NAMES = {"i", "ok"}
+NO_NAMES = {"i", "ok", *_TITLES}
 
 Failure = tuple[str, str]  # the name of a check, and its reason
 
@@ -36,11 +38,11 @@ class Standards:
             ungrounded(exchange.reply, [row["grounds"], row["full_prompt"], exchange.said]) if row["grounds"] else ""
         )
         found = [(GROUNDED, f"{stated} stands in no source")] if stated else []
-        held_to = [one for one in self._known if one.every_reply or one.id in row["requirements"]]
+        asked = held_to(row["requirements"], self._known)
         return (
             *found,
             *failures(self._config.checks, exchange),
-            *((f"requirement:{one.id}", why) for one in held_to for _, why in failures(one.checks, exchange)),
+            *((f"requirement:{one.id}", why) for one in asked for _, why in failures(one.checks, exchange)),
         )
 
 
@@ -65,7 +67,8 @@ def ungrounded(reply: str, sources: Sequence[str]) -> str:
     """Return the first number or name of a reply that stands in none of the sources, in quotes; '' if there is none.
 
     A rule, not an understanding: numbers are compared by value, names by their letters, and nothing else is looked at.
-    Left out are list numbers, number words that count things or are not above twelve, and the first word of a sentence.
+    Left out are list numbers, number words that count things or are not above twelve, titles such as Mrs., and the
+    first word of a sentence.
     Where every noun has a capital, only words with a second capital or a digit in them count as names.
 
     >>> ungrounded("The desk in Leeds opens at 9 and costs 40 euros.", ["Leeds: from 9 o'clock"])
@@ -95,7 +98,7 @@ def _unknown_names(reply: str, text: str) -> Iterator[str]:
     for found in _WORD.finditer(reply):
         word = found.group()
         inner = any(sign.isupper() for sign in word[1:]) or (word[0].isalpha() and any(map(str.isdigit, word)))
-        begins = not _WITHIN_A_SENTENCE.search(reply[: found.start()])
+        begins = not _WITHIN_A_SENTENCE.search(reply[max(0, found.start() - _LOOKED_BACK) : found.start()])
         is_name = inner or (word[0].isupper() and not begins and not nouns)
         if is_name and not {*_forms(word)} & (known | NO_NAMES):
             yield word

@@ -1,7 +1,7 @@
 """What a requirement is: an id, the prompt's own words, and how a reply is found to keep it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -61,6 +61,13 @@ class Requirement(BaseModel):
     def metrics(self) -> list[str]:
         """Return the metrics that decide, each once."""
         return list(dict.fromkeys([*self.has, *self.has_not]))
+
+
+def held_to(names: Collection[str], known: Sequence[Requirement]) -> list[Requirement]:
+    """Return the requirements whose checks a row must pass: those that it names, then those of every reply."""
+    named = {one.id: one for one in known if one.id in names}
+    others = (one for one in known if one.every_reply and one.id not in names)
+    return [*(named[name] for name in dict.fromkeys(names) if name in named), *others]
 
 
 class RowsTaught:

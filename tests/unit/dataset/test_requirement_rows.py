@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tuning_room import dataset
 from tuning_room.checks import Exchange
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.selection import Coverage
 from tuning_room.dataset.split import dialogue
 from tuning_room.errors import RecipeError
 from tuning_room.records import Candidate, Message
+from tuning_room.workspace import Workspace
 
 FILE = """
 - {id: short, quote: Be short., checks: {length: {at_least: 1, at_most: 6}}, every_reply: true}
@@ -32,6 +34,13 @@ def config(tmp_path: Path) -> DatasetConfig:
 def candidate(*names: str) -> Candidate:
     turns = [Message(role="user", content="Hi"), Message(role="assistant", content="Hello?")]
     return Candidate(id="c", source="s", group="g", messages=turns, requirements=list(names))
+
+
+def test_the_files_of_requirements_checks_are_inputs(config: DatasetConfig, tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text("{}")
+    held = "- {id: json, quote: Be kind., checks: {json_schema: {schema: schema.json}}}"
+    (tmp_path / "requirements.yaml").write_text(held)
+    assert tmp_path / "schema.json" in dataset.inputs(config, Workspace(tmp_path / "run"))
 
 
 def test_a_row_is_held_to_what_it_names_and_to_every_reply(config: DatasetConfig) -> None:

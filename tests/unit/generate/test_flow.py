@@ -302,14 +302,50 @@ def test_an_id_that_no_requirement_has_is_named_with_its_line(
     assert not workspace.candidates.exists()
 
 
-def test_an_id_in_the_rules_that_no_requirement_has_is_named(
+FAMILY = "- {name: f, topic: t, problem: p, user: [u], assistant: [b], requirements: [%s]}"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"families/a": FAMILY % "ask, sing"}, r"families/a\.yaml: family 1 \('f'\): requirements: .* 'sing'"),
+        (
+            {"situations": "- {name: s, user: ['{user}'], assistant: ['{assistant}'], requirements: [sing]}"},
+            r"situations\.yaml: situation 's': requirements: .* 'sing'",
+        ),
+        (
+            {"situations": "- {name: s, user: [a], assistant: ['{assistant}'], follow_up_requirements: [sing]}"},
+            r"situations\.yaml: situation 's': follow_up_requirements: .* 'sing'",
+        ),
+        (
+            {"notes": "{heading: '(?P<number>)(?P<title>)', topic: '(?P<topic>)', label: L, rules: "
+             "[{match: a, say: [a]}, {match: b, say: [b], requirements: [sing]}]}"},
+            r"notes\.yaml: rule 'b': requirements: .* 'sing'",
+        ),
+    ],
+)  # fmt: skip
+def test_an_id_in_the_rules_that_no_requirement_has_is_named_with_its_file(
+    tmp_path: Path, offline: GenerateConfig, workspace: Workspace, files: dict[str, str], said: str
+) -> None:
+    rules = rules_with(tmp_path / "rules", **files)
+    # Nothing is drawn: the ids are looked up all the same.
+    config = with_examples(tmp_path, offline).model_copy(update={"rules": rules, "rows": 0})
+    with pytest.raises(RecipeError, match=f"{said}.*; known: ask, kind"):
+        generate.run(config, workspace)
+
+
+def test_a_row_teaches_what_the_rule_for_its_note_names(
     tmp_path: Path, offline: GenerateConfig, workspace: Workspace
 ) -> None:
-    situations = "- {name: s, user: ['{user}'], assistant: ['{assistant}'], requirements: [sing]}"
-    rules = rules_with(tmp_path / "rules", situations=situations)
-    config = with_examples(tmp_path, offline).model_copy(update={"rules": rules})
-    with pytest.raises(RecipeError, match=r"family:f or situation 's': there is no requirement 'sing'"):
-        generate.run(config, workspace)
+    notes = "{heading: 'Problem (?P<number>[0-9.]+): (?P<title>.+)', topic: 'Chapter (?P<topic>.+)', label: L, rules: "
+    notes += "[{match: Sing, say: ['La?']}, {match: Ask, say: ['What?'], requirements: [ask]}]}"
+    config = with_examples(tmp_path, offline).model_copy(
+        update={"rules": rules_with(tmp_path / "rules", notes=notes), "rows": 0, "notes_per_problem": 4}
+    )
+    write_jsonl(workspace.chunks, [NOTE])
+    generate.run(config, workspace)
+    found = [(row.messages[-1].content, row.requirements) for row in candidates(workspace) if "document" in row.source]
+    assert found == [("What?", ["ask"]), ("La?", []), ("What?", ["ask"])]
 
 
 def test_rules_need_no_notes_and_say_that_the_documents_gave_no_row(
@@ -332,9 +368,9 @@ UNNOTED = chunk(8, headings=["Problem 1.2: Half of a pie"], text="How much is ha
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ([chunk(1), chunk(2)], r"no heading of 2 sections matches .*notes\.yaml: heading: .*Problem"),
-        ([chunk(1), UNNOTED.model_copy(update={"text": ""})], "1 of 2 sections match .* none has text above"),
-        ([chunk(1), UNNOTED], "1 of 2 sections match .* none of their 2 list items fits a rule"),
+        ([chunk(1), chunk(2)], r"of 2 sections, no heading matches `heading` in .*notes\.yaml .*Problem"),
+        ([chunk(1), UNNOTED.model_copy(update={"text": ""})], "1 of 2 sections match .* none has text above the line"),
+        ([chunk(1), UNNOTED], "1 of 2 sections match .* none of their 2 list items matches a rule"),
     ],
 )
 def test_documents_in_which_no_problem_is_found_are_said_with_what_kept_them_out(

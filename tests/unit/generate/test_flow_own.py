@@ -145,6 +145,17 @@ def test_a_mistake_in_a_flow_is_named_and_nothing_is_paid(
     assert server.bodies == []
 
 
+@pytest.mark.parametrize(
+    ("roles", "said"), [(["user", "system"], "all messages must be"), (["user"], "the last message must be")]
+)
+def test_a_system_prompt_of_other_roles_is_named(tmp_path: Path, roles: list[str], said: str) -> None:
+    flow = yaml.safe_load((SHIPPED / "answer" / "flow.yaml").read_text())
+    flow["blocks"][1]["block_config"]["prompt_config_path"] = "ask.yaml"
+    prompt = [{"role": role, "content": "{{ instructions }}"} for role in roles]
+    with pytest.raises(RecipeError, match=rf"ask\.yaml: {said} the system's"):
+        Flows(own_flow(tmp_path, flow, prompt, name="answer"))
+
+
 def test_flows_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no such folder"):
         Flows(tmp_path / "flows")

@@ -20,7 +20,7 @@ from tuning_room.generate.config import GenerateConfig
 from tuning_room.generate.estimate import estimate
 from tuning_room.generate.queries import in_turn, prompt_parts, query_rows
 from tuning_room.records import write_jsonl
-from tuning_room.requirements import Requirement, read_requirements
+from tuning_room.requirements import Requirement, RowsTaught, read_requirements
 from tuning_room.workspace import Workspace
 
 PERSONAS = {"novice", "expert", "frustrated", "hurried", "adversarial"}
@@ -231,8 +231,8 @@ def test_a_dry_run_counts_the_same_queries(server: ChatServer, asked: GenerateCo
 
 def test_a_row_stays_what_it_is_when_another_requirement_gets_more(asked: GenerateConfig) -> None:
     known, columns = read_requirements(asked.requirements) if asked.requirements else [], load_columns()
-    few = {row["id"]: row for row in query_rows(asked, [], columns, known, {})}
-    more = {row["id"]: row for row in query_rows(asked, [], columns, known, {"sort": 3})}
+    few = {row["id"]: row for row in query_rows(asked, [], columns, known)}
+    more = {row["id"]: row for row in query_rows(asked, [], columns, known, RowsTaught([["sort"]] * 3))}
     assert [name for name in few if name in more] and more.keys() - few.keys()
     for name in few.keys() & more.keys():
         assert {**few[name], "total": 0} == {**more[name], "total": 0}
@@ -250,22 +250,39 @@ def requirement(name: str, *, every: bool = False) -> Requirement:
 
 
 def test_the_worked_example_of_turns() -> None:
-    drawn = in_turn([requirement(name) for name in "abc"], {"a": 2, "b": 1}, 8)
+    drawn = in_turn([requirement(name) for name in "abc"], RowsTaught(["a", "a", "b"]), 8)
     assert [one.id for one in drawn] == list("cbcabcab")
 
 
 def test_what_every_row_teaches_is_drawn_only_where_there_is_nothing_else() -> None:
     every = requirement("e", every=True)
-    assert in_turn([every, requirement("a")], {}, 2) == [requirement("a")] * 2
-    assert in_turn([every], {}, 2) == [every] * 2
-    assert in_turn([], {}, 2) == []
+    other = requirement("o", every=True)
+    assert in_turn([every, requirement("a")], RowsTaught(), 2) == [requirement("a")] * 2
+    assert in_turn([every, other], RowsTaught([["o"]]), 4) == [every, other] * 2
+    assert in_turn([], RowsTaught(), 2) == []
+
+
+def test_the_files_of_requirements_and_of_their_checks_are_inputs(asked: GenerateConfig, workspace: Workspace) -> None:
+    schema = asked.full_prompt.parent / "schema.json"
+    schema.write_text("{}")
+    held = asked.full_prompt.parent / "held.yaml"
+    held.write_text("- {id: json, quote: Be kind., checks: {json_schema: {schema: schema.json}}}")
+    assert {held, schema} <= set(generate.inputs(changed(asked, requirements=held), workspace))
+
+
+def test_a_row_that_names_a_requirement_twice_teaches_it_once(asked: GenerateConfig, workspace: Workspace) -> None:
+    seeds = asked.full_prompt.parent / "seeds.jsonl"
+    seeds.write_text(seeds.read_text().replace('["sort"]', '["sort", "sort"]'))
+    generate.run(asked, workspace)
+    assert Counter(row.requirements[0] for row in candidates(workspace)) == {"sort": 4, "refund": 4}
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 120))
 def test_no_requirement_gets_a_row_while_another_has_fewer(taught: list[int], rows: int) -> None:
     names = [f"r{place}" for place in range(len(taught))]
     given_rows = dict(zip(names, taught, strict=True))
-    drawn = Counter(one.id for one in in_turn([requirement(name) for name in names], given_rows, rows))
+    before = RowsTaught([name] for name in names for _ in range(given_rows[name]))
+    drawn = Counter(one.id for one in in_turn([requirement(name) for name in names], before, rows))
     assert drawn.total() == rows
     total = {name: given_rows[name] + drawn[name] for name in names}
     assert all(total[name] <= min(total.values()) + 1 for name in drawn)

@@ -3,6 +3,7 @@
 Not shown: that a reply which passes is true; a rule that compares numbers and names cannot know that.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ SOURCE = "The museum in Leeds opens at 9:30. Mrs. Weber has keys for 1,200 locke
         "1. Take the PDF.\n2. Fill in the A4 form.\n3) Bring it.",
         "I think I'm right, ok? OK, so ask in leeds.",
         '"Please wait," she said.',
+        "Please ask Mr. or Dr. Weber.",
         "",
     ],
 )
@@ -45,7 +47,10 @@ def test_a_reply_of_what_the_sources_say_is_grounded(reply: str) -> None:
         ("It opens at 9:45.", "45"),
         ("There are 1,300 lockers.", "1,300"),
         ("The price is twenty.", "twenty"),
-        ("Ask Mrs. Weber or Mr. Novak.", "Mr"),
+        ("Ask Mrs. Weber or Mr. Novak.", "Novak"),
+        ("Ask Mrs. Novak, please.", "Novak"),
+        ("It is near (York is next), so walk.", "York"),
+        ("Then go to **York**.", "York"),
         ("Then go to York.", "York"),
         ("Send a GIF.", "GIF"),
         ("Use the A5 form.", "A5"),
@@ -109,8 +114,35 @@ def test_otherwise_the_full_prompt_is_all_that_is_sent(
 ) -> None:
     of_answers(server, "At 9.")
     generate.run(changed(config, grounded=False, prompt_rows=2), workspace)
-    generate.run(changed(config, grounded=True, rows_per_chunk=0, prompt_rows=2), workspace)
     assert {body["messages"][0]["content"] for body in server.bodies if is_answer(body)} == {FULL_PROMPT}
+
+
+def test_answers_about_the_prompt_are_given_no_passage(
+    server: ChatServer, config: GenerateConfig, workspace: Workspace
+) -> None:
+    write_jsonl(workspace.chunks, [chunk(1, text="We open at 9.")])
+    of_answers(server, "At 9.")
+    generate.run(changed(config, grounded=True, prompt_rows=2), workspace)
+    given = Counter(body["messages"][0]["content"] == FULL_PROMPT for body in server.bodies if is_answer(body))
+    assert given == {True: 1, False: 1}
+
+
+@pytest.mark.parametrize("changes", [{"rows_per_chunk": 0, "prompt_rows": 2}, {"chunks": 0, "prompt_rows": 2}])
+def test_answers_that_are_to_be_grounded_in_nothing_are_refused_before_anything_is_asked(
+    server: ChatServer, config: GenerateConfig, workspace: Workspace, changes: dict[str, int]
+) -> None:
+    write_jsonl(workspace.chunks, [chunk(number) for number in range(changes.pop("chunks", 2))])
+    with pytest.raises(RecipeError, match=r"generate\.grounded: there is no passage"):
+        generate.run(changed(config, grounded=True, **changes), workspace)
+    assert server.bodies == []
+
+
+def test_rules_say_that_they_ground_nothing(tmp_path: Path, config: GenerateConfig, workspace: Workspace) -> None:
+    write_jsonl(workspace.chunks, [])
+    seeds = tmp_path / "seeds.jsonl"
+    seeds.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+    (warning,) = generate.run(changed(config, teacher={}, grounded=True, seeds=seeds), workspace).warnings
+    assert "generate.grounded" in warning
 
 
 def test_an_answer_that_is_not_grounded_is_rejected_with_what_it_made_up(
@@ -121,7 +153,7 @@ def test_an_answer_that_is_not_grounded_is_rejected_with_what_it_made_up(
     result = generate.run(changed(config, grounded=True), workspace)
     assert result.errors == 1
     (warning,) = result.warnings
-    assert "1 rows are not grounded" in warning and "losers.jsonl" in warning
+    assert "not grounded, and left out: 1 of 2" in warning and str(workspace.losers) in warning
     good, bad = candidates(workspace)
     assert (good.error, bad.error, bad.messages) == ("", "not grounded: '9' stands in no source", [])
     (loser,) = losers(workspace)
