@@ -119,10 +119,15 @@ class Drift(Finding):
 
 
 class MeanTokens(Finding):
-    """Mean tokens of a request, counted with the model's tokenizer."""
+    """Mean tokens of a request, counted with the model's tokenizer.
+
+    `cut` of the `replies` were ended by the limit on their length and not by the model.
+    """
 
     prompt: float
     completion: float
+    replies: int = 0
+    cut: int = 0
 
 
 class Retention(Finding):
@@ -140,7 +145,10 @@ class Retention(Finding):
 
 
 class ServingTime(Finding):
-    """Time of a request for one way of serving: seconds to the first token, tokens per second alone and in a batch."""
+    """Time of a request for one way of serving: seconds to the first token, tokens per second alone and in a batch.
+
+    The times of a request alone are medians of those round by round; the ways of serving take turns within a round.
+    """
 
     arm: str
     label: str
@@ -149,18 +157,51 @@ class ServingTime(Finding):
     first_token_seconds: float = Field(ge=0)
     tokens_per_second: float = Field(ge=0)
     batch_tokens_per_second: float = Field(ge=0)
+    first_token_rounds: list[float] = []
+    tokens_per_second_rounds: list[float] = []
+
+    @property
+    def rounds(self) -> list[tuple[float, float]]:
+        """Return the seconds to the first token and the tokens per second of each round, or of the only one."""
+        known = list(zip(self.first_token_rounds, self.tokens_per_second_rounds, strict=True))
+        return known or [(self.first_token_seconds, self.tokens_per_second)]
+
+
+class EqualReplies(Finding):
+    """The saving if both arms' replies had the same length: what the shorter prompt saves, and nothing else.
+
+    `low` and `high` are the lowest and the highest saving of all rounds, `fewest` and `most` the requests that go with
+    them; None means that training time is never won back.
+    """
+
+    reply_tokens: float
+    seconds_saved: float
+    low: float
+    high: float
+    requests: int | None
+    fewest: int | None
+    most: int | None
 
 
 class BreakEven(Finding):
-    """After how many requests the seconds of training are won back; `requests` is None if they never are."""
+    """After how many requests the seconds of training are won back; `requests` is None if they never are.
+
+    `seconds_saved_per_request` counts each arm's replies at their own mean length: it is what replies of equal length
+    save (`equal`) and what the baked arm's shorter replies save (`seconds_saved_by_reply`), added up.
+    """
 
     against: str
     seconds_saved_per_request: float
     requests: int | None
+    equal: EqualReplies | None = None
+    seconds_saved_by_reply: float = 0.0
 
 
 class ServingCosts(Finding):
-    """The time that serving and training take on one machine; without arms if nothing was timed."""
+    """The time that serving and training take on one machine; without arms if nothing was timed.
+
+    `repeats` is the number of rounds in which all ways of serving were timed.
+    """
 
     engine: str = ""
     machine: str = ""

@@ -5,62 +5,27 @@ Each result is kept in a file of its own under a digest of all that it depends o
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from tuning_room.errors import AdapterMismatchError, DataError
 from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig
+from tuning_room.evaluate.economics import ROUNDS, TOKENS, measure, watch
 from tuning_room.evaluate.statistics import bootstrap_mean
 from tuning_room.evaluate.suites import read_items, spread
 from tuning_room.files import digest
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Record, read_json, write_json
-from tuning_room.results import Besides, Retention, ServingCosts, ServingTime, StandardScores
+from tuning_room.results import Besides, Retention, ServingCosts, StandardScores
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
     from tuning_room.engines.local import LocalEngine
-    from tuning_room.engines.timing import Timing
 
-TOKENS = 8  # length of a timed reply: more tokens would only repeat the rate
 TEXTS = 16  # neutral texts read unless all items are requested: they cost as much as 40 replies
 
 K = TypeVar("K", bound=Record)
-
-
-class Way(NamedTuple):
-    """A way to serve an arm: which model, under which system turn, and whether that turn is already in the cache."""
-
-    arm: str
-    label: str
-    model: str
-    system: str
-    cached: bool
-
-
-def ways(full: str, short: str) -> list[Way]:
-    """Return the ways to compare.
-
-    A merged adapter does the base model's own arithmetic with other numbers, so its speed is timed on the base.
-    """
-    return [
-        Way("prompted", "prompted, cold", BASE, full, False),
-        Way("prompted", "prompted, warm prefix cache", BASE, full, True),
-        Way("baked", "baked, adapter", ADAPTER, short, False),
-        Way("baked", "baked, merged", BASE, short, False),
-    ]
-
-
-def measure(timer: Callable[[Way], "Timing"], full: str, short: str, repeats: int) -> ServingCosts:
-    """Return the timing of each way, in seconds and tokens per second."""
-    rows = [
-        ServingTime.model_validate({"arm": way.arm, "label": way.label, **timer(way)._asdict(), "cached": way.cached})
-        for way in ways(full, short)
-    ]
-    where = f"{platform.machine()}, {platform.system()}"
-    return ServingCosts(engine="in-process", machine=where, measured=True, repeats=repeats, arms=rows)
 
 
 class Moved(Protocol):
@@ -108,17 +73,11 @@ class Measuring(NamedTuple):
         here = {arm.name for arm in self.arms if not arm.endpoint}
         if not self.config.economics or not {"prompted", "baked"} <= here:
             return ServingCosts()
-        repeats = 3 if self.config.all_items else 1
+        rounds = 2 * ROUNDS if self.config.all_items else ROUNDS
         full, short = self.full_prompt, self.config.short_prompt
-
-        def timer(way: Way) -> "Timing":
-            from tuning_room.engines.timing import timed
-
-            model, system = way.model, way.system
-            return timed(self.engine(), model, system, cached=way.cached, max_tokens=TOKENS, repeats=repeats)
-
-        parts = [*self.digests, full, short, repeats, TOKENS]
-        found = _kept(self.workspace.timing, parts, ServingCosts, lambda: measure(timer, full, short, repeats))
+        parts = [*self.digests, full, short, rounds, TOKENS]
+        timed = lambda: measure(watch(self.engine), full, short, rounds)  # noqa: E731
+        found = _kept(self.workspace.timing, parts, ServingCosts, timed)
         record = self.workspace.records().get("train")
         return found.model_copy(update={"training_seconds": record.seconds if record else 0.0})
 

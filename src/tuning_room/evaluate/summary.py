@@ -6,6 +6,7 @@ from itertools import groupby
 from tuning_room.checks import find_metric
 from tuning_room.evaluate.advice import Failing, MoreItems
 from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.economics import paid_back
 from tuning_room.evaluate.pairing import Arms, adjusted, metrics_in, paired_scores, rates_in
 from tuning_room.evaluate.power import detectable_difference, too_small
 from tuning_room.evaluate.statistics import Interval, TurnScores, bootstrap_difference, drift, gap_recovered
@@ -16,7 +17,6 @@ from tuning_room.results import (
     BREAKS,
     ArmIdentity,
     Besides,
-    BreakEven,
     Difference,
     Drift,
     FamilyRates,
@@ -28,7 +28,6 @@ from tuning_room.results import (
     Results,
     Retention,
     Sample,
-    ServingCosts,
     SuiteResult,
     misses,
 )
@@ -223,6 +222,8 @@ def _tokens(rows: Sequence[Sample]) -> MeanTokens:
     return MeanTokens(
         prompt=sum(sample.prompt_tokens for sample in rows) / len(rows),
         completion=sum(sample.completion_tokens for sample in rows) / len(rows),
+        replies=len(rows),
+        cut=sum(sample.finish_reason == "length" for sample in rows),
     )
 
 
@@ -291,25 +292,3 @@ def _warnings(gates: Sequence[Gate], rates: Rates, families: FamilyRates) -> lis
         if rate and (warning := too_small(gate, rate.total)):
             found.append(warning)
     return found
-
-
-def paid_back(costs: ServingCosts, tokens: Mapping[str, MeanTokens], training: float) -> ServingCosts:
-    """Add after how many requests the seconds of training are won back, against the prompted arm cold and warm.
-
-    `tokens` holds the mean tokens of a request by arm. A request takes the time to its first token, and the rest of its
-    reply at the rate of a single request. Replies of different lengths count towards the saving, as they do in use. A
-    break-even that is already known stays; without both arms there is none.
-    """
-    if not training or costs.break_even or not {"prompted", "baked"} <= {row.arm for row in costs.arms} & set(tokens):
-        return costs
-    spent = {}
-    for row in costs.arms:
-        after_first = max(tokens[row.arm].completion - 1, 0)
-        rest = after_first / row.tokens_per_second if row.tokens_per_second else 0.0
-        spent[row.label] = row.first_token_seconds + rest
-    rows = []
-    for label in ("prompted, cold", "prompted, warm prefix cache"):
-        saved = spent[label] - spent["baked, adapter"]
-        requests = round(training / saved) if saved > 0 else None
-        rows.append(BreakEven(against=label, seconds_saved_per_request=saved, requests=requests))
-    return costs.model_copy(update={"training_seconds": training, "break_even": rows})

@@ -34,12 +34,17 @@ NOTES = (
     "Counted with the model's own tokenizer on the evaluation items that are pooled as all items.",
     "A server with a warm prefix cache computes the full prompt once and reuses it, which already removes most of "
     "its prefill cost. The saving in cost and in time is therefore smaller than the saving in tokens.",
+    "A reply that was cut at the limit would have been longer: the mean length of an arm with such replies is too low.",
+    "What shorter replies save is no merit of the short prompt: a sentence in the full prompt may do the same.",
     "No figure here is in money: what a token costs depends on the server, its cache and its load.",
 )
 
 
 class ArmTokens(BaseModel):
-    """An arm's tokens: its system turn, means per request, and totals per day at the recipe's traffic."""
+    """An arm's tokens: its system turn, means per request, and totals per day at the recipe's traffic.
+
+    `cut` of the `replies` behind the means were ended by the limit on their length.
+    """
 
     arm: str
     system: int
@@ -47,6 +52,8 @@ class ArmTokens(BaseModel):
     completion: float
     prompt_per_day: float
     total_per_day: float
+    replies: int = 0
+    cut: int = 0
 
 
 class Saving(BaseModel):
@@ -81,6 +88,8 @@ def economics(results: Results, messages_per_day: int) -> Economics:
             completion=tokens.completion,
             prompt_per_day=tokens.prompt * messages_per_day,
             total_per_day=(tokens.prompt + tokens.completion) * messages_per_day,
+            replies=tokens.replies,
+            cut=tokens.cut,
         )
         for arm, tokens in results.tokens.items()
     ]

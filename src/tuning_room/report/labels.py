@@ -153,3 +153,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def signed_duration(seconds: float) -> str:
+    """Return seconds as a reader would say them, with a minus sign where they are lost."""
+    return f"\u2212{duration(-seconds)}" if seconds < 0 else duration(seconds)

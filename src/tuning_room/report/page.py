@@ -28,6 +28,7 @@ FILTERS = {
     "number": labels.number,
     "whole": labels.whole,
     "duration": labels.duration,
+    "signed_duration": labels.signed_duration,
     "arm": labels.arm_title,
     "suite": labels.suite_title,
 }

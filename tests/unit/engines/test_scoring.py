@@ -8,11 +8,11 @@ import torch
 
 from tuning_room.engines import Sampling
 from tuning_room.engines.local import LocalEngine
-from tuning_room.engines.timing import timed
+from tuning_room.engines.timing import QUESTIONS, batch_rate, prompt_length, timed
 from tuning_room.errors import EngineError, RenderingError
 from tuning_room.models import load_adapter, load_model
 from tuning_room.records import Message
-from tuning_room.rendering import prompt_ids
+from tuning_room.rendering import prompt_ids, shared_prefix
 
 SYSTEM = "You are a tutor who asks one question at a time."
 PAIRS = [("Hi", "Yes"), ("What is 3 x 4?", "12"), ("What is 3 x 4?", "It is eleven."), ("Why?", "7"), ("Größe?", "ä")]
@@ -106,14 +106,22 @@ def test_divergence_of_long_texts_and_of_none(engine: LocalEngine, monkeypatch: 
     assert engine.divergence([], "tutor", "tiny") == (0.0, 0)
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_timing_measures_what_it_says(engine: LocalEngine, cached: bool) -> None:
-    found = timed(engine, "tutor", SYSTEM, cached=cached, max_tokens=4, repeats=1)
-    assert found.cached is cached and found.prompt_tokens > len(SYSTEM)
-    assert 0 < found.first_token_seconds < 60
-    assert found.tokens_per_second > 0 and found.batch_tokens_per_second > 0
-    # What is left behind shows whether the system prompt was read first.
-    dialogue = asked("Hello!", SYSTEM)
-    ids = prompt_ids(engine.tokenizer, dialogue)
-    known = engine._decoder.kept.prefix("tutor", ids)[0]
-    assert (known >= len(ids) - 1) is cached
+def test_a_timed_request_finds_the_cache_as_it_says(engine: LocalEngine) -> None:
+    first, second = (prompt_ids(engine.tokenizer, asked(QUESTIONS[number], SYSTEM)) for number in (0, 1))
+    system = len(shared_prefix([first, second]))
+    kept = engine._decoder.kept
+    timed(engine, "tutor", SYSTEM, 0, cached=False, max_tokens=4)
+    # What the next request finds: the system prompt, but not its own question.
+    assert system > len(SYSTEM) // 4 and kept.prefix("tutor", second)[0] == system < len(second) - 1
+    timed(engine, "tutor", SYSTEM, 1, cached=True, max_tokens=4)
+    assert kept.prefix("tutor", first)[0] >= len(first) - 1
+    timed(engine, "tutor", SYSTEM, 1, cached=False, max_tokens=4)
+    assert kept.prefix("tutor", first)[0] == system
+
+
+def test_timing_measures_seconds_and_rates(engine: LocalEngine) -> None:
+    found = timed(engine, "tutor", SYSTEM, 0, cached=False, max_tokens=4)
+    assert 0 < found.first_token_seconds < 60 and found.tokens_per_second > 0
+    assert timed(engine, "tutor", SYSTEM, 0, cached=False, max_tokens=1).tokens_per_second == 0
+    assert batch_rate(engine, "tutor", SYSTEM, 4) > 0
+    assert prompt_length(engine, SYSTEM) == len(prompt_ids(engine.tokenizer, asked(QUESTIONS[0], SYSTEM)))

@@ -83,25 +83,45 @@ REQUIREMENTS = [
 ROWS_TAUGHT = {"one-question": 920, "holds-firm": 212, "confirms": 0}
 WHY = {"one-question": "asks_question: no question", "holds-firm": "tells", "confirms": "not withholds", "arabic": "x"}
 RETENTION = Retention(kl=0.1873, low=0.1604, high=0.2151, texts=24, tokens=2210)
+# First token and rate of each round, by way: the second way's savings at equal length lie on both sides of nothing.
+TIMES: dict[str, list[list[float]]] = {
+    "prompted, cold": [[3.3, 3.4, 3.5], [11.2, 11.3, 11.4]],
+    "prompted, warm prefix cache": [[0.2, 0.214, 0.31], [11.1, 11.2, 11.2]],
+    "baked, adapter": [[0.24, 0.243, 0.25], [11.0, 11.1, 11.4]],
+    "baked, merged": [[0.18, 0.181, 0.19], [12.5, 12.6, 12.8]],
+}
+
+
+def _timed(label: str, prompt_tokens: int, batch: float, *, cached: bool = False) -> dict[str, Any]:
+    firsts, rates = TIMES[label]
+    return {
+        "arm": label.split(",")[0], "label": label, "cached": cached, "prompt_tokens": prompt_tokens,
+        "first_token_seconds": firsts[1], "tokens_per_second": rates[1], "batch_tokens_per_second": batch,
+        "first_token_rounds": firsts, "tokens_per_second_rounds": rates,
+    }  # fmt: skip
+
+
 ECONOMICS: dict[str, Any] = {
     "engine": "transformers 5.23.0, float32",
     "machine": "a desk machine, 2 cores",
     "measured": True,
-    "repeats": 1,
+    "repeats": 3,
     "arms": [
-        {"arm": "prompted", "label": "prompted, cold", "cached": False, "prompt_tokens": 836,
-         "first_token_seconds": 3.412, "tokens_per_second": 11.3, "batch_tokens_per_second": 41.0},
-        {"arm": "prompted", "label": "prompted, warm prefix cache", "cached": True, "prompt_tokens": 836,
-         "first_token_seconds": 0.214, "tokens_per_second": 11.2, "batch_tokens_per_second": 40.2},
-        {"arm": "baked", "label": "baked, adapter", "cached": False, "prompt_tokens": 33,
-         "first_token_seconds": 0.243, "tokens_per_second": 9.8, "batch_tokens_per_second": 47.5},
-        {"arm": "baked", "label": "baked, merged", "cached": False, "prompt_tokens": 33,
-         "first_token_seconds": 0.181, "tokens_per_second": 12.6, "batch_tokens_per_second": 61.9},
+        _timed("prompted, cold", 836, 41.0),
+        _timed("prompted, warm prefix cache", 836, 40.2, cached=True),
+        _timed("baked, adapter", 33, 47.5),
+        _timed("baked, merged", 33, 61.9),
     ],
     "training_seconds": 512.0,
     "break_even": [
-        {"against": "prompted, cold", "seconds_saved_per_request": 3.169, "requests": 162},
-        {"against": "prompted, warm prefix cache", "seconds_saved_per_request": -0.029, "requests": None},
+        {"against": "prompted, cold", "seconds_saved_per_request": 4.1, "requests": 125,
+         "seconds_saved_by_reply": 0.939,
+         "equal": {"reply_tokens": 28.0, "seconds_saved": 3.161, "low": 3.02, "high": 3.29,
+                   "requests": 162, "fewest": 156, "most": 170}},
+        {"against": "prompted, warm prefix cache", "seconds_saved_per_request": 0.9, "requests": 569,
+         "seconds_saved_by_reply": 0.95,
+         "equal": {"reply_tokens": 28.0, "seconds_saved": -0.05, "low": -0.08, "high": 0.1,
+                   "requests": None, "fewest": 5120, "most": None}},
     ],
 }  # fmt: skip
 

@@ -244,7 +244,7 @@ def test_families_of_a_suite_with_metrics_of_its_own_are_not_said_to_be_trained(
 
 def test_times_of_serving_are_those_of_the_evaluation(data: dict[str, Any]) -> None:
     assert data["economics"]["serving"] == ECONOMICS
-    assert data["economics"]["serving"]["break_even"][1]["requests"] is None
+    assert data["economics"]["serving"]["break_even"][1]["equal"]["requests"] is None
 
 
 def test_report_without_times_has_none(tmp_path: Path) -> None:

@@ -195,8 +195,54 @@ def test_times_that_were_not_measured_here_are_marked(workspace: Workspace, conf
 def test_training_that_is_never_paid_back_is_said_plainly(page: str) -> None:
     part = section(page, "tokens")
     assert "Against prompted, warm prefix cache, training time is never won back" in part
-    assert "<strong>162 requests</strong>" in part
+    assert "in the best round it is after 5,120 requests" in part
     assert "not measured here" not in part
+
+
+def test_a_saving_is_counted_at_equal_lengths_and_what_shorter_replies_add_is_told_apart(page: str) -> None:
+    part = section(page, "tokens")
+    assert "each request saves 3.2 s, 3.0 s to 3.3 s: training time is won back after <strong>162 requests" in part
+    assert "(156 to 170)" in part
+    assert "Replies of 28 tokens in both arms, so this is what the prompt saves." in part
+    assert "Shorter replies of the baked arm save 939 ms a request besides; with both, it is 125 requests." in part
+    assert "\u221250 ms saved, \u221280 ms to 100 ms" in part
+
+
+def test_a_break_even_that_some_rounds_never_reach_says_so(workspace: Workspace, config: ReportConfig) -> None:
+    results = read_json(workspace.results)
+    results["economics"]["break_even"][0]["equal"].update(low=-0.1, most=None)
+    write_json(workspace.results, results)
+    run(config, workspace)
+    part = section(workspace.report_html.read_text(), "tokens")
+    assert "anything from 156 requests to <strong>never</strong>" in part
+
+
+def test_times_show_their_spread_and_replies_that_were_cut_are_counted(
+    workspace: Workspace, config: ReportConfig, page: str
+) -> None:
+    part = section(page, "tokens")
+    assert "in 3 rounds in which all ways took turns" in part
+    assert "3.3 s to 3.5 s" in part and "11.2 to 11.4" in part
+    assert ">1 of 70 cut at the limit</span>" in part and "0 of 70 cut" not in part
+    results = read_json(workspace.results)
+    results["tokens"]["prompted"]["cut"] = 39
+    write_json(workspace.results, results)
+    run(config, workspace)
+    replies = results["tokens"]["prompted"]["replies"]
+    assert f"39 of {replies} cut at the limit" in section(workspace.report_html.read_text(), "tokens")
+
+
+def test_results_without_equal_lengths_show_what_they_have(workspace: Workspace, config: ReportConfig) -> None:
+    results = read_json(workspace.results)
+    for row in results["economics"]["break_even"]:
+        del row["equal"], row["seconds_saved_by_reply"]
+    for row in results["economics"]["arms"]:
+        del row["first_token_rounds"], row["tokens_per_second_rounds"]
+    write_json(workspace.results, results)
+    run(config, workspace)
+    part = section(workspace.report_html.read_text(), "tokens")
+    assert "each request saves 4.1 s: training time is won back after <strong>125 requests</strong>" in part
+    assert "in both arms" not in part
 
 
 def test_short_prompt_that_is_empty_is_said_to_be_none(workspace: Workspace) -> None:
