@@ -105,7 +105,10 @@ class Decoder:
         prefix = self._prefix(name, prompts)
         rows = [DialogueRow(i, prefix, ids) for i, ids in enumerate(prompts)]
         known = self._known(rows)
-        self._read_ahead(rows, known, least=2)
+        # A question that several answers are weighed for is read once.
+        first = {tuple(row.prompt): row for row in reversed(rows)}
+        self._read_ahead(list(first.values()), known, least=2 if len(first) == len(rows) else 1)
+        known = {row: known[first[tuple(row.prompt)]] for row in rows}
         rest = [row.prompt[len(prefix) + _count(known[row]) :] + end for row, end in zip(rows, ends, strict=True)]
         batch = self._batch(rows, known, rest, room)
         return batch, self._forward(batch, rest, logits)

@@ -151,7 +151,8 @@ class LocalEngine(Engine):
 
         pairs = rendered_answers(self.tokenizer, dialogues, answers)
         scores: dict[int, Likelihood] = {}
-        for chosen in even_batches([len(prompt) + len(answer) for prompt, answer in pairs], self.batch_size):
+        # By the prompts alone: the answers to one question stay together, and it is read once.
+        for chosen in even_batches([len(prompt) for prompt, _ in pairs], self.batch_size):
             with self._ready(model):
                 found = log_likelihoods(self._decoder, model, [pairs[i] for i in chosen])
             scores |= zip(chosen, found, strict=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tuning_room.engines import Sampling
+from tuning_room.engines.batch import DecodeBatch
 from tuning_room.engines.local import LocalEngine
 from tuning_room.engines.timing import QUESTIONS, batch_rate, prompt_length, timed
 from tuning_room.errors import EngineError, RenderingError
@@ -63,6 +64,31 @@ def test_log_likelihoods_are_those_of_a_direct_computation(
             assert score.tokens == len(said)
             assert score.is_greedy is (each.argmax(-1).tolist() == said)
         engine.complete(model, dialogues, Sampling(max_tokens=2))
+
+
+def test_a_question_with_several_answers_is_read_once(
+    tiny_model: Path, adapter: Path, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(tiny_model, base="tiny", adapters={"tutor": adapter}, batch_size=9)
+    decoder, read = engine._decoder, 0
+    forward = decoder._forward
+
+    def counted(batch: DecodeBatch, new: list[list[int]], logits: int = 1) -> torch.Tensor:
+        nonlocal read
+        read += sum(map(len, new))
+        return forward(batch, new, logits)
+
+    monkeypatch.setattr(decoder, "_forward", counted)
+    questions, answers = ["Why is it so, and since when?", "Hi", "What?"], ["Yes", "No, not at all.", "So"]
+    dialogues = [asked(question, SYSTEM) for question in questions for _ in answers]
+    found = engine.log_likelihoods("tutor", dialogues, answers * len(questions))
+    prompts = [prompt_ids(engine.tokenizer, dialogue) for dialogue in dialogues]
+    said: list[list[int]] = [list(engine.tokenizer(a, add_special_tokens=False)["input_ids"]) for a in answers]  # type: ignore[arg-type]
+    for score, prompt, answer in zip(found, prompts, said * len(questions), strict=True):
+        each = scores(plain, "tutor", prompt + answer)[len(prompt) - 1 : -1]
+        assert score.total == pytest.approx(sum(float(each[i, token]) for i, token in enumerate(answer)), abs=1e-3)
+    # Each prompt once, and for each of its answers its last token and what is asked of the answer.
+    assert read <= sum(map(len, prompts[:: len(answers)])) + len(questions) * sum(map(len, said))
 
 
 def test_what_is_said_greedily_is_found_greedy(engine: LocalEngine) -> None:
