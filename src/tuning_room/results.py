@@ -55,11 +55,15 @@ class MetricWords(Finding):
 
 
 class SuiteResult(Finding):
-    """How many items of a suite were used, out of how many; by metric, whether higher is better."""
+    """How many items of a suite were used, out of how many; by metric, whether higher is better.
+
+    `system` is `none` if the arms were asked without their system turn.
+    """
 
     metrics: dict[str, bool]
     items: int
     of: int
+    system: Literal["arm", "none"] = "arm"
 
 
 class ArmIdentity(Finding):

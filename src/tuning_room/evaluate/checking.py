@@ -143,7 +143,7 @@ def _suites(gate: Gate, config: EvaluateConfig, items: Mapping[str, Sequence[Ite
             raise RecipeError(f"{GATES}: {gate.name}: a family belongs to a suite", hint="name the suite as well")
         asked = [name for name in items if gate.arm in config.arms_of(name)] or list(items)
         single = [name for name in asked if not any(item.turns for item in items[name])]
-        return [name for name in single if config.suites[name].metrics is None] or asked
+        return [name for name in single if config.suites[name].is_usual] or asked
     if gate.suite not in items:
         known = ", ".join([ALL, *items])
         raise RecipeError(f"{GATES}: {gate.name}: there is no suite '{gate.suite}'", hint=f"choose from {known}")

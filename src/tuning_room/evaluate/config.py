@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -26,10 +26,16 @@ class Suite(BaseModel):
     size: int | None = Field(None, ge=1, description="number of items, spread over families and topics; default: all")
     metrics: list[str] | None = Field(None, min_length=1, description="its metrics; default: evaluate.metrics")
     arms: list[Arm] | None = Field(None, min_length=1, description="the arms to ask; default: evaluate.arms")
+    system: Literal["arm", "none"] = Field("arm", description="the system turn above its items: the arm's own, or none")
     requirements: list[str] = Field([], description="ids of the requirements that all of its items test")
     breaks: list[str] | None = Field(
         None, min_length=1, description="metrics that break the behaviour in its dialogues; default: the gated ones"
     )
+
+    @property
+    def is_usual(self) -> bool:
+        """Return whether its items are asked and measured as the recipe has it for all."""
+        return self.metrics is None and self.system == "arm"
 
 
 def long_form(suites: Any) -> Any:

@@ -89,7 +89,8 @@ class Runner:
         self, arms: Sequence[ArmSetup], tasks: Path, on_reply: Callable[[], None]
     ) -> dict[ArmOnSuite, list[Sample]]:
         """Return the samples of one engine's arms on their suites."""
-        named = {f"{arm.name}.{suite}": (arm, suite) for arm, suite in self._pairs() if arm in arms}
+        names = {arm.name for arm in arms}
+        named = {f"{arm.name}.{suite}": (arm, suite) for arm, suite in self._pairs() if arm.name in names}
         if not named:
             return {}
         parts = {
@@ -145,7 +146,7 @@ class Runner:
     def _knock(self) -> None:
         # Finds a server that is down, or does not know its model, before minutes are spent on the other arms.
         for arm in sorted((arm for arm in self.arms if arm.endpoint), key=lambda arm: arm.name):
-            pairs = [pair for pair in self._pairs() if pair[0] == arm]
+            pairs = [pair for pair in self._pairs() if pair[0].name == arm.name]
             if any(key not in self.store.known for pair in pairs for key in self._keys(*pair)):
                 self._open(arm).complete(arm.model, [[QUESTION]], Sampling(max_tokens=1))
 
@@ -184,7 +185,14 @@ class Runner:
         return self._engine
 
     def _pairs(self) -> list[ArmOnSuite]:
-        return [(arm, suite) for arm in self.arms for suite in self.items if arm.name in self.config.arms_of(suite)]
+        """Return the arms on the suites that they are asked, without a system turn where the suite wants none."""
+        suites = self.config.suites
+        return [
+            (arm._replace(system="") if suites[suite].system == "none" else arm, suite)
+            for arm in self.arms
+            for suite in self.items
+            if arm.name in self.config.arms_of(suite)
+        ]
 
 
 def _rules(requirements: Sequence[Requirement]) -> dict[str, dict[str, Any]]:

@@ -33,7 +33,7 @@ def unused(config: EvaluateConfig, used: Mapping[str, Sequence[Item]]) -> dict[s
     """Return how many more items `--all-items` would ask, by suite and by the metric of each requirement."""
     every = chosen(config.model_copy(update={"all_items": True}))
     left = {name: len(items) - len(used[name]) for name, items in every.items()}
-    left[ALL] = sum(left[name] for name, suite in config.suites.items() if suite.metrics is None)
+    left[ALL] = sum(left[name] for name, suite in config.suites.items() if suite.is_usual)
     tested = [
         Counter(one for items in suites.values() for item in items for one in item.requirements)
         for suites in (every, used)

@@ -92,14 +92,14 @@ def summarize(
 def _grouped(samples: Sequence[Sample], config: EvaluateConfig) -> dict[str, dict[str, list[Sample]]]:
     """Return the samples by arm and suite, each in the items' order.
 
-    `all` pools the suites of single replies that use the default metrics; the turns of a dialogue depend on each other,
-    so dialogues stay in their own suite.
+    `all` pools the suites of single replies that use the default metrics and the arms' own system turns; the turns of a
+    dialogue depend on each other, so dialogues stay in their own suite.
     """
     grouped: dict[str, dict[str, list[Sample]]] = {}
     for (arm, suite), rows in groupby(samples, key=lambda sample: (sample.arm, sample.suite)):
         grouped.setdefault(arm, {})[suite] = sorted(rows, key=lambda sample: (sample.item, sample.turn))
     for suites in grouped.values():
-        pooled = [name for name, rows in suites.items() if config.suites[name].metrics is None and not _is_drift(rows)]
+        pooled = [name for name, rows in suites.items() if config.suites[name].is_usual and not _is_drift(rows)]
         suites[ALL] = [sample for name in pooled or suites for sample in suites[name]]
     return grouped
 
@@ -137,7 +137,8 @@ def _suites(config: EvaluateConfig, grouped: Grouped, sizes: Mapping[str, int]) 
         metrics = metrics_in(rows) or (config.metrics if name == ALL else config.metrics_of(name))
         items = len({(sample.suite, sample.item) for sample in rows})
         directions = {metric: higher_is_better(metric, name, config.gates) for metric in metrics}
-        found[name] = SuiteResult(metrics=directions, items=items, of=sizes.get(name, items))
+        system = "arm" if name == ALL else config.suites[name].system
+        found[name] = SuiteResult(metrics=directions, items=items, of=sizes.get(name, items), system=system)
     return found
 
 

@@ -1,7 +1,7 @@
 """The suites of a run: their metrics, the arms that were asked, and how each arm fares on each family of items."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 
@@ -22,7 +22,8 @@ class SuiteMetric(BaseModel):
 class SuiteSection(BaseModel):
     """Held-out items: `items` of them were used, out of `of`; `dialogues` if they have several turns each.
 
-    `kept` marks a suite that checks whether anything was lost; the first suite, `all`, pools others.
+    `kept` marks a suite that checks whether anything was lost; the first suite, `all`, pools others. `system` is `none`
+    if the arms were asked without their system turn.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SuiteSection(BaseModel):
     arms: list[str]
     dialogues: bool = False
     kept: bool = False
+    system: Literal["arm", "none"] = "arm"
 
 
 def suites(evidence: "Evidence") -> list[SuiteSection]:
@@ -57,6 +59,7 @@ def _suite(name: str, results: Results) -> SuiteSection:
         arms=arms,
         dialogues=any(name in found for found in results.drift.values()),
         kept=name != ALL and _is_kept(name, arms, results),
+        system=known.system,
     )
 
 

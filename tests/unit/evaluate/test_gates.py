@@ -168,7 +168,9 @@ def test_suites_on_the_side_of_the_behaviour(suite: str) -> None:
     assert gate(suite=suite, at_least=0.5, side="retention").question == "retention"
 
 
-@pytest.mark.parametrize("suite", ["capability", "safety", "over_refusal", "over-refusal", "capability-maths"])
+@pytest.mark.parametrize(
+    "suite", ["capability", "choices", "safety", "over_refusal", "over-refusal", "capability-maths"]
+)
 def test_suites_on_the_side_of_what_is_kept(suite: str) -> None:
     assert gate(suite=suite, at_least=0.5).question == "retention"
     assert gate(suite=suite, at_least=0.5, side="behaviour").question == "behaviour"

@@ -245,6 +245,16 @@ def test_results_without_equal_lengths_show_what_they_have(workspace: Workspace,
     assert "in both arms" not in part
 
 
+def test_a_suite_asked_without_a_system_turn_says_so(workspace: Workspace, config: ReportConfig, page: str) -> None:
+    assert "asked without a system prompt" not in page
+    results = read_json(workspace.results)
+    results["suites"]["capability"]["system"] = "none"
+    write_json(workspace.results, results)
+    run(config, workspace)
+    assert workspace.report_html.read_text().count("asked without a system prompt") == 1
+    assert {s["name"]: s["system"] for s in read_json(workspace.report_json)["suites"]}["capability"] == "none"
+
+
 def test_short_prompt_that_is_empty_is_said_to_be_none(workspace: Workspace) -> None:
     results = read_json(workspace.results)
     results["identities"]["baked"].update(system_prompt="", system_tokens=0)
