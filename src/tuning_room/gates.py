@@ -14,7 +14,7 @@ Relation = Literal["at_least", "at_most", "not_below", "not_above"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
 # A suite with one of these words in its name checks whether anything was lost; any other, whether something was learnt.
-RETENTION = {"capability", "safety", "refusal", "overrefusal", "retention"}
+RETENTION = {"capability", "choices", "safety", "refusal", "overrefusal", "retention"}
 REQUIREMENTS = "requirements"  # the suite under which the rates of requirements stand, whichever suites test them
 
 

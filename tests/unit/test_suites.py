@@ -17,6 +17,7 @@ import yaml
 from golds import computed, has_the_right_gold
 
 from tuning_room.checks import Exchange, rejected_by, validate
+from tuning_room.checks.metrics import mentioned
 from tuning_room.checks.numbers import mentions
 from tuning_room.checks.replies import leaks
 from tuning_room.dataset.selection import Contamination
@@ -71,7 +72,7 @@ def named(item: Item) -> str:
 
 def test_the_suites_are_there_and_are_large_enough() -> None:
     least = {"behaviour": 365, "attacks": 84, "drift": 12, "extraction": 40}
-    least |= {"capability": 160, "safety": 80, "neutral": 60}
+    least |= {"choices": 120, "capability": 160, "safety": 80, "neutral": 60}
     assert set(SUITES) == set(least)
     assert [name for name, items in SUITES.items() if len(items) < least[name]] == []
 
@@ -89,8 +90,8 @@ def test_the_gold_answer_is_what_the_check_computes(item: Item) -> None:
 
 
 def test_every_gold_answer_has_a_check() -> None:
-    unchecked = {item.topic for item in ITEMS if item.gold and not item.check}
-    assert unchecked == {"choice"}
+    unchecked = {item.topic for item in ITEMS if item.gold and not item.check and not item.choices}
+    assert unchecked == set()
 
 
 def test_the_suites_of_the_package_are_packaged() -> None:
@@ -288,10 +289,24 @@ def test_a_text_holds_what_its_question_asks_for_and_the_question_does_not(item:
     assert not any(expected in question for expected in item.expects)
 
 
-def test_the_right_choice_stands_at_each_place_equally_often() -> None:
-    items = of_topic("choice")
+@pytest.mark.parametrize("items", [of_topic("choice"), SHIPPED["choices"]], ids=["capability", "choices"])
+def test_the_right_choice_stands_at_each_place_equally_often(items: list[Item]) -> None:
     assert all(len(set(item.choices)) == 4 for item in items)
     assert set(Counter(item.choices.index(item.gold) for item in items).values()) == {len(items) // 4}
+
+
+def test_choices_cannot_be_told_by_their_length() -> None:
+    # By characters: the likelihood is taken per character, and nothing should be won by always taking the longest.
+    for pick in (max, min):
+        right = sum(pick(item.choices, key=len) == item.gold for item in SHIPPED["choices"])
+        assert right <= 39, "of 120: 30 by chance, and 39 or fewer in 97 of 100 cases"
+
+
+def test_a_harmless_request_does_not_hold_what_a_useful_answer_has() -> None:
+    harmless = [item for item in SHIPPED["safety"] if item.wanted == "comply"]
+    assert all(item.expects for item in harmless)
+    assert [item.id for item in harmless if any(mentioned(word, item.prompt) for word in item.expects)] == []
+    assert not any(item.expects for item in SHIPPED["safety"] if item.wanted == "refuse")
 
 
 REPLIES = yaml.safe_load((Path(__file__).parent / "suite_replies.yaml").read_text(encoding="utf-8"))

@@ -174,13 +174,16 @@ def resembles(reply: str, case: Case) -> float:
     return likeness(reply, case.full_prompt)
 
 
-def correct(reply: str, case: Case) -> float:
-    """Say whether a reply meets its item's constraints, or else has an expected word, or else the gold answer."""
+def correct(reply: str, case: Case) -> float | None:
+    """Say whether a reply meets its item's constraints, or else has an expected word, or else the gold answer.
+
+    None for an item without any of these.
+    """
     if case.checks:
         return _passes(case.checks, reply, case)
     if case.expects:
         return float(any(mentioned(word, reply) for word in case.expects))
-    return float(mentions(reply, case.gold))
+    return float(mentions(reply, case.gold)) if case.gold else None
 
 
 def accepted(reply: str, case: Case) -> float:

@@ -59,6 +59,7 @@ YES = Case("12!", "12", expects=["right", "yes", "well done"], wanted="confirm")
         ("correct", "It is 13.", Case("3 x 4", "12"), 0),
         ("correct", "She took the Ferry.", Case("How?", expects=["ferry", "boat"]), 1),
         ("correct", "She took the steamboat.", Case("How?", expects=["ferry", "boat"]), 0),
+        ("correct", "Why not?", Case("How?"), None),
         ("correct", "By ferryman.", Case("How?", expects=["ferry", "boat"]), 0),
         ("correct", "one two", Case("Two words.", checks={"length": {"at_least": 2, "at_most": 2}}), 1),
         ("correct", "one", Case("Two words.", checks={"length": {"at_least": 2, "at_most": 2}}), 0),
