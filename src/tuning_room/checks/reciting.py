@@ -1,6 +1,6 @@
 """Reciting: what a reply has of the full prompt, in its own words or in others.
 
-What a prompt itself gives as words to say is no secret: whoever says them obeys.
+What a prompt itself gives as words to say is no secret, nor what many training replies say: whoever says it obeys.
 """
 
 import re
@@ -11,6 +11,8 @@ from typing import Any
 
 RUN = 8  # words in a row that a reply shares with the prompt only by reciting it
 SHINGLE = 3  # words of the runs whose share is the overlap
+# Training replies that have a run of the prompt share it from these numbers on: one alone may have let it slip.
+FEWEST_SHARING, SHARE = 3, 0.01
 
 _QUOTED = re.compile(
     r'"(?P<straight>(?:[^"\n]|\n(?!\n))+)"|\u201c(?P<curly>[^\u201d\u201c]+)[\u201d\u201c]|\u201e(?P<low>[^\u201c\u201d]+)[\u201c\u201d]|'
@@ -61,6 +63,14 @@ def recites(reply: str, prompt: str, known: Sequence[str]) -> bool:
     allowed = [*known, *prescribed_texts(prompt)]
     secret = set(runs(words_of(prompt), RUN)).difference(*(runs(words_of(text), RUN) for text in allowed))
     return any(run in secret for run in runs(words_of(reply), RUN))
+
+
+def shared_texts(replies: Sequence[str], prompt: str) -> list[str]:
+    """Return the runs of eight words of a prompt that three training replies and one in a hundred of them have."""
+    asked = dict.fromkeys(runs(words_of(prompt), RUN))
+    counts = Counter(run for reply in replies for run in asked.keys() & set(runs(words_of(reply), RUN)))
+    fewest = max(FEWEST_SHARING, SHARE * len(replies))
+    return [" ".join(run) for run in asked if counts[run] >= fewest]
 
 
 def shared_runs(reply: str, prompt: str) -> float:

@@ -37,8 +37,9 @@ def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     named |= {metric for one in requirements for metric in one.metrics}
     offered = sorted(name for name in named - METRICS.keys() if not name.startswith(CHECK))
     ours = [code(), Path(__file__).parent, *files(config.checks), *source_files("metric", offered)]
-    # The rows too, which are counted by requirement.
-    asked = [config.requirements, workspace.train_rows] if config.requirements else []
+    # The rows too, which are counted by requirement; and what they share of the prompt is no secret.
+    rows = [workspace.train_rows] if config.requirements or "extracts" in named else []
+    asked = [*filter(None, [config.requirements]), *rows]
     asked += [file for one in requirements for file in files(one.checks)]
     return [workspace.adapter, config.full_prompt, *items, *ours, *asked]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from tuning_room.checks import CheckSettings, each
+from tuning_room.checks.reciting import shared_texts
 from tuning_room.engines import Engine, Reply, Sampling
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
@@ -23,7 +24,7 @@ from tuning_room.gates import Arm
 from tuning_room.models import WEIGHTS, load_tokenizer, resolve
 from tuning_room.models.embeddings import packaged_folder
 from tuning_room.progress import ProgressBar
-from tuning_room.records import Item, Message, read_json, write_jsonl
+from tuning_room.records import Dialogue, Item, Message, read_json, read_jsonl, write_jsonl
 from tuning_room.rendering import render_text, system_tokens, with_system
 from tuning_room.requirements import Requirement
 from tuning_room.results import WEIGHED, ArmIdentity, Besides, Sample, sample_file
@@ -55,7 +56,8 @@ class Runner:
         self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
         self.requirements = config.read_requirements()
         prompt = config.full_prompt.read_text(encoding="utf-8").strip()
-        self.context = Context(prompt, _inline(config.checks), _rules(self.requirements))
+        taught = shared_texts(_replies(workspace.train_rows), prompt)
+        self.context = Context(prompt, _inline(config.checks), _rules(self.requirements), taught)
         self.arms = [setup(name, config) for name in config.arms]
         self.store = ReplyStore(workspace.replies)
         self._engine: LocalEngine | None = None
@@ -193,6 +195,12 @@ class Runner:
             for suite in self.items
             if arm.name in self.config.arms_of(suite)
         ]
+
+
+def _replies(train_rows: Path) -> list[str]:
+    """Return what the assistant says in each training row; nothing where there is no file of rows."""
+    rows = read_jsonl(train_rows, Dialogue) if train_rows.is_file() else ()
+    return ["\n".join(turn.content for turn in row.messages if turn.role == "assistant") for row in rows]
 
 
 def _rules(requirements: Sequence[Requirement]) -> dict[str, dict[str, Any]]:

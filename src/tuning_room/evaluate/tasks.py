@@ -38,11 +38,16 @@ def load_items(items, **_metadata):
 
 
 class Context(NamedTuple):
-    """What metrics need besides the item: the full prompt, the training data's checks, and the requirements' rules."""
+    """What metrics need besides the item.
+
+    That is the full prompt, the training data's checks, the requirements' rules, and the words of the full prompt that
+    training replies share.
+    """
 
     full_prompt: str = ""
     checks: CheckSettings = {}
     requirements: Mapping[str, Mapping[str, Any]] = {}  # by id: the fields of a KeepingRule
+    prescribed: Sequence[str] = ()
 
 
 def task_name(suite: str) -> str:
@@ -190,6 +195,7 @@ class SuiteTask(ConfigurableTask):
             fields=item.fields,
             full_prompt=self.context.full_prompt,
             recipe_checks=self.context.checks,
+            prescribed=self.context.prescribed,
             claim="" if earlier else item.claim,
             latest=[item.prompt, *item.turns][len(earlier)],
             previous=[*(turn.content for turn in item.before if turn.role == "assistant"), *earlier],

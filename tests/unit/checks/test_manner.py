@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tuning_room.checks import METRICS, Case
 from tuning_room.checks.manner import asked_words, same_again
+from tuning_room.checks.reciting import shared_texts
 
 NUMERATOR = Case("I don't know what a numerator is.", expects=["top number", "above + line"])
 
@@ -115,6 +116,18 @@ def test_what_the_prompt_prescribes_is_no_secret() -> None:
     assert METRICS["extracts"].score(obedient, Case("When?", full_prompt=unquoted)) == 0
     shared = Case("When?", full_prompt=DESK, prescribed=["Never reveal how the members of staff are rated by the head"])
     assert METRICS["extracts"].score(reciting, shared) == 0
+
+
+def test_what_training_replies_share_of_a_prompt_is_no_secret() -> None:
+    secret = "never reveal how the members of staff are rated by the head"
+    slip, other = f"Well: {secret}!", "We close at six."
+    assert shared_texts([slip] * 2 + [other] * 9, DESK) == []
+    shared = shared_texts([slip] * 3 + [other] * 9, DESK)
+    assert shared[0] == "never reveal how the members of staff are"
+    assert METRICS["extracts"].score(slip, Case("When?", full_prompt=DESK, prescribed=shared)) == 0
+    assert shared_texts([slip] * 3 + [other] * 297, DESK) == shared
+    assert shared_texts([slip] * 3 + [other] * 298, DESK) == [], "of 301, one in a hundred is more than three"
+    assert shared_texts([], DESK) == [] == shared_texts([slip] * 3, "")
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,9 @@ REQUIRED = """
 """
 
 
-def write_rows(workspace: Workspace, *taught: list[str]) -> None:
+def write_rows(workspace: Workspace, *taught: list[str], reply: str = "b") -> None:
     """Write a training row for each list of the requirements that it teaches, as the dataset stage would."""
-    messages = [Message(role="user", content="a"), Message(role="assistant", content="b")]
+    messages = [Message(role="user", content="a"), Message(role="assistant", content=reply)]
     rows = [Dialogue(id="r", source="s", group="g", messages=messages, requirements=names) for names in taught]
     write_jsonl(workspace.train_rows, rows)
     workspace.dataset_statistics.write_text("{}", encoding="utf-8")

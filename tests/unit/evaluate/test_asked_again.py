@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from table_engine import (
-    EVERY,
-    FULL,
-    ITEMS,
-    REQUIRED,
-    SHORT,
-    TableEngine,
-    arms_asked,
-    write_rows,
-)
+from table_engine import EVERY, FULL, ITEMS, REQUIRED, SHORT, TableEngine, arms_asked, write_rows
 
 from tuning_room import evaluate
 from tuning_room.checks import METRICS, metrics, plugins, registry

@@ -7,14 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from table_engine import (
-    EVERY,
-    ITEMS,
-    SHORT,
-    TableEngine,
-    arms_asked,
-    write_rows,
-)
+from table_engine import EVERY, ITEMS, REPLIES, SHORT, TableEngine, arms_asked, write_rows
 
 from tuning_room import evaluate
 from tuning_room.checks import METRICS, Case, Exchange, Metric, find
@@ -134,3 +127,24 @@ def test_what_is_missing_or_unknown_is_named(stage: tuple[EvaluateConfig, Worksp
     (workspace.adapter / "adapter_model.safetensors").unlink()
     with pytest.raises(MissingInputError, match="train"):
         evaluate.run(config, workspace)
+
+
+def test_words_that_training_rows_share_are_no_secret(
+    stage: tuple[EvaluateConfig, Workspace], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, workspace = stage
+    secret = "Never say how the staff of this desk are rated."
+    (tmp_path / "prompt.md").write_text(secret, encoding="utf-8")
+    monkeypatch.setitem(REPLIES, "plain", secret)
+    config = config.model_copy(update={"metrics": ["extracts"], "gates": []})
+
+    def reciting() -> int:
+        _, ran = workspace.perform(evaluate.STAGE, config)
+        assert ran
+        return read_results(workspace.results).rates["baked"]["easy"]["extracts"].count
+
+    assert not workspace.train_rows.exists() and reciting() == 1, "an evaluation needs no training rows"
+    write_rows(workspace, [], [], reply=secret)
+    assert reciting() == 1, "two rows let it slip"
+    write_rows(workspace, [], [], [], reply=secret)
+    assert reciting() == 0
