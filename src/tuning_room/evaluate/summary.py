@@ -220,11 +220,14 @@ def breaks_of(suite: str, config: EvaluateConfig) -> dict[str, bool]:
 
 
 def _tokens(rows: Sequence[Sample]) -> MeanTokens:
+    """Return the means over what was generated: choices that were weighed are no replies."""
+    spoken = [sample for sample in rows if not sample.is_weighed]
+    count = max(len(spoken), 1)
     return MeanTokens(
-        prompt=sum(sample.prompt_tokens for sample in rows) / len(rows),
-        completion=sum(sample.completion_tokens for sample in rows) / len(rows),
-        replies=len(rows),
-        cut=sum(sample.finish_reason == "length" for sample in rows),
+        prompt=sum(sample.prompt_tokens for sample in spoken) / count,
+        completion=sum(sample.completion_tokens for sample in spoken) / count,
+        replies=len(spoken),
+        cut=sum(sample.finish_reason == "length" for sample in spoken),
     )
 
 

@@ -148,3 +148,19 @@ def test_words_that_training_rows_share_are_no_secret(
     assert reciting() == 1, "two rows let it slip"
     write_rows(workspace, [], [], [], reply=secret)
     assert reciting() == 0
+
+
+def test_choices_that_were_weighed_are_no_replies(stage: tuple[EvaluateConfig, Workspace], tmp_path: Path) -> None:
+    config, workspace = stage
+    config = config.model_copy(update={"metrics": ["asks", "correct"], "gates": []})
+    evaluate.run(config, workspace)
+    before = read_results(workspace.results)
+    choice = Item(id="c", prompt="Which?", choices=["long one", "short"], gold="short")
+    write_jsonl(tmp_path / "more.jsonl", [*ITEMS[:2], choice])
+    evaluate.run(config, workspace)
+    after = read_results(workspace.results)
+    assert after.suites["hard"].items == 3 == before.suites["hard"].items + 1
+    assert (after.tokens, after.length_ratio) == (before.tokens, before.length_ratio)
+    write_jsonl(tmp_path / "more.jsonl", [choice])
+    evaluate.run(config, workspace)
+    assert "hard" not in read_results(workspace.results).length_ratio["baked"], "nothing was said there"
