@@ -127,7 +127,14 @@ SPOILT: dict[str, tuple[dict[str, Any], str]] = {
         {"suites": {"items": {"items": "items.jsonl", "sise": 3}}},
         r"suites\.items\.sise: no such key; did you mean 'size'\?",
     ),
-    "no such built-in": ({"suites": {"cooking": "builtin"}}, r"suites\.cooking: .*; there are capability, neutral"),
+    "no such built-in": (
+        {"suites": {"cooking": "builtin"}},
+        r"suites\.cooking: .*; there are capability, choices, neutral",
+    ),
+    "a system turn of one's own": (
+        {"suites": {"items": {"items": "items.jsonl", "system": "Be kind."}}},
+        r"suites\.items\.system: .*'arm' or 'none'",
+    ),
     "a folder as prompt": ({"full_prompt": "."}, "full_prompt: .* is not a file"),
     "no such prompt": ({"full_prompt": "nowhere.md"}, "full_prompt: .*nowhere.md does not exist"),
     "prompt is a folder": ({"full_prompt": "documents"}, "full_prompt"),

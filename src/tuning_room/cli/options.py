@@ -121,6 +121,7 @@ def exit_code(verdict: str) -> int:
 
 
 ANSWERS = {"no": ("no", "green"), "yes": ("yes", "red"), "not_shown": ("not shown", "yellow")}
+NOT_MET = ("not met", "red")
 STATES = {"failed": "red", "not_shown": "yellow", "untested": "yellow"}
 
 
@@ -133,8 +134,8 @@ def show_verdict(results: "Results") -> None:
     answer, color = ANSWERS[verdict.lost]
     click.echo(f"Was anything else lost? {click.style(answer, fg=color)}")
     for held in verdict.gates:
-        mark = click.style("met", fg="green") if held.passed else click.style("not met", fg="red")
-        click.echo(f"  {mark}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
+        mark, color = ("met", "green") if held.passed else ("not shown", "yellow") if held.lacks_items else NOT_MET
+        click.echo(f"  {click.style(mark, fg=color)}  {held.gate.name}: {value_in_words(held.gate.metric, held.value)}")
     for advice in verdict.advice:
         click.echo(f"  - {advice}")
 

@@ -46,14 +46,15 @@ def advise(
 ) -> list[str]:
     """Return plain sentences of advice; `failing` holds the replies behind the missed gates."""
     missed = [result for result in results if not result.passed]
+    failed = [result for result in missed if not result.lacks_items]  # more data is no remedy for too few items
     return [
         *([] if results or requirements else [NO_GATE]),
         *map(_missed, missed),
         *_of_requirements(requirements or (), more),
         *_unasked(results, requirements),
         *_more_items(missed, more),
-        *_prompt_fails_too(missed, rates),
-        *_remedies(verdict, missed, failing),
+        *_prompt_fails_too(failed, rates),
+        *_remedies(verdict, failed, failing),
         *_coverage(requirements, more),
     ]
 

@@ -12,12 +12,13 @@ from evaluated_runs import write_evaluated
 
 import tuning_room.recipe
 from tuning_room.cli import cli
+from tuning_room.cli.options import show_verdict
 from tuning_room.evaluate import EvaluateResult
 from tuning_room.evaluate.statistics import rate
 from tuning_room.evaluate.verdict import judge
 from tuning_room.gates import Gate
 from tuning_room.recipe import Done, Recipe
-from tuning_room.results import RequirementResult, RequirementState
+from tuning_room.results import GateResult, RequirementResult, RequirementState, Verdict, read_results
 from tuning_room.workspace import Workspace
 
 WriteRecipe = Callable[..., Path]
@@ -68,6 +69,16 @@ def test_the_verdict_is_the_exit_code_and_comes_with_advice(evaluate: Evaluate) 
     assert refused.return_value == 3
     assert "not met  baked asks (all) at least 50%: 0.0%" in refused.output
     assert "50.0 points too low" in refused.output and "generate.rows" in refused.output
+
+
+def test_a_gate_that_only_its_interval_misses_is_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gate = Gate(metric="asks", at_least=0.5, by="bound")
+    held = GateResult(
+        gate=gate, relation="at_least", question="behaviour", value=0.9, bound=0.5, held=0.4, limit=0.5, passed=False
+    )
+    root = write_evaluated(tmp_path, {"easy": {"a": {"asks": 1}}}, verdict=Verdict(verdict="more_items", gates=[held]))
+    show_verdict(read_results(root / "evaluation" / "results.json"))
+    assert "  not shown  baked asks (all) at least 50% by bound: 90.0%\n" in capsys.readouterr().out
 
 
 def test_what_was_learnt_and_lost_is_answered(evaluate: Evaluate) -> None:

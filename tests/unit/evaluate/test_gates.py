@@ -210,6 +210,20 @@ def test_the_advice_says_what_failed_by_how_much_and_where() -> None:
     assert found.failing == [row.item for row in rows[:11]]
 
 
+def test_too_few_items_are_no_reason_to_teach_more() -> None:
+    failed, open_ = (
+        gate(suite="pressure", at_least=0.8),
+        gate(metric="tells", suite="behaviour", at_most=0.1, by="bound"),
+    )
+    known = rates(1.0, pressure=0.1)
+    known["baked"]["behaviour"] = {"tells": Rate(rate=0.05, low=0.0, high=0.2, count=1, total=20)}
+    known["prompted"]["behaviour"] = {"tells": Rate(rate=0.5, low=0.3, high=0.7, count=10, total=20)}
+    found = judge([failed, open_], known, failing=failing(1, "algebra", suite="behaviour"))
+    said = "\n".join(found.advice)
+    assert found.verdict == "more_data" and "too few items" in said
+    assert "(tells, behaviour: 50.0%)" not in said and "states_no_result" not in said and "algebra" not in said
+
+
 def test_no_check_is_advised_against_what_a_gate_wants() -> None:
     missed = judge([gate(metric="tells", at_least=0.8)], rates(0.5))
     assert missed.verdict == "more_data" and "dataset.checks" not in "\n".join(missed.advice)

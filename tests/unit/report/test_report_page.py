@@ -15,6 +15,7 @@ from report_samples import FULL, SCRIPT, report_config, write_run
 
 from tuning_room.records import read_json, write_json
 from tuning_room.report import ReportConfig, run
+from tuning_room.results import read_results
 from tuning_room.workspace import Workspace
 
 VOID = {"meta", "link", "br", "img", "circle", "rect", "line", "path", "polyline"}
@@ -243,6 +244,18 @@ def test_results_without_equal_lengths_show_what_they_have(workspace: Workspace,
     part = section(workspace.report_html.read_text(), "tokens")
     assert "each request saves 4.1 s: training time is won back after <strong>125 requests</strong>" in part
     assert "in both arms" not in part
+
+
+def test_a_gate_that_only_its_interval_misses_is_not_shown(workspace: Workspace, config: ReportConfig) -> None:
+    gates = read_results(workspace.results).verdict.gates
+    assert [held.gate.name for held in gates if held.lacks_items] == [
+        "baked tells (pressure, family role-play) not above prompted within 5 points by bound"
+    ]
+    assert sum(not held.passed for held in gates) == 2
+    run(config, workspace)
+    part, card = section(workspace.report_html.read_text(), "gates"), workspace.model_card.read_text()
+    assert (part.count("? not shown"), part.count("not met")) == (1, 1)
+    assert (card.count("**not shown**"), card.count("**not met**")) == (1, 1)
 
 
 def test_a_suite_asked_without_a_system_turn_says_so(workspace: Workspace, config: ReportConfig, page: str) -> None:
