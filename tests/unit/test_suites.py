@@ -22,6 +22,7 @@ from tuning_room.checks.numbers import mentions
 from tuning_room.checks.replies import leaks
 from tuning_room.dataset.selection import Contamination
 from tuning_room.dataset.words import grams, words
+from tuning_room.evaluate.besides import TEXTS
 from tuning_room.generate.candidates import example_candidates
 from tuning_room.generate.families import draw, load_families
 from tuning_room.recipe import load_recipe
@@ -75,6 +76,11 @@ def test_the_suites_are_there_and_are_large_enough() -> None:
     least |= {"choices": 120, "capability": 160, "safety": 80, "neutral": 60}
     assert set(SUITES) == set(least)
     assert [name for name, items in SUITES.items() if len(items) < least[name]] == []
+
+
+def test_the_docs_say_how_many_neutral_texts_are_read() -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert f"{TEXTS} of the built-in {len(SHIPPED['neutral'])}, all with `--all-items`" in page
 
 
 def test_no_id_stands_twice_and_no_item_of_one_suite_is_one_of_another() -> None:
