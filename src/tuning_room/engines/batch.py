@@ -53,7 +53,7 @@ class DialogueRow:
 
 @dataclass
 class DecodeBatch:
-    """Dialogues under way, lane by lane; `positions` is (rows, 1), where the next token of each stands."""
+    """Dialogues under way, lane by lane; `positions`, (rows, 1) on the CPU, is where the next token of each stands."""
 
     rows: list[DialogueRow]
     lanes: "list[Lane]"

@@ -196,7 +196,7 @@ class Decoder:
         states = [known.get(row) for row in rows]
         sizes = [_count(row) for row in states]
         lanes = [
-            Lane(start, rows[start].prefix.states, states[start:stop], self.model.config, room)
+            Lane(start, rows[start].prefix.states, states[start:stop], self.model, room)
             for start, stop in cut([id(row.prefix) for row in rows], [size + room for size in sizes])
         ]
         positions = torch.tensor([[len(row.prefix) + size] for row, size in zip(rows, sizes, strict=True)])
@@ -216,12 +216,14 @@ class Decoder:
         ids = torch.tensor([[0] * (width - len(ids)) + ids for ids in new])  # (rows, width)
         for lane in batch.lanes:
             lane.show(gaps, width, self._queries_a_group())
+        positions = (batch.positions + torch.arange(width)[None] - gaps).clamp(min=0)
+        device = self.model.device
         with self._adapting(batch):
             found = self.model(
-                input_ids=ids,
+                input_ids=ids.to(device),
                 # With four dimensions it is passed on unread: the lanes have masks of their own.
-                attention_mask=torch.zeros(1, 1, 1, 1),
-                position_ids=(batch.positions + torch.arange(width)[None] - gaps).clamp(min=0),
+                attention_mask=torch.zeros(1, 1, 1, 1, device=device),
+                position_ids=positions.to(device),
                 past_key_values=batch.cache,
                 use_cache=True,
                 logits_to_keep=logits,
@@ -298,9 +300,11 @@ class TokenChooser:
 
         if self.penalty:
             pairs = zip(batch.rows, scores.split(1), strict=True)
-            scores = torch.cat([self.penalty(torch.tensor([row.prompt + row.reply]), one) for row, one in pairs])
+            read = [(torch.tensor([row.prompt + row.reply], device=one.device), one) for row, one in pairs]
+            scores = torch.cat([self.penalty(ids, one) for ids, one in read])
         if self.is_greedy:
             return scores.argmax(-1)
         weights = self.warpers(torch.empty(0), scores.float()).softmax(-1)
-        chosen: Tensor = weights.multinomial(1)[:, 0]
+        # On the CPU, whose generator was seeded: a seed draws the same replies wherever the model computes.
+        chosen: Tensor = weights.cpu().multinomial(1)[:, 0]
         return chosen

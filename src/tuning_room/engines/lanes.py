@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 NAME = "lanes"
+MOST = 1 << 27  # scores that attention off the CPU holds at once: half a gigabyte
 Pair = tuple[Tensor, Tensor]
 
 
@@ -40,19 +41,20 @@ class Lane:
     """Dialogues of one prefix, from row `start` of the batch on, and the keys and values of their own tokens.
 
     `prefix` and what is `known` of each dialogue after it are (layers, 2, heads, tokens, size), keys before values, or
-    None; the known tokens are aligned to the right. `config` is the model's, `room` the number of tokens yet to come.
+    None; the known tokens are aligned to the right. `model` reads them, `room` is the number of tokens yet to come.
     """
 
     def __init__(
-        self, start: int, prefix: Tensor | None, known: Sequence[Tensor | None], config: "PreTrainedConfig", room: int
+        self, start: int, prefix: Tensor | None, known: Sequence[Tensor | None], model: "PreTrainedModel", room: int
     ) -> None:
+        config, device = model.config, model.device
         self.start, self.prefix = start, prefix
         sizes = [0 if states is None else states.shape[3] for states in known]
         self.length = max(sizes)
         each = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (config.num_hidden_layers, 2, len(known), config.num_key_value_heads, self.length + room, each)
-        self.states = torch.empty(shape)  # (layers, 2, dialogues, heads, tokens, size)
-        self.mask = torch.zeros(len(known), 1, 1, self.length + room)
+        self.states = torch.empty(shape, device=device)  # (layers, 2, dialogues, heads, tokens, size)
+        self.mask = torch.zeros(len(known), 1, 1, self.length + room, device=device)
         self.shown = self.mask
         for row, (size, states) in enumerate(zip(sizes, known, strict=True)):
             self.mask[row, ..., : self.length - size] = float("-inf")
@@ -82,7 +84,7 @@ class Lane:
                 self.mask[row, ..., self.length : self.length + gap] = float("-inf")
         self.shown = self.mask[..., : self.length + width]
         if width > 1:
-            later = torch.full((width, width), float("-inf")).triu(1)
+            later = self.mask.new_full((width, width), float("-inf")).triu(1)
             self.shown = self.shown.repeat(1, 1, width, 1)
             self.shown[..., self.length :] += later
             self.shown = self.shown.repeat(1, 1, queries, 1)
@@ -110,7 +112,7 @@ class Lane:
         if not mine:
             return None
         if len(mine) < len(self.mask):
-            chosen = torch.tensor(mine)
+            chosen = torch.tensor(mine, device=self.states.device)
             smaller = self.states.new_empty((*self.states.shape[:2], len(mine), *self.states.shape[3:]))
             known = self.states[:, :, :, :, : self.length]
             torch.index_select(known, 2, chosen, out=smaller[:, :, :, :, : self.length])
@@ -168,7 +170,7 @@ def attend(
     groups = key.shape[1]
     # The heads that share a key: (dialogues, groups, queries of a group x new tokens, size).
     grouped = query.reshape(batch, groups, heads // groups * new, size)
-    parts = [_flash(grouped[lane.rows], *lane.own(layer.number, new), scaling, lane.shown) for lane in layer.lanes]
+    parts = [attention(grouped[lane.rows], *lane.own(layer.number, new), scaling, lane.shown) for lane in layer.lanes]
     # Padding sees no tokens of its own: NaN here, so that all it gets is from the prefix.
     result = torch.cat([own for own, _ in parts]).nan_to_num_()
     weights = torch.cat([weight for _, weight in parts]).nan_to_num_(nan=float("-inf"))
@@ -186,22 +188,44 @@ def _over_prefix(grouped: Tensor, prefix: Pair, scaling: float | None) -> Pair:
     """Attend with every dialogue's queries, (dialogues, groups, queries, size), to the one prefix at once."""
     batch, groups, count, size = grouped.shape
     together = grouped.transpose(0, 1).reshape(1, groups, batch * count, size)
-    result, weight = _flash(together, *prefix, scaling)
+    result, weight = attention(together, *prefix, scaling)
     back = result.view(groups, batch, count, size).transpose(0, 1)
     return back, weight.view(groups, batch, count).transpose(0, 1)
 
 
-def _flash(
+def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     scaling: float | None,
     mask: Tensor | None = None,
 ) -> Pair:
-    """Return attention and the logarithm of its softmax's denominator, by which two results are joined."""
+    """Return attention and the logarithm of its softmax's denominator, by which two results are joined.
+
+    Queries, keys and values have as many heads; the mask is added to the scores.
+    """
+    if query.device.type != "cpu":
+        return plain_attention(query, key, value, scaling, mask)
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     result: Pair = flash(query, key, value, attn_mask=mask, scale=scaling)
     return result
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float | None, mask: Tensor | None) -> Pair:
+    """Return the same on any device, by a product, a softmax and a product, as many queries at once as `MOST` allows.
+
+    A query that sees no token gets NaN, and minus infinity for a logarithm.
+    """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    at_once = max(1, MOST // (query.shape[0] * query.shape[1] * key.shape[2]))
+    parts = []
+    for start in range(0, query.shape[2], at_once):
+        scores = (query[:, :, start : start + at_once] * scale) @ key.transpose(-1, -2)
+        if mask is not None:
+            scores += mask if mask.shape[2] == 1 else mask[:, :, start : start + at_once]
+        parts.append((scores.softmax(-1) @ value, scores.logsumexp(-1)))
+    results, weights = zip(*parts, strict=True)
+    return torch.cat(results, dim=2), torch.cat(weights, dim=2)
 
 
 def install(model: "PreTrainedModel") -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling, Talk
 from tuning_room.errors import EngineError
+from tuning_room.models import device as chosen_device
 from tuning_room.models import limit_threads, load_adapters, load_model, load_tokenizer
 from tuning_room.records import Message
 from tuning_room.rendering import prompt_ids
@@ -29,7 +30,10 @@ READ_AT_ONCE = 16  # dialogues read together if scores over the vocabulary are h
 
 
 class LocalEngine(Engine):
-    """A base model in this process and, under names of their own, the same model with each of its adapters."""
+    """A base model in this process and, under names of their own, the same model with each of its adapters.
+
+    It computes on `device`, by default the one that `models.device` chooses.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class LocalEngine(Engine):
         base: str = "base",
         adapters: Mapping[str, Path] | None = None,
         batch_size: int = 64,
+        device: str | None = None,
     ) -> None:
         limit_threads()
         self.batch_size = batch_size
@@ -45,7 +50,7 @@ class LocalEngine(Engine):
         # Names that PEFT accepts: a served name may have a dot.
         self._peft_names = {name: f"adapter{number}" for number, name in enumerate(adapters)}
         self.tokenizer = load_tokenizer(model)
-        self.model: PreTrainedModel | PeftModel = load_model(model)
+        self.model: PreTrainedModel | PeftModel = load_model(model, device or chosen_device())
         self._decoder = self._opened(adapters)
         self._lock = Lock()
 
@@ -186,7 +191,7 @@ class LocalEngine(Engine):
 
         def scores(model: str, ids: "Tensor") -> "Tensor":  # (1, tokens) -> (tokens, vocabulary)
             with self._ready(model):
-                logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
+                logits: Tensor = self.model(input_ids=ids.to(self.model.device), use_cache=False).logits
             return logits[0]
 
         return divergence(self.tokenizer, texts, lambda ids: scores(first, ids), lambda ids: scores(second, ids))

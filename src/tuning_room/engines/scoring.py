@@ -25,7 +25,7 @@ class Likelihood(NamedTuple):
 
 
 class TopTokens(NamedTuple):
-    """The k likeliest next tokens at n places, and their log-probabilities in nats, (n, k) each."""
+    """The k likeliest next tokens at n places, and their log-probabilities in nats, (n, k) each, on the CPU."""
 
     ids: "Tensor"
     scores: "Tensor"
@@ -85,14 +85,14 @@ def top_tokens(decoder: "Decoder", name: str, rows: Sequence[Rendered], count: i
 def _top(logits: "Tensor", places: list[bool], count: int) -> TopTokens:  # logits (tokens, vocabulary)
     import torch
 
-    found = logits[torch.tensor(places)].float().log_softmax(-1).topk(count)
-    return TopTokens(found.indices.int(), found.values)
+    found = logits[torch.tensor(places, device=logits.device)].float().log_softmax(-1).topk(count)
+    return TopTokens(found.indices.int().cpu(), found.values.cpu())
 
 
 def _score(logits: "Tensor", answer: list[int]) -> Likelihood:  # logits (tokens of the answer, vocabulary)
     import torch
 
-    chosen = torch.tensor(answer)
+    chosen = torch.tensor(answer, device=logits.device)
     each = logits.float().log_softmax(-1).gather(-1, chosen[:, None])
     return Likelihood(each.sum().item(), len(answer), bool((logits.argmax(-1) == chosen).all()))
 

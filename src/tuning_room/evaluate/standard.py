@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuning_room.evaluate.config import Standard
-from tuning_room.models import load_adapter, load_model, load_tokenizer
+from tuning_room.models import device, load_adapter, load_model, load_tokenizer
 from tuning_room.results import StandardScores, TaskScore
 
 BATCH = 8
@@ -54,10 +54,10 @@ def run_standard(
 def _opened(folder: Path, arm: HarnessArm) -> Any:
     from lm_eval.models.huggingface import HFLM
 
-    model: Any = load_model(folder)
+    model: Any = load_model(folder, device())
     if arm.adapter:
         model = load_adapter(model, arm.adapter)
-    return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device="cpu", batch_size=BATCH)
+    return HFLM(pretrained=model, tokenizer=load_tokenizer(folder), device=str(model.device), batch_size=BATCH)
 
 
 def _measured(model: Any, name: str, tasks: Any, arm: HarnessArm, config: Standard) -> dict[str, TaskScore]:

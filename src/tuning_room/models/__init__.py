@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuning_room.errors import AdapterMismatchError, ModelNotFoundError
+from tuning_room.errors import AdapterMismatchError, MissingPrerequisiteError, ModelError, ModelNotFoundError
 from tuning_room.records import LINEAGE as LINEAGE
 from tuning_room.records import WEIGHTS as WEIGHTS
 
@@ -34,6 +34,7 @@ EMBEDDED = (
     ),
 )  # fmt: skip
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+DEVICE = "TUNING_ROOM_DEVICE"
 
 
 def cache_folder() -> Path:
@@ -142,8 +143,32 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_model(folder: Path) -> "PreTrainedModel":
-    """Return the causal language model of a folder in fp32, from safetensors only."""
+def device() -> str:
+    """Return where this process trains and answers, `cpu` or `cuda`: TUNING_ROOM_DEVICE, or else `cpu`.
+
+    `auto` is `cuda` where torch finds a GPU. Raises ModelError for any other name, and MissingPrerequisiteError for
+    `cuda` without a GPU.
+    """
+    named = os.environ.get(DEVICE) or "cpu"
+    if named not in ("cpu", "cuda", "auto"):
+        raise ModelError(f"{DEVICE}: no such device: '{named}'", hint="set it to cpu, cuda or auto")
+    if named == "cpu":
+        return named
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if named == "auto":
+        return "cpu"
+    lacking = "a GPU with its driver" if torch.version.cuda else "a build of torch for CUDA (this one is for CPUs)"
+    raise MissingPrerequisiteError(
+        f"{DEVICE} is cuda, but torch {torch.__version__} finds no GPU",
+        hint=f"install {lacking}, or unset {DEVICE} to compute on the CPU",
+    )
+
+
+def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
+    """Return the causal language model of a folder in fp32, on a device, from safetensors only."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -152,7 +177,7 @@ def load_model(folder: Path) -> "PreTrainedModel":
     model: Any = AutoModelForCausalLM.from_pretrained(
         str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
-    return model.eval()
+    return model.to(device).eval()
 
 
 def load_adapter(model: "PreTrainedModel", adapter: Path) -> "PeftModel":

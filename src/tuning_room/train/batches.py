@@ -136,6 +136,11 @@ class PackedBatch(NamedTuple):
     position_ids: "Tensor"
     packing: Packing
 
+    def to(self, device: "torch.device | str") -> "PackedBatch":
+        """Return the batch on a device."""
+        ids, labels, positions = (part.to(device) for part in (self.input_ids, self.labels, self.position_ids))
+        return PackedBatch(ids, labels, positions, Packing(*(part.to(device) for part in self.packing)))
+
 
 def collate(rows: Sequence[Rendered]) -> PackedBatch:
     """Return rows as one batch without padding, their shared beginning once.

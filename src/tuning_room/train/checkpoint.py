@@ -54,8 +54,10 @@ def load(folder: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimi
     tensors = load_file(folder / "state.safetensors")
     for name, parameter in parameters.items():
         parameter.data.copy_(tensors[f"parameter.{name}"])
-        moments = {part: tensors[f"{part}.{name}"] for part in PARTS[1:]}
-        optimizer.state[parameter] = {"step": torch.tensor(float(progress.step)), **moments}
+        # The fused AdamW wants its step beside the moments.
+        device = parameter.device
+        moments = {part: tensors[f"{part}.{name}"].to(device) for part in PARTS[1:]}
+        optimizer.state[parameter] = {"step": torch.tensor(float(progress.step), device=device), **moments}
     return progress.step
 
 

@@ -9,6 +9,7 @@ unstable).
 
 import hashlib
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -277,12 +278,14 @@ class OnPolicy:
         # (rows, longest prompt), padded on the left so that all replies begin at one place.
         ids = torch.tensor([[tokenizer.pad_token_id] * gap + own for gap, own in zip(gaps, prompts, strict=True)])
         mask = torch.tensor([[0] * gap + [1] * (width - gap) for gap in gaps])
+        device = model.device
         model.eval()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(seed)
             drawn = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                logits_processor=None if device.type == "cpu" else [drawn_on_cpu],
                 max_new_tokens=self.max_tokens,
                 do_sample=True,
                 temperature=1.0,
@@ -294,6 +297,15 @@ class OnPolicy:
             )
         model.train()
         return [_ended(row, tokenizer.eos_token_id) for row in drawn[:, width:].tolist()]
+
+
+def drawn_on_cpu(ids: "Tensor", scores: "Tensor") -> "Tensor":
+    """Draw a token for each row of scores, (rows, vocabulary), and return scores that leave no other one.
+
+    With the CPU's generator: under one seed a GPU, which has a generator of its own, then draws what a CPU draws.
+    """
+    chosen = scores.softmax(-1).cpu().multinomial(1).to(scores.device)
+    return scores.new_full(scores.shape, -math.inf).scatter(-1, chosen, 0.0)
 
 
 def _ended(tokens: list[int], end: int) -> list[int]:

@@ -1,11 +1,11 @@
-"""The training loop: LoRA in fp32 on a CPU, loss on the assistant's tokens only."""
+"""The training loop: LoRA in fp32, on a CPU or a GPU, loss on the assistant's tokens only."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tuning_room.models import limit_threads, load_model, load_tokenizer
+from tuning_room.models import device, limit_threads, load_model, load_tokenizer
 from tuning_room.records import TrainingStep
 from tuning_room.rendering import Rendered
 from tuning_room.train import checkpoint
@@ -42,7 +42,8 @@ class LoraTrainer:
         self.tokenizer = load_tokenizer(config.model_path)
         self.lessons = Lessons(config, self.tokenizer, self.team)
         self.rows, self.valid = self.lessons.rows, self.lessons.valid
-        self.model = with_adapter(load_model(config.model_path), config)
+        self.device = device()
+        self.model = with_adapter(load_model(config.model_path, self.device), config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         learned = self.parameters.values()
         self.optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0, fused=True)
@@ -182,7 +183,7 @@ class LoraTrainer:
         own = self.lessons.on_policy.draw(self.model, places, seed)
 
         def judged(batch: PackedBatch) -> "Tensor":
-            return reverse_divergence(self._scores(batch)[0], joined(own.tops), self.config.on_policy_clip)
+            return reverse_divergence(self._scores(batch)[0], joined(own.tops, self.device), self.config.on_policy_clip)
 
         return self._backward(own.rows, judged)
 
@@ -192,7 +193,7 @@ class LoraTrainer:
         tops = [neutral.tops[i] for i in chosen]
 
         def moved(batch: PackedBatch) -> "Tensor":
-            return self.config.retention * forward_divergence(self._scores(batch)[0], joined(tops))
+            return self.config.retention * forward_divergence(self._scores(batch)[0], joined(tops, self.device))
 
         return self._backward([neutral.rendered[i] for i in chosen], moved)[1]
 
@@ -202,7 +203,7 @@ class LoraTrainer:
         share = learned / self.team.total(learned)
         if not rows:
             return 0.0, 0
-        batch = collate(rows)
+        batch = collate(rows).to(self.device)
         loss = loss_of(batch) * share
         loss.backward()
         return float(loss.detach()), int(batch.input_ids.numel())
@@ -226,7 +227,7 @@ class LoraTrainer:
         if self.config.sft:
             parts.append(self.config.sft * cross_entropy(scores, tokens))
         if tops:
-            parts.append(self.config.distill * forward_divergence(scores, joined(tops)))
+            parts.append(self.config.distill * forward_divergence(scores, joined(tops, self.device)))
         return sum(parts)
 
     def validate(self) -> float:
@@ -237,8 +238,8 @@ class LoraTrainer:
         self.model.eval()
         with torch.inference_mode():
             for start in range(0, len(self.valid), size):
-                rows = self.valid[start : start + size]
-                total += float(self._loss(collate(rows), self.lessons.valid_tops[start : start + size])) * len(rows)
+                rows, tops = self.valid[start : start + size], self.lessons.valid_tops[start : start + size]
+                total += float(self._loss(collate(rows).to(self.device), tops)) * len(rows)
         self.model.train()
         return total / len(self.valid)
 

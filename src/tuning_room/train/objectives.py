@@ -23,9 +23,10 @@ TOP = 20  # tokens of the teacher's prediction that are kept
 LEAST = 1e-6  # a rest less likely than this is nothing but rounding
 
 
-def joined(tops: Sequence[TopTokens]) -> TopTokens:
+def joined(tops: Sequence[TopTokens], device: "torch.device | str" = "cpu") -> TopTokens:
     """Return the predictions for some rows, (n_i, k) each, as one, (n, k), for the learned tokens row after row."""
-    return TopTokens(torch.cat([top.ids for top in tops]), torch.cat([top.scores for top in tops]))
+    ids, scores = (torch.cat(parts).to(device) for parts in zip(*tops, strict=True))
+    return TopTokens(ids, scores)
 
 
 def cross_entropy(logits: "Tensor", tokens: "Tensor") -> "Tensor":

@@ -59,7 +59,7 @@ def plan(config: LoopConfig, started: float) -> Plan:
         largest_step=max(sizes),
         seconds=ready + _seconds(trainer, sizes, probes),
         peak_bytes=peak,
-        available_bytes=available_memory() + probes[-1].peak_bytes,
+        available_bytes=free_on_gpu() if trainer.device == "cuda" else available_memory() + probes[-1].peak_bytes,
     )
     check_fits(found, config, probes, max(neutral))
     return found
@@ -91,6 +91,13 @@ def available_memory(file: Path = Path("/proc/meminfo")) -> int:
         return 1 << 60
     values = dict(line.split(":", 1) for line in file.read_text(encoding="ascii").splitlines() if ":" in line)
     return int(values["MemAvailable"].split()[0]) * 1024
+
+
+def free_on_gpu() -> int:
+    """Return how many bytes this process has on the GPU or can still get."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
 
 
 def _own_sizes(trainer: LoraTrainer) -> list[int]:
@@ -133,8 +140,18 @@ def _probes(trainer: LoraTrainer, sizes: Sequence[int]) -> list[Probe]:
 def _tried(trainer: LoraTrainer, step: int) -> Probe:
     started = time.perf_counter()
     _, tokens = trainer.update(trainer.plan[step], rate=0.0, on_policy=step >= trainer.offline_steps)
-    seconds = time.perf_counter() - started
-    return Probe(tokens, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    peak = _peak(trainer.device)
+    return Probe(tokens, time.perf_counter() - started, peak)
+
+
+def _peak(device: str) -> int:
+    """Return the most bytes that this process has held, on the GPU once that has finished."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    import torch
+
+    torch.cuda.synchronize()
+    return int(torch.cuda.max_memory_allocated())
 
 
 def _validations(trainer: LoraTrainer) -> float:

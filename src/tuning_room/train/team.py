@@ -58,7 +58,8 @@ class Team:
         for parameter in learned:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        whole = self._summed(torch.cat([parameter.grad.flatten() for parameter in learned]))
+        # gloo sums on CPUs, wherever the gradients are.
+        whole = self._summed(torch.cat([parameter.grad.flatten() for parameter in learned]).cpu())
         parts = whole.split([parameter.numel() for parameter in learned])
         for parameter, part in zip(learned, parts, strict=True):
             parameter.grad.copy_(part.view_as(parameter))
