@@ -1,6 +1,7 @@
 """What several test modules share: the real embedded model, and a small real adapter for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,30 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(count)
+
+
+Gpu = Callable[[], AbstractContextManager[str]]
+
+
+@pytest.fixture(params=["pretended", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """Have the training loop and the engine compute on a GPU while `with gpu() as device:` lasts.
+
+    Under `-m gpu` it is a real one; else it is pretended, and shows that no tensor is left on the CPU.
+    """
+    import torch
+
+    @contextmanager
+    def real() -> Iterator[str]:
+        with monkeypatch.context() as patched:
+            patched.setenv("TUNING_ROOM_DEVICE", "cuda")
+            yield "cuda"
+
+    if request.param == "real":
+        return real if torch.cuda.is_available() else missing("torch finds no GPU")
+    from pretended_gpu import pretended_gpu
+
+    return lambda: pretended_gpu(monkeypatch)
 
 
 @pytest.fixture(scope="session")

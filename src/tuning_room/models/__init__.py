@@ -167,15 +167,16 @@ def device() -> str:
     )
 
 
-def load_model(folder: Path, device: str = "cpu") -> "PreTrainedModel":
-    """Return the causal language model of a folder in fp32, on a device, from safetensors only."""
+def load_model(folder: Path, device: str = "cpu", precision: str = "fp32") -> "PreTrainedModel":
+    """Return the causal language model of a folder, on a device, in fp32 or bf16, from safetensors only."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(
-        str(folder), dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False
     )
     return model.to(device).eval()
 

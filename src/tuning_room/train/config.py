@@ -65,6 +65,9 @@ class TrainingKnobs(StageConfig):
     quantize: Literal["none", "4bit"] = Field(
         "none", serialization_alias="load_in_4bit", description="4bit: QLoRA, only with unsloth on a GPU"
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the base model and its products; the adapter stays in fp32 (unsloth chooses for itself)"
+    )
     rank: int = Field(16, ge=1, le=256, serialization_alias="lora_r", description="LoRA rank")
     alpha: int = Field(
         32, ge=1, serialization_alias="lora_alpha", description="LoRA alpha: the update is scaled by alpha / rank"

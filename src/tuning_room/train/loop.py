@@ -1,8 +1,9 @@
-"""The training loop: LoRA in fp32, on a CPU or a GPU, loss on the assistant's tokens only."""
+"""The training loop: LoRA in fp32 or bf16, on a CPU or a GPU, loss on the assistant's tokens only."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from tuning_room.models import device, limit_threads, load_model, load_tokenizer
@@ -43,7 +44,7 @@ class LoraTrainer:
         self.lessons = Lessons(config, self.tokenizer, self.team)
         self.rows, self.valid = self.lessons.rows, self.lessons.valid
         self.device = device()
-        self.model = with_adapter(load_model(config.model_path, self.device), config)
+        self.model = with_adapter(load_model(config.model_path, self.device, config.precision), config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         learned = self.parameters.values()
         self.optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0, fused=True)
@@ -211,14 +212,25 @@ class LoraTrainer:
     def _scores(self, batch: PackedBatch) -> "tuple[Tensor, Tensor]":
         """Return the scores at the m learned tokens, (m, vocabulary), made for those alone, and the tokens, (m,)."""
         base = self.model.get_base_model()
-        seen = base.get_decoder()(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            packing=batch.packing,
-            use_cache=False,
-        )
         learned = batch.labels != IGNORED
-        return base.get_output_embeddings()(seen.last_hidden_state[learned]), batch.labels[learned]
+        with self._products():
+            seen = base.get_decoder()(
+                input_ids=batch.input_ids,
+                position_ids=batch.position_ids,
+                packing=batch.packing,
+                use_cache=False,
+            )
+            scores = base.get_output_embeddings()(seen.last_hidden_state[learned])
+        return scores.float(), batch.labels[learned]
+
+    def _products(self) -> "AbstractContextManager[object]":
+        """Have products in bf16 where the recipe asks for it, those with the adapter's fp32 weights too."""
+        import torch
+
+        if self.config.precision == "fp32":
+            return nullcontext()
+        in_bf16: AbstractContextManager[object] = torch.autocast(self.device, torch.bfloat16)
+        return in_bf16
 
     def _loss(self, batch: PackedBatch, tops: "Sequence[TopTokens]" = ()) -> "Tensor":
         """Return the mean loss over the learned tokens: cross entropy, and the divergence from a teacher if given."""

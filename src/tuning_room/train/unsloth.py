@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 NAME = "unsloth"
-CPU_ONLY = ("sft", "distill", "retention", "on_policy_steps", "patience", "start")  # what only our own loop can do
+# What only our own loop can do.
+CPU_ONLY = ("sft", "distill", "retention", "on_policy_steps", "patience", "precision", "start")
 FINGERPRINT = "unsloth-fingerprint"
 LOG = "unsloth.log"
 MICRO_BATCH = 4  # rows per pass where activations are computed twice, and nobody says: what fits beside most models

@@ -32,7 +32,8 @@ NOT_A_KNOB = {
 PLACES: dict[str, Any] = {"model_path": "m", "data_path": "rows.jsonl", "ckpt_output_dir": "out"}
 # A value for each knob that is not its default.
 OTHER: dict[str, Any] = {
-    "quantize": "4bit", "rank": 3, "alpha": 5, "target_modules": ["q_proj"], "skip_layers": 1, "start": Path("start"),
+    "quantize": "4bit", "precision": "bf16", "rank": 3, "alpha": 5, "target_modules": ["q_proj"], "skip_layers": 1,
+    "start": Path("start"),
     "sft": 0.5, "distill": 0.25, "retention": 2.0, "retention_prompts": Path("neutral.txt"), "retention_rows": 3,
     "retention_under": "short_prompt", "on_policy_steps": 4, "on_policy_tokens": 9, "on_policy_clip": 2.0,
     "on_policy_rate": 0.2, "epochs": 2, "batch_size": 3, "learning_rate": 1e-4, "warmup_fraction": 0.5,
