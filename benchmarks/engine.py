@@ -32,7 +32,7 @@ TIE = 1e-4
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def draw_adapter(folder: Path) -> Path:
+def draw_adapter(folder: Path, model: str = MODEL) -> Path:
     """Write an adapter of the shipped recipe's shape whose weights are random under a fixed seed."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -40,17 +40,17 @@ def draw_adapter(folder: Path) -> Path:
     torch.manual_seed(3)
     layers = list(range(10, 30))
     config = LoraConfig(r=16, lora_alpha=32, target_modules=LINEAR, layers_to_transform=layers, task_type="CAUSAL_LM")
-    model: Any = get_peft_model(load_model(resolve(MODEL)), config)
-    for name, weights in model.named_parameters():
+    drawn: Any = get_peft_model(load_model(resolve(model)), config)
+    for name, weights in drawn.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weights, std=0.01)
-    model.save_pretrained(folder, save_embedding_layers=False)
+    drawn.save_pretrained(folder, save_embedding_layers=False)
     return folder
 
 
-def requests(count: int) -> list[list[Message]]:
-    """Return dialogues of one message each under the full prompt."""
-    system = (RECIPE / "prompt.md").read_text(encoding="utf-8").strip()
+def requests(count: int, system: str = "") -> list[list[Message]]:
+    """Return dialogues of one message each under a system turn, by default the full prompt."""
+    system = system or (RECIPE / "prompt.md").read_text(encoding="utf-8").strip()
     items = list(read_jsonl(RECIPE / "evaluation" / "behaviour.jsonl", Item))[:count]
     return [with_system(system, [Message(role="user", content=item.prompt)]) for item in items]
 
@@ -77,7 +77,13 @@ def generated(model: Any, prompts: list[list[int]], end: int, most: int, batch: 
         ids = torch.tensor([[end] * (width - len(prompts[i])) + prompts[i] for i in chosen])
         mask = torch.tensor([[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen])
         with torch.inference_mode():
-            found = model.generate(ids, attention_mask=mask, max_new_tokens=most, do_sample=False, pad_token_id=end)
+            found = model.generate(
+                ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=most,
+                do_sample=False,
+                pad_token_id=end,
+            )
         for index, row in zip(chosen, found[:, width:].tolist(), strict=True):
             said[index] = without_end(row, end)
     return said
@@ -96,7 +102,8 @@ def is_tie(model: Any, prompt: list[int], one: list[int], other: list[int], end:
     place = min(len(one), len(other)) if place is None else place
     pair = [[*reply, end][place] for reply in (one, other)]
     with torch.inference_mode():
-        scores = model(input_ids=torch.tensor([prompt + one[:place]]), logits_to_keep=1).logits[0, -1]
+        ids = torch.tensor([prompt + one[:place]], device=model.device)
+        scores = model(input_ids=ids, logits_to_keep=1).logits[0, -1]
     return abs(float(scores[pair[0]] - scores[pair[1]])) <= TIE
 
 

@@ -15,6 +15,7 @@ from tuning_room.evaluate.economics import ROUNDS, TOKENS, measure, watch
 from tuning_room.evaluate.statistics import bootstrap_mean
 from tuning_room.evaluate.suites import read_items, spread
 from tuning_room.files import digest
+from tuning_room.models import gpu_name
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Record, read_json, write_json
 from tuning_room.results import Besides, Retention, ServingCosts, StandardScores
@@ -75,7 +76,7 @@ class Measuring(NamedTuple):
             return ServingCosts()
         rounds = 2 * ROUNDS if self.config.all_items else ROUNDS
         full, short = self.full_prompt, self.config.short_prompt
-        parts = [*self.digests, full, short, rounds, TOKENS]
+        parts = [*self.digests, full, short, rounds, TOKENS, *filter(None, [gpu_name()])]
         timed = lambda: measure(watch(self.engine), full, short, rounds)  # noqa: E731
         found = _kept(self.workspace.timing, parts, ServingCosts, timed)
         record = self.workspace.records().get("train")

@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.evaluate.config import ADAPTER, BASE
+from tuning_room.models import gpu_name
 from tuning_room.results import BreakEven, EqualReplies, MeanTokens, ServingCosts, ServingTime
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def measure(watch: Watch, full: str, short: str, rounds: int = ROUNDS) -> Servin
     watch.alone(compared[-1], 0)  # what a process does at its first request is no request's time
     turns = [[watch.alone(way, turn) for way in compared] for turn in range(rounds)]
     rows = [_row(watch, way, [turn[place] for turn in turns]) for place, way in enumerate(compared)]
-    where = f"{platform.machine()}, {platform.system()}"
+    where = ", ".join(filter(None, [platform.machine(), platform.system(), gpu_name()]))
     return ServingCosts(engine="in-process", machine=where, measured=True, repeats=rounds, arms=rows)
 
 

@@ -167,6 +167,15 @@ def device() -> str:
     )
 
 
+def gpu_name() -> str:
+    """Return the name of the GPU that this process trains and answers on, empty on a CPU; the errors are `device`'s."""
+    if device() == "cpu":
+        return ""
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
 def load_model(folder: Path, device: str = "cpu", precision: str = "fp32") -> "PreTrainedModel":
     """Return the causal language model of a folder, on a device, in fp32 or bf16, from safetensors only."""
     import torch

@@ -37,13 +37,13 @@ class LoraTrainer:
         import torch
 
         limit_threads()
+        self.device = device()
         torch.manual_seed(config.seed)
         self.config, self.team = config, Team()
         self.folder = config.ckpt_output_dir
         self.tokenizer = load_tokenizer(config.model_path)
         self.lessons = Lessons(config, self.tokenizer, self.team)
         self.rows, self.valid = self.lessons.rows, self.lessons.valid
-        self.device = device()
         self.model = with_adapter(load_model(config.model_path, self.device, config.precision), config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         learned = self.parameters.values()

@@ -40,6 +40,12 @@ def test_four_ways_are_timed() -> None:
     assert found.measured and found.arms[0].prompt_tokens == len("a long prompt")
 
 
+def test_a_timing_names_the_gpu_that_it_was_made_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = measure(scripted(), "long", "s", 1).machine
+    monkeypatch.setattr("tuning_room.evaluate.economics.gpu_name", lambda: "A Card")
+    assert measure(scripted(), "long", "s", 1).machine == f"{on_cpu}, A Card"
+
+
 def test_the_ways_take_turns_and_a_cached_prompt_was_read_just_before() -> None:
     asked: list[tuple[str, int]] = []
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tuning_room.errors import MissingPrerequisiteError, ModelError
-from tuning_room.models import DEVICE, device, load_model
+from tuning_room.models import DEVICE, device, gpu_name, load_model
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,15 @@ def test_another_name_is_an_error_that_names_the_choices(monkeypatch: pytest.Mon
     monkeypatch.setenv(DEVICE, "gpu")
     with pytest.raises(ModelError, match="no such device: 'gpu'; set it to cpu, cuda or auto"):
         device()
+
+
+def test_the_name_of_the_gpu_is_known_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A Card")
+    monkeypatch.delenv(DEVICE, raising=False)
+    assert not gpu_name()
+    monkeypatch.setenv(DEVICE, "cuda")
+    assert gpu_name() == "A Card"
 
 
 def test_a_model_is_loaded_in_the_precision_that_is_asked_for(tiny_model: Path) -> None:
