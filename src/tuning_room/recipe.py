@@ -254,12 +254,13 @@ def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool =
 
 def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterator[Done]:
     """Run all stages in order, yielding each as it is finished; what is up to date is not run again."""
-    from tuning_room.models import resolve
+    from tuning_room.models import device, resolve
 
     # What is missing should fail here, not minutes later in the stage that needs it.
     check_filled_in(recipe)
     finished = {name for name, record in workspace.records().items() if record.state == "done"}
     require(stage for stage in STAGES if stage not in finished)
+    device()
     resolve(recipe.model)
     for stage in STAGES:
         yield run_stage(recipe, workspace, stage, force=force)

@@ -112,6 +112,15 @@ def test_a_stage_before_its_input_says_which_stage_is_missing(call: Call, write_
     assert "candidates.jsonl" in err
 
 
+def test_a_device_that_is_not_there_is_said_before_the_first_stage(
+    call: Call, write_recipe: WriteRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNING_ROOM_DEVICE", "gpu")
+    code, out, err = call("bake", write_recipe())
+    assert (code, out) == (2, "") and one_line(err)
+    assert "TUNING_ROOM_DEVICE: no such device: 'gpu'; set it to cpu, cuda or auto" in err
+
+
 def test_status_of_a_run_that_has_not_begun(call: Call, write_recipe: WriteRecipe, tmp_path: Path) -> None:
     code, out, err = call("status", write_recipe())
     assert (code, err) == (0, "")
