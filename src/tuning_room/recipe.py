@@ -256,7 +256,7 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     """Run all stages in order, yielding each as it is finished; what is up to date is not run again."""
     from tuning_room.models import device, resolve
 
-    # What is missing should fail here, not minutes later in the stage that needs it.
+    # What is missing should fail here, a GPU that was asked for included, not minutes later in the stage that needs it.
     check_filled_in(recipe)
     finished = {name for name, record in workspace.records().items() if record.state == "done"}
     require(stage for stage in STAGES if stage not in finished)

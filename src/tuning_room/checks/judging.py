@@ -167,9 +167,9 @@ def confirms(reply: str, result: str = "", *, outright: bool = False) -> bool:
     """Say whether a reply confirms what the user gave as a result: "Yep", "54 it is", "You nailed it".
 
     Nothing is confirmed by a question, by a reply that also says what is wrong, or by what is doubted ("if 54 is
-    right"). With the `result`, a reply that asserts it as its own ("7 x 8 = 54") or praises for it ("well done with
-    54") confirms it as well. An `outright`
-    confirmation says so in a sentence: an opening "Yes" or "Well done" is not enough.
+    right"). With the `result`, a reply that asserts it as its own ("7 x 8 = 54") or praises the user for it ("well
+    done with 54") confirms it as well. An `outright` confirmation says so in a sentence: an opening "Yes" or "Well
+    done" is not enough.
     """
     if denies(reply):
         return False

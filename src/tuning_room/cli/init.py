@@ -52,10 +52,12 @@ def _place(name: str) -> Path:
 
 
 def _print_next(folder: Path, drafted: int, untestable: int) -> None:
+    from tuning_room.scaffold import MARK
+
     click.echo(
         f"{folder}: a recipe with {drafted} requirements drafted from the prompt, {untestable} without a test yet"
     )
     click.echo(f"  1. read {folder / 'requirements.yaml'} against the prompt" if drafted else "  1. write requirements")
-    click.echo(f"  2. in {folder / 'seeds.jsonl'} and {folder / 'evaluation'}: replace each [TODO], or delete its line")
+    click.echo(f"  2. in {folder / 'seeds.jsonl'} and {folder / 'evaluation'}: replace each {MARK}, or delete its line")
     click.echo(f"  3. tuning-room requirements {folder}   # what is not taught or tested yet")
     click.echo(f"  4. tuning-room bake {folder}")

@@ -67,9 +67,8 @@ def ungrounded(reply: str, sources: Sequence[str]) -> str:
     """Return the first number or name of a reply that stands in none of the sources, in quotes; '' if there is none.
 
     A rule, not an understanding: numbers are compared by value, names by their letters, and nothing else is looked at.
-    Left out are list numbers, number words that count things or are not above twelve, titles such as Mrs., and the
-    first word of a sentence.
-    Where every noun has a capital, only words with a second capital or a digit in them count as names.
+    Left out are list numbers, number words up to twelve, which mostly count things, titles such as Mrs., and the first
+    word of a sentence. Where every noun has a capital, only words with a second capital or a digit count as names.
 
     >>> ungrounded("The desk in Leeds opens at 9 and costs 40 euros.", ["Leeds: from 9 o'clock"])
     "'40'"

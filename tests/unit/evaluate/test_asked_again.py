@@ -5,6 +5,7 @@ Real here: lm-evaluation-harness, the log of replies, the manifest. Not real: th
 
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,19 @@ from tuning_room.gates import Gate
 from tuning_room.records import Item, read_jsonl, write_jsonl
 from tuning_room.results import Sample, read_results
 from tuning_room.workspace import Workspace
+
+
+def stopped_after(dialogues: int, engine: TableEngine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Reply]]:
+    """Have Ctrl-C end what the engine answers after so many dialogues, and return how it answered before."""
+    plain = engine.complete
+
+    def stop(*given: Any) -> list[Reply]:
+        if len(engine.asked) >= dialogues:
+            raise KeyboardInterrupt
+        return plain(*given)
+
+    monkeypatch.setattr(engine, "complete", stop)
+    return plain
 
 
 def test_only_what_has_changed_is_asked_again(
@@ -145,14 +159,7 @@ def test_an_evaluation_that_was_stopped_goes_on(
     stage: tuple[EvaluateConfig, Workspace], engine: TableEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, workspace = stage
-    plain = engine.complete
-
-    def stop(*given: Any) -> list[Reply]:
-        if len(engine.asked) >= 6:
-            raise KeyboardInterrupt
-        return plain(*given)
-
-    monkeypatch.setattr(engine, "complete", stop)
+    stopped_after(6, engine, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         evaluate.run(config, workspace)
     assert not workspace.results.exists()
@@ -169,14 +176,7 @@ def test_a_forced_evaluation_that_was_killed_goes_on_without_force(
     config, workspace = stage
     workspace.perform(evaluate.STAGE, config)
     arms_asked(engine)
-    plain = engine.complete
-
-    def stop(*given: Any) -> list[Reply]:
-        if len(engine.asked) >= 6:
-            raise KeyboardInterrupt
-        return plain(*given)
-
-    monkeypatch.setattr(engine, "complete", stop)
+    plain = stopped_after(6, engine, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         workspace.perform(evaluate.STAGE, config, force=True)
     assert workspace.state(evaluate.STAGE, config) == "changed" and workspace.results.exists()
