@@ -27,7 +27,7 @@ class Situation(BaseModel):
     {assistant} alone: a small model that is always taught a preamble learns the rest less well. `named` keeps it for
     families that name it. From `turns` the dialogue goes on, with a number of different ones between the bounds of
     `further`: in any order, or, if `in_order`, round the list from a random start, so that one reply tells which is
-    next. `requirements` are the ids of what it teaches, `follow_up_requirements` of what a second exchange adds.
+    next; `from_first` starts with the first. `requirements` are the ids of what it teaches, `follow_up_requirements` of what a second exchange adds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +40,7 @@ class Situation(BaseModel):
     assistant: list[str] = Field(min_length=1)
     turns: list[FurtherExchange] = []
     in_order: bool = False
+    from_first: bool = False
     further: tuple[int, int] = (1, 1)
     requirements: list[str] = []
     follow_up_requirements: list[str] = []
@@ -101,12 +102,12 @@ def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, foll
     template = "{assistant}" if rng.random() < situation.plain_share else rng.choice(situation.assistant)
     said = [opening, filled(template, texts, owner)]
     requirements = [*situation.requirements, *(problem.requirements if situation.leads_on else [])]
-    if situation.turns:
-        said += _further(situation, problem, texts, rng)
-    elif follow_up and situation.leads_on and problem.turns:
+    if follow_up and situation.leads_on and problem.turns:
         turn = rng.choice(problem.turns)
         said += [turn.user, turn.assistant]
         requirements += situation.follow_up_requirements
+    if situation.turns:
+        said += _further(situation, problem, texts, rng)
     roles: tuple[Role, Role] = ("user", "assistant")
     messages = [Message(role=roles[place % 2], content=text) for place, text in enumerate(said)]
     return Opened(messages, list(dict.fromkeys(requirements)))
@@ -128,9 +129,9 @@ def _further(situation: Situation, problem: Problem, texts: dict[str, str], rng:
 
 def _drawn_turns(situation: Situation, rng: random.Random) -> list[FurtherExchange]:
     count = rng.randint(*situation.further)
-    if not situation.in_order:
+    if not (situation.in_order or situation.from_first):
         return rng.sample(situation.turns, count)
-    start = rng.randrange(len(situation.turns))
+    start = 0 if situation.from_first else rng.randrange(len(situation.turns))
     return [situation.turns[(start + place) % len(situation.turns)] for place in range(count)]
 
 
