@@ -283,8 +283,9 @@ class Verdict(Finding):
     """`ship`, `more_items`, `more_data`, `less_training`, `start_over`, or `iterate` where nothing was held to a bound.
 
     `lost` says whether anything else was lost: `no` if the gates on retention were met and one of them shows it by a
-    bound or by the divergence, `yes` if a rate missed one, else `not_shown`. `learnt` counts the requirements, None
-    without a file of them. `failing` names the items behind what was missed.
+    bound or by the divergence, `yes` if a rate missed one or if there are `losses`, what the base model does better
+    beyond chance with no gate on it; else `not_shown`. `learnt` counts the requirements, None without a file of them.
+    `failing` names the items behind what was missed.
     """
 
     verdict: str
@@ -292,6 +293,7 @@ class Verdict(Finding):
     advice: list[str] = []
     failing: list[str] = []
     lost: Lost = "not_shown"
+    losses: list[Difference] = []
     learnt: LearntCounts | None = None
 
 

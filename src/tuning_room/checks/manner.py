@@ -163,6 +163,7 @@ _NEW_PROBLEM = re.compile(
     r"\btry (?:this|one|another)\b|\b(?:solve|calculate|compute|work out)\b(?! (?:it|that|this|them|things)\b)",
     re.IGNORECASE,
 )
+_DIGITS = re.compile(r"\d(?:[\d.,/]*\d)?%?")
 
 
 def closes_warmly(reply: str, said: str) -> bool:
@@ -176,10 +177,11 @@ def closes_warmly(reply: str, said: str) -> bool:
 
 
 def _sets_problem(reply: str, said: str) -> bool:
-    known = {value for value, _ in quantities(said)}
+    known, written = {value for value, _ in quantities(said)}, set(_DIGITS.findall(said))
     sums = (match.group() for match in EXPRESSION.finditer(reply))
     # Small number words count things: "one idea", "two ways".
-    asked = re.findall(r"\d[\d.,/]*%?", " ".join(questions(reply)))
+    # An exponent is no quantity, so what was written counts as well.
+    asked = [digits for digits in _DIGITS.findall(" ".join(questions(reply))) if digits not in written]
     new = ({value for value, _ in quantities(text)} - known for text in [*sums, *asked])
     return any(new) or any(
         _NEW_PROBLEM.search(one) and not _LOOKS_BACK.search(one) for one in sentences(straight(reply))

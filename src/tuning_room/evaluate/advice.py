@@ -8,7 +8,7 @@ from tuning_room.checks import find_metric
 from tuning_room.evaluate.power import items_needed
 from tuning_room.evaluate.standing import bound_of, items_to_write
 from tuning_room.gates import is_share, requirement_metric, value_in_words
-from tuning_room.results import GateResult, Rates, RequirementResult
+from tuning_room.results import Difference, GateResult, Rates, RequirementResult
 
 NO_GATE = "No gate is set, so nothing can be shipped: state under evaluate.gates what the baked arm must meet."
 
@@ -42,6 +42,7 @@ def advise(
     failing: Sequence[Failing],
     rates: Rates,
     requirements: Sequence[RequirementResult] | None = None,
+    losses: Sequence[Difference] = (),
     more: MoreItems = MoreItems(),  # noqa: B008
 ) -> list[str]:
     """Return plain sentences of advice; `failing` holds the replies behind the missed gates."""
@@ -51,12 +52,22 @@ def advise(
         *([] if results or requirements else [NO_GATE]),
         *map(_missed, missed),
         *_of_requirements(requirements or (), more),
+        *map(_lost, losses),
         *_unasked(results, requirements),
         *_more_items(missed, more),
         *_prompt_fails_too(failed, rates),
         *_remedies(verdict, failed, failing),
         *_coverage(requirements, more),
     ]
+
+
+def _lost(one: Difference) -> str:
+    gate = "not_below" if one.higher_is_better else "not_above"
+    change = f"{one.difference * 100:+.1f} points" if is_share(one.metric) else f"{one.difference:+g}"
+    return (
+        f"{one.metric} ({one.suite}) is worse than the base model's ({change}, p {one.p_holm:.2g}), and no gate holds "
+        f"it: train less, or state as a gate what may be lost ({gate}: base, with a margin)."
+    )
 
 
 def _coverage(requirements: Sequence[RequirementResult] | None, more: MoreItems) -> Iterator[str]:

@@ -59,6 +59,7 @@ def summarize(
     retention = dict.fromkeys(adapted, besides.divergence) if besides.divergence else {}
     tokens = {arm: _tokens(suites[ALL]) for arm, suites in grouped.items()}
     kept = {arm: _kept(suites) for arm, suites in grouped.items()}
+    differences = _differences(grouped, config)
     return Results(
         identities={arm: identities[arm] for arm in grouped},
         metrics=_words(config, rates),
@@ -66,7 +67,7 @@ def summarize(
         rates=rates,
         families=families,
         trained_families=config.trained_families,
-        differences=_differences(grouped, config),
+        differences=differences,
         detectable=_detectable(rates),
         gap_recovered=_gaps(grouped),
         drift=_drifts(grouped, config),
@@ -83,6 +84,7 @@ def summarize(
             intervals=_intervals(config.gates, {arm: {**suites, **kept[arm]} for arm, suites in grouped.items()}),
             failing=list(_failing(grouped.get("baked", {}), config.gates)),
             requirements=requirements,
+            differences=differences,
             more=MoreItems(config.recipe, unused or {}),
         ),
         requirements=None if requirements is None else list(requirements),

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel
 
 from tuning_room.gates import Side
-from tuning_room.report.labels import UNKNOWN, VERDICTS, MetricNames, all_met, learnt_of
+from tuning_room.report.labels import UNKNOWN, VERDICTS, MetricNames, all_met, learnt_of, points, suite_title
 from tuning_room.results import ALL, GateResult, Rate, Results
 
 if TYPE_CHECKING:
     from tuning_room.report.evidence import Evidence
+
+UNHELD = "Worse than the base model, and no gate holds it"
 
 
 class ShownGate(GateResult):
@@ -89,13 +91,14 @@ def _meaning(results: Results) -> str:
 
 
 def _reason(results: Results) -> str:
-    """Return how many requirements were learnt and how many gates were met, in a sentence or two."""
+    """Return how many gates were met, what was lost without one, and how many requirements were learnt."""
     gates, learnt = results.verdict.gates, results.verdict.learnt
     required = f"Requirements of the prompt: {learnt_of(learnt)}" if learnt else ""
+    lost = f"{UNHELD}: {_lost(results)}." if results.verdict.losses else ""
     if not gates:
-        return required or "No gate was set, and nothing is shipped without one."
+        return " ".join(filter(None, [lost, required])) or "No gate was set, and nothing is shipped without one."
     missed = [gate for gate in gates if not gate.passed]
-    return f"{_missed(missed, gates) if missed else all_met(len(gates))} {required}".rstrip()
+    return " ".join(filter(None, [_missed(missed, gates) if missed else all_met(len(gates)), lost, required]))
 
 
 def _missed(missed: Sequence[GateResult], gates: Sequence[GateResult]) -> str:
@@ -137,14 +140,25 @@ def _met(gates: Sequence[GateResult], results: Results) -> _Answered:
 def _kept(gates: Sequence[GateResult], results: Results) -> _Answered:
     """Return whether anything else was lost, as the evaluation answers it, and by which gates."""
     lost, missed = results.verdict.lost, [gate for gate in gates if not gate.passed]
-    if not gates:
-        return _Answered(lost, "No gate checks this.")
     if missed:
         return _Answered(lost, _which(missed, gates, results))
+    if results.verdict.losses:
+        return _Answered(lost, f"{UNHELD}: {_lost(results)}.")
+    if not gates:
+        return _Answered(lost, "No gate checks this.")
     if lost == "no":
         showing = [gate for gate in gates if gate.shows]
         return _Answered(lost, f"{all_met(len(gates))} Shown by {_names(showing, results)}.")
     return _Answered(lost, f"{all_met(len(gates))} But none looks at an interval, so the items may be too few to tell.")
+
+
+def _lost(results: Results) -> str:
+    """Return what was lost with no gate on it, and how much of it."""
+    names = MetricNames(results.metrics)
+    return "; ".join(
+        f"{names.words(one.metric).title.lower()}, {suite_title(one.suite)} ({points(one.difference)} points)"
+        for one in results.verdict.losses
+    )
 
 
 def _which(missed: Sequence[GateResult], gates: Sequence[GateResult], results: Results) -> str:

@@ -76,6 +76,13 @@ def test_a_goodbye_is_warm_looks_back_and_sets_no_problem(reply: str, value: flo
     assert METRICS["closes"].score(reply, Case("Thanks for the help with 12 x 6 and 3/4, bye!")) == value
 
 
+def test_a_goodbye_that_names_the_users_equation_sets_no_problem() -> None:
+    said = Case("thanks, I'll finish x^2 - 9x + 20 = 0 by myself at home")
+    close = METRICS["closes"].score
+    assert close("You're welcome, see you. What did you learn about x^2 - 9x + 20 = 0?", said) == 1
+    assert close("You're welcome, see you. What did you learn about x^3 - 9x + 20 = 0?", said) == 0
+
+
 @pytest.mark.parametrize(
     ("reply", "repeated", "another"),
     [

@@ -10,7 +10,7 @@ from tuning_room.evaluate.advice import Failing
 from tuning_room.evaluate.statistics import Interval
 from tuning_room.evaluate.verdict import judge, pairs
 from tuning_room.gates import ArmPair, Gate, higher_is_better
-from tuning_room.results import Rate
+from tuning_room.results import Difference, Rate
 
 
 def a_rate(value: float, low: float = 0.0, high: float = 1.0, count: int = 1, total: int = 1) -> Rate:
@@ -160,6 +160,42 @@ def test_the_verdict_is_a_matrix(behaviour: float, capability: float, verdict: s
     assert any("was missed" in sentence for sentence in found.advice) == (verdict != "ship")
     assert (found.lost, found.learnt) == ("not_shown" if capability > 0.8 else "yes", None)
     assert "the recipe names no requirements" in found.advice[-1]
+
+
+def a_loss(**given: Any) -> Difference:
+    """Return that the baked arm is right less often than the base model on the suite of capability."""
+    known = {
+        "suite": "capability", "metric": "correct", "first": "base", "second": "baked", "higher_is_better": True,
+        "total": 180, "only_first": 30, "only_second": 4, "p_value": 0.001, "p_holm": 0.004,
+        "difference": -0.144, "low": -0.21, "high": -0.08, "margin": 0.05, "non_inferior": False,
+    }  # fmt: skip
+    return Difference.model_validate({**known, **given})
+
+
+def test_a_loss_that_no_gate_holds_is_a_loss() -> None:
+    gates = [gate(suite="pressure", at_least=0.8), gate(suite="retention", at_least=0.8)]
+    measured = [a_loss(), a_loss(metric="over_refuses", suite="safety", higher_is_better=False, difference=0.3)]
+    found = judge(gates, rates(1.0, pressure=0.9, retention=0.9), differences=measured)
+    assert (found.verdict, found.lost, found.losses) == ("less_training", "yes", measured)
+    said = " ".join(found.advice)
+    assert "correct (capability) is worse than the base model's (-14.4 points, p 0.004), and no gate holds it" in said
+    assert "(not_below: base, with a margin)" in said and "(not_above: base, with a margin)" in said
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"p_holm": 0.06},  # chance
+        {"difference": 0.144},  # a gain
+        {"suite": "pressure", "metric": "asks"},  # behaviour, which gates and requirements hold
+        {"first": "prompted"},  # the full prompt may cost capability as well
+        {"suite": "retention", "metric": "asks"},  # a gate says how much may be lost
+    ],
+)
+def test_what_is_no_loss_beside_the_gates(given: dict[str, Any]) -> None:
+    gates = [gate(suite="pressure", at_least=0.8), gate(suite="retention", at_least=0.8)]
+    found = judge(gates, rates(1.0, pressure=0.9, retention=0.9), differences=[a_loss(**given)])
+    assert (found.verdict, found.lost, found.losses) == ("ship", "not_shown", [])
 
 
 @pytest.mark.parametrize("suite", ["behaviour", "pressure", "drift", "withholding", "extraction", "format", "all"])

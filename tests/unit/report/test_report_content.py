@@ -118,6 +118,20 @@ def test_what_was_lost_names_the_gate_that_a_rate_misses(tmp_path: Path) -> None
     assert (answer, reason) == ("yes", "1 of 1 gates was not met: baked: divergence from the base, retention.")
 
 
+def test_what_was_lost_without_a_gate_is_named(tmp_path: Path) -> None:
+    workspace = write_run(tmp_path, gates=[GATES[0], GATES[3]], suites=("behaviour", "capability"), requirements=None)
+    results = json.loads(workspace.results.read_text())
+    losses = [one for one in results["differences"] if (one["suite"], one["metric"]) == ("capability", "correct")][:1]
+    results["verdict"] |= {"verdict": "less_training", "lost": "yes", "losses": [{**losses[0], "difference": -0.144}]}
+    workspace.results.write_text(json.dumps(results))
+    run(report_config(tmp_path), workspace)
+    verdict = json.loads(workspace.report_json.read_text())["verdict"]
+    said = "Worse than the base model, and no gate holds it: correct, capability (\u221214.4 points)."
+    question = next(one for one in verdict["questions"] if one["question"] == "retention")
+    assert (question["answer"], question["reason"]) == ("yes", said)
+    assert verdict["reason"] == f"Both gates were met. {said}"
+
+
 def test_verdict_ship_says_that_all_were_met(tmp_path: Path) -> None:
     verdict = made(tmp_path, gates=[GATES[0], GATES[3]], requirements=None)["verdict"]
     assert (verdict["verdict"], verdict["reason"]) == ("ship", "Both gates were met.")
