@@ -140,8 +140,9 @@ def _by_rules(config: GenerateConfig, rules: Path, chunks: list[Chunk], look_up:
     notes, sections = _note_rows(config, rules / "notes.yaml", chunks, situations, look_up)
     given = {"rules": str(rules)}
     drawing = {**given, "first_reply_share": config.first_reply_share}
+    bringing_up = {**given, "step_reply": config.step_reply}
     rows = [*_family_rows(config, families, situations), *notes]
-    candidates = _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
+    candidates = _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": bringing_up}))
     return Made(candidates, sections=sections)
 
 
@@ -152,7 +153,8 @@ def _family_rows(config: GenerateConfig, families: list[ProblemFamily], situatio
     weighed = [family for family in families for _ in range(family.weight)]
     for number, family in enumerate(islice(cycle(weighed), config.rows)):
         situation = _drawn([s for s in situations if fitting(s, family)], rng, f"family '{family.name}'")
-        follows = rng.random() < config.follow_up_share
+        share = config.follow_up_share if situation.follow_up_share is None else situation.follow_up_share
+        follows = rng.random() < share
         row = _row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name)
         rows.append({**row, "number": made[family.name]})
         made[family.name] += 1

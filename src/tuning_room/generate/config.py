@@ -97,6 +97,9 @@ class GenerateConfig(StageConfig):
         False, description="teacher: score each reply by a rubric made from the full prompt; one more call per reply"
     )
     follow_up_share: float = Field(0.2, ge=0, le=1, description="share of family dialogues with a second exchange")
+    step_reply: str = Field(
+        "", description="a template around {step} that replies to every step of a second exchange; '': the family's own"
+    )
     seed: int = Field(11, description="random seed of every draw")
 
     @property
