@@ -124,7 +124,13 @@ def defines(reply: str, expects: Sequence[str], asked: str) -> bool:
 
 def _has(text: str, key: str) -> bool:
     wanted = _stems(key) or set(re.findall(r"\w+", key.lower()))
-    return bool(wanted) and wanted <= _stems(text) | set(re.findall(r"\w+", text.lower()))
+    found = set(re.findall(r"\w+", text.lower()))
+    return bool(wanted) and all(any(_is_of(word, stem) for word in found) for stem in wanted)
+
+
+def _is_of(word: str, stem: str) -> bool:
+    """Say whether a word is a stem with any ending; a short one stands for itself alone."""
+    return word.startswith(stem) if len(stem) > 3 else word == stem
 
 
 _WARM = re.compile(
