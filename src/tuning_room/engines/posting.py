@@ -28,7 +28,7 @@ class PostAttempt(NamedTuple):
     status: int
     body: bytes = b""
     reason: str = ""
-    wait: float | None = None  # seconds that the server asks to wait
+    wait: float | None = None  # seconds that the server asks to wait, more than 0
 
     @property
     def is_busy(self) -> bool:
@@ -50,6 +50,7 @@ class PostAttempt(NamedTuple):
 
 TOO_LONG = "the reply is longer than it may be"
 TOO_SLOW = "no answer in time"
+UNFINISHED = "no whole answer in time"
 UNREACHABLE = "cannot be reached"
 CUT = "the connection was cut"
 
@@ -58,15 +59,17 @@ async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int)
     """Send a request and read at most `most_bytes` of its answer; nothing is raised."""
     import aiohttp
 
+    late = TOO_SLOW
     try:
         # Following a redirect would carry the key to another place.
         async with session.post(url, data=data, allow_redirects=False) as response:
+            late = UNFINISHED
             body = await _bounded(response.content.readany, most_bytes)
             if body is None:
                 return PostAttempt(NO_ANSWER, reason=TOO_LONG)
             return PostAttempt(response.status, body, wait=_wait(response.headers))
     except TimeoutError:
-        return PostAttempt(NO_ANSWER, reason=TOO_SLOW)
+        return PostAttempt(NO_ANSWER, reason=late)
     except aiohttp.ClientConnectorError:
         return PostAttempt(NO_ANSWER, reason=UNREACHABLE)
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError):
@@ -84,16 +87,21 @@ async def _bounded(read: Callable[[], Awaitable[bytes]], most_bytes: int) -> byt
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for."""
+    """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for; None for no time to come.
+
+    Zero, what is past and NaN say nothing about when the server will answer. Infinity stays: it says never.
+    """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) / unit)
+            seconds = float(headers[name]) / unit
         except (KeyError, ValueError):
             continue
+        return seconds if seconds > 0 else None
     try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
+        seconds = parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
     except (KeyError, ValueError, OverflowError):
         return None
+    return seconds if seconds > 0 else None
 
 
 def parsed_reply(body: bytes) -> Reply:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuning_room.engines import Engine, Reply, Sampling
+from tuning_room.engines.addresses import public
 from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
@@ -105,7 +106,7 @@ class Teacher:
 
     def key(self, dialogue: Sequence[Message], seed: int, step: TeacherStep) -> str:
         """Return the sha256 of exactly what an answer depends on."""
-        model = [self.config.model, self.local.digest() if self.local else self.config.address]
+        model = [self.config.model, self.local.digest() if self.local else public(self.config.address)]
         sampling = [self.most_tokens(step), self.config.temperature, seed]
         turns = ", ".join(_turn_json(message.role, message.content) for message in dialogue)
         return hashlib.sha256(f"{json.dumps([model, sampling, step.name])[:-1]}, [{turns}]]".encode()).hexdigest()
