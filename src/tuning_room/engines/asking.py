@@ -90,7 +90,7 @@ class Asker:
                 continue
             attempt = await self._attempt(session, request)
             if attempt.status == 200:
-                return self._reply(attempt)
+                return self._reply(attempt, request.usage.completion_tokens)
             self._note_failure(attempt)
             # A busy server that answers others meanwhile shares itself out: only then is a refusal no failed attempt.
             shared = attempt.is_busy and attempt.wait is not None and self._replies > replies
@@ -129,11 +129,11 @@ class Asker:
                 self.budget.settle(request.usage, used)
                 self._settled.notify_all()
 
-    def _reply(self, attempt: PostAttempt) -> Outcome:
+    def _reply(self, attempt: PostAttempt, most_tokens: int) -> Outcome:
         self._failures, self._refusals, self._last_reply = 0, 0, time.monotonic()
         self._replies += 1
         try:
-            return parsed_reply(attempt.body)
+            return parsed_reply(attempt.body, most_tokens)
         except EngineError as error:
             return self.explain(attempt._replace(status=NO_ANSWER, reason=str(error)))
 

@@ -195,7 +195,11 @@ def _is_quotation(text: str) -> bool:
 
 def _steps(writes: Writes) -> dict[str, Callable[[str], Left]]:
     label = partial(_without_label, writes)
-    wrapping = {"role labels": label, "code fences": _without_fence, "quotes": _without_quotes}
+    wrapping: dict[str, Callable[[str], Left]] = {
+        "role labels": label,
+        "code fences": _without_fence,
+        "quotes": _without_quotes,
+    }
     return {**_NOTES, "template tokens": _without_tokens, **wrapping}
 
 
