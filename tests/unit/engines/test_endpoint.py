@@ -264,6 +264,59 @@ def test_reasoning_beside_the_content_is_no_part_of_the_reply(
     assert (reply.text, reply.finish_reason) == (content or "", finish)
 
 
+@pytest.mark.parametrize(
+    ("finish", "tokens", "ended"),
+    [
+        ("max_tokens", 2, "length"),
+        ("MAX_TOKENS", 2, "length"),
+        ("FINISH_REASON_MAX_TOKENS", 2, "length"),
+        ("model_length", 2, "length"),
+        ("end_turn", 8, "stop"),
+        ("stop", 8, "stop"),
+        ("eos", 8, "stop"),
+        # Where nothing is said, a reply of full length counts as cut off.
+        (None, 8, "length"),
+        ("", 9, "length"),
+        (["x"], 2, "stop"),
+        (None, 7, "stop"),
+    ],
+)
+def test_why_a_reply_ended_is_read_as_any_server_says_it(
+    server: ScriptedServer, engine: EndpointEngine, finish: Any, tokens: int, ended: str
+) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": tokens}
+    server.script = lambda body, attempt: (200, completion("Which?", finish, usage=usage))
+    assert engine.complete("tiny", [dialogue("Hello")], SAMPLING)[0].finish_reason == ended
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource", "SAFETY", "RECITATION"])
+def test_a_reply_that_the_server_broke_off_is_an_error(
+    server: ScriptedServer, engine: EndpointEngine, finish: str
+) -> None:
+    server.script = lambda body, attempt: (200, completion("Which part of", finish))
+    with pytest.raises(EngineError, match="stopped the reply|broke the reply off"):
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "It is 49."}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([THOUGHT, {"type": "text", "text": "Which?"}], "Which?"),
+        ([{"type": "text", "text": "Which "}, {"type": "text", "text": "part?"}], "Which part?"),
+        ([THOUGHT], ""),
+    ],
+)
+def test_of_a_reply_in_parts_the_text_counts(
+    server: ScriptedServer, engine: EndpointEngine, content: Any, text: str
+) -> None:
+    server.script = lambda body, attempt: (200, completion(content))
+    [reply] = engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert (reply.text, reply.has_reasoned) == (text, THOUGHT in content)
+
+
 def test_a_server_that_does_not_count_is_understood(server: ScriptedServer, engine: EndpointEngine) -> None:
     server.script = lambda body, attempt: (200, completion("fine", usage=None))
     assert engine.complete("tiny", [dialogue("Hello")], SAMPLING) == [Reply("fine", "stop", 0, 0)]
