@@ -148,10 +148,9 @@ class Asking:
         left = without_reasoning(reply.text)
         if left.fault or left.text.strip():
             return left.fault
-        has_reasoned = reply.has_reasoned or bool(reply.text)
-        return (
-            f"the judge's answer is reasoning alone: {MORE_TOKENS}" if has_reasoned else "the judge's answer is empty"
-        )
+        if reply.has_reasoned or reply.text:
+            return f"the judge's answer is reasoning alone: {MORE_TOKENS}"
+        return "the judge's answer is empty"
 
     def _key(self, dialogue: Sequence[Message]) -> str:
         parts = [self.model, self.sampling.__dict__, [message.as_dict() for message in dialogue]]

@@ -294,7 +294,7 @@ def test_a_reply_that_the_server_broke_off_is_an_error(
     server: ScriptedServer, engine: EndpointEngine, finish: str
 ) -> None:
     server.script = lambda body, attempt: (200, completion("Which part of", finish))
-    with pytest.raises(EngineError, match="stopped the reply|broke the reply off"):
+    with pytest.raises(EngineError, match=r"stopped the reply|broke the reply off"):
         engine.complete("tiny", [dialogue("Hello")], SAMPLING)
 
 
