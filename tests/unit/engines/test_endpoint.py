@@ -199,7 +199,7 @@ def test_no_wait_that_a_server_names_makes_for_retries_without_a_pause_or_an_end
     with pytest.raises(EngineError, match=f"answered {status} \\(busy\\)"):
         EndpointEngine(server.address, "tiny", retries=1).complete("tiny", [dialogue("Hello")], SAMPLING)
     assert len(server.requests) == 2
-    assert 0.25 <= time.monotonic() - started < 5
+    assert 0.25 <= time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("wait", ["inf", "1e400", "99999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
@@ -361,15 +361,15 @@ def test_a_server_that_is_too_slow_is_an_error(server: ScriptedServer) -> None:
 def test_a_server_that_trickles_is_an_error(server: ScriptedServer) -> None:
     server.trickles = True
     started = time.monotonic()
-    with pytest.raises(EngineError, match=r"no whole answer within 0\.5 s"):
-        EndpointEngine(server.address, "tiny", timeout=0.5, retries=0).complete("tiny", [dialogue("Hi")], SAMPLING)
+    with pytest.raises(EngineError, match=r"no whole answer within 2 s"):
+        EndpointEngine(server.address, "tiny", timeout=2, retries=0).complete("tiny", [dialogue("Hi")], SAMPLING)
     for attempt in (
-        lambda: EndpointEngine(server.address, timeout=0.5, retries=0).models(),
-        lambda: list(EndpointEngine(server.address, "tiny", timeout=0.5).stream("tiny", dialogue("Hi"), SAMPLING)),
+        lambda: EndpointEngine(server.address, timeout=2, retries=0).models(),
+        lambda: list(EndpointEngine(server.address, "tiny", timeout=2).stream("tiny", dialogue("Hi"), SAMPLING)),
     ):
-        with pytest.raises(EngineError, match=r"no whole answer within 0\.5 s"):
+        with pytest.raises(EngineError, match=r"no whole answer within 2 s"):
             attempt()
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 60
 
 
 def test_nobody_at_the_address_is_an_error() -> None:
