@@ -4,6 +4,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., int])
 
 SHIP, DO_NOT_SHIP = 0, 3
+SHOWN_FAILURES = 3  # reasons in a stage's line; its result has more of them
 
 
 def recipe_options(function: F) -> F:
@@ -104,12 +106,15 @@ def summary(done: "Done") -> str:
 def _further(values: Mapping[str, Any]) -> str:
     of = ", ".join(f"{count} of {kind}" for kind, count in values.get("cleaned", {}).items())
     tags = ", ".join(f"{count} with <{tag}>" for tag, count in values.get("unknown_tags", {}).items())
-    cut_off = values.get("cut_off", 0)
+    failures = "; ".join(f"{count}: {why}" for why, count in islice(values.get("failures", {}).items(), SHOWN_FAILURES))
+    room, cut_off = values.get("reasoning_tokens", 0), values.get("cut_off", 0)
     used, sections = values.get("sections_used", 0), values.get("sections", 0)
     parts = [
+        f" ({failures})" if failures else "",
         f", {used} of {sections} sections of the documents gave rows" if sections else "",
         f", replies cleaned: {of}" if of else "",
         f", tags at the start of replies left in: {tags}" if tags else "",
+        f", the teacher reasons: up to {room} tokens more a reply" if room else "",
         f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else "",
     ]
     return "".join(parts)

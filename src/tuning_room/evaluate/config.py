@@ -78,7 +78,9 @@ class Judge(Endpoint):
     rubric: RecipeText | None = Field(
         None, description="file that describes a good reply; the judge writes one if left out"
     )
-    max_tokens: int = Field(512, ge=16, description="maximum length of the judge's answers, its rubric included")
+    max_tokens: int = Field(
+        512, ge=16, description="longest answer of the judge in tokens, its rubric and reasoning included"
+    )
 
 
 class Standard(BaseModel):

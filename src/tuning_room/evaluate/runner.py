@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from tuning_room.checks import CheckSettings, each
 from tuning_room.checks.reciting import shared_texts
 from tuning_room.engines import Engine, Reply, Sampling
+from tuning_room.engines.addresses import public
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import MissingInputError
@@ -165,7 +166,7 @@ class Runner:
     def _weights(self, arm: ArmSetup) -> str:
         """Return what tells an arm's model from others: a digest of all that it is loaded from, or its address."""
         if arm.endpoint:
-            return f"{arm.endpoint.model} at {arm.endpoint.address}"
+            return f"{arm.endpoint.model} at {public(arm.endpoint.address)}"
         adapter = [self.adapter_digest, digest(self.workspace.adapter / SETTINGS)] if arm.has_adapter else []
         return hashlib.sha256(" ".join([self.base_digest, *adapter]).encode()).hexdigest()
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from tuning_room.engines.addresses import public
 from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.config import ArmSetup, EvaluateConfig, setup
 from tuning_room.evaluate.suites import chosen
@@ -57,7 +58,7 @@ def export_targets(folder: Path, recipe: str, config: EvaluateConfig, workspace:
     Raises MissingInputError before training, DataError for faulty suites, and OccupiedError for a folder of others.
     """
     refuse_foreign(folder, _is_export)
-    targets = [_target(setup(arm, config), recipe, config, workspace, address) for arm in config.arms]
+    targets = [_target(setup(arm, config), recipe, config, workspace, public(address)) for arm in config.arms]
     files = [_write_garak(folder / f"garak-{target.arm}.yaml", target, config) for target in targets]
     for target in targets:
         system = [{"role": "system", "content": _raw(target.system)}] if target.system else []
@@ -73,7 +74,7 @@ def _is_export(folder: Path) -> bool:
 
 def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Workspace, address: str) -> Target:
     if arm.endpoint:
-        return Target(arm.name, arm.model, arm.endpoint.address, arm.system, arm.endpoint.key_variable)
+        return Target(arm.name, arm.model, public(arm.endpoint.address), arm.system, arm.endpoint.key_variable)
     if not arm.has_adapter:
         return Target(arm.name, base_name(config.model), address, arm.system, "")
     weights = digest(workspace.adapter / WEIGHTS)
