@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -143,9 +143,14 @@ def digest(path: Path) -> str:
         return _file_digest(path)
     if not path.is_dir():
         return ""
+    return digest_of(path, [p for p in path.rglob("*") if p.is_file() and not _is_temporary(p)])
+
+
+def digest_of(folder: Path, files: Iterable[Path]) -> str:
+    """Return the sha256 of some files below a folder and of their names, in whatever order they are given."""
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and not _is_temporary(p)):
-        total.update(f"{file.relative_to(path).as_posix()} {_file_digest(file)}\n".encode(errors="surrogateescape"))
+    for file in sorted(files):
+        total.update(f"{file.relative_to(folder).as_posix()} {_file_digest(file)}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 

@@ -103,7 +103,8 @@ def _validator(schema: str, file: str = "") -> Any:
     _refuse_references(loaded, where)
     validator = kind(loaded, registry=_known_schemas())
     try:
-        for value in ({}, [], "", 0):
+        # A value of each kind: some keywords look at one kind alone.
+        for value in map(json.loads, ("{}", "[]", '""', "0")):
             list(validator.iter_errors(value))
     except RecursionError:
         raise ValueError(f"{where}: a reference leads back to itself") from None

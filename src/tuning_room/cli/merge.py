@@ -27,6 +27,7 @@ def command(name: str) -> click.Command:
         folder = to or workspace.root / "merged"
         # What is refused should leave no trace, not even a lock.
         check_merge(loaded.model, workspace.adapter, folder)
+        workspace.hold(workspace.adapter)
         with workspace.locked():
             found = merge(
                 loaded.model, workspace.adapter, folder,

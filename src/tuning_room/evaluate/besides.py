@@ -54,7 +54,7 @@ class Measuring(NamedTuple):
     arms: Sequence[ArmSetup]
     model_folder: Path
     full_prompt: str
-    digests: tuple[str, str]  # of the base model and of the adapter's weights
+    digests: tuple[str, str]  # of the base model and of the adapter
     engine: Callable[[], "LocalEngine"]
 
     def all(self) -> Besides:

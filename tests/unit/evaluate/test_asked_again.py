@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from table_engine import EVERY, FULL, ITEMS, REQUIRED, SHORT, TableEngine, arms_asked, write_rows
 
+from drawn_adapters import write_stated_adapter
 from tuning_room import evaluate
 from tuning_room.checks import METRICS, metrics, plugins, registry
 from tuning_room.engines import Reply
@@ -48,7 +49,7 @@ def test_only_what_has_changed_is_asked_again(
     evaluate.run(config, workspace)
     assert arms_asked(engine) == {} and workspace.results.read_bytes() == first
 
-    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"other weights")
+    write_stated_adapter(workspace.adapter, b"other weights")
     evaluate.run(config, workspace)
     assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
 
@@ -222,7 +223,9 @@ def test_an_adapters_settings_are_part_of_what_answers(
     config, workspace = stage
     evaluate.run(config, workspace)
     arms_asked(engine)
-    (workspace.adapter / "adapter_config.json").write_text('{"lora_alpha": 1}', encoding="utf-8")
+    write_stated_adapter(
+        workspace.adapter, (workspace.adapter / "adapter_model.safetensors").read_bytes(), '{"lora_alpha": 1}'
+    )
     evaluate.run(config, workspace)
     assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
 
