@@ -1,6 +1,7 @@
 """Writing files and folders all or nothing, never over what is not ours, and telling them apart by digest."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -161,6 +162,11 @@ def _is_temporary(path: Path) -> bool:
 def _file_digest(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def value_digest(value: object) -> str:
+    """Return the sha256 of a value as JSON; anything that JSON lacks counts by its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def text_digest(text: str) -> str:

@@ -39,8 +39,8 @@ def read_release(config: DeployConfig, folder: Path) -> Release:
     check_names(config)
     lineage = trained_lineage(folder)
     check_base(folder, lineage.base_model, config.model)
-    check_recipe(folder, lineage.recipe, config.recipe)
     name = release_name(config.recipe, lineage.adapter_digest)
+    check_recipe(folder, lineage.recipe, config.recipe)
     model_name = slug(config.model)
     return Release(
         name=name,
