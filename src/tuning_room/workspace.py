@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -170,26 +170,24 @@ class Workspace:
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
             remove_leftovers(self.root)
-            self._refuse_changed(fresh.inputs)
+            self.hold(*stage.inputs(config, self))
             if force:
                 self._forget(stage, done)
             return self._run(stage, config, fresh), True
 
     def hold(self, *paths: Path) -> None:
-        """Raise StageError if something in the run folder is not as the stage that made it left it."""
-        self._refuse_changed(self._digests(list(paths)))
-
-    def _refuse_changed(self, found: Mapping[str, str]) -> None:
-        """Raise StageError where a finished stage recorded another digest of its output than the one that was found.
+        """Raise StageError for something in the run folder that is not as the stage that made it left it.
 
         What no stage has recorded is taken as it is: a run may begin with rows or an adapter from elsewhere.
         """
-        for maker, record in self.records().items():
-            for label in found.keys() & record.outputs.keys() if record.state == "done" else ():
-                if found[label] != record.outputs[label]:
-                    what = "has been changed since" if found[label] else "is gone, though"
+        found = self._digests([path for path in paths if path.is_relative_to(self.root)])
+        made = {name: record.outputs for name, record in self.records().items() if record.state == "done"}
+        for maker, outputs in made.items():
+            for label in found.keys() & outputs.keys():
+                if found[label] != outputs[label]:
+                    what = "has been changed" if found[label] else "is gone"
                     raise StageError(
-                        f"{self.root / label}: {what} 'tuning-room {maker}' wrote it",
+                        f"{self.root / label}: {what} since 'tuning-room {maker}' wrote it",
                         hint=f"run 'tuning-room {maker}' to make it again",
                     )
 
