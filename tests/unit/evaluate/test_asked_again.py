@@ -18,11 +18,12 @@ from drawn_adapters import write_stated_adapter
 from tuning_room import evaluate
 from tuning_room.checks import METRICS, metrics, plugins, registry
 from tuning_room.engines import Reply
+from tuning_room.evaluate.besides import _kept
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.runner import Runner
 from tuning_room.gates import Gate
 from tuning_room.records import Item, read_jsonl, write_jsonl
-from tuning_room.results import Sample, read_results
+from tuning_room.results import Retention, Sample, read_results
 from tuning_room.workspace import Workspace
 
 
@@ -234,3 +235,16 @@ def test_what_a_judge_was_paid_for_survives_force(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert evaluate.STAGE.kept(workspace)
     assert not [path for path in evaluate.STAGE.kept(workspace) if path.is_relative_to(workspace.judge)]
+
+
+def test_a_measurement_that_was_edited_is_made_again(tmp_path: Path) -> None:
+    path, made = tmp_path / "retention.json", [0.1, 0.2, 0.3]
+
+    def measured(parts: list[str]) -> float:
+        found = lambda: Retention(kl=made.pop(0), low=0.0, high=1.0, texts=2, tokens=20)  # noqa: E731
+        return _kept(path, parts, Retention, found).kl
+
+    assert [measured(["base", "adapter"]) for _ in range(2)] == [0.1, 0.1]
+    path.write_text(path.read_text(encoding="utf-8").replace("0.1", "0.0"), encoding="utf-8")
+    assert [measured(["base", "adapter"]) for _ in range(2)] == [0.2, 0.2]
+    assert measured(["base", "another adapter"]) == 0.3
