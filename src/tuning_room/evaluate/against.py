@@ -66,8 +66,9 @@ def read_run(run: Path) -> EvaluatedRun:
     folder = next((place for place in (run / "evaluation", run) if (place / "results.json").is_file()), None)
     if folder is None:
         raise MissingInputError(f"{run}: no evaluation/results.json", hint="name the folder of an evaluated run")
-    run_folder = Workspace(folder.parent)
-    run_folder.hold(run_folder.results, run_folder.samples)
+    workspace = Workspace(folder.parent)
+    if folder == workspace.evaluation:
+        workspace.hold(workspace.results, workspace.samples)
     results = read_results(folder / "results.json")
     if ARM not in results.rates:
         raise DataError(
