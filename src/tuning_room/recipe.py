@@ -16,7 +16,7 @@ from tuning_room.errors import DataError, RecipeError
 from tuning_room.evaluate.checking import check
 from tuning_room.evaluate.config import EvaluateConfig, Suites, long_form
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.paths import ModelReference, RecipeFile, RecipePath, RecipeText, context
+from tuning_room.paths import ModelReference, RecipeFile, RecipePath, RecipeText, context, read_outside
 from tuning_room.prerequisites import require
 from tuning_room.report.config import ReportConfig
 from tuning_room.requirements import Requirement
@@ -145,10 +145,10 @@ def handed_down(section: str) -> set[str]:
     return names - {"checks"} if section == "dataset" else names
 
 
-def load_recipe(place: str) -> Recipe:
+def load_recipe(place: str, tell: Callable[[str], None] = lambda _: None) -> Recipe:
     """Return the recipe at a path: a folder with `recipe.yaml`, such a file, or the name of one in ./recipes.
 
-    Raises RecipeError, which names file and field.
+    `tell` gets a line for each path that it reads outside its folder. Raises RecipeError, which names file and field.
     """
     file = recipe_file(place)
     try:
@@ -157,11 +157,15 @@ def load_recipe(place: str) -> Recipe:
         raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="correct the file") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{file}: must hold keys and values", hint="start from recipes/socratic-tutor/recipe.yaml")
+    found = context(file.parent)
     try:
-        return Recipe.model_validate(values, context=context(file.parent))
+        recipe = Recipe.model_validate(values, context=found)
     except ValidationError as error:
         message, hint = _first(error)
         raise RecipeError(f"{file}: {message}", hint=hint) from None
+    for path in read_outside(found):
+        tell(f"the recipe reads {path}, outside its folder")
+    return recipe
 
 
 def recipe_file(place: str) -> Path:

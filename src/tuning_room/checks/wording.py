@@ -8,6 +8,8 @@ from typing import Any
 
 from tuning_room.checks.exchange import Exchange
 
+REFERENCES = {"$ref", "$dynamicRef"}  # of JSON Schema
+
 
 def forbidden_phrases(exchange: Exchange, *, phrases: list[str]) -> str:
     """Reject a reply that contains one of the phrases as whole words, ignoring case and white space."""
@@ -64,7 +66,10 @@ def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
         value = strict_json(exchange.reply)
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
-    first = next(iter(validator.iter_errors(value)), None)
+    try:
+        first = next(iter(validator.iter_errors(value)), None)
+    except RecursionError:
+        return "nested too deeply to be held to the schema"
     return f"{first.json_path}: {first.message}" if first else ""
 
 
@@ -95,7 +100,50 @@ def _validator(schema: str, file: str = "") -> Any:
         kind.check_schema(loaded)
     except SchemaError as error:
         raise ValueError(f"{where}: {error.json_path}: {error.message}") from None
-    return kind(loaded)
+    _refuse_references(loaded, where)
+    validator = kind(loaded, registry=_known_schemas())
+    try:
+        # A value of each kind: some keywords look at one kind alone.
+        for value in map(json.loads, ("{}", "[]", '""', "0")):
+            list(validator.iter_errors(value))
+    except RecursionError:
+        raise ValueError(f"{where}: a reference leads back to itself") from None
+    return validator
+
+
+@cache
+def _known_schemas() -> Any:
+    """Return what a schema may refer to besides its own parts: JSON Schema's own schemas, which are installed."""
+    from jsonschema_specifications import REGISTRY
+
+    # The library's default would read whatever address or file a reference names.
+    return REGISTRY
+
+
+def _refuse_references(schema: dict[str, Any], where: str) -> None:
+    """Raise ValueError for a reference to anything but a part of the schema, or JSON Schema's own."""
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012, specification_with
+
+    dialect = specification_with(str(schema.get("$schema", "")), default=DRAFT202012)
+    root = dialect.create_resource(schema)
+    waiting = [(root, _known_schemas().resolver_with_root(root))]
+    seen = set[int]()
+    while waiting:
+        part, resolver = waiting.pop()
+        if not isinstance(part.contents, dict) or id(part.contents) in seen:
+            continue
+        seen.add(id(part.contents))
+        waiting += [(inner, resolver.in_subresource(inner)) for inner in part.subresources()]
+        for key in REFERENCES & part.contents.keys():
+            try:
+                found = resolver.lookup(part.contents[key])
+            except (Unresolvable, ValueError):
+                raise ValueError(
+                    f"{where}: {key}: '{part.contents[key]}' is no part of the schema, and nothing else is read: "
+                    "copy what it refers to into $defs"
+                ) from None
+            waiting.append((dialect.create_resource(found.contents), found.resolver))
 
 
 def language(exchange: Exchange, *, code: str = "en", at_least: float = 0.01) -> str:

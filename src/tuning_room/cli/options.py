@@ -21,8 +21,38 @@ SHIP, DO_NOT_SHIP = 0, 3
 SHOWN_FAILURES = 3  # reasons in a stage's line; its result has more of them
 
 
+def permission_options(function: F) -> F:
+    """Add what lets a recipe be more than data."""
+    for option in (
+        click.option(
+            "--allow-code", is_flag=True, expose_value=False, callback=_allow_code,
+            help="Let the recipe run code that it names: task files of its own, another Python for vLLM.",
+        ),
+        click.option(
+            "--allow-files", multiple=True, expose_value=False, callback=_allow_files, metavar="FOLDER",
+            type=click.Path(exists=True, path_type=Path),
+            help="Let the recipe read the files below this folder, outside its own.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _allow_code(_context: click.Context, _parameter: click.Parameter, allowed: bool) -> None:
+    from tuning_room.paths import PERMISSIONS
+
+    PERMISSIONS.grant(PERMISSIONS.folders, code=allowed)
+
+
+def _allow_files(_context: click.Context, _parameter: click.Parameter, folders: tuple[Path, ...]) -> None:
+    from tuning_room.paths import PERMISSIONS
+
+    PERMISSIONS.grant(folders, code=PERMISSIONS.code)
+
+
 def recipe_options(function: F) -> F:
-    """Add RECIPE, --runs and --json."""
+    """Add RECIPE, --runs, --json, and what permits more."""
+    function = permission_options(function)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
         click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders."),
@@ -38,7 +68,7 @@ def opened(recipe: str, runs: str) -> "tuple[Recipe, Workspace]":
     from tuning_room.recipe import load_recipe
     from tuning_room.workspace import Workspace
 
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, lambda text: click.echo(f"{click.style('note:', fg='yellow')} {text}", err=True))
     return loaded, Workspace(Path(runs) / loaded.name)
 
 

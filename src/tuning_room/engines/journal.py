@@ -9,14 +9,15 @@ from typing import IO, Any
 
 from tuning_room.engines.limits import Usage
 from tuning_room.errors import DataError
+from tuning_room.files import value_digest
 
 
 class Journal:
     """A JSONL file to which each answer is added as soon as it arrives.
 
-    `known` holds the texts by key, `spent` the usage of all of them, empty replies included; a failure counts as a
-    request. `unexplained` holds the tokens of the texts whose entry does not say why they ended. DataError for a line
-    that is not an answer.
+    `known` holds the texts by key, without those that were edited since they arrived; `spent` the usage of all of them,
+    empty replies included; a failure counts as a request. `unexplained` holds the tokens of the texts whose entry does
+    not say why they ended. DataError for a line that is not an answer.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,6 +50,7 @@ class Journal:
 
     def _add(self, entry: dict[str, Any]) -> None:
         self._take(entry)
+        entry = {**entry, "digest": value_digest(entry)}
         out: IO[str] = self._out
         # Flushed before the next answer is processed: a kill then loses nothing that was paid for.
         out.write(json.dumps(entry, ensure_ascii=False) + "\n")
@@ -56,7 +58,7 @@ class Journal:
 
     def _take(self, entry: dict[str, Any]) -> None:
         self.spent += Usage(1, int(entry.get("prompt_tokens", 0)), int(entry.get("completion_tokens", 0)))
-        if entry.get("text"):
+        if entry.get("text") and _is_as_written(entry):
             key = str(entry["key"])
             self.known[key] = str(entry["text"])
             self.unexplained[key] = 0 if entry.get("finish_reason") else int(entry.get("completion_tokens", 0))
@@ -81,3 +83,9 @@ class Journal:
             f"{self.path}:{number}: not an answer of this journal",
             hint="delete this line; only its question is asked again",
         )
+
+
+def _is_as_written(entry: dict[str, Any]) -> bool:
+    """Return whether an answer has its digest; what was paid for before answers had one is not asked again."""
+    stated = entry.get("digest")
+    return stated is None or stated == value_digest({name: value for name, value in entry.items() if name != "digest"})

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from tuning_room.engines.addresses import public
-from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.config import ArmSetup, EvaluateConfig, setup
 from tuning_room.evaluate.suites import chosen
-from tuning_room.files import atomic_writer, digest, refuse_foreign
-from tuning_room.models import WEIGHTS, base_name
-from tuning_room.models.lineage import adapter_name
+from tuning_room.files import atomic_writer, refuse_foreign
+from tuning_room.models import base_name
+from tuning_room.models.lineage import trained_lineage
 from tuning_room.records import Item, write_json
 from tuning_room.workspace import Workspace
 
@@ -55,7 +54,8 @@ def export_targets(folder: Path, recipe: str, config: EvaluateConfig, workspace:
     """Write a garak configuration for each arm and one of promptfoo for all, and return the files.
 
     `address` is that of a `tuning-room serve` with the run's adapter; arms with an endpoint in the recipe keep it.
-    Raises MissingInputError before training, DataError for faulty suites, and OccupiedError for a folder of others.
+    Raises MissingInputError before training, AdapterMismatchError for an adapter that was changed, DataError for faulty
+    suites, and OccupiedError for a folder of others.
     """
     refuse_foreign(folder, _is_export)
     targets = [_target(setup(arm, config), recipe, config, workspace, public(address)) for arm in config.arms]
@@ -77,10 +77,8 @@ def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Works
         return Target(arm.name, arm.model, public(arm.endpoint.address), arm.system, arm.endpoint.key_variable)
     if not arm.has_adapter:
         return Target(arm.name, base_name(config.model), address, arm.system, "")
-    weights = digest(workspace.adapter / WEIGHTS)
-    if not weights:
-        raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
-    return Target(arm.name, adapter_name(recipe, weights), address, arm.system, "")
+    workspace.hold(workspace.adapter)
+    return Target(arm.name, trained_lineage(workspace.adapter).name, address, arm.system, "")
 
 
 def _write_garak(path: Path, target: Target, config: EvaluateConfig) -> Path:
