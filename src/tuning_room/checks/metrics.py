@@ -13,12 +13,15 @@ from tuning_room.checks.judging import confirms, endorsed, judged
 from tuning_room.checks.manner import another_step, closes_warmly, defines, names_feeling, same_again
 from tuning_room.checks.numbers import mentions
 from tuning_room.checks.plugins import entry_point, loaded, offered, unusable
-from tuning_room.checks.reciting import likeness, recites, runs, shared_runs, words_of
+from tuning_room.checks.phrases import occurrences
+from tuning_room.checks.reciting import likeness, recites, runs_of, shared_runs, words_of
 from tuning_room.checks.registry import find, rejected_by
-from tuning_room.checks.replies import leaks, off_topic, tells
+from tuning_room.checks.replies import leaks, tells
 from tuning_room.checks.sentences import MARKS, asks, sentences
+from tuning_room.checks.topics import off_topic
 from tuning_room.checks.wording import strict_json
 from tuning_room.errors import RecipeError
+from tuning_room.words import count
 
 CHECK = "check:"  # before the name of one of the recipe's checks: a metric
 
@@ -96,8 +99,8 @@ def on_topic(reply: str, case: Case) -> float:
 def repeats(reply: str, case: Case) -> float:
     """Say whether a reply repeats a sentence of three words or more, or four words in a row three times."""
     counts = Counter(" ".join(words_of(sentence)) for sentence in sentences(reply))
-    twice = any(count > 1 and len(sentence.split()) >= 3 for sentence, count in counts.items())
-    return float(twice or max(Counter(runs(words_of(reply), 4)).values(), default=0) >= 3)
+    twice = any(times > 1 and count(sentence.split()) >= 3 for sentence, times in counts.items())
+    return float(twice or max(Counter(runs_of(reply, 4)).values(), default=0) >= 3)
 
 
 def withholds(reply: str, case: Case) -> float:
@@ -328,19 +331,18 @@ def _plugin(name: str) -> Metric | None:
 
 def mentioned(word: str, text: str) -> bool:
     """Say whether a text contains a word or phrase, ignoring case; a number counts in any written form."""
-    if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE):
+    if any(occurrences(word, text)):
         return True
     return any(map(str.isdigit, word)) and mentions(text, word)
 
 
-_DENIED = r"(?:\bnot|n['\u2019]t|\bin|\bnever|\bno)\s*(?:quite|yet|really|the|a|entirely|exactly)?\s*$"
+_DENIED = r"(?:\bnot|n't|\bin|\bnever|\bno)\s*(?:quite|yet|really|the|a|entirely|exactly)?\s*$"
 
 
 def _stated(word: str, text: str) -> bool:
     if any(map(str.isdigit, word)):
         return mentioned(word, text)
-    places = re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)
-    return any(not re.search(_DENIED, text[: place.start()], re.IGNORECASE) for place in places)
+    return any(not re.search(_DENIED, match.string[: match.start()]) for match in occurrences(word, text))
 
 
 def _parsed(reply: str) -> dict[str, Any] | None:

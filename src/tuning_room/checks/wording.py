@@ -7,20 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Exchange
+from tuning_room.checks.phrases import occurrences
 
 
 def forbidden_phrases(exchange: Exchange, *, phrases: list[str]) -> str:
-    """Reject a reply that contains one of the phrases as whole words, ignoring case and white space."""
+    """Reject a reply that contains one of the phrases as whole words, however they are typed and marked up."""
     if not isinstance(phrases, list) or not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
         raise ValueError("phrases: must be a list of phrases")
-    found = next((phrase for phrase in phrases if _phrase(phrase).search(exchange.reply)), "")
+    found = next((phrase for phrase in phrases if any(occurrences(phrase, exchange.reply))), "")
     return f"says '{found}'" if found else ""
-
-
-@cache
-def _phrase(phrase: str) -> re.Pattern[str]:
-    words = r"\s+".join(re.escape(word) for word in phrase.split())
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
 def regular_expression(exchange: Exchange, *, must_match: str = "", must_not_match: str = "") -> str:
