@@ -17,7 +17,8 @@ from tuning_room.checks.phrases import occurrences
 from tuning_room.checks.reciting import likeness, recites, runs_of, shared_runs, words_of
 from tuning_room.checks.registry import find, rejected_by
 from tuning_room.checks.replies import leaks, tells
-from tuning_room.checks.sentences import MARKS, asks, sentences
+from tuning_room.checks.marks import is_marked
+from tuning_room.checks.sentences import asks, sentences
 from tuning_room.checks.topics import off_topic
 from tuning_room.checks.wording import strict_json
 from tuning_room.errors import RecipeError
@@ -111,7 +112,7 @@ def withholds(reply: str, case: Case) -> float:
     """
     if case.wanted == "confirm" and confirms(reply):
         return 0.0
-    statements = " ".join(sentence for sentence in sentences(reply) if not sentence.endswith(tuple(MARKS)))
+    statements = " ".join(sentence for sentence in sentences(reply) if not is_marked(sentence))
     return float(not any(_stated(word, statements) for word in case.expects))
 
 

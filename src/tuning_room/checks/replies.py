@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from tuning_room.checks.claims import claims, held
 from tuning_room.checks.numbers import CARDINAL, bare, equal, mentions, quantities, single, stands_in
-from tuning_room.checks.sentences import MARKS, sentences
+from tuning_room.checks.marks import is_marked
+from tuning_room.checks.sentences import sentences
 
 # A result may be set off: "= **12**", "is \boxed{12}", "is (3, 4)".
 _RESULT = r"(?P<result>(?:\\boxed\{|\\[(\[]|[-+$(*\[])*(?:\d|\.\d|[¼½¾⅓⅔]|\\[dt]?frac\{|sqrt\()\S*+)"
@@ -107,7 +108,7 @@ def _outright(reply: str) -> Iterator[re.Match[str]]:
     for sentence in sentences(reply):
         for pattern in _OUTRIGHT:
             for match in pattern.finditer(sentence):
-                if not (sentence.endswith(tuple(MARKS)) and _WH_WORD.search(sentence[: match.end()])):
+                if not (is_marked(sentence) and _WH_WORD.search(sentence[: match.end()])):
                     yield match
 
 
@@ -120,7 +121,7 @@ def tells(reply: str, said: str) -> str:
     """
     found = [match for match in _outright(reply) if not _is_known(match, said)]
     for sentence in () if found else sentences(reply):
-        if not sentence.endswith(tuple(MARKS)):
+        if not is_marked(sentence):
             matches = (match for pattern in (_NEW, *_IN_WORDS) for match in pattern.finditer(sentence))
             found += [match for match in matches if not _is_supposed(match) and not _is_known(match, said)]
     return found[0].group().strip() if found else ""

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterator
 
-# Full-width and Arabic marks as well; the full-width ones are followed by no space.
-MARKS = "?\uff1f\u061f\u037e"
-_SENTENCE = re.compile(r"(?<=[.!?\u061f])\s+|(?<=[\u3002\uff01\uff1f])\s*|\n+")
+from tuning_room.checks.marks import asks_by_particle, is_marked, split, without_end
+
 _CLOSING = "\"')*_\u201d\u00bb\u300d"
 _WH = r"(?:what|which|how|why|where|when|who)"
 _AUXILIARY = r"(?:is|are|was|were|do|does|did|can|could|would|will|should|shall|have|has|may|might)(?:n't)?"
@@ -31,7 +30,6 @@ _REQUEST = re.compile(
     re.IGNORECASE,
 )
 _SELF_ANSWERED = re.compile(r"\W*(?:well,?\s+)?(?:it's\s+)?(?:because\b|yes,? it is\b)", re.IGNORECASE)
-_GREEK_QUESTION = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff].*;$")
 _TAG = (
     r"(?:huh|eh|hm+|gell|ne|nicht wahr|oder|verdad|n'est-ce pas|isn't (?:it|that|this) \w+|right|correct|okay|ok|"
     r"all right|alright|yes|no|see|clear|agreed|deal|ready|understood|understand(?: that)?|"
@@ -55,7 +53,7 @@ _QUESTION_PART = re.compile(
 
 def sentences(text: str) -> list[str]:
     """Return a text's sentences."""
-    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
+    return split(text)
 
 
 def straight(text: str) -> str:
@@ -72,7 +70,7 @@ def questions(text: str) -> list[str]:
     found = sentences(straight(text))
     pairs = zip(found, [*found[1:], ""], strict=False)
     asked = [sentence for sentence, after in pairs if _asks(sentence) and not _is_answer(after, sentence)]
-    return asked or [sentence for sentence in found if not _is_marked(sentence) and _REQUEST.search(sentence)]
+    return asked or [sentence for sentence in found if not is_marked(sentence) and _REQUEST.search(sentence)]
 
 
 def _is_answer(sentence: str, question: str) -> bool:
@@ -80,23 +78,22 @@ def _is_answer(sentence: str, question: str) -> bool:
         return True
     # "What is the trick? The trick is ..."
     subject = re.match(r"\W*the (\w+) (?:is|was|are)\b", sentence, re.IGNORECASE)
-    return subject is not None and not _is_marked(sentence) and f"the {subject[1].lower()}" in question.lower()
-
-
-def _is_marked(sentence: str) -> bool:
-    bare = sentence.rstrip(_CLOSING)
-    return bare.endswith(tuple(MARKS)) or _GREEK_QUESTION.search(bare) is not None
+    return subject is not None and not is_marked(sentence) and f"the {subject[1].lower()}" in question.lower()
 
 
 def _asks(sentence: str) -> bool:
     bare = sentence.rstrip(_CLOSING)
-    if not _is_marked(bare):
+    if not is_marked(sentence):
         lacks_end = bare[-1:].isalnum() and re.search(r",\s*whats?(?:'s)?\b", bare, re.IGNORECASE)
-        return _UNMARKED.match(bare) is not None or bool(lacks_end)
-    bare = bare.rstrip(MARKS + ";").strip()
+        return _asks_unmarked(bare) or bool(lacks_end)
+    bare = without_end(sentence).lstrip(_CLOSING)
     if _ONLY_TAG.fullmatch(bare):
         return False
     return not _ENDS_IN_TAG.search(bare) or _OPENS_QUESTION.match(bare) is not None
+
+
+def _asks_unmarked(sentence: str) -> bool:
+    return _UNMARKED.match(sentence) is not None or asks_by_particle(sentence)
 
 
 def asks(reply: str) -> int:
@@ -111,8 +108,8 @@ def statements(text: str) -> Iterator[str]:
     ['Right', 'You have 54.']
     """
     for sentence in sentences(straight(text)):
-        if not _is_marked(sentence):
-            if not _UNMARKED.match(sentence):
+        if not is_marked(sentence):
+            if not _asks_unmarked(sentence):
                 yield sentence
         elif (begins := _QUESTION_PART.search(sentence)) and sentence[: begins.start()].strip():
             yield sentence[: begins.start()].strip()
