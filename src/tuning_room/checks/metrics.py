@@ -21,7 +21,7 @@ from tuning_room.checks.replies import leaks, tells
 from tuning_room.checks.marks import is_marked
 from tuning_room.checks.sentences import asks, sentences
 from tuning_room.checks.topics import off_topic
-from tuning_room.checks.wording import strict_json
+from tuning_room.checks.wording import same_value, strict_json
 from tuning_room.errors import RecipeError
 from tuning_room.words import count
 
@@ -219,12 +219,7 @@ def valid_json(reply: str, case: Case) -> float:
 def fields(reply: str, case: Case) -> float:
     """Return the share of the item's fields that a reply has right; 0 for anything but a JSON object."""
     found = _parsed(reply) or {}
-    # To Python 1 is True.
-    right = [
-        name
-        for name, value in case.fields.items()
-        if name in found and found[name] == value and isinstance(found[name], bool) == isinstance(value, bool)
-    ]
+    right = [name for name, value in case.fields.items() if name in found and same_value(found[name], value)]
     return len(right) / len(case.fields) if case.fields else 0.0
 
 

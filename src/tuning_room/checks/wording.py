@@ -46,6 +46,19 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal at any depth: to Python 1 is True, to JSON it is not.
+
+    >>> same_value([1, {"a": 1.0}], [1.0, {"a": 1}]), same_value([1], [True])
+    (True, False)
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
 def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
     """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft).
 
