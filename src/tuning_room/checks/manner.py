@@ -108,7 +108,9 @@ def asked_words(message: str) -> set[str]:
 
 
 def _stems(text: str) -> set[str]:
-    return {word[:5] for word in words(text, alone="") if len(word) > 1 and not word[0].isdigit() and word not in _SMALL}
+    return {
+        word[:5] for word in words(text, alone="") if len(word) > 1 and not word[0].isdigit() and word not in _SMALL
+    }
 
 
 def defines(reply: str, expects: Sequence[str], asked: str) -> bool:

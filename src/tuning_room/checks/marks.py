@@ -1,4 +1,4 @@
-"""Where sentences end and which of them ask, by the signs of every script; where a script has none, by its particles."""
+"""Where sentences end and which of them ask: by the marks of every script, or by its particles where it has none."""
 
 import unicodedata
 from collections.abc import Callable
@@ -30,13 +30,17 @@ _MARKED = regex.compile(
 _SEMICOLON, _GREEK = regex.compile(rf";{_BEHIND}*+$", regex.V1), regex.compile(r"\p{Greek}{2}")
 _END = regex.compile(rf"(?:[{MARKS};.]|{_BEHIND})*+$", regex.V1)
 # With a space behind it and without.
-_STOPS, _FULL_STOPS = r".!?\u2026\u06d4\u061f", r"\u3002\uff01\uff1f\uff61\u0964\u0965\u1362\u1367\u1368\u17d4\u104b\u0589"
+_STOPS, _FULL_STOPS = (
+    r".!?\u2026\u06d4\u061f",
+    r"\u3002\uff01\uff1f\uff61\u0964\u0965\u1362\u1367\u1368\u17d4\u104b\u0589",
+)
 _BOUNDARY = regex.compile(
     rf"(?<=[{_STOPS}{MARKS}])\s+"
     # Behind a quotation that ends, small letters go on with the sentence.
     rf"|(?<=[{_STOPS}{MARKS}](?:[\p{{Pe}}\p{{Pf}}{_QUOTES}*_]|[{_EMOJI}]){{1,8}})\s+(?!\p{{Ll}})"
     rf"|(?<=[{_FULL_STOPS}][\p{{Pe}}\p{{Pf}}{_QUOTES}*_]{{0,4}})(?![{_FULL_STOPS}\p{{Pe}}\p{{Pf}}{_QUOTES}*_!?.])\s*"
-    rf"|(?<=[?!])(?=[{SPACELESS}])|(?<=[\p{{Greek}}\d][\u00bb\")]?;)\s+(?=\W*\p{{Greek}}{{2}})|(?<=\p{{Armenian}}:)\s+|\n+",
+    rf"|(?<=[?!])(?=[{SPACELESS}])|(?<=[\p{{Greek}}\d][\u00bb\")]?;)\s+(?=\W*\p{{Greek}}{{2}})|"
+    rf"(?<=\p{{Armenian}}:)\s+|\n+",
     regex.V1,
 )
 _ADDRESS = regex.compile(r"(?:https?://|www\.)[^\s<>\"]+")
@@ -51,7 +55,8 @@ _PARTICLES = [
         r"[\u5417\u5462]\W*$",  # Chinese
         r"(?:です|ます|でしょう|ません|でした|ました|だろう|なの|ない)か\W*$",
         r"(?:လား|လဲ|နည်း)[\s။]*$",
-        r"(?:ไหม|มั้ย|หรือไม่|หรือเปล่า|รึเปล่า|หรือยัง|(?<!ไม่มี)อะไร|ทำไม|อย่างไร|ยังไง|เท่าไหร่|เท่าไร|ที่ไหน|เมื่อไหร่|เมื่อไร|ใคร)"
+        r"(?:ไหม|มั้ย|หรือไม่|หรือเปล่า|รึเปล่า|หรือยัง|(?<!ไม่มี)อะไร|ทำไม|อย่างไร|ยังไง|เท่าไหร่|เท่าไร|"
+        r"ที่ไหน|เมื่อไหร่|เมื่อไร|ใคร)"
         r"(?:ครับ|คะ|ค่ะ|นะ|บ้าง|ดี)*(?:\s|$)",
         r"^\W*(?:هل|لماذا|ماذا)\s",
     )

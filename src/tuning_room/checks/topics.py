@@ -24,8 +24,10 @@ _STOP = set(
     "please question result right same should show solve some step take tell than that them then there these they "
     "thing think this those through time what when where which while will with work would write wrong your".split()
 ) | set(
-    "什么 怎么 怎样 这样 那样 可以 我们 你们 他们 一个 这个 那个 哪个 几个 多少 如果 因为 所以 但是 就是 不是 是不 没有 一下 一步 "
-    "第一 一想 想想 知道 自己 现在 时候 应该 需要 不能 能不 告诉 请问 谢谢 老师 觉得 开始 是什 问题 答案 我想 你想 你能 我能".split()
+    "什么 怎么 怎样 这样 那样 可以 我们 你们 他们 一个 这个 那个 哪个 几个 多少 如果 "
+    "因为 所以 但是 就是 不是 是不 没有 一下 一步 第一 一想 想想 知道 自己 现在 时候 "
+    "应该 需要 不能 能不 告诉 请问 谢谢 老师 觉得 开始 是什 问题 答案 我想 你想 你能 "
+    "我能".split()
 )
 
 
@@ -62,4 +64,4 @@ def _stem(word: str) -> str:
     if _CASED.match(word):
         return word[:5] if len(word) > 3 else ""
     word = _ARTICLE.sub("", word)
-    return word[:4] if len(word) > 2 and not word[0].isdigit() else ""
+    return word[:4] if len(word) > 3 and not word[0].isdigit() else ""

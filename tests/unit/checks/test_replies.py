@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.checks.replies import leaks, tells
-from tuning_room.checks.topics import off_topic
 from tuning_room.checks.sentences import asks, sentences
+from tuning_room.checks.topics import off_topic
 
 TEXT = st.text() | st.text(st.sampled_from("0123456789.,/%-+*=^()?!\n xis answer"), max_size=60)
 
