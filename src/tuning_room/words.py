@@ -58,7 +58,7 @@ def folded(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_SIGNS)).casefold()
     text = _HIDDEN.sub("", unicodedata.normalize("NFKC", text)).translate(_SIGNS)
     text = _TURKISH.sub("i", text)
-    return _DIGIT.sub(lambda match: str(unicodedata.digit(match.group())), text)
+    return str(_DIGIT.sub(lambda match: str(unicodedata.digit(match.group())), text))
 
 
 def words(text: str, *, joined: str = "", alone: str = OPERATORS) -> list[str]:

@@ -89,7 +89,7 @@ def is_marked(sentence: str) -> bool:
 
 def without_end(sentence: str) -> str:
     """Return a sentence without its marks and what stands behind them."""
-    return _END.sub("", sentence)
+    return str(_END.sub("", sentence))
 
 
 def asks_by_particle(sentence: str) -> bool:
@@ -105,7 +105,7 @@ def _without_hidden_marks(text: str) -> str:
     """Return a text of the same length in which a question mark in an address or in code is none."""
     if "?" not in text:
         return text
-    return _CODE.sub(_masked(_is_code), _ADDRESS.sub(_masked(lambda _: True), text))
+    return str(_CODE.sub(_masked(_is_code), _ADDRESS.sub(_masked(lambda _: True), text)))
 
 
 def _masked(applies: Callable[[str], bool]) -> "Callable[[regex.Match[str]], str]":

@@ -26,7 +26,7 @@ def plain(text: str) -> str:
     "As an AI language model, I don't."
     """
     text = _TAG.sub("", _COMMAND.sub(r"\1", _LINK.sub(r"\1", text)))
-    return _EMPHASIS.sub("", _ESCAPE.sub(r"\1", html.unescape(text)))
+    return str(_EMPHASIS.sub("", _ESCAPE.sub(r"\1", html.unescape(text))))
 
 
 def occurrences(phrase: str, text: str) -> Iterator[Any]:
