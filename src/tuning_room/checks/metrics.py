@@ -11,7 +11,6 @@ from tuning_room.checks.claims import claims, wrong_result
 from tuning_room.checks.exchange import CheckSettings, Exchange
 from tuning_room.checks.judging import confirms, endorsed, judged
 from tuning_room.checks.manner import another_step, closes_warmly, defines, names_feeling, same_again
-from tuning_room.checks.marks import is_marked
 from tuning_room.checks.numbers import mentions
 from tuning_room.checks.phrases import occurrences
 from tuning_room.checks.plugins import entry_point, loaded, offered, unusable
@@ -19,7 +18,7 @@ from tuning_room.checks.reciting import likeness, recites, runs_of, shared_runs,
 from tuning_room.checks.refusals import declines
 from tuning_room.checks.registry import find, rejected_by
 from tuning_room.checks.replies import leaks, tells
-from tuning_room.checks.sentences import asks, sentences
+from tuning_room.checks.sentences import asks, is_marked, sentences
 from tuning_room.checks.topics import off_topic
 from tuning_room.checks.wording import same_value, strict_json
 from tuning_room.errors import RecipeError

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from tuning_room.checks.claims import claims, held
-from tuning_room.checks.marks import is_marked
 from tuning_room.checks.numbers import CARDINAL, bare, equal, mentions, quantities, single, stands_in
-from tuning_room.checks.sentences import sentences
+from tuning_room.checks.sentences import is_marked, sentences
 
 # A result may be set off: "= **12**", "is \boxed{12}", "is (3, 4)".
 _RESULT = r"(?P<result>(?:\\boxed\{|\\[(\[]|[-+$(*\[])*(?:\d|\.\d|[¼½¾⅓⅔]|\\[dt]?frac\{|sqrt\()\S*+)"

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.checks import Exchange
-from tuning_room.checks.marks import MARKS, is_marked
 from tuning_room.checks.metrics import METRICS, Case
 from tuning_room.checks.phrases import occurrences, plain
-from tuning_room.checks.sentences import asks, sentences
+from tuning_room.checks.sentences import MARKS, asks, is_marked, sentences
 from tuning_room.checks.topics import off_topic
 from tuning_room.checks.wording import forbidden_phrases, same_value
 
