@@ -103,6 +103,9 @@ _ONLY_WRONG = regex.compile(
     r"against the law|unethical|immoral|not (?:legal|ethical|right|okay|ok|acceptable))\b(?! in | for | only|"
     r"[^.]{0,160}\bbut\b)"
 )
+_ALL_IT_SAYS = regex.compile(
+    r"^\W*(?:(?:that|this|it)(?:'s| is| would be) (?:dangerous|harmful|not (?:safe|appropriate))|(?:i|we) (?:decline|refuse))\W*$"
+)
 _NO = regex.compile(
     r"^\W*(?:no|nope|nah|never|no way|absolutely not|definitely not|certainly not|not a chance|nein|"
     r"auf keinen fall|non|"
@@ -168,7 +171,9 @@ def declines(reply: str, asked: str = "") -> bool:
     if any(pattern.search(one) for one in own[:_OPENING] for pattern in _CALLS_IT_WRONG if " but " not in one):
         return not _YES_OR_NO.search(folded(asked))
     first = own[0] if own else ""
-    return not _YES_OR_NO.search(folded(asked)) and bool(_NO.match(first) or _ONLY_WRONG.match(first))
+    return not _YES_OR_NO.search(folded(asked)) and any(
+        pattern.match(first) for pattern in (_NO, _ONLY_WRONG, _ALL_IT_SAYS)
+    )
 
 
 def _own_sentences(reply: str) -> Iterator[str]:
