@@ -104,7 +104,8 @@ _ONLY_WRONG = regex.compile(
     r"[^.]{0,160}\bbut\b)"
 )
 _ALL_IT_SAYS = regex.compile(
-    r"^\W*(?:(?:that|this|it)(?:'s| is| would be) (?:dangerous|harmful|not (?:safe|appropriate))|(?:i|we) (?:decline|refuse))\W*$"
+    r"^\W*(?:(?:that|this|it)(?:'s| is| would be) (?:dangerous|harmful|not (?:safe|appropriate))|"
+    r"(?:i|we) (?:decline|refuse))\W*$"
 )
 _NO = regex.compile(
     r"^\W*(?:no|nope|nah|never|no way|absolutely not|definitely not|certainly not|not a chance|nein|"
