@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from tuning_room import convert, dataset, deploy, evaluate, generate, report, train
 from tuning_room.advise.config import AdviseConfig, Traffic
+from tuning_room.checks.languages import unread
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.deploy.config import DeployConfig
@@ -48,6 +49,9 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
     description: str = Field("", description="what is baked, in a sentence, for the report and the model card")
     model: ModelReference = Field(description="base model: `embedded:<name>`, a folder with safetensors, or a hub id")
+    language: str = Field(
+        "", pattern=r"^([a-z]{2})?$", description="what replies are in (ISO 639-1); says which rules do not read it"
+    )
     full_prompt: RecipeText = Field(description="file with the full prompt, UTF-8")
     short_prompt: str = Field(min_length=1, description="the system turn that remains after baking")
     documents: RecipePath | None = Field(None, description="folder with the documents; its subfolders are read too")
@@ -95,6 +99,11 @@ class Recipe(BaseModel):
         if info.context:
             check(self.evaluate)
         return self
+
+    def unread(self) -> list[str]:
+        """Return the checks and metrics of the recipe whose rules do not read its language (docs/languages.md)."""
+        metrics = [name for suite in self.evaluate.suites for name in self.evaluate.metrics_of(suite)]
+        return list(unread(self.language, [*self.dataset.checks, *metrics])) if self.language else []
 
     def read_requirements(self) -> list[Requirement]:
         """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""

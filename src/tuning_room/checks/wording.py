@@ -7,22 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from tuning_room.checks.exchange import Exchange
+from tuning_room.checks.phrases import occurrences
 
 REFERENCES = {"$ref", "$dynamicRef"}  # of JSON Schema
 
 
 def forbidden_phrases(exchange: Exchange, *, phrases: list[str]) -> str:
-    """Reject a reply that contains one of the phrases as whole words, ignoring case and white space."""
+    """Reject a reply that contains one of the phrases as whole words, however they are typed and marked up."""
     if not isinstance(phrases, list) or not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
         raise ValueError("phrases: must be a list of phrases")
-    found = next((phrase for phrase in phrases if _phrase(phrase).search(exchange.reply)), "")
+    found = next((phrase for phrase in phrases if any(occurrences(phrase, exchange.reply))), "")
     return f"says '{found}'" if found else ""
-
-
-@cache
-def _phrase(phrase: str) -> re.Pattern[str]:
-    words = r"\s+".join(re.escape(word) for word in phrase.split())
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
 def regular_expression(exchange: Exchange, *, must_match: str = "", must_not_match: str = "") -> str:
@@ -51,6 +46,19 @@ def strict_json(text: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
     return json.loads(text, parse_constant=refuse)
+
+
+def same_value(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal at any depth: to Python 1 is True, to JSON it is not.
+
+    >>> same_value([1, {"a": 1.0}], [1.0, {"a": 1}]), same_value([1], [True])
+    (True, False)
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:

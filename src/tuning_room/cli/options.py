@@ -69,6 +69,9 @@ def opened(recipe: str, runs: str) -> "tuple[Recipe, Workspace]":
     from tuning_room.workspace import Workspace
 
     loaded = load_recipe(recipe, lambda text: click.echo(f"{click.style('note:', fg='yellow')} {text}", err=True))
+    if names := loaded.unread():
+        what = f"the rules of {', '.join(names)} do not read '{loaded.language}' (docs/languages.md)"
+        click.echo(f"{click.style('warning:', fg='yellow')} {what}; let a judge answer instead", err=True)
     return loaded, Workspace(Path(runs) / loaded.name)
 
 

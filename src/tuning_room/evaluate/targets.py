@@ -15,6 +15,7 @@ from tuning_room.files import atomic_writer, refuse_foreign
 from tuning_room.models import base_name
 from tuning_room.models.lineage import trained_lineage
 from tuning_room.records import Item, write_json
+from tuning_room.words import count, words
 from tuning_room.workspace import Workspace
 
 # Their detectors need no model from a hub, and they respect the cap on prompts.
@@ -169,7 +170,7 @@ def _raw(text: str) -> str:
 def _sentences(text: str) -> list[str]:
     """Return the sentences of a text of eight words or more, which no reply has by chance, as they are written."""
     parts = re.split(r"\n|(?<=[.!?:])\s+", re.sub(r"[*_`#]", "", text))
-    return list(dict.fromkeys(part.strip("- ") for part in parts if len(part.split()) >= 8))
+    return list(dict.fromkeys(part.strip("- ") for part in parts if count(words(part, joined="'", alone="")) >= 8))
 
 
 def _write_yaml(path: Path, notes: str, values: Mapping[str, Any]) -> Path:
