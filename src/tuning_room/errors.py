@@ -17,6 +17,7 @@ TuningRoomError
  │    └── TrainingError
  │         └── DivergedError     the loss is NaN or keeps rising
  ├── OccupiedError               a place that holds something which is not ours to replace
+ ├── LimitError                  work that needs more time or memory than it may have
  └── MissingPrerequisiteError    something that must be installed first
 
 Each says what happened and where; its `hint` says what to do about it.
@@ -99,6 +100,10 @@ class DivergedError(TrainingError):
 
 class OccupiedError(TuningRoomError, FileExistsError):
     """A folder to write to that holds something which Tuning Room did not make."""
+
+
+class LimitError(TuningRoomError, RuntimeError):
+    """Work that was stopped: it needs more time or memory than it may have."""
 
 
 class MissingPrerequisiteError(TuningRoomError, ImportError):
