@@ -108,3 +108,9 @@ class LimitError(TuningRoomError, RuntimeError):
 
 class MissingPrerequisiteError(TuningRoomError, ImportError):
     """Something that must be installed first."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what a library says of its error as one line of a few words, or the error's kind if it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, Field, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.records import Message, Role
+from tuning_room.records import Message, Role, whole
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -138,7 +138,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    yield number, json.loads(line.removeprefix(BOM_UTF8))
+                    yield number, whole(json.loads(line.removeprefix(BOM_UTF8)))
                 except (ValueError, RecursionError) as error:
                     raise _unreadable(f"{path}:{number}", error) from None
 
@@ -161,6 +161,7 @@ def _listed(path: Path) -> Iterator[tuple[int, Any]]:
             return
         try:
             values, place = decoder.raw_decode(text, place)
+            whole(values)
         except (ValueError, RecursionError) as error:
             at = line + text.count("\n", place, error.pos) if isinstance(error, json.JSONDecodeError) else line
             raise _unreadable(f"{path}:{at}", error) from None

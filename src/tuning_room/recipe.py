@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     A stage's field that has the name of a field here is filled from here.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
     description: str = Field("", description="what is baked, in a sentence, for the report and the model card")

@@ -4,6 +4,7 @@ A few lines of YAML can stand for any amount of data (anchors that are used agai
 brackets exhaust the stack of whoever walks over them. Neither is needed to say what is to be baked.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,19 @@ class _BoundedLoader(yaml.SafeLoader):
             self._refuse("half of a surrogate pair, which is no character")
         return node
 
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """Return a number; an infinite one, or one that is none, would spoil what is computed with it."""
+        value = float(super().construct_yaml_float(node))
+        if not math.isfinite(value):
+            raise yaml.MarkedYAMLError(problem=f"{node.value} is not a finite number", problem_mark=node.start_mark)
+        return value
+
     def _refuse(self, problem: str) -> None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+_BoundedLoader.add_constructor("tag:yaml.org,2002:float", _BoundedLoader.construct_yaml_float)
 
 
 def read_yaml(file: Path) -> Any:

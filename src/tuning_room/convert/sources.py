@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tuning_room.convert.config import ConvertConfig, SkippedFile
 from tuning_room.errors import DocumentError
+from tuning_room.files import shown_path
 
 # Extension to the value of Docling's InputFormat: those that Docling reads without a model or a network.
 FORMATS = {
@@ -90,6 +91,8 @@ def find_sources(folder: Path | None, *, images: bool) -> Sources:
 
 def _sort_in(path: Path, relative: Path, found: Sources, formats: Mapping[str, str]) -> None:
     name, extension = relative.as_posix(), path.suffix.lower()
+    if (shown := shown_path(path)) != str(path):
+        raise DocumentError(f"{shown}: the name is not UTF-8", hint="give the file or its folder another name")
     if any(part.startswith((".", "~$")) for part in relative.parts):
         found.skipped.append(SkippedFile(name=name, reason="hidden or temporary file"))
     elif extension in IMAGES and extension not in formats:

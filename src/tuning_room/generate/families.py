@@ -20,7 +20,7 @@ TRIES = 400  # draws before a family's conditions count as impossible to meet
 class FollowUp(BaseModel):
     """What the user says next, and the reply."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     user: str
     assistant: str
@@ -29,7 +29,7 @@ class FollowUp(BaseModel):
 class NumberRange(BaseModel):
     """The numbers from `from` to `to` in steps."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     start: int = Field(alias="from")
     to: int
@@ -54,7 +54,7 @@ class ProblemFamily(BaseModel):
     share of the rows, `requirements` are the ids of what its replies teach.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     topic: str

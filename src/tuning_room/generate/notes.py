@@ -28,7 +28,7 @@ def _groups(pattern: str) -> set[str]:
 class Rule(BaseModel):
     """A pattern with named groups and what to say when a note matches it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     match: str = Field(description="pattern of a note, from its beginning; its named groups may be used in `say`")
     say: list[str] = Field(
@@ -47,7 +47,7 @@ class Rule(BaseModel):
 class NoteRules(BaseModel):
     """How problems are found in a document's sections, and how their notes become replies."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     heading: str = Field(description="pattern of a section's heading that holds a problem; groups `number`, `title`")
     topic: str = Field(description="pattern of a heading above it that names the topic; group `topic`")

@@ -20,7 +20,7 @@ SANDBOX = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=T
 class PromptMessage(BaseModel):
     """One message of a prompt file; the content is a Jinja template."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     role: Role
     content: str = Field(min_length=1)

@@ -64,7 +64,7 @@ class LoraTrainer:
         was best is kept then. Ctrl-C and SIGTERM save a checkpoint first.
         """
         fingerprint = self.config.fingerprint()
-        self.done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
+        self.done = checkpoint.load(self.folder / checkpoint.CHECKPOINT, self.parameters, self.optimizer, fingerprint)
         if self.team.leads:
             self.metrics.keep_until(self.done)
         self.team.meet()
@@ -275,7 +275,7 @@ class LoraTrainer:
     def _save(self, fingerprint: str) -> None:
         if self.done > 0 and self.team.leads:
             progress = checkpoint.Progress(self.done, fingerprint)
-            checkpoint.save(self.folder / "checkpoint", self.parameters, self.optimizer, progress)
+            checkpoint.save(self.folder / checkpoint.CHECKPOINT, self.parameters, self.optimizer, progress)
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:

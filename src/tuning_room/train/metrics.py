@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuning_room.files import atomic_writer
+from tuning_room.files import atomic_writer, naming
 from tuning_room.records import TrainingStep, parse_row
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class MetricsFile:
 
     def append(self, step: TrainingStep) -> None:
         """Add a step."""
-        with self.path.open("a", encoding="utf-8") as out:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as out:
             out.write(_line(step))
 
     def keep_until(self, number: int) -> None:
@@ -40,7 +40,7 @@ class MetricsFile:
         """Return the whole lines; DataError names one that is no step."""
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = self.path.read_bytes().split(b"\n")[:-1]
         return [parse_row(line, TrainingStep, where=f"{self.path}:{n}") for n, line in enumerate(lines, start=1)]
 
 

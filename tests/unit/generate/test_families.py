@@ -108,7 +108,7 @@ def test_what_cannot_be_drawn_is_a_recipe_error(changes: dict[str, Any]) -> None
         (yaml.safe_dump([{**SUM, "parameters": {"a": []}}]), "parameters"),
         (yaml.safe_dump([{**SUM, "parameters": {"a": {"from": 3, "to": 1}}}]), "parameters"),
         (yaml.safe_dump([{**SUM, "parameters": {"a": {"from": 1, "to": 3, "step": 0}}}]), "parameters"),
-        (yaml.safe_dump([{**SUM, "parameters": {"a": [float("nan")]}}]), "parameters"),
+        (yaml.safe_dump([{**SUM, "parameters": {"a": [float("nan")]}}]), "not a finite number"),
         (yaml.safe_dump([{**SUM, "color": "red"}]), "color"),
     ],
 )
