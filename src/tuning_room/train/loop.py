@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from tuning_room.errors import DataError
 from tuning_room.models import device, limit_threads, load_model, load_tokenizer
 from tuning_room.records import TrainingStep
 from tuning_room.rendering import Rendered
@@ -92,6 +93,12 @@ class LoraTrainer:
     def _resume(self) -> None:
         """Pick up what is kept of the steps that were taken before, and make up for a validation that was cut off."""
         steps = self.metrics.read()
+        last = steps[-1].step if steps else 0
+        if last != self.done:
+            raise DataError(
+                f"{self.metrics.path}: ends at step {last}, but the checkpoint is of step {self.done}",
+                hint=f"delete {self.folder / checkpoint.CHECKPOINT} to train from the beginning",
+            )
         self.losses = self.best.begin(steps)
         self.watch.recall(step.loss for step in steps)
         if steps and steps[-1].valid_loss is None and self.validates_after(self.done):
