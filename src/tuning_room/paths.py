@@ -13,6 +13,7 @@ from pydantic import AfterValidator, TypeAdapter, ValidationInfo
 from tuning_room.errors import RecipeError
 
 FOLDER = "recipe_folder"
+LARGEST = 1_000_000  # bytes of a prompt: no model that is baked into reads a quarter of a million tokens
 
 
 def context(folder: Path) -> dict[str, Path]:
@@ -40,6 +41,8 @@ def _existing_folder(path: Path, info: ValidationInfo) -> Path:
 def _with_words(path: Path, info: ValidationInfo) -> Path:
     if not info.context:
         return path
+    if (size := path.stat().st_size) > LARGEST:
+        raise RecipeError(f"{path} has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}", hint="name the file meant")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

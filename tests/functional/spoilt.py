@@ -102,12 +102,26 @@ def noise(path: Path, rng: random.Random) -> None:
     for _ in range(rng.choice([1, 5, 50])):
         content[rng.randrange(len(content) + 1) :][:0] = b""
         place = rng.randrange(len(content) + 1)
-        content[place:place] = rng.choice([b"\x00", b"\xff", b'"', b"{", b"\n", b":", rng.randbytes(3), b"\\ud800", b"&a [*a]"])
+        content[place:place] = rng.choice(
+            [b"\x00", b"\xff", b'"', b"{", b"\n", b":", rng.randbytes(3), b"\\ud800", b"&a [*a]"]
+        )
     path.write_bytes(bytes(content))
 
 
 def exchanged(path: Path, rng: random.Random) -> None:
-    texts = [b"[" * 100_000, b'{"a":' * 50_000, b"null", b"[]", b"{}", b"1", b'"x"', b"garbage\n", b"NaN", b"[Infinity]", b"\xff\xfe"]
+    texts = [
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b"null",
+        b"[]",
+        b"{}",
+        b"1",
+        b'"x"',
+        b"garbage\n",
+        b"NaN",
+        b"[Infinity]",
+        b"\xff\xfe",
+    ]
     path.write_bytes(rng.choice([*texts, b'{"a": "\\ud800"}', b'["\\udcff"]', b"a: &a [*a]", b'{"step": 8}', b"\n\n"]))
 
 

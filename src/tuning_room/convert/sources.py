@@ -108,10 +108,12 @@ def inspect(source: Source, config: ConvertConfig) -> None:
     path, size = source.path, source.path.stat().st_size
     if size == 0:
         raise DocumentError(f"{path}: the file is empty", hint=REPLACE)
-    if size > config.max_file_mb * MEGABYTE:
+    # A text is read as a whole, and takes far longer than a file of pages of the same size.
+    is_text = source.format in TEXT_FORMATS and config.max_text_mb < config.max_file_mb
+    name, limit = ("max_text_mb", config.max_text_mb) if is_text else ("max_file_mb", config.max_file_mb)
+    if size > limit * MEGABYTE:
         raise DocumentError(
-            f"{path}: {size / MEGABYTE:.1f} MB is over the limit of {config.max_file_mb} MB",
-            hint="split it, or raise 'max_file_mb'",
+            f"{path}: {size / MEGABYTE:.1f} MB is over the limit of {limit} MB", hint=f"split it, or raise '{name}'"
         )
     found = content_kind(path)
     if found == "ole" and source.format in OFFICE:
