@@ -26,8 +26,7 @@ from tuning_room.errors import LimitError, TuningRoomError
 # Not run with -m: there would be two copies of this module.
 COMMAND = [sys.executable, "-c", "from tuning_room.bounded import work; work()"]
 SECONDS = 10  # of computing for one call; thousands of such calls are made
-WAIT = 120.0  # seconds until a process counts as lost that is given no time to compute, or never looks up from it
-OUT_OF_TIME = f"takes more than {SECONDS} s of computing"
+WAIT = 300.0  # seconds until a process counts as lost that is given no time to compute, or never looks up from it
 TOO_LATE = 75  # how the process ends that cannot be told to stop
 MEMORY = 4_000_000_000  # bytes of addresses, of which libraries take up one billion without using it
 
@@ -54,7 +53,7 @@ class _Process:
 
     def call(self, function: str, arguments: tuple[Any, ...]) -> Any:
         with self._busy:
-            answer = self._ask(json.dumps([function, arguments]).encode())
+            answer = self._ask(json.dumps([function, arguments, SECONDS]).encode())
             if "limit" in answer:
                 self.stop()
         if "limit" in answer:
@@ -78,7 +77,7 @@ class _Process:
         except BrokenPipeError:
             answer = b""
         if not answer and process.wait() == TOO_LATE:
-            return {"limit": OUT_OF_TIME}
+            return {"limit": _out_of_time(SECONDS)}
         if not answer.endswith(b"\n"):
             return {
                 "limit": f"takes more memory than there is ({MEMORY / 1e9:.0f} GB at most), or the process was ended"
@@ -113,33 +112,38 @@ def work() -> None:
     # What libraries print must not mix with the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both, and is the parent's
-    signal.signal(signal.SIGXCPU, _Alarm().hear)
+    alarm = _Alarm()
+    signal.signal(signal.SIGXCPU, alarm.hear)
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most), most))
     for line in sys.stdin:
-        answers.write(json.dumps(_answer(line)) + "\n")
+        answers.write(json.dumps(_answer(line, alarm)) + "\n")
         answers.flush()
+
+
+def _out_of_time(seconds: int) -> str:
+    return f"takes more than {seconds} s of computing"
 
 
 class _Alarm:
     """Hears SIGXCPU, which comes again every second: an exception may get lost in code that cannot raise any."""
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.heard = self.seconds = 0
 
     def hear(self, number: int, frame: FrameType | None) -> None:
         self.heard += 1
         if self.heard > 2:
             os._exit(TOO_LATE)
-        raise OutOfTime(OUT_OF_TIME)
+        raise OutOfTime(_out_of_time(self.seconds))
 
 
-def _answer(line: str) -> dict[str, Any]:
-    name, arguments = json.loads(line)
+def _answer(line: str, alarm: _Alarm) -> dict[str, Any]:
+    name, arguments, alarm.seconds = json.loads(line)
     module, _, function = name.partition(":")
     call = getattr(import_module(module), function)
     try:
-        _set_time(int(time.process_time()) + SECONDS)
+        _set_time(int(time.process_time()) + alarm.seconds)
         return {"result": call(*arguments)}
     except (LimitError, OutOfTime) as error:
         return {"limit": error.args[0]}

@@ -12,8 +12,9 @@ Spoil = Callable[[Path, random.Random], None]
 
 # What somebody might write where something else belongs.
 ODD: list[Any] = [
-    None, True, -1, 0, 10**30, 1.5, float("inf"), float("nan"), "", " ", "1e999", "-1", "x" * 20_000, "\x00", "\x1b[31mred",
-    "a\nb", ".", "..", "/", "/etc/passwd", "~", "\N{COMBINING ACUTE ACCENT}", "{", "{x}", "{0.a}", "(", "^(a+)+$", "x/0",
+    None, True, -1, 0, 10**30, 1.5, float("inf"), float("nan"), "", " ", "1e999", "-1", "x" * 20_000, "\x00",
+    "\x1b[31m", "a\nb", ".", "..", "/", "/etc/passwd", "~", "\N{COMBINING ACUTE ACCENT}", "{", "{x}", "{0.a}", "(",
+    "^(a+)+$", "x/0",
     [], {}, [[]], [None], [1, "a"], {"": ""}, {1: 2, "a": 3}, {"a": {"a": {"a": {}}}}, ["a"] * 1000,
 ]  # fmt: skip
 
@@ -24,7 +25,7 @@ def write_recipe(folder: Path, model: Path) -> Path:
     (folder / "rules" / "families").mkdir(parents=True)
     texts = {
         "prompt.md": "You are a clerk.\n\n- Ask exactly one question.\n- Never say 'refund'.\n",
-        "documents/book.md": "# Desk\n\n## Problem 1.1: Two shelves\n\nHow many books?\n\nGuidance\n\n- Ask what is there.\n",
+        "documents/book.md": "# Desk\n\n## Problem 1.1: Two\n\nHow many?\n\nGuidance\n\n- Ask what is there.\n",
         "documents/table.csv": "shelf,books\nA,12\nB,7\n",
     }
     for name, text in texts.items():
@@ -93,36 +94,28 @@ def _yaml(path: Path, value: Any) -> None:
 
 
 def cut(path: Path, rng: random.Random) -> None:
+    """Cut a file off somewhere."""
     content = path.read_bytes()
     path.write_bytes(content[: rng.randrange(len(content) + 1)])
 
 
+SIGNS = [b"\x00", b"\xff", b'"', b"{", b"\n", b":", b"\\ud800", b"&a [*a]"]
+
+
 def noise(path: Path, rng: random.Random) -> None:
+    """Put bytes into a file that do not belong there."""
     content = bytearray(path.read_bytes())
     for _ in range(rng.choice([1, 5, 50])):
-        content[rng.randrange(len(content) + 1) :][:0] = b""
         place = rng.randrange(len(content) + 1)
-        content[place:place] = rng.choice(
-            [b"\x00", b"\xff", b'"', b"{", b"\n", b":", rng.randbytes(3), b"\\ud800", b"&a [*a]"]
-        )
+        content[place:place] = rng.choice([*SIGNS, rng.randbytes(3)])
     path.write_bytes(bytes(content))
 
 
 def exchanged(path: Path, rng: random.Random) -> None:
-    texts = [
-        b"[" * 100_000,
-        b'{"a":' * 50_000,
-        b"null",
-        b"[]",
-        b"{}",
-        b"1",
-        b'"x"',
-        b"garbage\n",
-        b"NaN",
-        b"[Infinity]",
-        b"\xff\xfe",
-    ]
-    path.write_bytes(rng.choice([*texts, b'{"a": "\\ud800"}', b'["\\udcff"]', b"a: &a [*a]", b'{"step": 8}', b"\n\n"]))
+    """Put something else in the place of a file's content."""
+    deep, odd_texts = [b"[" * 100_000, b'{"a":' * 50_000], [b'{"a": "\\ud800"}', b'["\\udcff"]', b"a: &a [*a]"]
+    small = [b"null", b"[]", b"{}", b"1", b'"x"', b"garbage\n", b"NaN", b"[Infinity]", b"\xff\xfe", b'{"step": 8}']
+    path.write_bytes(rng.choice([*deep, *odd_texts, *small, b"\n\n"]))
 
 
 def gone(path: Path, rng: random.Random) -> None:
