@@ -129,7 +129,7 @@ def test_a_base_model_that_is_cut(folder: Path, tiny_model: Path) -> None:
 
 
 def test_too_little_memory_for_a_model(folder: Path) -> None:
-    """Asked for is more than any machine has; a limit that only a model exceeds would differ from machine to machine."""
+    """Asked for is more than any machine has: what a model exceeds differs from one to the next."""
     from tuning_room import cli, models
     from tuning_room.errors import ModelError
 
