@@ -47,7 +47,7 @@ BEYOND = {
     "anchors of anchors": (bomb(9), "more than 200,000 values"),
     "anchors in merged mappings": (merged(20), "more than 200,000 values"),
     "a long text again and again": (f"- &t {'x' * 90_000}\n- [{', '.join(['*t'] * 1000)}]", "more than 200,000 values"),
-    "itself": ("a: &s {b: [1, *s]}", "line 1, column 14: the anchor 's' stands for something that it is itself"),
+    "itself": ("a: &s {b: [1, *s]}", "line 1, column 15: the anchor 's' stands for something that it is itself"),
     "itself, merged": ("a: &s\n  <<: *s", "itself a part of"),
     "brackets": ("x: " + "[" * 5000, "more than 50 lists and mappings within each other"),
     "braces": ("x: " + "{a: " * 3000, "within each other"),
