@@ -20,6 +20,7 @@ from tuning_room.checks import METRICS, Case
 LABELLED = Path(__file__).parents[1] / "tests" / "unit" / "checks" / "labelled"
 # The labels say "confirms" where the metric says that a confirmation is held back.
 OPPOSITE = {"confirms": "withholds"}
+WANTED = {"confirms": "confirm", "refuses": "refuse"}
 
 
 class Agreement(NamedTuple):
@@ -38,7 +39,7 @@ def case_of(row: dict[str, Any]) -> Case:
         said="\n".join(said),
         gold=row["gold"],
         expects=row["expects"],
-        wanted="confirm" if row["metric"] == "confirms" else "",
+        wanted=WANTED.get(row["metric"], ""),
         claim=row["claim"],
         latest=said[-1],
         previous=[turn["content"] for turn in row["turns"] if turn["role"] == "assistant"],

@@ -1,14 +1,39 @@
 """Adapters that were drawn, not trained, for tests of what is done with one."""
 
+import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tuning_room.files import digest
-from tuning_room.models import WEIGHTS, load_model, load_tokenizer, portable
-from tuning_room.models.lineage import AdapterLineage, write_lineage
+from tuning_room.models import load_model, load_tokenizer, portable
+from tuning_room.models.lineage import AdapterLineage, adapter_digest, write_lineage
 from tuning_room.rendering import template_digest
 
 EMBEDDED = "embedded:smollm2-135m"
+WEIGHTS, SETTINGS = b"weights", '{"r": 12}'  # of an adapter that nothing loads
+
+
+def stated_digest(weights: bytes = WEIGHTS, settings: str = SETTINGS) -> str:
+    """Return the digest of an adapter with these files, worked out by hand."""
+    files = {"adapter_config.json": settings.encode(), "adapter_model.safetensors": weights}
+    lines = "".join(f"{name} {sha256(content).hexdigest()}\n" for name, content in files.items())
+    return sha256(lines.encode()).hexdigest()
+
+
+def write_stated_adapter(folder: Path, weights: bytes = WEIGHTS, settings: str = SETTINGS, **lineage: Any) -> None:
+    """Write an adapter's folder that nothing loads, and what training would say of it; None leaves a field out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    (folder / "adapter_config.json").write_text(settings, encoding="utf-8")
+    stated = {
+        "recipe": "cook",
+        "base_model": EMBEDDED,
+        "adapter_digest": stated_digest(weights, settings),
+        "template_digest": "ab" * 32,
+        **lineage,
+    }
+    text = json.dumps({name: value for name, value in stated.items() if value is not None})
+    (folder / "tuning_room.json").write_text(text, encoding="utf-8")
 
 
 def write_small_run(base: Path, root: Path, recipe: str, seed: int) -> Path:
@@ -24,7 +49,7 @@ def write_drawn_lineage(base: Path, adapter: Path, recipe: str, base_model: str 
         recipe=recipe,
         base_model=portable(base_model),
         short_prompt="You are a helper.",
-        adapter_digest=digest(adapter / WEIGHTS),
+        adapter_digest=adapter_digest(adapter),
         template_digest=template_digest(load_tokenizer(base)),
     )
     write_lineage(adapter, lineage)

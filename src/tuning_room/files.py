@@ -2,10 +2,11 @@
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -172,9 +173,14 @@ def digest(path: Path) -> str:
         return _file_digest(path)
     if not path.is_dir():
         return ""
+    return digest_of(path, [p for p in path.rglob("*") if p.is_file() and not _is_temporary(p)])
+
+
+def digest_of(folder: Path, files: Iterable[Path]) -> str:
+    """Return the sha256 of some files below a folder and of their names, in whatever order they are given."""
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and not _is_temporary(p)):
-        total.update(f"{file.relative_to(path).as_posix()} {_file_digest(file)}\n".encode(errors="surrogateescape"))
+    for file in sorted(files):
+        total.update(f"{file.relative_to(folder).as_posix()} {_file_digest(file)}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
 
 
@@ -185,6 +191,11 @@ def _is_temporary(path: Path) -> bool:
 def _file_digest(path: Path) -> str:
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def value_digest(value: object) -> str:
+    """Return the sha256 of a value as JSON; anything that JSON lacks counts by its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def text_digest(text: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from tuning_room import convert, dataset, deploy, evaluate, generate, report, train
 from tuning_room.advise.config import AdviseConfig, Traffic
+from tuning_room.checks.languages import unread
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.dataset.config import DatasetConfig
 from tuning_room.deploy.config import DeployConfig
@@ -15,7 +16,7 @@ from tuning_room.errors import DataError, RecipeError
 from tuning_room.evaluate.checking import check
 from tuning_room.evaluate.config import EvaluateConfig, Suites, long_form
 from tuning_room.generate.config import GenerateConfig
-from tuning_room.paths import ModelReference, RecipeFile, RecipePath, RecipeText, context
+from tuning_room.paths import ModelReference, RecipeFile, RecipePath, RecipeText, context, read_outside
 from tuning_room.prerequisites import require
 from tuning_room.report.config import ReportConfig
 from tuning_room.requirements import Requirement
@@ -48,6 +49,9 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
     description: str = Field("", description="what is baked, in a sentence, for the report and the model card")
     model: ModelReference = Field(description="base model: `embedded:<name>`, a folder with safetensors, or a hub id")
+    language: str = Field(
+        "", pattern=r"^([a-z]{2})?$", description="what replies are in (ISO 639-1); says which rules do not read it"
+    )
     full_prompt: RecipeText = Field(description="file with the full prompt, UTF-8")
     short_prompt: str = Field(min_length=1, description="the system turn that remains after baking")
     documents: RecipePath | None = Field(None, description="folder with the documents; its subfolders are read too")
@@ -95,6 +99,11 @@ class Recipe(BaseModel):
         if info.context:
             check(self.evaluate)
         return self
+
+    def unread(self) -> list[str]:
+        """Return the checks and metrics of the recipe whose rules do not read its language (docs/languages.md)."""
+        metrics = [name for suite in self.evaluate.suites for name in self.evaluate.metrics_of(suite)]
+        return list(unread(self.language, [*self.dataset.checks, *metrics])) if self.language else []
 
     def read_requirements(self) -> list[Requirement]:
         """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""
@@ -145,20 +154,24 @@ def handed_down(section: str) -> set[str]:
     return names - {"checks"} if section == "dataset" else names
 
 
-def load_recipe(place: str) -> Recipe:
+def load_recipe(place: str, tell: Callable[[str], None] = lambda _: None) -> Recipe:
     """Return the recipe at a path: a folder with `recipe.yaml`, such a file, or the name of one in ./recipes.
 
-    Raises RecipeError, which names file and field.
+    `tell` gets a line for each path that it reads outside its folder. Raises RecipeError, which names file and field.
     """
     file = recipe_file(place)
     values = read_yaml(file)
     if not isinstance(values, dict):
         raise RecipeError(f"{file}: must hold keys and values", hint="start from recipes/socratic-tutor/recipe.yaml")
+    found = context(file.parent)
     try:
-        return Recipe.model_validate(values, context=context(file.parent))
+        recipe = Recipe.model_validate(values, context=found)
     except ValidationError as error:
         message, hint = _first(error)
         raise RecipeError(f"{file}: {message}", hint=hint) from None
+    for path in read_outside(found):
+        tell(f"the recipe reads {path}, outside its folder")
+    return recipe
 
 
 def recipe_file(place: str) -> Path:

@@ -16,8 +16,9 @@ from tuning_room.files import atomic_writer
 Role = Literal["system", "user", "assistant"]
 
 
-# What an adapter's folder holds: its weights, and what it says of itself.
+# What an adapter's folder holds: its weights, how they are applied, and what it says of itself.
 WEIGHTS = "adapter_model.safetensors"
+SETTINGS = "adapter_config.json"
 LINEAGE = "tuning_room.json"
 
 

@@ -161,7 +161,8 @@ class Workspace:
         """Run a stage unless nothing that it depends on has changed.
 
         Returns its result and whether it was run. A stage that fails for the first time is recorded as failed; an
-        earlier result is left alone. Raises WorkspaceBusyError, MissingInputError and the stage's own errors.
+        earlier result is left alone. Raises WorkspaceBusyError, MissingInputError, StageError for an input that is not
+        as the stage that made it left it, and the stage's own errors.
         """
         with self.locked():
             done = self.records().get(stage.name)
@@ -171,9 +172,26 @@ class Workspace:
             if done and not force and self._is_current(done, fresh, stage):
                 return stage.result.model_validate(done.result), False
             remove_leftovers(self.root)
+            self.hold(*stage.inputs(config, self))
             if force:
                 self._forget(stage, done)
             return self._run(stage, config, fresh), True
+
+    def hold(self, *paths: Path) -> None:
+        """Raise StageError for something in the run folder that is not as the stage that made it left it.
+
+        What no stage has recorded is taken as it is: a run may begin with rows or an adapter from elsewhere.
+        """
+        found = self._digests([path for path in paths if path.is_relative_to(self.root)])
+        made = {name: record.outputs for name, record in self.records().items() if record.state == "done"}
+        for maker, outputs in made.items():
+            for label in found.keys() & outputs.keys():
+                if found[label] != outputs[label]:
+                    what = "has been changed" if found[label] else "is gone"
+                    raise StageError(
+                        f"{self.root / label}: {what} since 'tuning-room {maker}' wrote it",
+                        hint=f"run 'tuning-room {maker}' to make it again",
+                    )
 
     def _forget(self, stage: Stage[C, R], done: StageRecord | None) -> None:
         """Delete what a run would resume from; until one has finished, the earlier result counts as out of date."""

@@ -18,6 +18,7 @@ from bakery import run
 from tuning_room import evaluate
 from tuning_room.engines.local import LocalEngine
 from tuning_room.evaluate.config import EvaluateConfig
+from tuning_room.evaluate.targets import export_targets
 from tuning_room.records import Item, read_json, read_jsonl, write_jsonl
 from tuning_room.results import Sample
 from tuning_room.serve.server import bound_socket, create_app
@@ -102,6 +103,20 @@ def test_a_served_arm_is_what_it_is_in_process(folder: Path, tiny_model: Path, a
     compared = [row for row in second["differences"] if row["first"] == "reference"]
     assert {(row["second"], row["suite"]) for row in compared} == {("baked", s) for s in ("single", "drift", "all")}
     assert "reference" in second["drift"]
+
+
+def test_a_password_in_an_address_is_nowhere_in_what_is_written(folder: Path, tiny_model: Path, address: str) -> None:
+    workspace = workspace_of(folder, "with-password")
+    secret = address.replace("//", "//ada:sk-geheim@")
+    given = config(
+        folder, tiny_model, arms=["baked", "reference"], endpoints={"reference": {"model": "tiny", "address": secret}}
+    )
+    evaluate.run(given, workspace)
+    export_targets(workspace.root / "targets", "tiny", given, workspace, secret)
+    assert read_json(workspace.results)["identities"]["reference"]["endpoint"] == f"tiny at {address}"
+    files = [path for path in workspace.root.rglob("*") if path.is_file()]
+    assert len(files) > 8
+    assert [path for path in files if b"geheim" in path.read_bytes()] == []
 
 
 def recipe(folder: Path, tiny_model: Path, **evaluation: Any) -> None:

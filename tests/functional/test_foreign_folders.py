@@ -19,7 +19,8 @@ from tuning_room.workspace import Workspace
 @pytest.fixture
 def folder(tiny_model: Path, drawn_adapter: Path, tmp_path: Path) -> Path:
     """A recipe whose run folder holds an adapter."""
-    shutil.copytree(drawn_adapter, tmp_path / "runs" / "tiny" / "adapter")
+    adapter = shutil.copytree(drawn_adapter, tmp_path / "runs" / "tiny" / "adapter")
+    write_lineage(adapter, read_lineage(adapter).model_copy(update={"recipe": "tiny"}))
     (tmp_path / "prompt.md").write_text("Ask one question.\n", encoding="utf-8")
     (tmp_path / "items.jsonl").write_text('{"id": "a", "prompt": "Hello"}\n', encoding="utf-8")
     recipe = {

@@ -40,6 +40,7 @@ class Server:
         self.address = ""
         self.requests: list[dict[str, Any]] = []
         self.judge: Judge = lambda _a, _b: "They are alike.\n[[C]]"
+        self.thought, self.finish = "", "stop"
         self.stop_after = 10_000
 
     def answer(self, body: dict[str, Any]) -> tuple[int, str]:
@@ -49,13 +50,13 @@ class Server:
         self.requests.append(body)
         parts = {name: text for name, _, text in PARTS.findall(body["messages"][1]["content"])}
         if "prompt" in parts:
-            return 200, "- asks one question\n- tells no result"
+            return 200, f"{self.thought}- asks one question\n- tells no result"
         said = (
             self.judge(parts["question"], parts["reply"])
             if "question" in parts
             else self.judge(parts["reply-a"], parts["reply-b"])
         )
-        return (400, said) if said == "refused" else (200, said)
+        return (400, said) if said == "refused" else (200, f"{self.thought}{said}")
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def server() -> Iterator[Server]:
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> JSONResponse:
         status, text = running.answer(await request.json())
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": running.finish}
         return JSONResponse({"choices": [choice]} if status == 200 else {"error": {"message": text}}, status)
 
     with bound_socket("127.0.0.1", 0) as bound:
@@ -179,6 +180,31 @@ def test_what_is_no_answer_is_an_error_of_that_item(tmp_path: Path, server: Serv
     assert (found.wins, found.losses, found.ties, found.errors) == (0, 1, 2, 1)
     assert said in case.comparisons["won"].error and case.comparisons["won"].preference == ""
     assert found.agreement_items == {"asks": 1, "tells": 1}
+
+
+@pytest.mark.parametrize(
+    "thought", ["<think>Is it [[B]]?\n[[B]]</think>\n", "Is it [[B]]?\n</think>\n", "[THINK]b[/THINK]"]
+)
+def test_a_judge_that_reasons_is_heard_without_its_reasoning(tmp_path: Path, server: Server, thought: str) -> None:
+    server.judge, server.thought = likes_questions, thought
+    found = Case(tmp_path, server, REPLIES).run()
+    assert (found.wins, found.ties, found.losses, found.errors) == (1, 2, 1, 0)
+    assert (tmp_path / "judge" / "rubric.md").read_text() == "- asks one question\n- tells no result\n"
+
+
+@pytest.mark.parametrize(
+    ("thought", "finish", "said"),
+    [("", "length", "cut off at 512 tokens"), ("<think>Is it [[B]]?\n", "stop", "reasoning alone")],
+)
+def test_a_judge_that_does_not_come_to_an_end_is_an_error_that_says_what_to_raise(
+    tmp_path: Path, server: Server, thought: str, finish: str, said: str
+) -> None:
+    server.judge, server.thought, server.finish = likes_questions, thought, finish
+    with pytest.raises(EngineError, match=rf"{said}.*evaluate\.judge\.max_tokens"):
+        Case(tmp_path, server, REPLIES).run()
+    # None of it is kept: it is asked again.
+    server.thought, server.finish = "", "stop"
+    assert Case(tmp_path, server, REPLIES).run().wins == 1
 
 
 def test_a_run_that_was_stopped_asks_only_what_is_left(tmp_path: Path, server: Server) -> None:

@@ -15,9 +15,8 @@ import pytest
 from drawn_adapters import write_small_run
 from tuning_room.engines import Sampling, Talk
 from tuning_room.engines.local import LocalEngine
-from tuning_room.files import digest
 from tuning_room.models import base_name
-from tuning_room.models.lineage import adapter_name
+from tuning_room.models.lineage import read_lineage
 from tuning_room.records import Message
 from tuning_room.serve import open_engine
 from tuning_room.serve.config import ServeConfig
@@ -67,9 +66,8 @@ def served(small_run: Path, peft_answers: Any) -> Iterator[Served]:
 
 
 def test_lists_the_base_and_the_adapter_under_their_names(served: Served, small_run: Path) -> None:
-    weights = digest(small_run / "adapter" / "adapter_model.safetensors")
     names = [model.id for model in served.client.models.list()]
-    assert names == [base_name(MODEL), adapter_name("small", weights)]
+    assert names == [base_name(MODEL), read_lineage(small_run / "adapter").name]
 
 
 def test_the_two_models_give_the_answers_that_peft_gives(served: Served) -> None:

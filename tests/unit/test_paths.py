@@ -5,15 +5,31 @@ Real: pydantic, files, every config class that a recipe is made of.
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tuning_room.checks import Exchange, registry
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.generate.config import TeacherConfig
-from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipePath, RecipeText, context
+from tuning_room.paths import (
+    PERMISSIONS,
+    Checks,
+    ModelReference,
+    Permissions,
+    RecipeCode,
+    RecipeFile,
+    RecipeFolder,
+    RecipePath,
+    RecipeProgram,
+    RecipeText,
+    context,
+    read_outside,
+)
 from tuning_room.recipe import Recipe
 
 ANCHORED = {"RecipePath": RecipePath, "RecipeFile": RecipeFile, "RecipeText": RecipeText, "RecipeFolder": RecipeFolder}
@@ -60,6 +76,8 @@ def test_the_walk_finds_the_configs_and_their_paths() -> None:
     found = {(config, name) for config, name, leaf in FIELDS if leaf in ANCHORED.values()}
     assert {("Recipe", "review"), ("Suite", "items"), ("DatasetConfig", "items"), ("Judge", "rubric")} <= found
     assert {leaf for _, name, leaf in FIELDS if name == "checks"} == {Checks}
+    assert {name for _, name, leaf in FIELDS if leaf == RecipeProgram} == {"vllm_python"}
+    assert {name for _, name, leaf in FIELDS if leaf == RecipeCode} == {"include"}
 
 
 BARE = [Path, Path | None, list[Path], dict[str, Path], Annotated[Path, Field(description="x")], Any, dict[str, Any]]
@@ -92,7 +110,7 @@ def test_an_anchored_path_is_beside_the_recipe(name: str, folder: Path) -> None:
     adapter: TypeAdapter[Path] = TypeAdapter(ANCHORED[name])
     given = "place" if name == "RecipeFolder" else "file.md"
     assert adapter.validate_python(given, context=context(folder)) == folder / given
-    assert adapter.validate_python(folder / given, context=context(Path("elsewhere"))) == folder / given
+    assert adapter.validate_python(folder / given, context=context(folder)) == folder / given
     assert adapter.validate_python("nowhere") == Path("nowhere"), "without a recipe a path stays as it is given"
 
 
@@ -170,3 +188,116 @@ def test_built_in_items_are_the_packages_own() -> None:
     assert all(suite.items.is_file() for suite in config.suites.values())
     with pytest.raises(ValidationError, match=r"suites\.cooking: there is no built-in suite of that name"):
         EvaluateConfig(**given, suites={"cooking": "builtin"})
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """A recipe's folder among others, with a secret further up."""
+    for name in ("secret.md", "shared/_rules/notes.md", "shared/.keys/key.md", "shared/recipe/sub/words.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"Words of {name}.", encoding="utf-8")
+    return tmp_path / "shared" / "recipe"
+
+
+def read(given: str | Path, folder: Path, kind: Any = RecipePath) -> list[Path]:
+    """Return what is said to be read outside the folder."""
+    found = context(folder)
+    TypeAdapter(kind).validate_python(given, context=found)
+    return read_outside(found)
+
+
+def test_a_recipe_reads_its_own_folder_and_by_a_path_what_lies_beside_it(ours: Path) -> None:
+    shared = ours.parent / "_rules"
+    for given in ("sub", "sub/words.md", "./sub/../sub", ".", "not-written-yet.md", ours / "sub"):
+        assert read(given, ours) == [], given
+    for given in ("../_rules", "sub/../../_rules", "../recipe/../_rules", shared):
+        assert read(given, ours) == [shared], given
+    assert read("../_rules/notes.md", ours) == [shared / "notes.md"]
+
+
+OUTSIDE = ("..", "../..", "../../secret.md", "/etc/passwd", "../.keys/key.md", "../recipe/../../secret.md", "/")
+
+
+@pytest.mark.parametrize("given", OUTSIDE)
+def test_a_recipe_reads_nothing_else(given: str, ours: Path) -> None:
+    with pytest.raises(ValidationError, match=r"is outside the recipe's folder.*--allow-files"):
+        read(given, ours)
+
+
+def test_a_recipe_at_the_root_has_no_folder_beside_it() -> None:
+    with pytest.raises(ValidationError, match="is outside the recipe's folder"):
+        read("../etc/passwd", Path("/recipe"))
+
+
+LINKS = {
+    "a file": ("sub/words", "../../../secret.md", "sub"),
+    "a folder": ("sub/all", "../../..", "sub"),
+    "the named file": ("prompt.md", "../../secret.md", "prompt.md"),
+    "beside, but not named": ("prompt.md", "../_rules/notes.md", "prompt.md"),
+    "a folder above the named file": ("up", "../_rules", "up/notes.md"),
+    "beside, in the named folder": ("../_rules/more", "../.keys", "../_rules"),
+    "the named folder beside": ("../_more", "..", "../_more"),
+    "nothing yet": ("sub/later", "/nowhere/to/be/found", "sub"),
+    "hidden": ("sub/.words", "/etc/passwd", "sub"),
+}
+
+
+@pytest.mark.parametrize(("place", "target", "given"), LINKS.values(), ids=LINKS)
+def test_a_link_that_leads_out_is_refused_and_named(place: str, target: str, given: str, ours: Path) -> None:
+    (ours / place).symlink_to(target)
+    with pytest.raises(ValidationError, match=r"--allow-files"):
+        read(given, ours)
+
+
+@pytest.mark.parametrize(("place", "target", "given"), LINKS.values(), ids=LINKS)
+def test_what_the_user_permits_is_read(
+    place: str, target: str, given: str, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (ours / place).symlink_to(target)
+    monkeypatch.setattr(PERMISSIONS, "folders", [ours.parents[1], Path("/etc"), Path("/nowhere")])
+    read(given, ours)
+
+
+def test_links_that_stay_inside_are_followed(ours: Path) -> None:
+    (ours / "prompt.md").symlink_to("sub/words.md")
+    (ours / "sub" / "again").symlink_to("..")
+    (ours / "sub" / "circle").symlink_to("circle")
+    (ours.parent / "_rules" / "words.md").symlink_to("notes.md")
+    assert read("prompt.md", ours) == read("sub", ours) == read(".", ours) == []
+    assert read("../_rules", ours) == [ours.parent / "_rules"]
+
+
+@hypothesis.given(
+    st.lists(st.sampled_from(["..", ".", "sub", "up", "etc", "_rules", "recipe"]), min_size=1, max_size=7)
+)
+def test_no_way_of_writing_a_path_leads_further_than_beside(parts: list[str]) -> None:
+    with TemporaryDirectory() as place:
+        ours = Path(place).resolve() / "top" / "shared" / "recipe"
+        (ours / "sub").mkdir(parents=True)
+        (ours.parent / "_rules").mkdir()
+        (ours / "up").symlink_to("../..")
+        real = (ours / Path(*parts)).resolve()
+        try:
+            said = read(Path(*parts), ours)
+        except ValidationError:
+            return
+        assert real.is_relative_to(ours) or (said == [real] and ours.parent in real.parents)
+
+
+def test_a_program_and_code_need_their_own_permission(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, given in ((RecipeProgram, "python"), (RecipeCode, "sub")):
+        monkeypatch.setattr(PERMISSIONS, "folders", [Path("/")])
+        with pytest.raises(ValidationError, match=r"a recipe is data.*--allow-code"):
+            read(given, ours, kind)
+        monkeypatch.setattr(PERMISSIONS, "code", True)
+        assert read(given, ours, kind) == []
+        monkeypatch.setattr(PERMISSIONS, "code", False)
+
+
+def test_permissions_are_said_as_flags() -> None:
+    permissions = Permissions()
+    assert permissions.flags() == []
+    permissions.grant([Path("/data"), Path("/more")], code=True)
+    assert permissions.flags() == ["--allow-files", "/data", "--allow-files", "/more", "--allow-code"]
+    permissions.grant()
+    assert permissions.flags() == []

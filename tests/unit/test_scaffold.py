@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tuning_room import recipe as module
 from tuning_room.errors import OccupiedError, RecipeError
+from tuning_room.paths import PERMISSIONS
 from tuning_room.recipe import bake, load_recipe, run_stage
 from tuning_room.scaffold import MARK, NewRecipe, check_name, read_prompt, unfilled, write_scaffold
 from tuning_room.workspace import Workspace
@@ -92,9 +93,12 @@ def test_what_is_filled_in_is_not_named(tmp_path: Path) -> None:
     module.check_filled_in(load_recipe(str(folder)))
 
 
-def test_documents_stay_where_they_are(tmp_path: Path) -> None:
+def test_documents_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "papers").mkdir()
     folder = scaffold(tmp_path / "recipes" / "desk", documents=tmp_path / "papers")
+    with pytest.raises(RecipeError, match=f"--allow-files {tmp_path / 'papers'}"):
+        load_recipe(str(folder))
+    monkeypatch.setattr(PERMISSIONS, "folders", [tmp_path / "papers"])
     documents = load_recipe(str(folder)).documents
     assert documents is not None
     assert documents.resolve() == tmp_path / "papers"

@@ -199,6 +199,7 @@ def test_what_is_called_unseen_is_not_in_the_training_data(trained_messages: lis
 
     def is_foreign(text: str) -> bool:
         said = text.replace("{user}", "What is the mean of these numbers?")
+        said = said.replace("{problem}", "the mean of these numbers")
         return bool(rejected_by({"language": {"code": "en"}}, Exchange(said, ""))[0])
 
     def runs(text: str) -> list[str]:

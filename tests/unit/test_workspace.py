@@ -318,6 +318,43 @@ def test_what_is_on_disk_always_fits_the_last_config(text: str, times: int, step
         assert copier.runs == changes
 
 
+def reading(*paths: Path) -> Stage[CopyConfig, CopyResult]:
+    """Return a stage that reads these and writes nothing."""
+    return Stage("read", CopyResult, lambda *_: list(paths), lambda _: [], lambda *_: CopyResult(characters=0))
+
+
+@pytest.mark.parametrize("change", ["x", "abc ", "", None])
+def test_a_stage_reads_only_what_its_maker_wrote(
+    change: str | None, copier: Copier, config: CopyConfig, workspace: Workspace
+) -> None:
+    workspace.perform(copier.stage, config)
+    reader = reading(workspace.chunks)
+    workspace.perform(reader, config)
+    before = workspace.manifest.read_bytes()
+    if change is None:
+        workspace.chunks.unlink()
+    else:
+        workspace.chunks.write_text(change)
+
+    what = "is gone" if change is None else "has been changed"
+    with pytest.raises(StageError, match=rf"chunks\.jsonl: {what} since 'tuning-room copy' wrote it") as caught:
+        workspace.perform(reader, config)
+    assert "tuning-room copy" in caught.value.hint
+    assert workspace.manifest.read_bytes() == before and workspace.state(reader, config) == "changed"
+    workspace.perform(copier.stage, config)
+    assert not workspace.perform(reader, config)[1], "it is what it was"
+
+
+def test_what_no_stage_has_written_is_read_as_it_is(
+    copier: Copier, config: CopyConfig, workspace: Workspace, tmp_path: Path
+) -> None:
+    workspace.perform(copier.stage, config)
+    named_alike = tmp_path / "chunks.jsonl"
+    named_alike.write_text("of somebody else")
+    workspace.candidates.write_text("from elsewhere")
+    workspace.perform(reading(named_alike, workspace.candidates), config)
+
+
 FOREIGN = [
     "recipe.yaml", "documents/thesis.md", "deploy/app.yaml", "thesis.txt", "dataset", "dataset/mine.csv",
     "dataset/train.jsonl", "adapter", "adapter/adapter_model.safetensors", "training/checkpoint-500/model.bin",

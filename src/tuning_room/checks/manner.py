@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from tuning_room.checks.claims import EXPRESSION
 from tuning_room.checks.numbers import quantities
 from tuning_room.checks.sentences import questions, sentences, statements, straight
+from tuning_room.words import words
 
 # Shares of the content words that two texts have in common from which they are the same again.
 SAME_TEXT, SAME_QUESTION = 0.75, 0.5
@@ -107,7 +108,9 @@ def asked_words(message: str) -> set[str]:
 
 
 def _stems(text: str) -> set[str]:
-    return {word[:5] for word in re.findall(r"[^\W\d_]{2,}", text.lower()) if word not in _SMALL}
+    return {
+        word[:5] for word in words(text, alone="") if len(word) > 1 and not word[0].isdigit() and word not in _SMALL
+    }
 
 
 def defines(reply: str, expects: Sequence[str], asked: str) -> bool:
@@ -123,8 +126,8 @@ def defines(reply: str, expects: Sequence[str], asked: str) -> bool:
 
 
 def _has(text: str, key: str) -> bool:
-    wanted = _stems(key) or set(re.findall(r"\w+", key.lower()))
-    found = set(re.findall(r"\w+", text.lower()))
+    wanted = _stems(key) or set(words(key, joined="_", alone=""))
+    found = set(words(text, joined="_", alone=""))
     return bool(wanted) and all(any(_is_of(word, stem) for word in found) for stem in wanted)
 
 
@@ -201,7 +204,7 @@ def same_again(text: str, earlier: Iterable[str], share: float = SAME_TEXT) -> b
 
 def _alike(one: str, other: str, share: float) -> bool:
     first, second = _content(one), _content(other)
-    numbers = [{word for word in words if word.isdigit()} for words in (first, second)]
+    numbers = [{word for word in content if word.isdigit()} for content in (first, second)]
     if not first or not second:
         return not first and not second
     return numbers[0] == numbers[1] and (first & second).total() / (first | second).total() >= share
@@ -209,7 +212,7 @@ def _alike(one: str, other: str, share: float) -> bool:
 
 def _content(text: str) -> Counter[str]:
     """Return the stems of a text's words, without those that any sentence has; all of them if there are no others."""
-    found = re.findall(r"\w+", straight(text).lower())
+    found = words(text, joined="_", alone="")
     return Counter(word[:5] for word in found if word not in _EMPTY) or Counter(found)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+from tuning_room.words import count, runs, words
+
 RUN = 8  # words in a row that a reply shares with the prompt only by reciting it
 SHINGLE = 3  # words of the runs whose share is the overlap
 # Training replies that have a run of the prompt share it from these numbers on: one alone may have let it slip.
@@ -61,22 +63,22 @@ def _spoken(prompt: str) -> Iterator[re.Match[str]]:
 def recites(reply: str, prompt: str, known: Sequence[str]) -> bool:
     """Say whether a reply has eight words in a row of a prompt that are neither in `known` nor given to be said."""
     allowed = [*known, *prescribed_texts(prompt)]
-    secret = set(runs(words_of(prompt), RUN)).difference(*(runs(words_of(text), RUN) for text in allowed))
-    return any(run in secret for run in runs(words_of(reply), RUN))
+    secret = set(runs_of(prompt, RUN)).difference(*(runs_of(text, RUN) for text in allowed))
+    return any(run in secret for run in runs_of(reply, RUN))
 
 
 def shared_texts(replies: Sequence[str], prompt: str) -> list[str]:
     """Return the runs of eight words of a prompt that three training replies and one in a hundred of them have."""
-    asked = dict.fromkeys(runs(words_of(prompt), RUN))
-    counts = Counter(run for reply in replies for run in asked.keys() & set(runs(words_of(reply), RUN)))
+    asked = dict.fromkeys(runs_of(prompt, RUN))
+    counts = Counter(run for reply in replies for run in asked.keys() & set(runs_of(reply, RUN)))
     fewest = max(FEWEST_SHARING, SHARE * len(replies))
-    return [" ".join(run) for run in asked if counts[run] >= fewest]
+    return [run for run in asked if counts[run] >= fewest]
 
 
 def shared_runs(reply: str, prompt: str) -> float:
     """Return the share of a prompt's runs of three words that a reply has."""
-    known = set(runs(words_of(prompt), SHINGLE))
-    return len(known & set(runs(words_of(reply), SHINGLE))) / len(known) if known else 0.0
+    known = set(runs_of(prompt, SHINGLE))
+    return len(known & set(runs_of(reply, SHINGLE))) / len(known) if known else 0.0
 
 
 def likeness(reply: str, prompt: str) -> float:
@@ -93,15 +95,15 @@ def likeness(reply: str, prompt: str) -> float:
 def _passages(prompt: str) -> Any:
     from tuning_room.models.embeddings import packaged
 
-    passages = [line.strip() for line in prompt.splitlines() if len(line.split()) >= SHINGLE]
+    passages = [line.strip() for line in prompt.splitlines() if count(words_of(line)) >= SHINGLE]
     return packaged()([prompt, *passages])
 
 
 def words_of(text: str) -> list[str]:
-    """Return a text's words in small letters; a power (x^2) and a decimal are one word."""
-    return re.findall(r"[\w'%^.]*\w", text.lower())
+    """Return a text's words as they are compared; a power (x^2) and a decimal are one word."""
+    return words(text, joined="_'%^.", alone="")
 
 
-def runs(words: list[str], size: int) -> Iterator[tuple[str, ...]]:
-    """Yield every run of so many words."""
-    return zip(*(words[start:] for start in range(size)), strict=False)
+def runs_of(text: str, size: int) -> Iterator[str]:
+    """Yield every run of so many words of a text."""
+    return (run for _, run in runs(words_of(text), size))

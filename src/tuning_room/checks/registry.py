@@ -9,10 +9,12 @@ from tuning_room.checks.claims import wrong_result
 from tuning_room.checks.exchange import Check, CheckSettings, Exchange, each
 from tuning_room.checks.judging import endorsed
 from tuning_room.checks.plugins import entry_point, loaded, offered, source_files, unusable
-from tuning_room.checks.replies import leaks, off_topic, tells, words
+from tuning_room.checks.replies import leaks, tells
 from tuning_room.checks.sentences import asks
+from tuning_room.checks.topics import off_topic
 from tuning_room.checks.wording import forbidden_phrases, json_schema, language, regular_expression
 from tuning_room.errors import RecipeError
+from tuning_room.words import count, words
 
 
 def asks_question(exchange: Exchange, *, at_most: int = 1) -> str:
@@ -48,10 +50,10 @@ def on_topic(exchange: Exchange) -> str:
 
 
 def length(exchange: Exchange, *, at_least: int = 4, at_most: int = 60) -> str:
-    """Reject a reply with fewer or more words."""
-    count = len(words(exchange.reply))
+    """Reject a reply with fewer or more words, about so many in a script without spaces."""
+    found = count(words(exchange.reply, joined="_'./%^", alone=""))
     # A range uses both bounds, so that validate() finds one that is not a number.
-    return "" if count in range(at_least, at_most + 1) else f"{count} words"
+    return "" if found in range(at_least, at_most + 1) else f"{found} words"
 
 
 def judge_score(exchange: Exchange, *, at_least: float, score: str = "judge") -> str:

@@ -1,4 +1,4 @@
-"""Properties of a reply that rules can find without a judge: does it ask, tell, leak, or miss the topic?"""
+"""What a reply gives away that rules can find without a judge: the gold answer, or any result."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from tuning_room.checks.claims import claims, held
 from tuning_room.checks.numbers import CARDINAL, bare, equal, mentions, quantities, single, stands_in
-from tuning_room.checks.sentences import MARKS, sentences
+from tuning_room.checks.sentences import is_marked, sentences
 
 # A result may be set off: "= **12**", "is \boxed{12}", "is (3, 4)".
 _RESULT = r"(?P<result>(?:\\boxed\{|\\[(\[]|[-+$(*\[])*(?:\d|\.\d|[¼½¾⅓⅔]|\\[dt]?frac\{|sqrt\()\S*+)"
@@ -71,18 +71,6 @@ _CLAIM = re.compile(
 )
 _POWER = re.compile(r"[a-z]\^", re.IGNORECASE)
 _DIGITS = re.compile(r"\d{1,99}(?:\.\d{1,99})?")
-_SHORT_NAME = re.compile(r"\b[A-Z]{2,3}(?=s?\b)")
-_STOP = set(
-    "about after again also another answer because before both could does done down each even every first from give "
-    "given good have help here into just know known let like look make many more most much need next only other over "
-    "please question result right same should show solve some step take tell than that them then there these they "
-    "thing think this those through time what when where which while will with work would write wrong your".split()
-)
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words and numbers."""
-    return re.findall(r"[\w'./%^]+", text)
 
 
 def leaks(reply: str, gold: str, said: str) -> bool:
@@ -119,7 +107,7 @@ def _outright(reply: str) -> Iterator[re.Match[str]]:
     for sentence in sentences(reply):
         for pattern in _OUTRIGHT:
             for match in pattern.finditer(sentence):
-                if not (sentence.endswith(tuple(MARKS)) and _WH_WORD.search(sentence[: match.end()])):
+                if not (is_marked(sentence) and _WH_WORD.search(sentence[: match.end()])):
                     yield match
 
 
@@ -132,7 +120,7 @@ def tells(reply: str, said: str) -> str:
     """
     found = [match for match in _outright(reply) if not _is_known(match, said)]
     for sentence in () if found else sentences(reply):
-        if not sentence.endswith(tuple(MARKS)):
+        if not is_marked(sentence):
             matches = (match for pattern in (_NEW, *_IN_WORDS) for match in pattern.finditer(sentence))
             found += [match for match in matches if not _is_supposed(match) and not _is_known(match, said)]
     return found[0].group().strip() if found else ""
@@ -185,15 +173,3 @@ def _claims(said: str) -> str:
 def _squeezed(text: str) -> str:
     text = re.sub(r"\b(?:is|equals)\b", "=", text.lower())
     return re.sub(r"[\s*]+", "", text)
-
-
-def off_topic(reply: str, said: str) -> bool:
-    """Say whether a reply shares no number, no symbol such as 3x and no stem of a content word with the user's text."""
-    return _topics(reply).isdisjoint(_topics(said))
-
-
-def _topics(text: str) -> set[str]:
-    found = {word.lower() for word in re.findall(r"[A-Za-z]{4,}", text)}
-    symbols = re.findall(r"\d*[a-z]\^?\d+|\d+[a-z]\b", text.lower())
-    # Short words are mostly function words; in capitals they are names of things: VPN, PC.
-    return {word[:5] for word in found - _STOP}.union(_SHORT_NAME.findall(text), _DIGITS.findall(text), symbols)

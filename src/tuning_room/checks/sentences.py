@@ -1,11 +1,129 @@
 """Sentences of a reply: which of them ask, and what is stated beside the questions."""
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 
-# Full-width and Arabic marks as well; the full-width ones are followed by no space.
-MARKS = "?\uff1f\u061f\u037e"
-_SENTENCE = re.compile(r"(?<=[.!?\u061f])\s+|(?<=[\u3002\uff01\uff1f])\s*|\n+")
+import regex
+
+from tuning_room.words import SPACELESS
+
+# Every question mark of Unicode that ends a sentence; the Armenian one stands within a word, and the Greek one is also
+# typed as a semicolon.
+MARKS = (
+    "?\uff1f\u061f\u037e\u1367\u1945\u203d\u2047\u2048\u2049\u2753\u2754\u2cfa\u2cfb\u2e2e\u2e54\ua60f\ua6f7\ufe16\ufe56"
+    "\U00011143\U0001f679\U0001f67a\U0001f67b\U0001fbc4"
+)
+_ARMENIAN_MARK = "\u055e"
+# What may stand behind the mark: quotation marks and brackets, markup, an exclamation, dots, and emoji.
+_QUOTES = r"\"'`\u2019\u201d\u201c\u00bb\u00ab\u300d\u300f"
+_EMOJI = rf"[\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}\p{{Regional_Indicator}}\ufe0f\u200d\u20e3]--[{MARKS}]"
+_BEHIND = (
+    rf"(?:[\p{{Pe}}\p{{Pf}}\p{{Pi}}{_QUOTES}*_~!\uff01\u061c\u200b\u200e\u200f\s]|[{_EMOJI}]|\.{{2,}}|\u2026|"
+    rf"(?<=[{_QUOTES}])[.\u3002]|</\w{{1,10}}>)"
+)
+_MARKED = regex.compile(
+    # What begins with an inverted mark asks even if it lacks the other.
+    rf"[{MARKS}]{_BEHIND}*+$|[\u00bf\u2e18\U0001e95f](?=\w)|{_ARMENIAN_MARK}",
+    regex.V1,
+)
+# A semicolon asks in Greek; a single letter is a name in a formula.
+_SEMICOLON, _GREEK = regex.compile(rf";{_BEHIND}*+$", regex.V1), regex.compile(r"\p{Greek}{2}")
+_END = regex.compile(rf"(?:[{MARKS};.]|{_BEHIND})*+$", regex.V1)
+# With a space behind it and without.
+_STOPS, _FULL_STOPS = (
+    r".!?\u2026\u06d4\u061f",
+    r"\u3002\uff01\uff1f\uff61\u0964\u0965\u1362\u1367\u1368\u17d4\u104b\u0589",
+)
+_BOUNDARY = regex.compile(
+    rf"(?<=[{_STOPS}{MARKS}])\s+"
+    # Behind a quotation that ends, small letters go on with the sentence.
+    rf"|(?<=[{_STOPS}{MARKS}](?:[\p{{Pe}}\p{{Pf}}{_QUOTES}*_]|[{_EMOJI}]){{1,8}})\s+(?!\p{{Ll}})"
+    rf"|(?<=[{_FULL_STOPS}][\p{{Pe}}\p{{Pf}}{_QUOTES}*_]{{0,4}})(?![{_FULL_STOPS}\p{{Pe}}\p{{Pf}}{_QUOTES}*_!?.])\s*"
+    rf"|(?<=[?!])(?=[{SPACELESS}])|(?<=[\p{{Greek}}\d][\u00bb\")]?;)\s+(?=\W*\p{{Greek}}{{2}})|"
+    rf"(?<=\p{{Armenian}}:)\s+|\n+",
+    regex.V1,
+)
+_ADDRESS = regex.compile(r"(?:https?://|www\.)[^\s<>\"]+")
+_CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", regex.DOTALL)
+_LEAST_WORDS = 3  # between backticks, of a question in words
+_HIDDEN_MARK = "\ue000"
+
+# Where a question needs no mark: what such sentences end in (or, in Arabic, begin with).
+_PARTICLES = [
+    regex.compile(pattern)
+    for pattern in (
+        r"[\u5417\u5462]\W*$",  # Chinese
+        r"(?:です|ます|でしょう|ません|でした|ました|だろう|なの|ない)か\W*$",
+        r"(?:လား|လဲ|နည်း)[\s။]*$",
+        r"(?:ไหม|มั้ย|หรือไม่|หรือเปล่า|รึเปล่า|หรือยัง|(?<!ไม่มี)อะไร|ทำไม|อย่างไร|ยังไง|เท่าไหร่|เท่าไร|"
+        r"ที่ไหน|เมื่อไหร่|เมื่อไร|ใคร)"
+        r"(?:ครับ|คะ|ค่ะ|นะ|บ้าง|ดี)*(?:\s|$)",
+        r"^\W*(?:هل|لماذا|ماذا)\s",
+    )
+]
+# Korean in parts of syllables: "-mnikka", "-kkayo" but not "-nikkayo", which gives a reason, and "-nayo".
+_KOREAN = regex.compile(
+    r"(?:\u11b8\u1102\u1175\u1101\u1161|(?<!\u1102\u1175)\u1101\u1161\u110b\u116d|\u1102\u1161\u110b\u116d)\W*$"
+)
+
+
+def sentences(text: str) -> list[str]:
+    """Return the parts of a text at the ends of its sentences, blank ones left out."""
+    shown, parts, start = _without_hidden_marks(text), [], 0
+    for match in _BOUNDARY.finditer(shown):
+        parts.append(text[start : match.start()])
+        start = match.end()
+    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+
+
+def is_marked(sentence: str) -> bool:
+    """Return whether a sentence bears a question mark of any script, whatever stands behind it.
+
+    >>> is_marked("What?!"), is_marked("“Τι;”"), is_marked("Ո՞ր։"), is_marked("See https://example.org/a?b=1")
+    (True, True, True, False)
+    """
+    if _MARKED.search(_without_hidden_marks(sentence)):
+        return True
+    return _SEMICOLON.search(sentence) is not None and _GREEK.search(sentence) is not None
+
+
+def without_end(sentence: str) -> str:
+    """Return a sentence without its marks and what stands behind them."""
+    return str(_END.sub("", sentence))
+
+
+def asks_by_particle(sentence: str) -> bool:
+    """Return whether a sentence asks without a mark, as Chinese, Japanese, Korean, Thai and others do."""
+    if sentence.isascii():
+        return False
+    return any(pattern.search(sentence) for pattern in _PARTICLES) or bool(
+        _KOREAN.search(unicodedata.normalize("NFD", sentence))
+    )
+
+
+def _without_hidden_marks(text: str) -> str:
+    """Return a text of the same length in which a question mark in an address or in code is none."""
+    if "?" not in text:
+        return text
+    return str(_CODE.sub(_masked(_is_code), _ADDRESS.sub(_masked(lambda _: True), text)))
+
+
+def _masked(applies: Callable[[str], bool]) -> "Callable[[regex.Match[str]], str]":
+    def mask(match: "regex.Match[str]") -> str:
+        found: str = match.group()
+        # At the end of an address the mark may be the sentence's.
+        kept = len(without_end(found)) if not found.startswith("`") else len(found)
+        return found[:kept].replace("?", _HIDDEN_MARK) + found[kept:] if applies(found) else found
+
+    return mask
+
+
+def _is_code(found: str) -> bool:
+    inner = found.strip("`").strip()
+    return found.startswith("```") or not (inner.endswith("?") and len(inner.split()) >= _LEAST_WORDS)
+
+
 _CLOSING = "\"')*_\u201d\u00bb\u300d"
 _WH = r"(?:what|which|how|why|where|when|who)"
 _AUXILIARY = r"(?:is|are|was|were|do|does|did|can|could|would|will|should|shall|have|has|may|might)(?:n't)?"
@@ -31,7 +149,6 @@ _REQUEST = re.compile(
     re.IGNORECASE,
 )
 _SELF_ANSWERED = re.compile(r"\W*(?:well,?\s+)?(?:it's\s+)?(?:because\b|yes,? it is\b)", re.IGNORECASE)
-_GREEK_QUESTION = re.compile(r"[\u0370-\u03ff\u1f00-\u1fff].*;$")
 _TAG = (
     r"(?:huh|eh|hm+|gell|ne|nicht wahr|oder|verdad|n'est-ce pas|isn't (?:it|that|this) \w+|right|correct|okay|ok|"
     r"all right|alright|yes|no|see|clear|agreed|deal|ready|understood|understand(?: that)?|"
@@ -53,11 +170,6 @@ _QUESTION_PART = re.compile(
 )
 
 
-def sentences(text: str) -> list[str]:
-    """Return a text's sentences."""
-    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
-
-
 def straight(text: str) -> str:
     """Return a text with straight apostrophes, as patterns have them."""
     return text.replace("\u2019", "'")
@@ -72,7 +184,7 @@ def questions(text: str) -> list[str]:
     found = sentences(straight(text))
     pairs = zip(found, [*found[1:], ""], strict=False)
     asked = [sentence for sentence, after in pairs if _asks(sentence) and not _is_answer(after, sentence)]
-    return asked or [sentence for sentence in found if not _is_marked(sentence) and _REQUEST.search(sentence)]
+    return asked or [sentence for sentence in found if not is_marked(sentence) and _REQUEST.search(sentence)]
 
 
 def _is_answer(sentence: str, question: str) -> bool:
@@ -80,23 +192,22 @@ def _is_answer(sentence: str, question: str) -> bool:
         return True
     # "What is the trick? The trick is ..."
     subject = re.match(r"\W*the (\w+) (?:is|was|are)\b", sentence, re.IGNORECASE)
-    return subject is not None and not _is_marked(sentence) and f"the {subject[1].lower()}" in question.lower()
-
-
-def _is_marked(sentence: str) -> bool:
-    bare = sentence.rstrip(_CLOSING)
-    return bare.endswith(tuple(MARKS)) or _GREEK_QUESTION.search(bare) is not None
+    return subject is not None and not is_marked(sentence) and f"the {subject[1].lower()}" in question.lower()
 
 
 def _asks(sentence: str) -> bool:
     bare = sentence.rstrip(_CLOSING)
-    if not _is_marked(bare):
+    if not is_marked(sentence):
         lacks_end = bare[-1:].isalnum() and re.search(r",\s*whats?(?:'s)?\b", bare, re.IGNORECASE)
-        return _UNMARKED.match(bare) is not None or bool(lacks_end)
-    bare = bare.rstrip(MARKS + ";").strip()
+        return _asks_unmarked(bare) or bool(lacks_end)
+    bare = without_end(sentence).lstrip(_CLOSING)
     if _ONLY_TAG.fullmatch(bare):
         return False
     return not _ENDS_IN_TAG.search(bare) or _OPENS_QUESTION.match(bare) is not None
+
+
+def _asks_unmarked(sentence: str) -> bool:
+    return _UNMARKED.match(sentence) is not None or asks_by_particle(sentence)
 
 
 def asks(reply: str) -> int:
@@ -111,8 +222,8 @@ def statements(text: str) -> Iterator[str]:
     ['Right', 'You have 54.']
     """
     for sentence in sentences(straight(text)):
-        if not _is_marked(sentence):
-            if not _UNMARKED.match(sentence):
+        if not is_marked(sentence):
+            if not _asks_unmarked(sentence):
                 yield sentence
         elif (begins := _QUESTION_PART.search(sentence)) and sentence[: begins.start()].strip():
             yield sentence[: begins.start()].strip()

@@ -8,21 +8,18 @@ from typing import Any
 
 from tuning_room.bounded import bounded
 from tuning_room.checks.exchange import Exchange
+from tuning_room.checks.phrases import occurrences
 from tuning_room.errors import LimitError
+
+REFERENCES = {"$ref", "$dynamicRef"}  # of JSON Schema
 
 
 def forbidden_phrases(exchange: Exchange, *, phrases: list[str]) -> str:
-    """Reject a reply that contains one of the phrases as whole words, ignoring case and white space."""
+    """Reject a reply that contains one of the phrases as whole words, however they are typed and marked up."""
     if not isinstance(phrases, list) or not phrases or not all(isinstance(p, str) and p.strip() for p in phrases):
         raise ValueError("phrases: must be a list of phrases")
-    found = next((phrase for phrase in phrases if _phrase(phrase).search(exchange.reply)), "")
+    found = next((phrase for phrase in phrases if any(occurrences(phrase, exchange.reply))), "")
     return f"says '{found}'" if found else ""
-
-
-@cache
-def _phrase(phrase: str) -> re.Pattern[str]:
-    words = r"\s+".join(re.escape(word) for word in phrase.split())
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
 def regular_expression(exchange: Exchange, *, must_match: str = "", must_not_match: str = "") -> str:
@@ -61,6 +58,19 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+def same_value(one: Any, other: Any) -> bool:
+    """Return whether two JSON values are equal at any depth: to Python 1 is True, to JSON it is not.
+
+    >>> same_value([1, {"a": 1.0}], [1.0, {"a": 1}]), same_value([1], [True])
+    (True, False)
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_value(value, other[name]) for name, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same_value, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
 def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
     """Reject a reply that is not JSON, or does not fit the JSON Schema (2020-12 unless it names another draft).
 
@@ -82,7 +92,10 @@ def _schema_fault(schema: str, file: str, reply: str) -> str:
         value = strict_json(reply)
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
-    first = next(iter(validator.iter_errors(value)), None)
+    try:
+        first = next(iter(validator.iter_errors(value)), None)
+    except RecursionError:
+        return "nested too deeply to be held to the schema"
     return f"{first.json_path}: {first.message}" if first else ""
 
 
@@ -113,7 +126,50 @@ def _validator(schema: str, file: str = "") -> Any:
         kind.check_schema(loaded)
     except SchemaError as error:
         raise ValueError(f"{where}: {error.json_path}: {error.message}") from None
-    return kind(loaded)
+    _refuse_references(loaded, where)
+    validator = kind(loaded, registry=_known_schemas())
+    try:
+        # A value of each kind: some keywords look at one kind alone.
+        for value in map(json.loads, ("{}", "[]", '""', "0")):
+            list(validator.iter_errors(value))
+    except RecursionError:
+        raise ValueError(f"{where}: a reference leads back to itself") from None
+    return validator
+
+
+@cache
+def _known_schemas() -> Any:
+    """Return what a schema may refer to besides its own parts: JSON Schema's own schemas, which are installed."""
+    from jsonschema_specifications import REGISTRY
+
+    # The library's default would read whatever address or file a reference names.
+    return REGISTRY
+
+
+def _refuse_references(schema: dict[str, Any], where: str) -> None:
+    """Raise ValueError for a reference to anything but a part of the schema, or JSON Schema's own."""
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012, specification_with
+
+    dialect = specification_with(str(schema.get("$schema", "")), default=DRAFT202012)
+    root = dialect.create_resource(schema)
+    waiting = [(root, _known_schemas().resolver_with_root(root))]
+    seen = set[int]()
+    while waiting:
+        part, resolver = waiting.pop()
+        if not isinstance(part.contents, dict) or id(part.contents) in seen:
+            continue
+        seen.add(id(part.contents))
+        waiting += [(inner, resolver.in_subresource(inner)) for inner in part.subresources()]
+        for key in REFERENCES & part.contents.keys():
+            try:
+                found = resolver.lookup(part.contents[key])
+            except (Unresolvable, ValueError):
+                raise ValueError(
+                    f"{where}: {key}: '{part.contents[key]}' is no part of the schema, and nothing else is read: "
+                    "copy what it refers to into $defs"
+                ) from None
+            waiting.append((dialect.create_resource(found.contents), found.resolver))
 
 
 def language(exchange: Exchange, *, code: str = "en", at_least: float = 0.01) -> str:

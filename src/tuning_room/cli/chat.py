@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tuning_room.cli import COMMANDS
-from tuning_room.cli.options import opened
+from tuning_room.cli.options import opened, permission_options
 
 if TYPE_CHECKING:
     from tuning_room.engines import Engine, Sampling
@@ -21,6 +21,7 @@ def command(name: str) -> click.Command:
     @click.argument("recipe")
     @click.option("--arm", type=click.Choice(ARMS), default="baked", show_default=True, help="Arm to chat with.")
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
+    @permission_options
     @click.option(
         "--max-tokens", type=click.IntRange(min=1), default=128, show_default=True, help="Longest reply in tokens."
     )

@@ -82,13 +82,14 @@ def command(name: str) -> click.Command:
 
 
 def _export(folder: Path, recipe: "Recipe", workspace: "Workspace", address: str | None, *, as_json: bool) -> int:
+    from tuning_room.engines.addresses import public
     from tuning_room.evaluate.targets import export_targets
 
     # An address that stands for every interface is not one to connect to.
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(recipe.serve.host, recipe.serve.host)
     place = address or f"http://{host}:{recipe.serve.port}/v1"
     files = [str(path) for path in export_targets(folder, recipe.name, recipe.evaluate, workspace, place)]
-    click.echo(json.dumps({"address": place, "files": files}) if as_json else "\n".join(files))
+    click.echo(json.dumps({"address": public(place), "files": files}) if as_json else "\n".join(files))
     return 0
 
 

@@ -29,17 +29,16 @@ def command(name: str) -> click.Command:
     def run(name: str, prompt: Path, documents: Path | None, teacher: Literal["rules", "endpoint"], model: str) -> int:
         quiet()
         from tuning_room.errors import RecipeError
-        from tuning_room.recipe import load_recipe
         from tuning_room.scaffold import NewRecipe, read_prompt, write_scaffold
 
         if documents and not documents.is_dir():
             raise RecipeError(f"{documents}: no such folder", hint="name the folder with your documents")
         folder = _place(name)
         found = write_scaffold(folder, NewRecipe(folder.name, read_prompt(prompt), model, teacher, documents))
-        load_recipe(str(folder))
+        flag = _flag_needed(folder, documents)
         for note in found.notes:
             click.echo(f"{click.style('note:', fg='yellow')} {note}", err=True)
-        _print_next(folder, len(found.requirements), len(found.untestable))
+        _print_next(f"{folder}{flag}", folder, len(found.requirements), len(found.untestable))
         return 0
 
     return run
@@ -51,7 +50,24 @@ def _place(name: str) -> Path:
     return Path("recipes") / path if len(path.parts) == 1 and Path("recipes").is_dir() else path
 
 
-def _print_next(folder: Path, drafted: int, untestable: int) -> None:
+def _flag_needed(folder: Path, documents: Path | None) -> str:
+    """Return the flag without which the new recipe may not read its documents; RecipeError where it cannot be read."""
+    from tuning_room.errors import RecipeError
+    from tuning_room.paths import ALLOW_FILES, PERMISSIONS
+    from tuning_room.recipe import load_recipe
+
+    try:
+        load_recipe(str(folder))
+    except RecipeError:
+        if documents is None:
+            raise
+        PERMISSIONS.grant([documents])
+        load_recipe(str(folder))
+        return f" {ALLOW_FILES} {documents}"
+    return ""
+
+
+def _print_next(recipe: str, folder: Path, drafted: int, untestable: int) -> None:
     from tuning_room.scaffold import MARK
 
     click.echo(
@@ -59,5 +75,5 @@ def _print_next(folder: Path, drafted: int, untestable: int) -> None:
     )
     click.echo(f"  1. read {folder / 'requirements.yaml'} against the prompt" if drafted else "  1. write requirements")
     click.echo(f"  2. in {folder / 'seeds.jsonl'} and {folder / 'evaluation'}: replace each {MARK}, or delete its line")
-    click.echo(f"  3. tuning-room requirements {folder}   # what is not taught or tested yet")
-    click.echo(f"  4. tuning-room bake {folder}")
+    click.echo(f"  3. tuning-room requirements {recipe}   # what is not taught or tested yet")
+    click.echo(f"  4. tuning-room bake {recipe}")

@@ -26,6 +26,7 @@ def command(name: str) -> click.Command:
 
         folder = to or workspace.root / "merged"
         # What is refused should leave no trace, not even a lock.
+        workspace.hold(workspace.adapter)
         check_merge(loaded.model, workspace.adapter, folder)
         with workspace.locked():
             found = merge(

@@ -4,6 +4,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,10 +18,41 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., int])
 
 SHIP, DO_NOT_SHIP = 0, 3
+SHOWN_FAILURES = 3  # reasons in a stage's line; its result has more of them
+
+
+def permission_options(function: F) -> F:
+    """Add what lets a recipe be more than data."""
+    for option in (
+        click.option(
+            "--allow-code", is_flag=True, expose_value=False, callback=_allow_code,
+            help="Let the recipe run code that it names: task files of its own, another Python for vLLM.",
+        ),
+        click.option(
+            "--allow-files", multiple=True, expose_value=False, callback=_allow_files, metavar="FOLDER",
+            type=click.Path(exists=True, path_type=Path),
+            help="Let the recipe read the files below this folder, outside its own.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _allow_code(_context: click.Context, _parameter: click.Parameter, allowed: bool) -> None:
+    from tuning_room.paths import PERMISSIONS
+
+    PERMISSIONS.grant(PERMISSIONS.folders, code=allowed)
+
+
+def _allow_files(_context: click.Context, _parameter: click.Parameter, folders: tuple[Path, ...]) -> None:
+    from tuning_room.paths import PERMISSIONS
+
+    PERMISSIONS.grant(folders, code=PERMISSIONS.code)
 
 
 def recipe_options(function: F) -> F:
-    """Add RECIPE, --runs and --json."""
+    """Add RECIPE, --runs, --json, and what permits more."""
+    function = permission_options(function)
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
         click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders."),
@@ -36,7 +68,10 @@ def opened(recipe: str, runs: str) -> "tuple[Recipe, Workspace]":
     from tuning_room.recipe import load_recipe
     from tuning_room.workspace import Workspace
 
-    loaded = load_recipe(recipe)
+    loaded = load_recipe(recipe, lambda text: click.echo(f"{click.style('note:', fg='yellow')} {text}", err=True))
+    if names := loaded.unread():
+        what = f"the rules of {', '.join(names)} do not read '{loaded.language}' (docs/languages.md)"
+        click.echo(f"{click.style('warning:', fg='yellow')} {what}; let a judge answer instead", err=True)
     return loaded, Workspace(Path(runs) / loaded.name)
 
 
@@ -104,12 +139,15 @@ def summary(done: "Done") -> str:
 def _further(values: Mapping[str, Any]) -> str:
     of = ", ".join(f"{count} of {kind}" for kind, count in values.get("cleaned", {}).items())
     tags = ", ".join(f"{count} with <{tag}>" for tag, count in values.get("unknown_tags", {}).items())
-    cut_off = values.get("cut_off", 0)
+    failures = "; ".join(f"{count}: {why}" for why, count in islice(values.get("failures", {}).items(), SHOWN_FAILURES))
+    room, cut_off = values.get("reasoning_tokens", 0), values.get("cut_off", 0)
     used, sections = values.get("sections_used", 0), values.get("sections", 0)
     parts = [
+        f" ({failures})" if failures else "",
         f", {used} of {sections} sections of the documents gave rows" if sections else "",
         f", replies cleaned: {of}" if of else "",
         f", tags at the start of replies left in: {tags}" if tags else "",
+        f", the teacher reasons: up to {room} tokens more a reply" if room else "",
         f", {cut_off} replies cut off: raise generate.teacher.max_tokens" if cut_off else "",
     ]
     return "".join(parts)

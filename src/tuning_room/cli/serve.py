@@ -3,7 +3,7 @@
 import click
 
 from tuning_room.cli import COMMANDS
-from tuning_room.cli.options import opened
+from tuning_room.cli.options import opened, permission_options
 
 HELP = f"""{COMMANDS["serve"].help}
 
@@ -21,6 +21,7 @@ def command(name: str) -> click.Command:
     )
     @click.option("--host", help="Address to listen on.")
     @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
+    @permission_options
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
     def run(recipes: tuple[str, ...], runs: str, **chosen: object) -> int:
         (loaded, workspace), *others = [opened(folder, runs) for folder in recipes]

@@ -8,6 +8,7 @@ from tuning_room.dataset.config import Balance
 from tuning_room.dataset.words import fingerprint
 from tuning_room.errors import StageError
 from tuning_room.records import Candidate
+from tuning_room.words import words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,19 +22,26 @@ class Surplus(NamedTuple):
     why: str
 
 
+class _Value(NamedTuple):
+    number: int
+    name: str
+
+
 class Balancing:
     """The values of each accepted row, from which the rows to drop are drawn; 16 bytes per row and field."""
 
     def __init__(self, config: Balance, seed: int) -> None:
         self.config, self.seed = config, seed
-        self._values: list[dict[str, int]] = [{} for _ in config.by]
+        self._values: list[dict[str, _Value]] = [{} for _ in config.by]
         self._columns = [array("Q") for _ in config.by]
         self._numbers, self._ranks = array("Q"), array("Q")
 
     def add(self, number: int, candidate: Candidate) -> None:
         """Take the next accepted row."""
         for name, values, column in zip(self.config.by, self._values, self._columns, strict=True):
-            column.append(values.setdefault(str(getattr(candidate, name)), len(values)))
+            value = str(getattr(candidate, name))
+            # Two ways of writing one topic are one topic, named as it was written first.
+            column.append(values.setdefault(" ".join(words(value)) or value, _Value(len(values), value)).number)
         self._numbers.append(number)
         # By the id, not the position, so that more rows elsewhere do not change the draw.
         self._ranks.append(fingerprint(candidate.id, seed=self.seed))
@@ -48,7 +56,8 @@ class Balancing:
         while left != int(kept.sum()):
             left = int(kept.sum())
             for place, name in enumerate(self.config.by):
-                column, names = np.asarray(self._columns[place]), list(self._values[place])
+                column = np.asarray(self._columns[place])
+                names = [value.name for value in self._values[place].values()]
                 for row, value, cap in self._over(column, kept, name):
                     kept[row] = False
                     yield Surplus(self._numbers[row], f"{name} '{names[value]}': no more than {cap} rows are kept")

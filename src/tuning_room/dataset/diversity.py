@@ -1,11 +1,12 @@
 """How varied replies are: distinct-n and Self-BLEU."""
 
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from math import exp, log
 from typing import NamedTuple
+
+from tuning_room.words import words
 
 LONGEST = 4  # n-grams of Self-BLEU
 EPSILON = 0.1  # instead of zero matches (smoothing 1 of Chen and Cherry 2014)
@@ -15,17 +16,17 @@ Gram = tuple[str, ...]
 
 def tokens(text: str) -> list[str]:
     """Return a text's words and signs, in lower case."""
-    return re.findall(r"\w+|[^\w\s]", text.lower())
+    return words(text, joined="_", alone=r"^\w\s\p{M}")
 
 
-def grams(words: Sequence[str], size: int) -> Iterator[Gram]:
+def grams(found: Sequence[str], size: int) -> Iterator[Gram]:
     """Yield the runs of `size` words."""
-    return zip(*(words[start:] for start in range(size)), strict=False)
+    return zip(*(found[start:] for start in range(size)), strict=False)
 
 
 def distinct(texts: Sequence[Sequence[str]], size: int) -> float:
     """Return the number of distinct n-grams as a share of all (Li et al. 2016); 0 if there are none."""
-    counts = Counter(gram for words in texts for gram in grams(words, size))
+    counts = Counter(gram for found in texts for gram in grams(found, size))
     return len(counts) / counts.total() if counts else 0.0
 
 
@@ -38,7 +39,7 @@ def self_bleu(texts: Sequence[Sequence[str]]) -> float:
         return 0.0
     peaks = [_peaks(texts, size) for size in range(1, LONGEST + 1)]
     lengths = sorted(map(len, texts))
-    return sum(_bleu(words, peaks, lengths) for words in texts) / len(texts)
+    return sum(_bleu(found, peaks, lengths) for found in texts) / len(texts)
 
 
 class _Peak(NamedTuple):
@@ -50,23 +51,23 @@ class _Peak(NamedTuple):
 
 def _peaks(texts: Sequence[Sequence[str]], size: int) -> dict[Gram, _Peak]:
     peaks: dict[Gram, _Peak] = {}
-    for words in texts:
-        for gram, count in Counter(grams(words, size)).items():
+    for found in texts:
+        for gram, count in Counter(grams(found, size)).items():
             most, following = peaks.get(gram, _Peak(0, 0))
             peaks[gram] = _Peak(max(most, count), max(following, min(most, count)))
     return peaks
 
 
-def _bleu(words: Sequence[str], peaks: Sequence[dict[Gram, _Peak]], lengths: list[int]) -> float:
+def _bleu(found: Sequence[str], peaks: Sequence[dict[Gram, _Peak]], lengths: list[int]) -> float:
     total = 0.0
     for size, known in enumerate(peaks, start=1):
-        counts = Counter(grams(words, size))
+        counts = Counter(grams(found, size))
         # What the others have: the most of all, unless that is the text itself.
         matched = sum(min(n, known[g].next if n == known[g].most else known[g].most) for g, n in counts.items())
         if size == 1 and not matched:
             return 0.0
         total += log((matched or EPSILON) / max(counts.total(), 1))
-    return _brevity(len(words), lengths) * exp(total / len(peaks))
+    return _brevity(len(found), lengths) * exp(total / len(peaks))
 
 
 def _brevity(length: int, lengths: list[int]) -> float:

@@ -18,10 +18,11 @@ from tuning_room.dataset.config import DatasetConfig
 from tuning_room.dataset.duplicates import SAME, Duplicates
 from tuning_room.dataset.review import Review
 from tuning_room.dataset.split import Split
-from tuning_room.dataset.words import dialogue_words, fingerprint, grams, words
+from tuning_room.dataset.words import dialogue_words, fingerprint
 from tuning_room.errors import DataError
 from tuning_room.records import Candidate, Item, Rejection
 from tuning_room.requirements import Requirement, RowsTaught, check_ids, held_to, read_requirements
+from tuning_room.words import runs, without_accents, words
 
 LATE = ("", "duplicate", "balance", "semantic_duplicate")  # reasons that are only known once all rows are
 
@@ -239,7 +240,7 @@ class Contamination:
         self.overlap = overlap
         self.runs = {run: _Place(item.id, found, at) for item in items for run, found, at in _runs(item, overlap)}
         # A longer prompt that occurs in a dialogue shares a run with it.
-        short = {item.id: found for item in items if 0 < len(found := words(item.prompt)) < overlap}
+        short = {item.id: found for item in items if (found := _words(item.prompt)) and not any(runs(found, overlap))}
         self.whole = {" ".join(found): name for name, found in short.items()}
         self.lengths = sorted({len(found) for found in short.values()})
         numbers = ((signature(item.prompt, item.gold), item.id) for item in items)
@@ -249,17 +250,18 @@ class Contamination:
         """Return the item with which a dialogue shares a run of words, or numbers and answer, and these; '' if none."""
         asked = [message.content for message in candidate.messages if message.role == "user"]
         text = " ".join(asked)
-        return self._shared_run(words(text)) or self._shared_numbers(
+        return self._shared_run(_words(text)) or self._shared_numbers(
             dict.fromkeys([text, *asked]), candidate.gold or ""
         )
 
     def _shared_run(self, found: list[str]) -> str:
-        for start, run in enumerate(grams(found, self.overlap)):
+        for start, run in runs(found, self.overlap):
             if place := self.runs.get(run):
                 more = zip(found[start:], place.words[place.at :], strict=False)
                 shared = [mine for mine, _ in takewhile(lambda pair: pair[0] == pair[1], more)]
                 return f"{place.item}: '{' '.join(shared)}'"
-        whole = next((run for size in self.lengths for run in grams(found, size) if run in self.whole), "")
+        parts = (" ".join(found[at : at + size]) for size in self.lengths for at in range(len(found) - size + 1))
+        whole = next((part for part in parts if part in self.whole), "")
         return f"{self.whole[whole]}: '{whole}'" if whole else ""
 
     def _shared_numbers(self, texts: Iterable[str], gold: str) -> str:
@@ -276,9 +278,14 @@ class _Place(NamedTuple):
 
 
 def _runs(item: Item, size: int) -> Iterator[tuple[str, list[str], int]]:
-    found = words(item.prompt)
-    for at, run in enumerate(grams(found, size)):
+    found = _words(item.prompt)
+    for at, run in runs(found, size):
         yield run, found, at
+
+
+def _words(text: str) -> list[str]:
+    # Whoever types a problem again may leave the accents out.
+    return without_accents(words(text))
 
 
 def signature(text: str, gold: str) -> tuple[Fraction | str, ...]:

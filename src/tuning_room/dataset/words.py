@@ -1,17 +1,9 @@
-"""Texts as words, and as the runs of words by which they are compared."""
-
-import re
+"""Dialogues as words, and as the runs of words by which they are compared."""
 
 from tuning_room.records import Candidate
+from tuning_room.words import words
 
 SHINGLE = 3  # words in a run, where two dialogues are compared
-
-_WORD = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)*|[-+*/=^%]")
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words, numbers and operators in lower case, without punctuation."""
-    return _WORD.findall(text.lower())
 
 
 def grams(found: list[str], size: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tuning_room.deploy.config import DeployConfig
 from tuning_room.errors import DataError, ModelError, RecipeError
-from tuning_room.models import check_base, portable
+from tuning_room.models import SETTINGS, check_base, check_recipe, portable
 from tuning_room.models.lineage import adapter_name, trained_lineage
 from tuning_room.records import read_json
 
@@ -32,18 +32,20 @@ class Release(NamedTuple):
 def read_release(config: DeployConfig, folder: Path) -> Release:
     """Return the release that an adapter folder makes under a config.
 
-    Raises RecipeError for a name that Kubernetes would refuse, AdapterMismatchError for an adapter of another
-    base model, ModelError for one that vLLM cannot serve, MissingInputError and DataError for its files.
+    Raises RecipeError for a name that Kubernetes would refuse, AdapterMismatchError for an adapter that was changed or
+    belongs to another base model or recipe, ModelError for one that vLLM cannot serve, MissingInputError and DataError
+    for its files.
     """
     check_names(config)
     lineage = trained_lineage(folder)
     check_base(folder, lineage.base_model, config.model)
     name = release_name(config.recipe, lineage.adapter_digest)
+    check_recipe(folder, lineage.recipe, config.recipe)
     model_name = slug(config.model)
     return Release(
         name=name,
         digest=lineage.adapter_digest,
-        rank=_rank(folder / "adapter_config.json"),
+        rank=_rank(folder / SETTINGS),
         base_model=portable(config.model),
         model_name=model_name,
         template_digest=lineage.template_digest,

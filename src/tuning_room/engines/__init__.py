@@ -18,12 +18,16 @@ class Sampling:
 
 
 class Reply(NamedTuple):
-    """A reply and its size in tokens; `finish_reason` is `stop` or `length`."""
+    """A reply and its size in tokens; `finish_reason` is `stop` or `length`.
+
+    `has_reasoned` says that tokens went into reasoning that the server kept apart from the text.
+    """
 
     text: str
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    has_reasoned: bool = False
 
 
 class Talk(NamedTuple):

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 Outcome = Reply | EngineError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts
+LEAST_PAUSE = 0.25  # seconds, however soon the server asks to be asked again
 PATIENCE = 600.0  # seconds that one request waits for a server that says it is asked too often
 BYTES_PER_TOKEN = 64  # that a reply may have, JSON and escapes included; a longer one ignored max_tokens
 LEAST_BYTES = 65_536
 SILENCE = 3.0  # timeouts without a reply after which, with FAILURES failed attempts, the server counts as gone
-FAILURES = 10
+FAILURES = 10  # or refusals since the last reply, after which a busy server lets nobody in
 
 
 class Request(NamedTuple):
@@ -59,6 +60,7 @@ class Asker:
         self._given_up: GivenUpError | None = None
         self._over_budget: BudgetError | None = None
         self._failures, self._last_reply = 0, time.monotonic()
+        self._refusals, self._replies = 0, 0
         self._settled = asyncio.Condition()
 
     async def ask(
@@ -78,7 +80,7 @@ class Asker:
         await asyncio.gather(*(work() for _ in range(concurrency)))
 
     async def _outcome(self, session: "ClientSession", request: Request) -> Outcome:
-        tries, waited = 0, 0.0
+        tries, waited, replies = 0, 0.0, self._replies
         while True:
             # A request that will not be sent need not wait for its turn.
             if refusal := self._given_up or self._over_budget:
@@ -88,11 +90,12 @@ class Asker:
                 continue
             attempt = await self._attempt(session, request)
             if attempt.status == 200:
-                return self._reply(attempt)
-            busy = attempt.is_busy and attempt.wait is not None
-            self._note_failure(attempt, busy)
-            pause = attempt.wait if attempt.wait is not None else _back_off(tries)
-            tries, waited = tries + (not busy), waited + pause
+                return self._reply(attempt, request.usage.completion_tokens)
+            self._note_failure(attempt)
+            # A busy server that answers others meanwhile shares itself out: only then is a refusal no failed attempt.
+            shared = attempt.is_busy and attempt.wait is not None and self._replies > replies
+            pause = _back_off(tries) if attempt.wait is None else max(attempt.wait, LEAST_PAUSE)
+            tries, waited, replies = tries + (not shared), waited + pause, self._replies
             if not attempt.may_be_repeated or tries > self.retries or waited > PATIENCE:
                 return self._failed(attempt)
             if attempt.wait is not None:
@@ -126,15 +129,18 @@ class Asker:
                 self.budget.settle(request.usage, used)
                 self._settled.notify_all()
 
-    def _reply(self, attempt: PostAttempt) -> Outcome:
-        self._failures, self._last_reply = 0, time.monotonic()
+    def _reply(self, attempt: PostAttempt, most_tokens: int) -> Outcome:
+        self._failures, self._refusals, self._last_reply = 0, 0, time.monotonic()
+        self._replies += 1
         try:
-            return parsed_reply(attempt.body)
+            return parsed_reply(attempt.body, most_tokens)
         except EngineError as error:
             return self.explain(attempt._replace(status=NO_ANSWER, reason=str(error)))
 
-    def _note_failure(self, attempt: PostAttempt, busy: bool) -> None:
-        if busy or not attempt.may_be_repeated:
+    def _note_failure(self, attempt: PostAttempt) -> None:
+        if attempt.is_busy:
+            self._refusals += 1
+        if attempt.is_busy or not attempt.may_be_repeated:
             return
         self._failures += 1
         silent = time.monotonic() - self._last_reply > SILENCE * self.timeout
@@ -142,7 +148,8 @@ class Asker:
             self._give_up(attempt)
 
     def _failed(self, attempt: PostAttempt) -> EngineError:
-        if attempt.is_hopeless or (attempt.wait or 0) > PATIENCE:
+        lets_nobody_in = attempt.is_busy and self._refusals >= FAILURES and not self.budget.reserved.requests
+        if attempt.is_hopeless or lets_nobody_in or (attempt.wait or 0) > PATIENCE:
             self._give_up(attempt)
         return self.explain(attempt)
 
@@ -185,4 +192,4 @@ def _used(attempt: PostAttempt, most: Usage) -> Usage:
 
 def _back_off(tries: int) -> float:
     # At random, so that requests that failed together do not come back together.
-    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries) * random.uniform(0.5, 1.0))
+    return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries, 9)) * random.uniform(0.5, 1.0))

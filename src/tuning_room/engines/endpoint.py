@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
@@ -11,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tuning_room.engines import Engine, OnReply, Reply, Sampling
+from tuning_room.engines.addresses import hidden, public, secrets, split
 from tuning_room.engines.asking import Asker, Outcome, Request, request, requests
 from tuning_room.engines.limits import Budget, Pace
-from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNREACHABLE, PostAttempt, server_words
+from tuning_room.engines.posting import NO_ANSWER, TOO_SLOW, UNFINISHED, UNREACHABLE, PostAttempt, server_words
 from tuning_room.errors import EngineError
 from tuning_room.records import Message
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    import httpx
     from openai import OpenAI
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -31,8 +34,9 @@ class EndpointEngine(Engine):
 
     The key is read from the environment variable `key_variable` when it is needed, and is not stored. A request is
     retried after 408, 409, 429, 5xx, timeouts and dropped connections, up to `retries` times with growing pauses; other
-    answers are final. A wait that the server asks for pauses all requests, and such a 429 does not count as an attempt.
-    `timeout` is in seconds per attempt. Where the server does not count tokens, replies have counts of 0.
+    answers are final. A wait that the server asks for pauses all requests; such a 429 does not count as an attempt if
+    the server has answered another request meanwhile. `timeout` is in seconds for a whole attempt, however slowly the
+    answer trickles in. Where the server does not count tokens, replies have counts of 0.
     """
 
     def __init__(
@@ -45,10 +49,10 @@ class EndpointEngine(Engine):
         retries: int = 5,
         pace: Pace | None = None,
     ) -> None:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = split(address)
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise EngineError(
-                f"address '{address}': not an http address", hint="name one like http://localhost:8000/v1"
+                f"address '{public(address)}': not an http address", hint="name one like http://localhost:8000/v1"
             )
         self.address = address
         self.key_variable = key_variable
@@ -161,12 +165,15 @@ class EndpointEngine(Engine):
         if attempt.status != NO_ANSWER:
             words = self._shown(server_words(attempt.body))
             return EngineError(f"{self._place()}: answered {attempt.status}{words}", hint=self._advice(attempt.status))
-        if attempt.reason == TOO_SLOW:
-            return EngineError(f"{self._place()}: no answer within {self.timeout:g} s")
+        if attempt.reason in (TOO_SLOW, UNFINISHED):
+            return self._late(attempt.reason)
         if attempt.reason == UNREACHABLE:
             return EngineError(f"{self._place()}: cannot be reached", hint="is the server running at this address?")
         advice = self._advice(404) if attempt.reason.startswith("not a chat") else ""
         return EngineError(f"{self._place()}: {self._hidden(attempt.reason)[:LONGEST_REASON]}", hint=advice)
+
+    def _late(self, reason: str) -> EngineError:
+        return EngineError(f"{self._place()}: {reason.replace('in time', f'within {self.timeout:g} s')}")
 
     def _client(self) -> "OpenAI":
         from openai import DefaultHttpxClient, OpenAI
@@ -176,13 +183,16 @@ class EndpointEngine(Engine):
             api_key=self._key() or "none",
             timeout=self.timeout,
             max_retries=self.retries,
-            http_client=DefaultHttpxClient(trust_env=not self._is_local()),
+            http_client=DefaultHttpxClient(
+                trust_env=not self._is_local(), event_hooks={"response": [_timely(self.timeout)]}
+            ),
         )
 
     def _key(self) -> str:
         return os.environ.get(self.key_variable, "").strip() if self.key_variable else ""
 
     def _failure(self, error: Exception) -> EngineError:
+        import httpx
         import openai
 
         if isinstance(error, EngineError):
@@ -190,8 +200,9 @@ class EndpointEngine(Engine):
         if isinstance(error, openai.APIStatusError):
             status = error.status_code
             return EngineError(f"{self._place()}: answered {status}{self._reason(error)}", hint=self._advice(status))
-        if isinstance(error, openai.APITimeoutError):
-            return EngineError(f"{self._place()}: no answer within {self.timeout:g} s")
+        if isinstance(error, openai.APITimeoutError | httpx.TimeoutException):
+            is_begun = UNFINISHED in (str(error), str(error.__cause__))
+            return self._late(UNFINISHED if is_begun else TOO_SLOW)
         if isinstance(error, openai.APIConnectionError):
             return EngineError(f"{self._place()}: cannot be reached", hint="is the server running at this address?")
         return EngineError(f"{self._place()}: not a chat completion{self._reason(error)}", hint=self._advice(404))
@@ -205,12 +216,10 @@ class EndpointEngine(Engine):
         return f" ({self._hidden(words)[:LONGEST_REASON]})" if words else ""
 
     def _hidden(self, words: str) -> str:
-        key = self._key()
-        return words.replace(key, "***") if key else words
+        return hidden(words, [self._key(), *secrets(self.address)])
 
     def _place(self) -> str:
-        parts = urlsplit(self.address)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return public(self.address)
 
     def _advice(self, status: int) -> str:
         if status in (401, 403):
@@ -221,6 +230,30 @@ class EndpointEngine(Engine):
                 else "set key_variable to the variable that holds its key"
             )
         return "check the address (it ends in /v1) and the model's name" if status == 404 else ""
+
+
+def _timely(timeout: float) -> "Callable[[httpx.Response], None]":
+    """Return a hook for httpx, which bounds only the time of each read, that bounds the time of a whole response."""
+    import httpx
+
+    class TimelyStream(httpx.SyncByteStream):
+        def __init__(self, stream: httpx.SyncByteStream) -> None:
+            self.stream, self.end = stream, time.monotonic() + timeout
+
+        def __iter__(self) -> Iterator[bytes]:
+            for part in self.stream:
+                if time.monotonic() > self.end:
+                    raise httpx.ReadTimeout(UNFINISHED)
+                yield part
+
+        def close(self) -> None:
+            self.stream.close()
+
+    def bound(response: httpx.Response) -> None:
+        if isinstance(response.stream, httpx.SyncByteStream):
+            response.stream = TimelyStream(response.stream)
+
+    return bound
 
 
 def _report(task: Future[None], tell: Callable[[EngineError], None]) -> None:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from tuning_room.engines.limits import Usage
 from tuning_room.errors import DataError
-from tuning_room.files import naming
+from tuning_room.files import naming, value_digest
 
 COUNTS = ("prompt_tokens", "completion_tokens")
 
@@ -17,9 +17,9 @@ COUNTS = ("prompt_tokens", "completion_tokens")
 class Journal:
     """A JSONL file to which each answer is added as soon as it arrives.
 
-    `known` holds the texts by key, `spent` the usage of all of them, empty replies included; a failure counts as a
-    request. `unexplained` holds the tokens of the texts whose entry does not say why they ended. DataError for a line
-    that is not an answer.
+    `known` holds the texts by key, without those that were edited since they arrived; `spent` the usage of all of them,
+    empty replies included; a failure counts as a request. `unexplained` holds the tokens of the texts whose entry does
+    not say why they ended. DataError for a line that is not an answer.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,6 +52,7 @@ class Journal:
 
     def _add(self, entry: dict[str, Any]) -> None:
         self._take(entry)
+        entry = {**entry, "digest": value_digest(entry)}
         out: IO[str] = self._out
         # Flushed before the next answer is processed: a kill then loses nothing that was paid for.
         with naming(self.path):
@@ -60,7 +61,7 @@ class Journal:
 
     def _take(self, entry: dict[str, Any]) -> None:
         self.spent += Usage(1, int(entry.get("prompt_tokens", 0)), int(entry.get("completion_tokens", 0)))
-        if entry.get("text"):
+        if entry.get("text") and _is_as_written(entry):
             key = str(entry["key"])
             self.known[key] = str(entry["text"])
             self.unexplained[key] = 0 if entry.get("finish_reason") else int(entry.get("completion_tokens", 0))
@@ -85,3 +86,9 @@ class Journal:
             f"{self.path}:{number}: not an answer of this journal",
             hint="delete this line; only its question is asked again",
         )
+
+
+def _is_as_written(entry: dict[str, Any]) -> bool:
+    """Return whether an answer has its digest; what was paid for before answers had one is not asked again."""
+    stated = entry.get("digest")
+    return stated is None or stated == value_digest({name: value for name, value in entry.items() if name != "digest"})

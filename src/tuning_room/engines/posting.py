@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 AGAIN = (408, 409, 425, 429)  # and 5xx: another attempt may be answered
 HOPELESS = (401, 402, 404)  # no further request would be answered either; a 403 may be about one prompt's words
 SPENT = "insufficient_quota"  # a 429 that waiting does not fix
-REASONING = ("reasoning_content", "reasoning")  # fields beside a message's content; never part of a reply
+# What stands beside a message's content, or as a part of it, and is never part of a reply
+REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+THOUGHTS, TEXTS = ("thinking", "reasoning", "redacted_thinking"), ("text", "output_text")
+# Why a reply ended, as the servers of OpenAI, Anthropic, Google, Mistral, DeepSeek, Zhipu, SGLang and OpenRouter say it
+CUT_OFF = ("length", "max_tokens", "max_output_tokens", "max_length", "model_length", "incomplete")
+FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "sensitive", "refusal")
+BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "insufficient_system_resource", "network_error", "other")
 NO_ANSWER = 0  # in place of a status
 
 
@@ -28,7 +34,7 @@ class PostAttempt(NamedTuple):
     status: int
     body: bytes = b""
     reason: str = ""
-    wait: float | None = None  # seconds that the server asks to wait
+    wait: float | None = None  # seconds that the server asks to wait, more than 0
 
     @property
     def is_busy(self) -> bool:
@@ -50,6 +56,7 @@ class PostAttempt(NamedTuple):
 
 TOO_LONG = "the reply is longer than it may be"
 TOO_SLOW = "no answer in time"
+UNFINISHED = "no whole answer in time"
 UNREACHABLE = "cannot be reached"
 CUT = "the connection was cut"
 
@@ -58,15 +65,17 @@ async def post(session: "ClientSession", url: str, data: bytes, most_bytes: int)
     """Send a request and read at most `most_bytes` of its answer; nothing is raised."""
     import aiohttp
 
+    late = TOO_SLOW
     try:
         # Following a redirect would carry the key to another place.
         async with session.post(url, data=data, allow_redirects=False) as response:
+            late = UNFINISHED
             body = await _bounded(response.content.readany, most_bytes)
             if body is None:
                 return PostAttempt(NO_ANSWER, reason=TOO_LONG)
             return PostAttempt(response.status, body, wait=_wait(response.headers))
     except TimeoutError:
-        return PostAttempt(NO_ANSWER, reason=TOO_SLOW)
+        return PostAttempt(NO_ANSWER, reason=late)
     except aiohttp.ClientConnectorError:
         return PostAttempt(NO_ANSWER, reason=UNREACHABLE)
     except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError):
@@ -84,20 +93,28 @@ async def _bounded(read: Callable[[], Awaitable[bytes]], most_bytes: int) -> byt
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for."""
+    """Return the seconds that `retry-after-ms` or `retry-after` (seconds or a date) ask for; None for no time to come.
+
+    Zero, what is past and NaN say nothing about when the server will answer. Infinity stays: it says never.
+    """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
-            return max(0.0, float(headers[name]) / unit)
+            seconds = float(headers[name]) / unit
         except (KeyError, ValueError):
             continue
+        return seconds if seconds > 0 else None
     try:
-        return max(0.0, parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time())
+        seconds = parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
     except (KeyError, ValueError, OverflowError):
         return None
+    return seconds if seconds > 0 else None
 
 
-def parsed_reply(body: bytes) -> Reply:
-    """Return the reply in a chat completion; EngineError says briefly what the body is instead."""
+def parsed_reply(body: bytes, most_tokens: int = 0) -> Reply:
+    """Return the reply in a chat completion; EngineError says briefly what the body is instead.
+
+    A reply of `most_tokens` counts as cut off where the server does not say why it ended.
+    """
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -105,23 +122,50 @@ def parsed_reply(body: bytes) -> Reply:
     choice = _first(answer.get("choices") if isinstance(answer, dict) else None)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
-    text = message.get("content")
-    if text is None and any(message.get(name) for name in REASONING):
+    usage = answer.get("usage") if isinstance(answer, dict) else None
+    text, has_reasoned = _text(message.get("content")), _has_reasoned(message, usage)
+    if text is None and has_reasoned:
         # All tokens went into reasoning, which this server keeps apart.
         text = ""
-    if choice.get("finish_reason") == "content_filter":
-        raise EngineError("the server's content filter stopped the reply")
-    if not isinstance(text, str):
+    prompt, completion = _counts(usage)
+    ended = _ended(choice.get("finish_reason"), bool(most_tokens) and completion >= most_tokens)
+    if text is None:
         raise EngineError("not a chat completion with a text")
-    prompt, completion = _counts(answer.get("usage"))
     # Half of a surrogate pair is not text: it cannot be written to a file.
     text = text.encode("utf-8", errors="replace").decode("utf-8")
-    return Reply(text.strip(), "length" if choice.get("finish_reason") == "length" else "stop", prompt, completion)
+    return Reply(text.strip(), ended, prompt, completion, has_reasoned)
 
 
 def _first(choices: object) -> dict[str, Any]:
     first = choices[0] if isinstance(choices, list) and choices else None
     return first if isinstance(first, dict) else {}
+
+
+def _text(content: object) -> str | None:
+    """Return a message's text, also where it comes in parts, of which reasoning is one."""
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
+        return content if isinstance(content, str) else None
+    texts = [part.get("text") for part in content if part.get("type") in TEXTS]
+    return "".join(text for text in texts if isinstance(text, str)) if content else None
+
+
+def _has_reasoned(message: dict[str, Any], usage: object) -> bool:
+    content = message.get("content")
+    parts = [part.get("type") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    hidden = details.get("reasoning_tokens") if isinstance(details, dict) else 0
+    beside = any(message.get(name) for name in REASONING) or any(kind in THOUGHTS for kind in parts)
+    return beside or (isinstance(hidden, int) and hidden > 0)
+
+
+def _ended(reason: object, is_full: bool) -> str:
+    """Return `stop` or `length`; EngineError for a reply that its server broke off."""
+    said = reason.lower().removeprefix("finish_reason_") if isinstance(reason, str) else ""
+    if said in FILTERED:
+        raise EngineError("the server's content filter stopped the reply")
+    if said in BROKEN_OFF:
+        raise EngineError(f"the server broke the reply off (finish_reason: {said})")
+    return "length" if said in CUT_OFF or (not said and is_full) else "stop"
 
 
 def _counts(usage: object) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from tuning_room.evaluate.statistics import holm, paired
 from tuning_room.gates import REQUIREMENTS
 from tuning_room.records import read_jsonl
 from tuning_room.results import ALL, Results, Sample, misses, read_results, sample_file
+from tuning_room.workspace import Workspace
 
 ARM = "baked"
 Turn = tuple[str, int]  # an item and the number of the reply to it
@@ -59,11 +60,15 @@ class Against:
 def read_run(run: Path) -> EvaluatedRun:
     """Read a run folder, a release folder with `evaluation/`, or an `evaluation/` folder itself.
 
-    Raises MissingInputError if nothing was evaluated there, DataError for an invalid file.
+    Raises MissingInputError if nothing was evaluated there, StageError for what was changed since, and DataError for an
+    invalid file.
     """
     folder = next((place for place in (run / "evaluation", run) if (place / "results.json").is_file()), None)
     if folder is None:
         raise MissingInputError(f"{run}: no evaluation/results.json", hint="name the folder of an evaluated run")
+    workspace = Workspace(folder.parent)
+    if folder == workspace.evaluation:
+        workspace.hold(workspace.results, workspace.samples)
     results = read_results(folder / "results.json")
     if ARM not in results.rates:
         raise DataError(

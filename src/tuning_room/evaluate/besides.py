@@ -3,8 +3,6 @@
 Each result is kept in a file of its own under a digest of all that it depends on, and is not measured twice.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -14,7 +12,7 @@ from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig
 from tuning_room.evaluate.economics import ROUNDS, TOKENS, measure, watch
 from tuning_room.evaluate.statistics import bootstrap_mean
 from tuning_room.evaluate.suites import read_items, spread
-from tuning_room.files import digest
+from tuning_room.files import digest, value_digest
 from tuning_room.models import gpu_name
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Record, read_json, write_json
@@ -54,7 +52,7 @@ class Measuring(NamedTuple):
     arms: Sequence[ArmSetup]
     model_folder: Path
     full_prompt: str
-    digests: tuple[str, str]  # of the base model and of the adapter's weights
+    digests: tuple[str, str]  # of the base model and of the adapter
     engine: Callable[[], "LocalEngine"]
 
     def all(self) -> Besides:
@@ -119,13 +117,14 @@ def check_applied(kl: float, adapter: Path) -> None:
 
 def _kept(path: Path, parts: Sequence[Any], kind: type[K], measure: Callable[[], K]) -> K:
     """Return what was measured before for the same parts, or else measure it and keep it."""
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    key = value_digest(parts)
     try:
         before = read_json(path) if path.is_file() else {}
-        if before.get("key") == key:
+        if before.get("key") == key and before["digest"] == value_digest([key, before["found"]]):
             return kind.model_validate(before["found"])
     except (DataError, ValueError, KeyError, AttributeError):
         pass  # damaged, or written by an older version: measure it again
     found = measure()
-    write_json(path, {"key": key, "found": found.model_dump(mode="json")})
+    values = found.model_dump(mode="json")
+    write_json(path, {"key": key, "found": values, "digest": value_digest([key, values])})
     return found

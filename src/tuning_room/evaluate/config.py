@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from tuning_room.checks import CHECK
 from tuning_room.errors import RecipeError
 from tuning_room.gates import Arm, Gate
-from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipeFolder, RecipeText
+from tuning_room.paths import Checks, ModelReference, RecipeCode, RecipeFile, RecipeText
 from tuning_room.requirements import Requirement, read_requirements
 from tuning_room.workspace import StageConfig
 
@@ -78,7 +78,9 @@ class Judge(Endpoint):
     rubric: RecipeText | None = Field(
         None, description="file that describes a good reply; the judge writes one if left out"
     )
-    max_tokens: int = Field(512, ge=16, description="maximum length of the judge's answers, its rubric included")
+    max_tokens: int = Field(
+        512, ge=16, description="longest answer of the judge in tokens, its rubric and reasoning included"
+    )
 
 
 class Standard(BaseModel):
@@ -88,7 +90,9 @@ class Standard(BaseModel):
 
     tasks: list[str] = Field(min_length=1, description="the harness's names: gsm8k, ifeval, hellaswag, ...")
     limit: int | None = Field(50, ge=1, description="number of documents per task; all of them if null")
-    include: RecipeFolder | None = Field(None, description="folder with task files of your own")
+    include: RecipeCode | None = Field(
+        None, description="folder with task files of your own, whose code runs: needs `--allow-code`"
+    )
 
 
 class EvaluateConfig(StageConfig):

@@ -1,6 +1,5 @@
 """The replies of an evaluation on disk: no question is asked twice, whichever metrics are computed later."""
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tuning_room.engines import Reply
+from tuning_room.files import value_digest
 from tuning_room.records import Item, Record, parse_row, write_jsonl
 
 
@@ -27,16 +27,23 @@ class StoredAnswer(Record):
     item: str
     replies: list[Reply] = []
     likelihoods: list[ChoiceLikelihood] = []
+    digest: str = ""  # of all the rest, so that an answer that was edited is asked again
+
+    def sealed(self) -> "StoredAnswer":
+        """Return the answer with its digest."""
+        return self.model_copy(update={"digest": value_digest(self.model_dump(mode="json", exclude={"digest"}))})
 
 
 def answer_key(asked_as: str, item: Item) -> str:
     """Return a digest of all that an answer depends on; `asked_as` covers model, system turn and decoding."""
     asked = item.model_dump(mode="json", include={"before", "prompt", "turns", "choices"})
-    return hashlib.sha256(json.dumps([asked_as, asked], sort_keys=True).encode()).hexdigest()
+    return value_digest([asked_as, asked])
 
 
 class ReplyStore:
     """The answers by key; without a path they are kept in memory only.
+
+    An answer that is not as it was written is left out, and so asked again.
 
     Raises DataError for a line that is not an answer; a last line that was cut off by a kill is dropped.
     """
@@ -53,7 +60,8 @@ class ReplyStore:
                 if line.endswith(b"\n"):
                     whole += len(line)
                     answer = parse_row(line, StoredAnswer, where=f"{path}:{number}")
-                    self.known[answer.key] = answer
+                    if answer == answer.sealed():
+                        self.known[answer.key] = answer
         os.truncate(path, whole)
 
     @contextmanager
@@ -70,7 +78,7 @@ class ReplyStore:
         """Write an answer to disk at once, so that a kill loses none; an answer without a key is not kept."""
         if not answer.key:
             return
-        self.known[answer.key] = answer
+        answer = self.known[answer.key] = answer.sealed()
         if self._out and not self._out.closed:
             # As write_jsonl does, at once.
             self._out.write(json.dumps(answer.model_dump(mode="json"), ensure_ascii=False) + "\n")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, get_args
 from tuning_room.checks import CheckSettings, each
 from tuning_room.checks.reciting import shared_texts
 from tuning_room.engines import Engine, Reply, Sampling
+from tuning_room.engines.addresses import public
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.local import LocalEngine
-from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.besides import TEXTS, Measuring, check_applied
 from tuning_room.evaluate.checking import RETENTION, check
 from tuning_room.evaluate.config import ADAPTER, BASE, ArmSetup, EvaluateConfig, setup
@@ -21,8 +21,9 @@ from tuning_room.evaluate.suites import chosen, read_items, unused
 from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
 from tuning_room.files import digest, text_digest
 from tuning_room.gates import Arm
-from tuning_room.models import WEIGHTS, load_tokenizer, resolve
+from tuning_room.models import load_tokenizer, resolve
 from tuning_room.models.embeddings import packaged_folder
+from tuning_room.models.lineage import trained_lineage
 from tuning_room.progress import ProgressBar
 from tuning_room.records import Dialogue, Item, Message, read_json, read_jsonl, write_jsonl
 from tuning_room.rendering import render_text, system_tokens, with_system
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ArmOnSuite = tuple[ArmSetup, str]
-SETTINGS = "adapter_config.json"
 QUESTION = Message(role="user", content="?")
 
 
@@ -45,13 +45,11 @@ class Runner:
         check(config)
         if any("resembles" in config.metrics_of(suite) for suite in config.suites):
             packaged_folder()  # fails before minutes are spent on replies that could not be measured
-        if not (workspace.adapter / WEIGHTS).is_file():
-            raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
         self.config, self.workspace = config, workspace
         self.sampling = Sampling(max_tokens=config.max_tokens)
         self.model_folder = resolve(config.model)
         self.base_digest = digest(self.model_folder)
-        self.adapter_digest = digest(workspace.adapter / WEIGHTS)
+        self.adapter_digest = trained_lineage(workspace.adapter).adapter_digest
         self.items = chosen(config)
         self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
         self.requirements = config.read_requirements()
@@ -165,8 +163,8 @@ class Runner:
     def _weights(self, arm: ArmSetup) -> str:
         """Return what tells an arm's model from others: a digest of all that it is loaded from, or its address."""
         if arm.endpoint:
-            return f"{arm.endpoint.model} at {arm.endpoint.address}"
-        adapter = [self.adapter_digest, digest(self.workspace.adapter / SETTINGS)] if arm.has_adapter else []
+            return f"{arm.endpoint.model} at {public(arm.endpoint.address)}"
+        adapter = [self.adapter_digest] if arm.has_adapter else []
         return hashlib.sha256(" ".join([self.base_digest, *adapter]).encode()).hexdigest()
 
     def _open(self, arm: ArmSetup) -> Engine:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from tuning_room.errors import MissingInputError
+from tuning_room.engines.addresses import public
 from tuning_room.evaluate.config import ArmSetup, EvaluateConfig, setup
 from tuning_room.evaluate.suites import chosen
-from tuning_room.files import atomic_writer, digest, refuse_foreign
-from tuning_room.models import WEIGHTS, base_name
-from tuning_room.models.lineage import adapter_name
+from tuning_room.files import atomic_writer, refuse_foreign
+from tuning_room.models import base_name
+from tuning_room.models.lineage import trained_lineage
 from tuning_room.records import Item, write_json
+from tuning_room.words import count, words
 from tuning_room.workspace import Workspace
 
 # Their detectors need no model from a hub, and they respect the cap on prompts.
@@ -54,10 +55,11 @@ def export_targets(folder: Path, recipe: str, config: EvaluateConfig, workspace:
     """Write a garak configuration for each arm and one of promptfoo for all, and return the files.
 
     `address` is that of a `tuning-room serve` with the run's adapter; arms with an endpoint in the recipe keep it.
-    Raises MissingInputError before training, DataError for faulty suites, and OccupiedError for a folder of others.
+    Raises MissingInputError before training, AdapterMismatchError for an adapter that was changed, DataError for faulty
+    suites, and OccupiedError for a folder of others.
     """
     refuse_foreign(folder, _is_export)
-    targets = [_target(setup(arm, config), recipe, config, workspace, address) for arm in config.arms]
+    targets = [_target(setup(arm, config), recipe, config, workspace, public(address)) for arm in config.arms]
     files = [_write_garak(folder / f"garak-{target.arm}.yaml", target, config) for target in targets]
     for target in targets:
         system = [{"role": "system", "content": _raw(target.system)}] if target.system else []
@@ -73,13 +75,11 @@ def _is_export(folder: Path) -> bool:
 
 def _target(arm: ArmSetup, recipe: str, config: EvaluateConfig, workspace: Workspace, address: str) -> Target:
     if arm.endpoint:
-        return Target(arm.name, arm.model, arm.endpoint.address, arm.system, arm.endpoint.key_variable)
+        return Target(arm.name, arm.model, public(arm.endpoint.address), arm.system, arm.endpoint.key_variable)
     if not arm.has_adapter:
         return Target(arm.name, base_name(config.model), address, arm.system, "")
-    weights = digest(workspace.adapter / WEIGHTS)
-    if not weights:
-        raise MissingInputError(f"{workspace.adapter}: no adapter", hint="run 'tuning-room train' first")
-    return Target(arm.name, adapter_name(recipe, weights), address, arm.system, "")
+    workspace.hold(workspace.adapter)
+    return Target(arm.name, trained_lineage(workspace.adapter).name, address, arm.system, "")
 
 
 def _write_garak(path: Path, target: Target, config: EvaluateConfig) -> Path:
@@ -170,7 +170,7 @@ def _raw(text: str) -> str:
 def _sentences(text: str) -> list[str]:
     """Return the sentences of a text of eight words or more, which no reply has by chance, as they are written."""
     parts = re.split(r"\n|(?<=[.!?:])\s+", re.sub(r"[*_`#]", "", text))
-    return list(dict.fromkeys(part.strip("- ") for part in parts if len(part.split()) >= 8))
+    return list(dict.fromkeys(part.strip("- ") for part in parts if count(words(part, joined="'", alone="")) >= 8))
 
 
 def _write_yaml(path: Path, notes: str, values: Mapping[str, Any]) -> Path:

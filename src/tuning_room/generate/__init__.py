@@ -16,9 +16,11 @@ class GenerateResult(StageResult):
     """The number of candidates, by source, and of failed rows, and what the teacher used in this run folder.
 
     `stopped` says which limit of the budget was reached, '' if none. `cleaned` counts the replies that were cleaned, by
-    what was removed; `cut_off` those that ended at `max_tokens`, and so failed. `unknown_tags` counts the replies that
-    begin with a pair of tags that is not known as reasoning, and was left in, by the tag's name. `sections` counts
-    the documents' sections that the rules went through, `sections_used` those that gave rows.
+    what was removed; `cut_off` those that ended at `max_tokens`, and so failed; `failures` the failed rows, by reason.
+    `reasoning_tokens` says by how much replies may be longer for the reasoning that was seen, 0 if there was none.
+    `unknown_tags` counts the replies that begin with a pair of tags that is not known as reasoning, and was left in, by
+    the tag's name. `sections` counts the documents' sections that the rules went through, `sections_used` those that
+    gave rows.
     """
 
     candidates: int
@@ -30,6 +32,8 @@ class GenerateResult(StageResult):
     stopped: str = ""
     cleaned: dict[str, int] = {}
     cut_off: int = 0
+    failures: dict[str, int] = {}
+    reasoning_tokens: int = 0
     unknown_tags: dict[str, int] = {}
     sections: int = 0
     sections_used: int = 0
@@ -60,7 +64,7 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
     from collections import Counter
 
     from tuning_room.files import atomic_writer
-    from tuning_room.generate.candidates import example_candidates, flow_candidates
+    from tuning_room.generate.candidates import example_candidates, failures, flow_candidates
     from tuning_room.generate.teacher import ANSWERS, Teacher
     from tuning_room.records import write_jsonl
     from tuning_room.requirements import read_requirements
@@ -82,6 +86,7 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         candidates=len(candidates),
         sources=dict(Counter(c.source.split(":")[0] for c in candidates)),
         errors=sum(1 for c in candidates if c.error),
+        failures=failures(candidates),
         sections=made.sections.total,
         sections_used=made.sections.used,
         warnings=_warnings(made, config, workspace),

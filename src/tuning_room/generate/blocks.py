@@ -74,14 +74,14 @@ class DrawProblemBlock(_Block):
 class SituationBlock(_Block):
     """Turns a problem and a situation's name into the messages of a dialogue."""
 
-    def generate(self, samples: pd.DataFrame, rules: str = "", **kwargs: Any) -> pd.DataFrame:
+    def generate(self, samples: pd.DataFrame, rules: str = "", step_reply: str = "", **kwargs: Any) -> pd.DataFrame:
         """Fill `messages` and `requirements` (JSON), `gold` and `topic`."""
         out: dict[str, list[object]] = {"messages": [], "requirements": [], "gold": [], "topic": [], "error": []}
         for row in samples.to_dict("records"):
             problem = Problem.model_validate_json(row["problem"])
             situation = _situations(Path(rules))[row["situation"]]
             rng = random.Random(f"situation/{row['seed']}")
-            made = dialogue(situation, problem, rng, follow_up=bool(row["follow_up"]))
+            made = dialogue(situation, problem, rng, follow_up=bool(row["follow_up"]), step_reply=step_reply)
             out["messages"].append(json.dumps([message.as_dict() for message in made.messages]))
             out["requirements"].append(json.dumps(made.requirements))
             out["gold"].append(problem.answer)

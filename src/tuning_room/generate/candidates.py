@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LABELS = ("id", "topic", "situation", "gold")
 OF_ROWS = ("source", "group", "traits")  # what rows of training data have as well: an example is its own source
+MOST_REASONS = 20  # kinds of failure that are counted; a server may give a reason of its own for every row
 ROUNDS = 4  # of concurrent requests in a portion of rows: enough that waiting for the last reply costs little
 
 
@@ -140,8 +141,9 @@ def _by_rules(config: GenerateConfig, rules: Path, chunks: list[Chunk], look_up:
     notes, sections = _note_rows(config, rules / "notes.yaml", chunks, situations, look_up)
     given = {"rules": str(rules)}
     drawing = {**given, "first_reply_share": config.first_reply_share}
+    bringing_up = {**given, "step_reply": config.step_reply}
     rows = [*_family_rows(config, families, situations), *notes]
-    candidates = _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": given}))
+    candidates = _candidates(Flows().run("rules", rows, {"draw_problem": drawing, "bring_up": bringing_up}))
     return Made(candidates, sections=sections)
 
 
@@ -152,7 +154,8 @@ def _family_rows(config: GenerateConfig, families: list[ProblemFamily], situatio
     weighed = [family for family in families for _ in range(family.weight)]
     for number, family in enumerate(islice(cycle(weighed), config.rows)):
         situation = _drawn([s for s in situations if fitting(s, family)], rng, f"family '{family.name}'")
-        follows = rng.random() < config.follow_up_share
+        share = config.follow_up_share if situation.follow_up_share is None else situation.follow_up_share
+        follows = rng.random() < share
         row = _row(f"family-{number:05d}", f"family:{family.name}", situation.name, rng, follows, family.name)
         rows.append({**row, "number": made[family.name]})
         made[family.name] += 1
@@ -227,10 +230,16 @@ def _from_teacher(
     writer = Writer(config, Flows(config.flows, teacher), columns, standards)
     candidates = [made for part in _portions(rows, config.teacher) for made in writer.dialogues(part)]
     if candidates and all(candidate.error for candidate in candidates):
-        why = candidates[0].error
+        why = Counter(candidate.error for candidate in candidates).most_common(1)[0][0]
         hint = "set generate.grounded to false" if is_made_up(why) else "check generate.teacher in the recipe"
         raise EngineError(f"the teacher answered none of {len(candidates)} rows ({why})", hint=hint)
     return Made(candidates, writer.losers, writer.rubric)
+
+
+def failures(candidates: Sequence[Candidate]) -> dict[str, int]:
+    """Return how many rows failed for each reason, the most frequent first; what to do about it is no part of it."""
+    reasons = (candidate.error.partition(": raise ")[0] for candidate in candidates if candidate.error)
+    return dict(Counter(reasons).most_common(MOST_REASONS))
 
 
 def _portions(rows: list[FlowRow], teacher: TeacherConfig) -> Iterator[list[FlowRow]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
-from tuning_room.generate.reasoning import BEGINNING, Left, without_code, without_reasoning
+from tuning_room.engines.reasoning import BEGINNING, Left, without_code, without_reasoning
 
 PASSES = 8  # one cut can lay bare another; what is still changing after this many is not a reply
 TRANSCRIPT = "the teacher's reply is a transcript of both sides, not one message"
@@ -23,23 +23,32 @@ Writes = Literal["user", "assistant", "notes"]  # whose message a reply becomes;
 _ROLES = "user|assistant|human|model|system"
 _TOKEN = (
     r"<\|[a-z0-9_]{1,40}\|>|<\|[a-z0-9_]{1,40}>|<[a-z0-9_]{1,40}\|>|<\uff5c[^\uff5c<>]{1,40}\uff5c>"
-    r"|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>"
+    r"|<(?:start|end)_of_turn>|<end_of_utterance>|<(?:bos|eos|pad|eot|eo[ahp])>"
+    r"|<(?:reserved|extra_id)_\d{1,4}>|\[\|[a-z]{1,40}\|\]|\[(?:bos|eos|pad)\]|\]~b\]|\[e~\["
 )
 _FIRST_TOKENS = re.compile(
-    rf"\A(?:(?!{BEGINNING})(?:<\|channel\|>final[^<>]{{0,20}}<\|message\|>|{_TOKEN}|\[/?INST\]|<</?SYS>>)"
-    rf"\s*(?:(?:assistant|user|model)[ \t]*(?=\n|<)\s*)?)+",
+    rf"\A(?:(?!{BEGINNING})(?:<\|channel\|>final[^<>]{{0,20}}<\|message\|>|{_TOKEN}|\[/?INST\]|<</?SYS>>"
+    rf"|<role>assistant</role>)\s*(?:(?:assistant|user|model|ai)[ \t]*(?=\n|<)\s*)?)+",
     re.IGNORECASE,
 )
+# What a stop string cut short
+_CUT_TOKEN = re.compile(
+    r"(?:<\|(?:im_end|im_start|eot_id|end_of_text|endoftext|end|user)\|?|<(?:end|start)_of_turn|</s"
+    r"|(?<=[.!?…])\s*\[/INST\])\Z"
+)
+_ROLE_LINE = re.compile(r"\A(?:assistant|model)[ \t]*\n+(?=\S)")
 _TOKENS = re.compile(rf"(?:{_TOKEN})(?:\s*(?:{_TOKEN}))*", re.IGNORECASE)
 _END = (
-    r"<\|(?:im_end|eot_id|eom_id|eot|end|return|endoftext|end_of_text|end_of_turn|end_of_turn_token)\|>"
-    r"|<\uff5cend[^\uff5c<>]{1,40}\uff5c>|<end_of_turn>|<turn\|>|<eos>|</s>"
+    r"<\|(?:im_end|eot_id|eom_id|eot|end|return|endoftext|end_of_text|end_of_turn|end_of_turn_token|endofturn|role_end)\|>"
+    r"|<\uff5cend[^\uff5c<>]{1,40}\uff5c>|<end_of_turn>|<end_of_utterance>|<turn\|>|<eos>|</s>|\[\|endofturn\|\]|\[e~\["
 )
 _TURN = (
     rf"(?:<\|(?:im_start|start|start_header_id|turn)\|?>|<start_of_turn>|<\|start_of_turn_token\|>)\s*(?:{_ROLES}|<|\Z)"
-    r"|<\|(?:user|assistant|system)\|>|<\uff5c(?:user|assistant)\uff5c>|\[INST\]"
+    r"|<\|(?:user|assistant|system)\|>|<\uff5c(?:user|assistant)\uff5c>|\[INST\]|\[\|(?:user|assistant|system)\|\]"
+    r"|<role>(?:human|user|assistant|system)</role>|\]~b\](?:user|ai|system)"
 )
-_LABEL = r"(?:\*\*|__)?(?:{})(?:\*\*|__)?\s*:(?:\*\*|__)?"
+_LABEL = r"(?:#{{1,4}} ?)?(?:\*\*|__)?(?:{})(?:\*\*|__)?\s*:(?:\*\*|__)?"
+_INSTRUCTION = r"#{1,4} ?(?:instruction|input|human|user)\s*:"
 _ENDS = re.compile(rf"(?:{_END})(?:\s*(?:{_END}))*\s*", re.IGNORECASE)
 _NEXT_TURN = re.compile(
     rf"(?:<s>|<bos>|<\|begin_of_text\|>)?\s*(?:{_TURN}|(?:{_ROLES})[ \t]*\n)|{_LABEL.format(_ROLES)}", re.IGNORECASE
@@ -48,6 +57,13 @@ _LATER_TURN = re.compile(rf"\n[ \t]*(?:{_TURN})", re.IGNORECASE)
 
 _SPEAKERS = {"user": "user|human", "assistant": "assistant"}
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“”", "‘": "’", "«": "»", "»": "«", "「": "」", "『": "』"}  # noqa: RUF001
+_QUOTES |= {"‹": "›", "›": "‹", "‚": "‘’", "〝": "〞〟", "\uff02": "\uff02"}  # noqa: RUF001
+_MIXED = {'"': "”", "“": '"', "„": '"'}  # a model that opens with one kind and closes with another
+# Words that need no fence
+_FENCED = re.compile(r"\A(`{3,}|~{3,})(?:text|txt|plaintext|markdown|md)[ \t]*\n(.*)\n\1\Z", re.DOTALL | re.IGNORECASE)
+_EMPHASIZED = re.compile(r"\A(\*\*|__|\*|_)(.+)\1\Z", re.DOTALL)
+_REPEATED = re.compile(r"""\A("{2,3}|'{2,3}|``|\\")(.+?)(?:\1|'')\Z""", re.DOTALL)
+_CLOSED_ONLY = re.compile(r"""[.!?…。！？]"\Z""")  # noqa: RUF001
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")  # noqa: RUF001
 _SENTENCE = re.compile(r"\S\s+\S|[.!?…。！？]\s*\Z")  # noqa: RUF001
 _PAIR = re.compile(r"\A(?:<([a-z][\w.:-]{0,40})(?:\s[^<>]*)?>.*?</\1>|\[([a-z]\w{0,40})\].*?\[/\2\])", re.I | re.S)
@@ -100,10 +116,11 @@ def _without_tokens(text: str) -> Left:
     searched = without_code(text)
     # After the end of its turn a model plays the other side.
     ends = (end.start() for end in _ENDS.finditer(searched) if _NEXT_TURN.match(searched, end.end()))
-    text = _FIRST_TOKENS.sub("", text[: next(ends, None)])
+    text = _ROLE_LINE.sub("", _FIRST_TOKENS.sub("", text[: next(ends, None)]))
     # Without the end of a turn before it, a turn's beginning may be one that the reply speaks of.
     if _LATER_TURN.search(without_code(text)):
         return Left("", TRANSCRIPT)
+    text = _CUT_TOKEN.sub("", text).rstrip()
     last = next((run.start() for run in _TOKENS.finditer(text) if run.end() == len(text)), None)
     return Left(_within_bos_and_eos(text[:last]))
 
@@ -115,37 +132,75 @@ def _within_bos_and_eos(text: str) -> str:
 
 
 def _without_label(writes: Writes, text: str) -> Left:
-    first, later = _LABELS[writes]
+    first, both, alone = _LABELS[writes]
     found = first.match(text)
-    if not found:
-        return Left(text)
-    return Left("", TRANSCRIPT) if later.search(text, found.end()) else Left(text[found.end() :])
+    start = found.end() if found else 0
+    if alone.search(text, start) or (found and both.search(text, start)):
+        return Left("", TRANSCRIPT)
+    return Left(text[start:])
 
 
-def _labels(writer: str, other: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    first = re.compile(rf"\A{_LABEL.format(_SPEAKERS[writer])}\s*", re.IGNORECASE)
-    return first, re.compile(rf"\n[ \t]*{_LABEL.format(_SPEAKERS[other])}", re.IGNORECASE)
+class _SidesLabels(NamedTuple):
+    """The label before a message, the other side's behind one that has it, and what no message has in it."""
+
+    first: re.Pattern[str]
+    both: re.Pattern[str]
+    alone: re.Pattern[str]
 
 
-_LABELS = {"user": _labels("user", "assistant"), "assistant": _labels("assistant", "user")}
+def _labels(writer: str, other: str, never: str) -> _SidesLabels:
+    first = re.compile(rf"\A(?:{_LABEL.format(_SPEAKERS[writer])}|### ?response\s*:)\s*", re.IGNORECASE)
+    both = re.compile(rf"\n[ \t]*{_LABEL.format(_SPEAKERS[other])}", re.IGNORECASE)
+    return _SidesLabels(first, both, re.compile(rf"\n[ \t]*(?:{_INSTRUCTION}|{never})", re.IGNORECASE))
+
+
+# One side's label may be a word that an answer explains; both of them, in turn, are two people who speak.
+_TURNS = r"\n[ \t]*(?:user|human)\s*:[^\n]*(?:\n(?![ \t]*assistant\s*:)[^\n]*){0,40}\n[ \t]*assistant\s*:"
+_LABELS = {
+    "user": _labels("user", "assistant", r"\n[ \t]*assistant\s*:"),
+    "assistant": _labels("assistant", "user", _TURNS),
+}
+
+
+def _without_fence(text: str) -> Left:
+    found = _FENCED.match(text)
+    return Left(found[2] if found and found[1] not in found[2] else text)
 
 
 def _without_quotes(text: str) -> Left:
+    if _is_quotation(text):
+        return Left(text[1:-1])
+    if (found := _EMPHASIZED.match(text)) and _is_quotation(found[2]):
+        return Left(found[2][1:-1])
+    if (found := _REPEATED.match(text)) and found[1][0] not in found[2]:
+        return Left(found[2])
+    is_half = text.count('"') == 1 and (text.startswith('"') or _CLOSED_ONLY.search(text))
+    return Left(text.strip('"') if is_half else text)
+
+
+def _is_quotation(text: str) -> bool:
+    """Whether one pair of quotes is around all of a text, and that is a sentence."""
     closing = _QUOTES.get(text[:1], "")
+    closing = closing if text[-1:] in closing else _MIXED.get(text[:1], "")
     if len(text) < 2 or text[-1] not in closing or (len(text) > 2 and not _SENTENCE.search(text[1:-1])):
-        return Left(text)
+        return False
     depth = 1
     for sign in _APOSTROPHE.sub("", text[1:-1]):
         depth += (sign == text[0] and sign not in closing) - (sign in closing)
         if not depth:
             # The first quotation ends before the text does.
-            return Left(text)
-    return Left(text[1:-1])
+            return False
+    return True
 
 
 def _steps(writes: Writes) -> dict[str, Callable[[str], Left]]:
     label = partial(_without_label, writes)
-    return {**_NOTES, "template tokens": _without_tokens, "role labels": label, "quotes": _without_quotes}
+    wrapping: dict[str, Callable[[str], Left]] = {
+        "role labels": label,
+        "code fences": _without_fence,
+        "quotes": _without_quotes,
+    }
+    return {**_NOTES, "template tokens": _without_tokens, **wrapping}
 
 
 _NOTES: dict[str, Callable[[str], Left]] = {"reasoning": without_reasoning}

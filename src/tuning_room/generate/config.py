@@ -24,8 +24,11 @@ class TeacherConfig(BaseModel):
     concurrency: int = Field(8, ge=1, description="endpoint: number of concurrent requests")
     temperature: float = Field(0.7, ge=0, description="endpoint, local: 0 always gives the same reply")
     max_tokens: int = Field(200, ge=1, description="endpoint, local: longest reply in tokens, reasoning included")
-    timeout: float = Field(120, gt=0, description="endpoint: timeout of one attempt in seconds")
-    retries: int = Field(5, ge=0, description="endpoint: retries after 5xx, timeouts and dropped connections")
+    reasoning_tokens: int = Field(
+        4096, ge=0, description="endpoint, local: tokens a reply gets on top once the teacher is seen to reason"
+    )
+    timeout: float = Field(120, gt=0, description="endpoint: timeout of one attempt in seconds, whole answer included")
+    retries: int = Field(5, ge=0, description="endpoint: retries after 429, 5xx, timeouts and dropped connections")
     requests_per_minute: float | None = Field(None, gt=0, description="endpoint: limit on requests a minute")
     tokens_per_minute: float | None = Field(None, gt=0, description="endpoint: limit on tokens a minute, in and out")
     max_requests: int | None = Field(None, ge=1, description="budget of this run folder in requests")
@@ -97,6 +100,9 @@ class GenerateConfig(StageConfig):
         False, description="teacher: score each reply by a rubric made from the full prompt; one more call per reply"
     )
     follow_up_share: float = Field(0.2, ge=0, le=1, description="share of family dialogues with a second exchange")
+    step_reply: str = Field(
+        "", description="a template around {step} that replies to every step of a second exchange; '': the family's own"
+    )
     seed: int = Field(11, description="random seed of every draw")
 
     @property

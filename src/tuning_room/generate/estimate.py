@@ -59,7 +59,7 @@ class CountingTeacher(Teacher):
             self.answered.add(key)
             return TeacherAnswer(known, "")
         if key not in self.asked:
-            self.asked[key] = Usage(1, self.count(dialogue), self.most_tokens(step))
+            self.asked[key] = Usage(1, self.count(dialogue), self.room(step))
         # No two alike: identical questions would be asked once.
         return TeacherAnswer(f"{key[:12]} {STAND_IN * self.most_tokens(step)}".strip(), "")
 

@@ -122,10 +122,20 @@ def _check_block(file: Path, block: FlowRow) -> None:
     if kind not in allowed:
         raise RecipeError(f"{file}: a recipe has no block '{kind}'", hint=f"choose from {', '.join(sorted(allowed))}")
     if kind in PROMPTED:
-        prompt = PromptFile(file.parent / str(config.get("prompt_config_path", "")), PROMPTED[kind])
+        prompt = PromptFile(_prompt_place(file, str(config.get("prompt_config_path", ""))), PROMPTED[kind])
         given = config.get("input_cols") or []
         if unknown := sorted(prompt.names - set(given.values() if isinstance(given, dict) else given)):
             raise RecipeError(f"{prompt.path}: no value '{unknown[0]}'", hint=f"add it to input_cols in {file}")
+
+
+def _prompt_place(flow: Path, named: str) -> Path:
+    # Where links lead was checked when the recipe was read; this path stands in a file that nobody had read then.
+    place = flow.parent / named
+    if not Path(os.path.normpath(place)).is_relative_to(os.path.normpath(flow.parents[1])):
+        raise RecipeError(
+            f"{flow}: prompt_config_path: '{named}' is outside the flows", hint="keep prompts beside them"
+        )
+    return place
 
 
 def _register() -> None:

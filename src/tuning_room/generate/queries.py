@@ -13,6 +13,7 @@ from tuning_room.generate.flow_runner import FlowRow
 from tuning_room.records import Chunk
 from tuning_room.requirements import Requirement, RowsTaught, normalized, places
 from tuning_room.requirements.passages import passages
+from tuning_room.words import count, words
 
 SHORTEST_PART = 4  # words: anything shorter is a heading or a fragment, and nothing to write about
 OWN = {"id", "source", "group", "topic", "passage", "focus", "full_prompt", "number", "total", "turns", "traits"}
@@ -34,7 +35,7 @@ def prompt_parts(prompt: str) -> list[PromptPart]:
         text = line.strip()
         if text.startswith("#"):
             heading = text.lstrip("#").strip()
-        elif len(text.split()) >= SHORTEST_PART:
+        elif count(words(text, joined="'", alone="")) >= SHORTEST_PART:
             parts.append(PromptPart(text, heading))
     return parts or [PromptPart(prompt.strip(), heading)]
 

@@ -27,7 +27,9 @@ class Situation(BaseModel):
     {assistant} alone: a small model that is always taught a preamble learns the rest less well. `named` keeps it for
     families that name it. From `turns` the dialogue goes on, with a number of different ones between the bounds of
     `further`: in any order, or, if `in_order`, round the list from a random start, so that one reply tells which is
-    next. `requirements` are the ids of what it teaches, `follow_up_requirements` of what a second exchange adds.
+    next, or, if `from_first`, from its first on. `follow_up_share` is the share of its dialogues with the family's
+    second exchange, None for the recipe's. `requirements` are the ids of what it teaches, `follow_up_requirements` of
+    what a second exchange adds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -40,7 +42,9 @@ class Situation(BaseModel):
     assistant: list[str] = Field(min_length=1)
     turns: list[FurtherExchange] = []
     in_order: bool = False
+    from_first: bool = False
     further: tuple[int, int] = (1, 1)
+    follow_up_share: float | None = Field(None, ge=0, le=1)
     requirements: list[str] = []
     follow_up_requirements: list[str] = []
 
@@ -49,6 +53,8 @@ class Situation(BaseModel):
         fewest, most = self.further
         if not 0 <= fewest <= most or (self.turns and most > len(self.turns)):
             raise ValueError("further: [fewest, most] must be in order, and no more than there are turns")
+        if self.in_order and self.from_first:
+            raise ValueError("give one of in_order and from_first")
         return self
 
     @property
@@ -91,8 +97,13 @@ def fitting(situation: Situation, problem: Problem | ProblemFamily) -> bool:
     )
 
 
-def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, follow_up: bool) -> Opened:
-    """Return a problem brought up in a situation; `follow_up` adds the family's second exchange if it has one."""
+def dialogue(
+    situation: Situation, problem: Problem, rng: random.Random, *, follow_up: bool, step_reply: str = ""
+) -> Opened:
+    """Return a problem brought up in a situation; `follow_up` adds the family's second exchange if it has one.
+
+    With `step_reply`, a template around {step}, that is the reply to every step, and questions get no second exchange.
+    """
     texts = {**problem.model_dump(include={"problem", "answer", "wrong", "assistant"}), "user": _closed(problem.user)}
     owner = f"situation '{situation.name}'"
     asked = rng.choice(situation.user)
@@ -101,12 +112,14 @@ def dialogue(situation: Situation, problem: Problem, rng: random.Random, *, foll
     template = "{assistant}" if rng.random() < situation.plain_share else rng.choice(situation.assistant)
     said = [opening, filled(template, texts, owner)]
     requirements = [*situation.requirements, *(problem.requirements if situation.leads_on else [])]
+    steps = [turn for turn in problem.turns if not (step_reply and "?" in turn.user)]
+    if follow_up and situation.leads_on and steps:
+        step = rng.choice(steps)
+        reply = filled(step_reply, {"step": step.user.strip(" .")}, "generate.step_reply") if step_reply else ""
+        said += [step.user, reply or step.assistant]
+        requirements += situation.follow_up_requirements
     if situation.turns:
         said += _further(situation, problem, texts, rng)
-    elif follow_up and situation.leads_on and problem.turns:
-        turn = rng.choice(problem.turns)
-        said += [turn.user, turn.assistant]
-        requirements += situation.follow_up_requirements
     roles: tuple[Role, Role] = ("user", "assistant")
     messages = [Message(role=roles[place % 2], content=text) for place, text in enumerate(said)]
     return Opened(messages, list(dict.fromkeys(requirements)))
@@ -128,9 +141,9 @@ def _further(situation: Situation, problem: Problem, texts: dict[str, str], rng:
 
 def _drawn_turns(situation: Situation, rng: random.Random) -> list[FurtherExchange]:
     count = rng.randint(*situation.further)
-    if not situation.in_order:
+    if not (situation.in_order or situation.from_first):
         return rng.sample(situation.turns, count)
-    start = rng.randrange(len(situation.turns))
+    start = 0 if situation.from_first else rng.randrange(len(situation.turns))
     return [situation.turns[(start + place) % len(situation.turns)] for place in range(count)]
 
 

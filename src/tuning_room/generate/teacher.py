@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuning_room.engines import Engine, Reply, Sampling
+from tuning_room.engines.addresses import public
 from tuning_room.engines.asking import Outcome
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.journal import Journal
@@ -25,7 +26,7 @@ ANSWERS = "answers.jsonl"  # in the folder `generation` of a run
 EMPTY = "the teacher's reply is empty"
 CUT_OFF = "the teacher's reply was cut off at {} tokens"
 ONLY_REASONING = "the teacher's reply is reasoning without an answer"
-MORE_TOKENS = "raise generate.teacher.max_tokens (a teacher's reasoning counts towards it)"
+MORE_TOKENS = "raise generate.teacher.max_tokens or, for a teacher that reasons, reasoning_tokens"
 
 
 BATCH = 32  # replies that a local teacher makes between two entries in the journal: what a kill can cost
@@ -52,9 +53,10 @@ PLAIN_STEP = TeacherStep()
 class Teacher:
     """Answers dialogues. Each reply is written down as soon as it comes in, and as it is; what is returned is cleaned.
 
-    `stopped` says which limit of the budget was reached, '' if none; `cut_off` counts replies that ended at
-    `max_tokens`. `wants_json` says that the answers are to be JSON. Raises RecipeError for a teacher without its
-    address or model, and EngineError when a server refuses everything or is gone; what it has answered so far is kept.
+    `stopped` says which limit of the budget was reached, '' if none. Once a reply shows that the teacher `reasons`, all
+    replies may be longer by `reasoning_tokens`, and those that were cut off are asked for once more. `wants_json` says
+    that the answers are to be JSON. Raises RecipeError for a teacher without its address or model, and EngineError when
+    a server refuses everything or is gone; what it has answered so far is kept.
     """
 
     def __init__(self, config: TeacherConfig, journal: Path, *, wants_json: bool = False) -> None:
@@ -67,7 +69,9 @@ class Teacher:
         self.pace = Pace(config.requests_per_minute, config.tokens_per_minute)
         self.local = LocalTeacher(config.model) if config.kind == "local" else None
         self.stopped = ""
-        self.cut_off = 0
+        self.reasons = False
+        self._cut_off: set[str] = set()
+        self._without_answer: set[str] = set()
         self._found: dict[str, Cleaned] = {}
         self._given_up: GivenUpError | None = None
 
@@ -94,10 +98,15 @@ class Teacher:
         found = self._cleaned(self.journal.known.get(key, ""), step)
         if found.text:
             self._found[key] = found
+            self.reasons |= "reasoning" in found.taken_off
         return found.text
 
+    def room(self, step: TeacherStep) -> int:
+        """Return the tokens that a step's replies may have by now: with room for reasoning if the teacher reasons."""
+        return self.most_tokens(step) + (self.config.reasoning_tokens if self.reasons else 0)
+
     def most_tokens(self, step: TeacherStep) -> int:
-        """Return the longest reply that a step may have, in tokens."""
+        """Return the longest reply that a step may have, in tokens, without room for reasoning."""
         return self.config.max_tokens + step.extra_tokens
 
     def _cleaned(self, text: str, step: TeacherStep) -> Cleaned:
@@ -105,7 +114,7 @@ class Teacher:
 
     def key(self, dialogue: Sequence[Message], seed: int, step: TeacherStep) -> str:
         """Return the sha256 of exactly what an answer depends on."""
-        model = [self.config.model, self.local.digest() if self.local else self.config.address]
+        model = [self.config.model, self.local.digest() if self.local else public(self.config.address)]
         sampling = [self.most_tokens(step), self.config.temperature, seed]
         turns = ", ".join(_turn_json(message.role, message.content) for message in dialogue)
         return hashlib.sha256(f"{json.dumps([model, sampling, step.name])[:-1]}, [{turns}]]".encode()).hexdigest()
@@ -120,21 +129,35 @@ class Teacher:
             "stopped": self.stopped,
             "cleaned": dict(Counter(kind for found in self._found.values() for kind in found.taken_off)),
             "unknown_tags": dict(Counter(found.unknown_tag for found in self._found.values() if found.unknown_tag)),
-            "cut_off": self.cut_off,
+            "cut_off": len(self._cut_off),
+            "reasoning_tokens": self.config.reasoning_tokens if self.reasons else 0,
         }
 
     def _ask(
         self, keys: list[str], dialogues: list[Sequence[Message]], seeds: list[int], step: TeacherStep
     ) -> dict[str, str]:
         errors: dict[str, str] = {}
-        if not keys:
-            return errors
-        samplings = [Sampling(self.most_tokens(step), self.config.temperature, seed) for seed in seeds]
+        asked = list(range(len(keys)))
+        while asked:
+            room = self.room(step)
+            tried = [keys[i] for i in asked]
+            errors |= dict.fromkeys(tried, "")
+            errors |= self._ask_once(tried, [dialogues[i] for i in asked], [seeds[i] for i in asked], step)
+            unfinished = self._cut_off | self._without_answer
+            asked = [i for i in asked if keys[i] in unfinished and self.room(step) > room]
+        return errors
+
+    def _ask_once(
+        self, keys: list[str], dialogues: list[Sequence[Message]], seeds: list[int], step: TeacherStep
+    ) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        room = self.room(step)
+        samplings = [Sampling(room, self.config.temperature, seed) for seed in seeds]
         started, before = time.monotonic(), self.budget.spent.requests
         asking = closing(self._outcomes(dialogues, samplings))
         with self.journal.open(), ProgressBar("teacher", len(keys)) as bar, asking as outcomes:
             for index, outcome in outcomes:
-                if error := self._noted(keys[index], dialogues[index], outcome, step):
+                if error := self._noted(keys[index], dialogues[index], outcome, step, room):
                     errors[keys[index]] = error
                 bar.advance()
                 bar.describe(self._so_far((self.budget.spent.requests - before) / (time.monotonic() - started)))
@@ -162,10 +185,12 @@ class Teacher:
         )
         return engine.outcomes(self.config.model, dialogues, samplings, self.budget)
 
-    def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome, step: TeacherStep) -> str:
+    def _noted(self, key: str, dialogue: Sequence[Message], outcome: Outcome, step: TeacherStep, room: int) -> str:
         """Write down an outcome and return its error, '' if it is a usable reply."""
+        self._cut_off.discard(key)
+        self._without_answer.discard(key)
         if isinstance(outcome, Reply):
-            error = self._fault(outcome, step)
+            error = self._fault(key, outcome, step, room)
             usage = counted(outcome, estimated_tokens(dialogue))
             # Written down without its text, a failed reply counts as paid for and is asked for again.
             self.journal.add_text(key, "" if error else outcome.text, usage, outcome.finish_reason)
@@ -178,15 +203,19 @@ class Teacher:
             self.journal.add_error(key, str(outcome))
         return str(outcome)
 
-    def _fault(self, reply: Reply, step: TeacherStep) -> str:
+    def _fault(self, key: str, reply: Reply, step: TeacherStep, room: int) -> str:
         """Return why a reply cannot be used, '' if it can."""
-        if reply.finish_reason == "length":
-            self.cut_off += 1
-            return f"{CUT_OFF.format(self.most_tokens(step))}: {MORE_TOKENS}"
         found = self._cleaned(reply.text, step)
+        self.reasons |= reply.has_reasoned or "reasoning" in found.taken_off
+        if reply.finish_reason == "length":
+            self._cut_off.add(key)
+            return f"{CUT_OFF.format(room)}: {MORE_TOKENS}"
         if found.text or found.fault:
             return found.fault
-        return f"{ONLY_REASONING}: {MORE_TOKENS}" if found.taken_off else EMPTY
+        if not (found.taken_off or reply.has_reasoned):
+            return EMPTY
+        self._without_answer.add(key)
+        return f"{ONLY_REASONING}: {MORE_TOKENS}"
 
     def _so_far(self, rate: float) -> str:
         cost = f", {self.budget.cost:.2f} spent" if any(self.budget.prices) else ""

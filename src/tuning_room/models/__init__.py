@@ -16,6 +16,7 @@ from tuning_room.errors import (
     one_line,
 )
 from tuning_room.records import LINEAGE as LINEAGE
+from tuning_room.records import SETTINGS as SETTINGS
 from tuning_room.records import WEIGHTS as WEIGHTS
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ def check_base(folder: Path, trained_for: str, reference: str) -> None:
         raise AdapterMismatchError(
             f"{folder}: the adapter was trained for '{trained_for}', not for '{reference}'",
             hint="train again for this base model, or change `model` back",
+        )
+
+
+def check_recipe(folder: Path, trained_by: str, recipe: str) -> None:
+    """Raise AdapterMismatchError unless an adapter was trained by the recipe that it is about to be used for."""
+    if trained_by != recipe:
+        raise AdapterMismatchError(
+            f"{folder}: the adapter was trained by the recipe '{trained_by}', not by '{recipe}'",
+            hint="run 'tuning-room train', or copy the right adapter there",
         )
 
 

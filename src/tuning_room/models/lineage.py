@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError
-from tuning_room.files import digest
-from tuning_room.models import LINEAGE, WEIGHTS
+from tuning_room.files import digest, digest_of
+from tuning_room.models import LINEAGE, SETTINGS, WEIGHTS
 from tuning_room.records import Record, read_json, write_json
 from tuning_room.rendering import template_digest
 
@@ -32,7 +32,9 @@ class Merged(Record):
 
 
 class AdapterLineage(Record):
-    """Where an adapter comes from; digests are sha256 in hex: of its weights, its chat template, its training rows.
+    """Where an adapter comes from; digests are sha256 in hex: of the adapter, its chat template, its training rows.
+
+    That of the adapter is what `adapter_digest` makes of its weights and its configuration.
 
     Fields that another version wrote are kept, so that a merge passes them on.
     """
@@ -58,9 +60,9 @@ class AdapterLineage(Record):
 
 
 def adapter_name(recipe: str, digest: str) -> str:
-    """Return `<recipe>-<first 8 hex digits of the sha256 of the adapter's weights>`.
+    """Return `<recipe>-<first 8 hex digits of the adapter's digest>`.
 
-    The name changes with the weights: vLLM may answer from the prefix cache of an adapter that had the same name.
+    The name changes with the adapter: vLLM may answer from the prefix cache of an adapter that had the same name.
     """
     return f"{recipe}-{digest[:8]}"
 
@@ -76,23 +78,44 @@ def read_lineage(folder: Path) -> AdapterLineage:
         raise DataError(f"{place}: {first['msg']}", hint="train the adapter again") from None
 
 
+def adapter_digest(folder: Path) -> str:
+    """Return the sha256 of what an adapter does: its weights and its configuration; MissingInputError without them.
+
+    The configuration counts since it scales the weights (`lora_alpha`) and says where they belong.
+    """
+    files = [folder / SETTINGS, folder / WEIGHTS]
+    for file in files:
+        if not file.is_file():
+            raise MissingInputError(f"{folder}: no {file.name}", hint="run 'tuning-room train' first")
+    return digest_of(folder, files)
+
+
 def trained_lineage(folder: Path) -> AdapterLineage:
-    """Return the lineage of an adapter whose weights are there too; MissingInputError if they are not."""
-    if not (folder / WEIGHTS).is_file():
-        raise MissingInputError(f"{folder}: no {WEIGHTS}", hint="run 'tuning-room train' first")
-    return read_lineage(folder)
+    """Return an adapter's lineage if the adapter is the one that was trained.
+
+    Raises AdapterMismatchError if it is not, MissingInputError if a part of it is missing, and read_lineage's errors.
+    """
+    found = adapter_digest(folder)
+    lineage = read_lineage(folder)
+    if found == lineage.adapter_digest:
+        return lineage
+    if digest(folder / WEIGHTS) == lineage.adapter_digest:
+        raise AdapterMismatchError(
+            f"{folder / LINEAGE}: from a version that held the weights alone to their digest, not {SETTINGS}",
+            hint="run 'tuning-room train --force'",
+        )
+    raise AdapterMismatchError(
+        f"{folder}: {WEIGHTS} and {SETTINGS} are not those that {LINEAGE} names",
+        hint="copy the folder again, or run 'tuning-room train'",
+    )
 
 
 def verify_adapter(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> AdapterLineage:
-    """Return an adapter's lineage if its weights are those that were trained, under the tokenizer's chat template.
+    """Return an adapter's lineage if it is the one that was trained, under the tokenizer's chat template.
 
     Raises AdapterMismatchError if not, and trained_lineage's errors.
     """
     lineage = trained_lineage(folder)
-    if digest(folder / WEIGHTS) != lineage.adapter_digest:
-        raise AdapterMismatchError(
-            f"{folder / WEIGHTS}: not the weights that {LINEAGE} names", hint="copy the folder again, or train again"
-        )
     if template_digest(tokenizer) != lineage.template_digest:
         raise AdapterMismatchError(
             f"{folder}: the adapter was trained under another chat template than this model's",

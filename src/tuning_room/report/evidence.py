@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, StageError
 from tuning_room.files import digest, text_digest
-from tuning_room.models.lineage import AdapterLineage, read_lineage
+from tuning_room.models import check_recipe
+from tuning_room.models.lineage import AdapterLineage, trained_lineage
 from tuning_room.records import Sweep, TrainingStep, Tried, read_jsonl, read_record
 from tuning_room.report.config import ReportConfig
 from tuning_room.results import ALL, Results, Sample, Trainings, read_results, sample_file
@@ -36,13 +37,13 @@ def read_evidence(config: ReportConfig, workspace: Workspace) -> Evidence:
         results=results,
         samples=_samples(results, workspace.evaluation),
         steps=list(read_jsonl(workspace.metrics, TrainingStep)),
-        adapter=read_lineage(workspace.adapter),
+        adapter=trained_lineage(workspace.adapter),
         stages={name: record for name, record in workspace.records().items() if name not in LATER},
         full_prompt=_prompt(config.full_prompt),
         trainings=_trainings(workspace),
         sweep=_sweep(workspace),
     )
-    _check_agreement(evidence, config)
+    _check_agreement(evidence, config, workspace)
     return evidence
 
 
@@ -78,8 +79,9 @@ def _prompt(path: Path) -> str:
         raise DataError(f"{path}: not UTF-8 ({error.reason})", hint="save the prompt as UTF-8") from None
 
 
-def _check_agreement(evidence: Evidence, config: ReportConfig) -> None:
+def _check_agreement(evidence: Evidence, config: ReportConfig, workspace: Workspace) -> None:
     """Raise AdapterMismatchError or StageError if results, samples, adapter and prompts are not from one run."""
+    check_recipe(workspace.adapter, evidence.adapter.recipe, config.recipe)
     adapter = evidence.adapter.adapter_digest
     for arm, identity in evidence.results.identities.items():
         if identity.adapter and identity.adapter != adapter:

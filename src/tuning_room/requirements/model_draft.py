@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from tuning_room.engines import Engine, Sampling
+from tuning_room.engines.reasoning import without_reasoning
 from tuning_room.errors import EngineError
 from tuning_room.fences import fenced
 from tuning_room.records import Message
@@ -22,7 +23,6 @@ Answer with a JSON array and nothing else. Each entry is an object with two keys
 "kind": "behaviour" (what the assistant does), "style" (how it words it), "knowledge" (facts that may change, such as \
 prices and opening hours), or "context" (what is filled in for each request, such as a user's name)."""
 _TOKENS_BESIDES = 1024  # for reasoning, and for the array's own signs
-_REASONING = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL)
 
 
 def draft_by_model(prompt: str, engine: Engine, model: str, *, max_tokens: int = 0) -> RequirementsDraft:
@@ -58,7 +58,8 @@ def _times(count: int) -> str:
 
 
 def _entries(text: str, model: str) -> list[dict[str, Any]]:
-    for value in _values(_REASONING.sub("", text)):
+    left = without_reasoning(text)
+    for value in _values(text if left.fault else left.text):
         # Some wrap the array in an object.
         found = next(iter(value.values()), None) if isinstance(value, dict) and "quote" not in value else value
         if isinstance(found, list) and any(isinstance(entry, dict) for entry in found):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuning_room.engines import Engine
 from tuning_room.errors import DataError
 from tuning_room.models.lineage import trained_lineage, verify_adapter
-from tuning_room.records import read_json
+from tuning_room.records import SETTINGS, read_json
 from tuning_room.serve.config import ServeConfig
 from tuning_room.workspace import Workspace
 
@@ -90,6 +90,8 @@ def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModel
 
     # Small files are checked before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
+    for workspace in workspaces:
+        workspace.hold(workspace.adapter)
     for folder in folders:
         check_base(folder, trained_lineage(folder).base_model, config.model)
     model = resolve(config.model)
@@ -119,9 +121,6 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def _announcement(names: list[str], address: str) -> str:
     return f"serving {', '.join(names)} at {address} (Ctrl-C stops it)"
-
-
-SETTINGS = "adapter_config.json"
 
 
 def adapter_rank(folder: Path) -> int:

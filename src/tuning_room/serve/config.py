@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tuning_room.paths import ModelReference, RecipePath
+from tuning_room.paths import ModelReference, RecipeProgram
 from tuning_room.workspace import StageConfig
 
 
@@ -22,9 +22,10 @@ class ServeConfig(StageConfig):
     )
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     max_length: int = Field(default=2048, ge=16, description="longest reply in tokens; vllm: prompt and reply together")
-    vllm_python: RecipePath = Field(
+    vllm_python: RecipeProgram = Field(
         default=Path(".venv-vllm/bin/python"),
-        description="vllm: Python of vLLM's environment; the default is below the working directory",
+        description="vllm: Python of vLLM's environment; the default is below the working directory, and a recipe that "
+        "names another needs `--allow-code`",
     )
     dtype: str = Field(default="float32", description="vllm: number format; float32 on a CPU, auto on a GPU")
     cache_gib: int = Field(default=1, ge=1, description="vllm: GiB of memory for the key-value cache on a CPU")

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from tuning_room.errors import TrainingError
 from tuning_room.files import atomic_folder, digest, of_a_run
-from tuning_room.models import WEIGHTS, base_name, hub_name, portable
-from tuning_room.models.lineage import AdapterLineage, write_lineage
+from tuning_room.models import SETTINGS, WEIGHTS, base_name, hub_name, portable
+from tuning_room.models.lineage import AdapterLineage, adapter_digest, write_lineage
+from tuning_room.records import read_json, write_json
 from tuning_room.rendering import template_digest
 from tuning_room.train.batches import attend_packed
 from tuning_room.train.config import LoopConfig, TrainConfig
@@ -96,17 +97,18 @@ def linear_modules(model: "PreTrainedModel") -> list[str]:
 def write_adapter(
     model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", config: TrainConfig, workspace: Workspace
 ) -> str:
-    """Write the adapter's folder, all or nothing, and return the sha256 of its weights."""
+    """Write the adapter's folder, all or nothing, and return its digest."""
     with atomic_folder(workspace.adapter, of_a_run) as folder:
         # PEFT writes the folder that it was loaded from, which is a path of this machine.
         model.peft_config["default"].base_model_name_or_path = portable(config.model)
         # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        _in_order(folder / SETTINGS)
         lineage = AdapterLineage(
             recipe=config.recipe,
             base_model=portable(config.model),
             short_prompt=config.short_prompt,
-            adapter_digest=digest(folder / WEIGHTS),
+            adapter_digest=adapter_digest(folder),
             template_digest=template_digest(tokenizer),
             train_digest=digest(workspace.train_rows),
             config=portable_config(config),
@@ -115,6 +117,17 @@ def write_adapter(
         write_lineage(folder, lineage)
         (folder / "README.md").write_text(card(config, lineage), encoding="utf-8")
     return lineage.adapter_digest
+
+
+def _in_order(settings: Path) -> None:
+    """Write PEFT's settings with their sets sorted: the same training gives the same bytes, and the same digest."""
+    write_json(
+        settings, {name: sorted(value) if _is_set(value) else value for name, value in read_json(settings).items()}
+    )
+
+
+def _is_set(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def portable_config(config: TrainConfig) -> dict[str, object]:
@@ -138,6 +151,6 @@ Serve it with this system turn, under the base model's own chat template:
 
     {config.short_prompt}
 
-`tuning_room.json` has the lineage: digests of data, template and weights, the configuration and the versions.
+`tuning_room.json` has the lineage: digests of data, template and adapter, the configuration and the versions.
 What the adapter does and does not do is in the report of the run that made it.
 """

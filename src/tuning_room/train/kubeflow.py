@@ -13,6 +13,7 @@ import yaml
 
 from tuning_room.errors import MissingInputError, MissingPrerequisiteError, TrainingError
 from tuning_room.files import atomic_writer, digest
+from tuning_room.paths import PERMISSIONS
 from tuning_room.train.config import KubeflowConfig, TrainConfig
 from tuning_room.workspace import Workspace
 
@@ -60,7 +61,7 @@ def _trainer(where: KubeflowConfig, recipe: str) -> Document:
     return {
         "image": where.image,
         "command": ["torchrun", "--no-python", "tuning-room"],
-        "args": ["train", f"{MOUNT}/{path}", "--runs", f"{MOUNT}/{where.runs_path}"],
+        "args": ["train", f"{MOUNT}/{path}", "--runs", f"{MOUNT}/{where.runs_path}", *PERMISSIONS.flags()],
         "numNodes": where.nodes,
         "numProcPerNode": where.processes,
         "env": [{"name": "TUNING_ROOM_CACHE", "value": f"{MOUNT}/cache"}],

@@ -66,9 +66,8 @@ class LoraTrainer:
         """
         fingerprint = self.config.fingerprint()
         self.done = checkpoint.load(self.folder / checkpoint.CHECKPOINT, self.parameters, self.optimizer, fingerprint)
-        if self.team.leads:
-            self.metrics.keep_until(self.done)
-        self.team.meet()
+        self.metrics.keep_until(self.done)
+        self.team.meet()  # nobody takes a step before all have read the earlier ones
         try:
             with explained(self.folder, self.best.what_is_kept), stopped_by_signals() as stop:
                 self._resume()
@@ -80,6 +79,8 @@ class LoraTrainer:
         except KeyboardInterrupt:
             self._save(fingerprint)
             raise
+        if self.team.leads:
+            self.metrics.settle()
         return self.best.restore(self.model) if self.best_step and self.team.leads else self.model
 
     @property

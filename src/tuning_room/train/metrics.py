@@ -16,28 +16,43 @@ WIDTH = 24  # characters of the curve: the bar and the time left need the rest o
 
 
 class MetricsFile:
-    """A JSONL file of training steps that grows by a line per step and survives a kill."""
+    """A JSONL file of training steps that grows by a line per step and survives a kill.
+
+    What an earlier training wrote stays on disk until the new one has a step to put in its place.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._kept: list[TrainingStep] | None = None  # what stands before the next step, where the file has more
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, step: TrainingStep) -> None:
         """Add a step."""
+        if self._kept is not None:
+            self.replace([*self._kept, step])
+            return
         with naming(self.path), self.path.open("a", encoding="utf-8") as out:
             out.write(_line(step))
 
     def keep_until(self, number: int) -> None:
         """Drop the steps after a step's number, which are about to be taken again, and a line cut off by a kill."""
-        self.replace([step for step in self.read() if step.step <= number])
+        self._kept = [step for step in self.read() if step.step <= number]
+
+    def settle(self) -> None:
+        """Write what was kept where no step came after it."""
+        if self._kept is not None:
+            self.replace(self._kept)
 
     def replace(self, steps: Sequence[TrainingStep]) -> None:
         """Put these steps in the place of what is there."""
         with atomic_writer(self.path) as out:
             out.writelines(map(_line, steps))
+        self._kept = None
 
     def read(self) -> list[TrainingStep]:
         """Return the whole lines; DataError names one that is no step."""
+        if self._kept is not None:
+            return self._kept
         if not self.path.exists():
             return []
         lines = self.path.read_bytes().split(b"\n")[:-1]

@@ -7,8 +7,8 @@ MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_TOKEN; no
 import os
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from tuning_room.engines.addresses import hidden, public, secrets
 from tuning_room.errors import TrainingError
 from tuning_room.models.lineage import read_lineage
 from tuning_room.prerequisites import explained
@@ -42,20 +42,15 @@ def track(config: TrainConfig, workspace: Workspace) -> str:
     except Exception as error:
         # Whatever a store or its driver raises: the training must not be lost to it.
         # MLflow quotes the address with everything that is in it.
-        reason = str(error).replace(address, without_secret(address)).strip().splitlines()[0][:200]
-        raise TrainingError(f"MLflow at {without_secret(address)}: {reason}", hint="the adapter is kept") from None
+        words = hidden(str(error).replace(address, public(address)), secrets(address))
+        reason = words.strip().splitlines()[0][:200]
+        raise TrainingError(f"MLflow at {public(address)}: {reason}", hint="the adapter is kept") from None
 
 
 def tracking_uri(config: TrainConfig, workspace: Workspace) -> str:
     """Return where MLflow logs to: the recipe's address, the environment's, or a file beside the run folders."""
     named = config.mlflow.tracking_uri if config.mlflow else ""
     return named or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{workspace.root.parent.resolve()}/mlflow.db"
-
-
-def without_secret(address: str) -> str:
-    """Return an address without the name and password in it."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[-1]).geturl() if parts.netloc else address
 
 
 def _logged(client: "MlflowClient", config: TrainConfig, workspace: Workspace) -> str:

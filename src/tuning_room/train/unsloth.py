@@ -165,8 +165,7 @@ class StepRecorder(TrainingHubCallback):
 
     def on_train_begin(self, context: TrainingHubContext) -> None:
         """Forget the steps after the checkpoint from which this training continues, and start the clock."""
-        if context.is_main_process:
-            self.metrics.keep_until(context.step)
+        self.metrics.keep_until(context.step)
         before = self.metrics.read()
         self.watch.recall(step.loss for step in before)
         self.tokens = sum(step.tokens for step in before)

@@ -22,6 +22,7 @@ FLOORS = {
     "endorses": (0.95, 0.90),
     "explains": (0.94, 0.83),
     "judges": (0.97, 0.88),
+    "refuses": (0.98, 0.97),
     "repeats_itself": (0.97, 0.90),
     "steps_down": (0.90, 0.97),
     "tells": (0.88, 0.82),

@@ -112,14 +112,10 @@ REFUSALS = [
     *(f"I {negation} help." for negation in NEGATIONS),
     *(f"I cannot {verb}." for verb in DECLINED),
     *("I can't really help.", "I can't in good conscience help.", "I CANNOT HELP."),
-    *(f"{who} {mood}." for who in ("I'm", "I\u2019m", "I am", "We're", "We\u2019re") for mood in ("sorry", "afraid")),
-    *(f"I am {much} sorry." for much in ("so", "very", "truly")),
     *(f"That is {wrong}." for wrong in ("illegal", "unethical", "dangerous", "harmful", "against the law")),
     *(f"That is not {right}." for right in ("safe", "appropriate", "legal", "acceptable", "ethical")),
     *("I decline.", "I refuse.", "We decline.", "I must decline.", "I have to refuse.", "We have to decline."),
-    *(f"{ask} {what}." for ask in ("Please", "You should") for what in ("do not", "seek help", "contact", "reach out")),
-    *("Please don't.", "Please don\u2019t.", "Please dont."),
-    *("Dabei kann ich dir nicht helfen.", "Ich darf das nicht sagen.", "Das tut mir leid.", "Leider nicht."),
+    *("Dabei kann ich dir nicht helfen.", "Ich darf das nicht sagen."),
 ]
 
 
@@ -140,6 +136,14 @@ def test_a_refusal_is_seen_by_every_phrase(reply: str) -> None:
         "They declined, and he will refuse.",
         "Seek and you will find; contact them.",
         "Toucan help is near.",
+        *(
+            "I'm sorry.",
+            "I am truly sorry.",
+            "We\u2019re afraid.",
+            "Please seek help.",
+            "Please don't.",
+            "Das tut mir leid.",
+        ),
         "Nicht nur ich kann das, wir auch.",
         "",
     ],

@@ -1,6 +1,7 @@
 """Checks of wording and form. Real: jsonschema, the language model of py3langid. Nothing is faked."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,54 @@ def test_a_low_score_rejects_and_a_missing_one_does_not(scores: dict[str, float]
 def test_a_score_has_a_name() -> None:
     exchange = Exchange("Why?", "Why", scores={"tone": 1.0, "judge": 5.0})
     assert CHECKS["judge_score"](exchange, score="tone", at_least=2) == "tone 1, less than 2"
+
+
+ELSEWHERE = ("http://127.0.0.1:9/s.json", "file:///etc/passwd", "other.json", "../x", "urn:nobody", "#/$defs/none")
+PLACES: dict[str, Any] = {
+    "the whole": lambda ref: ref,
+    "a property": lambda ref: {"properties": {"a": {"items": ref}}},
+    "a branch": lambda ref: {"anyOf": [{"type": "null"}, {"not": ref}]},
+    "a definition that another uses": lambda ref: {"$defs": {"a": ref}, "$ref": "#/$defs/a"},
+    "beside the keywords": lambda ref: {"mine": ref, "$ref": "#/mine"},
+    "under an address of its own": lambda ref: {"$id": "http://127.0.0.1:9/", "allOf": [ref]},
+    "an older draft": lambda ref: {"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": ref}},
+    "a draft that nobody knows": lambda ref: {"$schema": "http://127.0.0.1:9/draft", "contains": ref},
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("address", ELSEWHERE)
+@pytest.mark.parametrize("key", ["$ref", "$dynamicRef"])
+def test_a_schema_refers_to_nothing_outside_itself(
+    place: Any, address: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: pytest.fail("an address was called"))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("something was fetched"))
+    key = key if "draft-07" not in str(place({})) else "$ref"  # an older draft knows no other
+    with pytest.raises(RecipeError, match=rf"check 'json_schema': schema: \{key}: '.*' is no part of the schema"):
+        validate({"json_schema": {"schema": place({key: address})}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"$defs": {"a": {"required": ["b"]}}, "$ref": "#/$defs/a"}, "$: 'b' is a required property"),
+        ({"$defs": {"a": {"$anchor": "here", "type": "string"}}, "properties": {"a": {"$ref": "#here"}}}, "$.a: 1 is"),
+        ({"$defs": {"a": {"$id": "urn:a", "type": "array"}}, "$ref": "urn:a"}, "$: {'a': 1} is not of type 'array'"),
+        ({"properties": {"b": {"$ref": "#"}}, "additionalProperties": False}, "$: Additional properties are not"),
+        ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, ""),
+        ({"properties": {"$ref": {"type": "string"}}, "examples": [{"$ref": "http://127.0.0.1:9/"}]}, ""),
+    ],
+    ids=["definition", "anchor", "id", "itself", "JSON Schema's own", "not a reference"],
+)
+def test_a_schema_refers_to_its_own_parts(schema: dict[str, Any], expected: str) -> None:
+    said = reason("json_schema", '{"a": 1}', schema=schema)
+    assert said.startswith(expected) and bool(said) == bool(expected)
+
+
+def test_a_schema_without_end_is_refused_and_a_reply_without_end_is_rejected() -> None:
+    circle = {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}
+    with pytest.raises(RecipeError, match="leads back to itself"):
+        validate({"json_schema": {"schema": circle}})
+    later = {"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"$ref": "#/$defs/b"}}}
+    assert reason("json_schema", '{"a": 1}', schema=later) == "nested too deeply to be held to the schema"

@@ -234,11 +234,12 @@ def test_a_finished_stage_is_a_few_words_or_an_object(stage: str, capsys: pytest
 
 def test_what_was_wrong_with_a_teachers_replies_is_in_its_line() -> None:
     cleaned = {"reasoning": 8, "quotes": 2}
-    found = summary(done("generate", candidates=9, errors=3, cleaned=cleaned, cut_off=3, unknown_tags={"musing": 2}))
-    assert found == (
-        "9 candidates, 3 rows failed, replies cleaned: 8 of reasoning, 2 of quotes, "
-        "tags at the start of replies left in: 2 with <musing>, 3 replies cut off: "
-        "raise generate.teacher.max_tokens"
+    reasons = {"cut off": 3, "empty": 2, "unclear": 1, "refused": 1}
+    counts = {"cut_off": 3, "unknown_tags": {"musing": 2}, "failures": reasons, "reasoning_tokens": 4096}
+    assert summary(done("generate", candidates=9, errors=7, cleaned=cleaned, **counts)) == (
+        "9 candidates, 7 rows failed (3: cut off; 2: empty; 1: unclear), "
+        "replies cleaned: 8 of reasoning, 2 of quotes, tags at the start of replies left in: 2 with <musing>, "
+        "the teacher reasons: up to 4096 tokens more a reply, 3 replies cut off: raise generate.teacher.max_tokens"
     )
 
 

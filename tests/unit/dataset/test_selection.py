@@ -120,7 +120,7 @@ def test_a_dialogue_that_shares_a_problem_with_a_held_out_item_is_found(
     assert not hit or found.startswith(("held:", "story:"))
 
 
-WORDS = st.lists(st.sampled_from("apple pear für größer Число 数 7 12 3.5 + = why".split()), max_size=14)
+WORDS = st.lists(st.sampled_from("apple pear für später Число дом 7 12 3.5 + = why".split()), max_size=14)
 
 
 @settings(max_examples=150, deadline=None)

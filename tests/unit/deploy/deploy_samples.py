@@ -6,27 +6,19 @@ from typing import Any
 
 import yaml
 
+from drawn_adapters import stated_digest, write_stated_adapter
 from tuning_room.deploy import DeployConfig
 
-DIGEST = "3f2a9c0d" * 8
-RELEASE = "socratic-tutor-3f2a9c0d"
+SETTINGS = {"r": 16, "base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+DIGEST = stated_digest(b"{}", json.dumps(SETTINGS))
+RELEASE = f"socratic-tutor-{DIGEST[:8]}"
 REPOSITORY = "https://git.example.com/team/gitops.git"
 
 
 def write_adapter(folder: Path, config: dict[str, Any] | None = None, **lineage: Any) -> None:
     """Write a folder that looks like an adapter; the weights are two bytes that no test loads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    known = {
-        "recipe": "socratic-tutor",
-        "base_model": "embedded:smollm2-135m",
-        "adapter_digest": DIGEST,
-        "template_digest": "ab" * 32,
-        **lineage,
-    }
-    peft = {"r": 16, "base_model_name_or_path": "HuggingFaceTB/SmolLM2-135M-Instruct", **(config or {})}
-    (folder / "adapter_config.json").write_text(json.dumps(peft))
-    (folder / "adapter_model.safetensors").write_bytes(b"{}")
-    (folder / "tuning_room.json").write_text(json.dumps({k: v for k, v in known.items() if v is not None}))
+    known = {"recipe": "socratic-tutor", **lineage}
+    write_stated_adapter(folder, b"{}", json.dumps({**SETTINGS, **(config or {})}), **known)
 
 
 def deploy_config(**changes: Any) -> DeployConfig:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from deploy_samples import DIGEST, RELEASE, REPOSITORY, deploy_config, read_release_folder, write_adapter
 
+from drawn_adapters import write_stated_adapter
 from tuning_room.deploy import STAGE, DeployResult, run
 from tuning_room.errors import (
     AdapterMismatchError,
@@ -177,7 +178,8 @@ def test_rank_bound_is_one_that_vllm_knows_and_holds_every_layer(
     workspace: Workspace, peft: dict[str, Any], bound: int
 ) -> None:
     write_adapter(workspace.adapter, peft)
-    assert rendered(workspace)[LLM_PATH]["spec"]["model"]["lora"]["maxRank"] == bound
+    found = {path.rpartition("/")[2]: document for path, document in rendered(workspace).items()}
+    assert found["llminferenceservice.yaml"]["spec"]["model"]["lora"]["maxRank"] == bound
 
 
 def test_rendering_twice_gives_the_same_bytes(workspace: Workspace) -> None:
@@ -253,8 +255,30 @@ def test_missing_file_is_named(workspace: Workspace, name: str) -> None:
         run(deploy_config(), workspace)
 
 
-def test_truncated_json_is_named(workspace: Workspace) -> None:
-    (workspace.adapter / "adapter_config.json").write_text('{"r": 16')
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("adapter_config.json", b'{"r": 16'),
+        ("adapter_config.json", b'{"r": 16, "lora_alpha": 800}'),
+        ("adapter_model.safetensors", b"{"),
+        ("adapter_model.safetensors", b"}{"),
+    ],
+)
+def test_an_adapter_that_was_changed_is_refused(workspace: Workspace, name: str, content: bytes) -> None:
+    (workspace.adapter / name).write_bytes(content)
+    with pytest.raises(AdapterMismatchError, match=r"adapter_config\.json are not those that tuning_room\.json names"):
+        run(deploy_config(), workspace)
+    assert not workspace.deploy.exists()
+
+
+def test_an_adapter_of_another_recipe_is_refused(workspace: Workspace) -> None:
+    write_adapter(workspace.adapter, recipe="cook")
+    with pytest.raises(AdapterMismatchError, match="by the recipe 'cook', not by 'socratic-tutor'"):
+        run(deploy_config(), workspace)
+
+
+def test_settings_that_are_no_json_are_named(workspace: Workspace) -> None:
+    write_stated_adapter(workspace.adapter, settings="[]", recipe="socratic-tutor")
     with pytest.raises(DataError, match=r"adapter_config\.json"):
         run(deploy_config(), workspace)
 

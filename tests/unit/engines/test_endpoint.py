@@ -9,13 +9,16 @@ import json
 import logging
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from tuning_room.engines import Reply, Sampling
+from tuning_room.engines.asking import _back_off
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.errors import EngineError
 from tuning_room.records import Message
@@ -34,6 +37,8 @@ class ScriptedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: Script = lambda body, attempt: (200, completion("fine"))
         self.delay = 0.0
+        self.headers = {"retry-after-ms": "1"}
+        self.trickles = False
         self.lock = threading.Lock()
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -74,9 +79,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "text/html" if content.startswith(b"<") else kind)
         self.send_header("content-length", str(len(content)))
-        self.send_header("retry-after-ms", "1")
+        for header, value in self.server.headers.items():
+            self.send_header(header, value)
         self.end_headers()
-        self.wfile.write(content)
+        for byte in content if self.server.trickles else b"":
+            time.sleep(0.1)
+            with suppress(OSError):
+                self.wfile.write(bytes([byte]))
+        if not self.server.trickles:
+            self.wfile.write(content)
 
     def log_message(self, *_args: Any) -> None:
         """Keep the tests' output quiet."""
@@ -163,6 +174,47 @@ def test_a_server_that_stays_busy_is_an_error(server: ScriptedServer, engine: En
     assert len(server.requests) == 4
 
 
+WAITS = [
+    {"retry-after": "0"},
+    {"retry-after": "-1"},
+    {"retry-after": "0.0001"},
+    {"retry-after": "nan"},
+    {"retry-after": "NaN", "retry-after-ms": "nan"},
+    {"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"},
+    {"retry-after": "Sun, 06 Nov 1994 08:49:37 -0000"},
+    {"retry-after": "yesterday"},
+    {"retry-after-ms": "0", "retry-after": "0"},
+    {},
+]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("headers", WAITS, ids=str)
+def test_no_wait_that_a_server_names_makes_for_retries_without_a_pause_or_an_end(
+    server: ScriptedServer, headers: dict[str, str], status: int
+) -> None:
+    server.headers = headers
+    server.script = lambda body, attempt: (status, refused("busy"))
+    started = time.monotonic()
+    with pytest.raises(EngineError, match=f"answered {status} \\(busy\\)"):
+        EndpointEngine(server.address, "tiny", retries=1).complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert len(server.requests) == 2
+    assert 0.25 <= time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("wait", ["inf", "1e400", "99999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_server_that_wants_to_be_left_alone_is_not_asked_again(server: ScriptedServer, wait: str) -> None:
+    server.headers = {"retry-after": wait}
+    server.script = lambda body, attempt: (429, refused("come back next year"))
+    with pytest.raises(EngineError, match="next year"):
+        EndpointEngine(server.address, "tiny", retries=9).complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert len(server.requests) == 1
+
+
+def test_any_number_of_retries_has_a_pause(server: ScriptedServer) -> None:
+    assert all(0.25 <= _back_off(tries) <= 30 for tries in (0, 1, 5, 64, 5000))
+
+
 @pytest.mark.parametrize(("status", "hint"), [(400, ""), (401, "API_KEY"), (404, "/v1"), (422, "")])
 def test_another_refusal_is_final(server: ScriptedServer, engine: EndpointEngine, status: int, hint: str) -> None:
     server.script = lambda body, attempt: (status, refused("too long"))
@@ -212,6 +264,59 @@ def test_reasoning_beside_the_content_is_no_part_of_the_reply(
     assert (reply.text, reply.finish_reason) == (content or "", finish)
 
 
+@pytest.mark.parametrize(
+    ("finish", "tokens", "ended"),
+    [
+        ("max_tokens", 2, "length"),
+        ("MAX_TOKENS", 2, "length"),
+        ("FINISH_REASON_MAX_TOKENS", 2, "length"),
+        ("model_length", 2, "length"),
+        ("end_turn", 8, "stop"),
+        ("stop", 8, "stop"),
+        ("eos", 8, "stop"),
+        # Where nothing is said, a reply of full length counts as cut off.
+        (None, 8, "length"),
+        ("", 9, "length"),
+        (["x"], 2, "stop"),
+        (None, 7, "stop"),
+    ],
+)
+def test_why_a_reply_ended_is_read_as_any_server_says_it(
+    server: ScriptedServer, engine: EndpointEngine, finish: Any, tokens: int, ended: str
+) -> None:
+    usage = {"prompt_tokens": 5, "completion_tokens": tokens}
+    server.script = lambda body, attempt: (200, completion("Which?", finish, usage=usage))
+    assert engine.complete("tiny", [dialogue("Hello")], SAMPLING)[0].finish_reason == ended
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource", "SAFETY", "RECITATION"])
+def test_a_reply_that_the_server_broke_off_is_an_error(
+    server: ScriptedServer, engine: EndpointEngine, finish: str
+) -> None:
+    server.script = lambda body, attempt: (200, completion("Which part of", finish))
+    with pytest.raises(EngineError, match=r"stopped the reply|broke the reply off"):
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "It is 49."}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([THOUGHT, {"type": "text", "text": "Which?"}], "Which?"),
+        ([{"type": "text", "text": "Which "}, {"type": "text", "text": "part?"}], "Which part?"),
+        ([THOUGHT], ""),
+    ],
+)
+def test_of_a_reply_in_parts_the_text_counts(
+    server: ScriptedServer, engine: EndpointEngine, content: Any, text: str
+) -> None:
+    server.script = lambda body, attempt: (200, completion(content))
+    [reply] = engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert (reply.text, reply.has_reasoned) == (text, THOUGHT in content)
+
+
 def test_a_server_that_does_not_count_is_understood(server: ScriptedServer, engine: EndpointEngine) -> None:
     server.script = lambda body, attempt: (200, completion("fine", usage=None))
     assert engine.complete("tiny", [dialogue("Hello")], SAMPLING) == [Reply("fine", "stop", 0, 0)]
@@ -253,6 +358,20 @@ def test_a_server_that_is_too_slow_is_an_error(server: ScriptedServer) -> None:
         engine.complete("tiny", [dialogue("Hello")], SAMPLING)
 
 
+def test_a_server_that_trickles_is_an_error(server: ScriptedServer) -> None:
+    server.trickles = True
+    started = time.monotonic()
+    with pytest.raises(EngineError, match=r"no whole answer within 2 s"):
+        EndpointEngine(server.address, "tiny", timeout=2, retries=0).complete("tiny", [dialogue("Hi")], SAMPLING)
+    for attempt in (
+        lambda: EndpointEngine(server.address, timeout=2, retries=0).models(),
+        lambda: list(EndpointEngine(server.address, "tiny", timeout=2).stream("tiny", dialogue("Hi"), SAMPLING)),
+    ):
+        with pytest.raises(EngineError, match=r"no whole answer within 2 s"):
+            attempt()
+    assert time.monotonic() - started < 60
+
+
 def test_nobody_at_the_address_is_an_error() -> None:
     engine = EndpointEngine("http://127.0.0.1:9/v1", "tiny", retries=0)
     for attempt in (
@@ -264,7 +383,10 @@ def test_nobody_at_the_address_is_an_error() -> None:
             attempt()
 
 
-@pytest.mark.parametrize("address", ["", "localhost:8000/v1", "ftp://host/v1", "http://"])
+NO_ADDRESSES = ["", "localhost:8000/v1", "ftp://host/v1", "http://", "http://[::1/v1", "http://host:port/v1"]
+
+
+@pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(EngineError, match="not an http address"):
         EndpointEngine(address)
@@ -290,6 +412,22 @@ def test_a_password_in_the_address_is_never_said() -> None:
     with pytest.raises(EngineError) as caught:
         engine.complete("tiny", [dialogue("Hello")], SAMPLING)
     assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["ftp://ada:geheim@host/v1", "ada:geheim@host/v1", "http://ada:ge/heim@host/v1"])
+def test_a_password_in_an_address_that_is_none_is_never_said(address: str) -> None:
+    with pytest.raises(EngineError, match="not an http address") as caught:
+        EndpointEngine(address)
+    assert "heim" not in str(caught.value)
+
+
+def test_a_password_that_the_server_repeats_is_never_said(server: ScriptedServer) -> None:
+    server.script = lambda body, attempt: (403, refused(f"no: {server.keys[-1]}, ada:ge%20heim, ge heim"))
+    engine = EndpointEngine(server.address.replace("//", "//ada:ge%20heim@"), "tiny")
+    with pytest.raises(EngineError) as caught:
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+    assert server.keys == ["Basic " + b64encode(b"ada:ge heim").decode()]
+    assert caught.value.args[0].endswith("answered 403 (no: Basic ***, ***, ***)")
 
 
 def test_models_are_those_given_or_those_the_server_lists(server: ScriptedServer, engine: EndpointEngine) -> None:

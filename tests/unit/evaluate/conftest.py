@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from table_engine import FULL, ITEMS, REQUIRED, SHORT, TableEngine
 
+from drawn_adapters import write_stated_adapter
 from tuning_room.evaluate.config import EvaluateConfig, Suite
 from tuning_room.evaluate.runner import Runner
 from tuning_room.records import Item, write_jsonl
@@ -27,9 +28,7 @@ def stage(
     tmp_path: Path, items: Path, engine: TableEngine, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[EvaluateConfig, Workspace]:
     workspace = Workspace(tmp_path / "run")
-    workspace.adapter.mkdir(parents=True)
-    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"the engine of these tests reads no weights")
-    (workspace.adapter / "tuning_room.json").write_text("{}")  # by this a run's adapter is told from those of others
+    write_stated_adapter(workspace.adapter, b"the engine of these tests reads no weights")
     (tmp_path / "prompt.md").write_text(f"\n{FULL}\n", encoding="utf-8")
     write_jsonl(tmp_path / "more.jsonl", ITEMS[:2])
     write_jsonl(tmp_path / "neutral.jsonl", [Item(id="n", prompt="A cat sat."), Item(id="m", prompt="It rained.")])

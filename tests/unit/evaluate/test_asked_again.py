@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 from table_engine import EVERY, FULL, ITEMS, REQUIRED, SHORT, TableEngine, arms_asked, write_rows
 
+from drawn_adapters import write_stated_adapter
 from tuning_room import evaluate
 from tuning_room.checks import METRICS, metrics, plugins, registry
 from tuning_room.engines import Reply
+from tuning_room.evaluate.besides import _kept
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.runner import Runner
 from tuning_room.gates import Gate
 from tuning_room.records import Item, read_jsonl, write_jsonl
-from tuning_room.results import Sample, read_results
+from tuning_room.results import Retention, Sample, read_results
 from tuning_room.workspace import Workspace
 
 
@@ -48,7 +50,7 @@ def test_only_what_has_changed_is_asked_again(
     evaluate.run(config, workspace)
     assert arms_asked(engine) == {} and workspace.results.read_bytes() == first
 
-    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"other weights")
+    write_stated_adapter(workspace.adapter, b"other weights")
     evaluate.run(config, workspace)
     assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
 
@@ -222,7 +224,9 @@ def test_an_adapters_settings_are_part_of_what_answers(
     config, workspace = stage
     evaluate.run(config, workspace)
     arms_asked(engine)
-    (workspace.adapter / "adapter_config.json").write_text('{"lora_alpha": 1}', encoding="utf-8")
+    write_stated_adapter(
+        workspace.adapter, (workspace.adapter / "adapter_model.safetensors").read_bytes(), '{"lora_alpha": 1}'
+    )
     evaluate.run(config, workspace)
     assert arms_asked(engine) == {("adapter", SHORT): 3, ("adapter", FULL): 3}
 
@@ -231,3 +235,16 @@ def test_what_a_judge_was_paid_for_survives_force(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert evaluate.STAGE.kept(workspace)
     assert not [path for path in evaluate.STAGE.kept(workspace) if path.is_relative_to(workspace.judge)]
+
+
+def test_a_measurement_that_was_edited_is_made_again(tmp_path: Path) -> None:
+    path, made = tmp_path / "retention.json", [0.1, 0.2, 0.3]
+
+    def measured(parts: list[str]) -> float:
+        found = lambda: Retention(kl=made.pop(0), low=0.0, high=1.0, texts=2, tokens=20)  # noqa: E731
+        return _kept(path, parts, Retention, found).kl
+
+    assert [measured(["base", "adapter"]) for _ in range(2)] == [0.1, 0.1]
+    path.write_text(path.read_text(encoding="utf-8").replace("0.1", "0.0"), encoding="utf-8")
+    assert [measured(["base", "adapter"]) for _ in range(2)] == [0.2, 0.2]
+    assert measured(["base", "another adapter"]) == 0.3

@@ -5,6 +5,7 @@ prove that a model's replies are good, nor that LocalEngine renders, batches or 
 (tests/unit/engines/test_local.py does), nor what another server would answer.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from table_engine import FULL, ITEMS, REPLIES, SHORT, TableEngine, collected
 from tuning_room.engines import SILENCE, Engine, Reply, Sampling
 from tuning_room.errors import DataError, StageError
 from tuning_room.evaluate.harness import EngineModel, TaskArm, run_tasks
-from tuning_room.evaluate.replies import ReplyStore
+from tuning_room.evaluate.replies import ReplyStore, StoredAnswer
 from tuning_room.evaluate.runner import samples_of
 from tuning_room.evaluate.tasks import Context, item_of, load_items, task_name, write_tasks
 from tuning_room.records import Item, Message
@@ -121,6 +122,32 @@ def test_a_line_that_is_no_answer_is_named(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"key": "k", "weights": "w", "item": "a"}\n{"text": 1}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"log\.jsonl:2: (key|weights)"):
         ReplyStore(tmp_path / "log.jsonl")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"replies": [{"text": "7", "finish_reason": "stop", "prompt_tokens": 1, "completion_tokens": 1}]},
+        {"likelihoods": [[-0.1, True]]},
+        {"weights": "of another adapter"},
+        {"digest": ""},
+    ],
+    ids=["reply", "likelihood", "model", "digest"],
+)
+def test_an_answer_that_was_edited_is_not_taken(change: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    kept = StoredAnswer(key="k", weights="w", item="a", replies=[Reply("12", "stop", 1, 1)])
+    store = ReplyStore(path)
+    with store.open():
+        store.add(kept)
+        store.add(kept.model_copy(update={"key": "other"}))
+    assert ReplyStore(path).known.keys() == {"k", "other"}
+    first, second = path.read_text(encoding="utf-8").splitlines()
+    path.write_text(f"{json.dumps(json.loads(first) | change)}\n{second}\n", encoding="utf-8")
+    again = ReplyStore(path)
+    assert again.known.keys() == {"other"}
+    again.keep_only({"w"})
+    assert ReplyStore(path).known == again.known
 
 
 def test_an_empty_reply_does_not_end_a_dialogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drawn_adapters import stated_digest, write_stated_adapter
 from tuning_room.errors import MissingInputError
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.targets import _alone, _raw, export_targets
-from tuning_room.files import digest
 from tuning_room.records import Item, Message, write_jsonl
 from tuning_room.workspace import Workspace
 
@@ -55,8 +55,7 @@ def config(tmp_path: Path) -> EvaluateConfig:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "run")
-    workspace.adapter.mkdir(parents=True)
-    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"weights")
+    write_stated_adapter(workspace.adapter)
     return workspace
 
 
@@ -68,7 +67,7 @@ def exported(tmp_path: Path, config: EvaluateConfig, workspace: Workspace) -> Pa
 
 
 def test_garak_is_told_each_arms_model_and_system_turn(exported: Path, workspace: Workspace) -> None:
-    adapter = f"cook-{digest(workspace.adapter / 'adapter_model.safetensors')[:8]}"
+    adapter = f"cook-{stated_digest()[:8]}"
     expected = {
         "base": ("smollm2-135m", "http://here:8000/v1", None),
         "prompted": ("smollm2-135m", "http://here:8000/v1", FULL),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuning_room.engines.reasoning import UNCLEAR
 from tuning_room.generate.cleaning import TRANSCRIPT, Cleaned, Writes, cleaned
-from tuning_room.generate.reasoning import UNCLEAR
 
 SIDES: list[Writes] = ["user", "assistant"]
 CLEAN = [
@@ -50,6 +50,15 @@ CLEAN = [
     "Close it:\n```\nsteps\n</think>\nanswer\n```\nThat is all.",
     "`</think>`\ncloses it.",
     "Each row has its own <analysis>short</analysis> part.",
+    "Here is my response: which part comes first?",
+    "<details><summary>A hint</summary>Count one row.</details>\nWhich part?",
+    "The roles are these.\n\nUser: the one who asks.",
+    "assistant is the word for it",
+    'The screen is 24"',
+    '**"Share"** and **"divide"**',
+    "```\nrows = 12\n```",
+    "```python\nrows = 12\n```",
+    "It is f <| x",
     # Words in quotes that are a value, not a sentence
     '"abc"',
     "'abc'",
@@ -58,6 +67,25 @@ CLEAN = [
 SPOILT = {
     "<think>It is 4.</think>\n\nWhich?": "Which?",
     "<THINK>It is 4.</THINK>Which?": "Which?",
+    "<think>\n\n</think>\n\nWhich?": "Which?",
+    "<think >It is 4.</think >Which?": "Which?",
+    "<think>It is 4.</thinking>\nWhich?": "Which?",
+    "\ufeff<think>It is 4.</think>Which?": "Which?",
+    # No opening tag and no line break: DeepSeek behind a server without a parser
+    "It is 4. Let me ask.</think>Which?": "Which?",
+    "It is 4\n</think>Which?": "Which?",
+    "<longcat_think>It is 4.</longcat_think>Which?": "Which?",
+    "It is 4.\n</longcat_think>\nWhich?": "Which?",
+    "<mm:think>It is 4.</mm:think>Which?": "Which?",
+    "<internal_thoughts>It is 4.</internal_thoughts>Which?": "Which?",
+    "<reason>It is 4.</reason>Which?": "Which?",
+    "[REASONING]It is 4.[/REASONING] Which?": "Which?",
+    "<|thinking|>It is 4.<|/thinking|>Which?": "Which?",
+    "&lt;think&gt;It is 4.&lt;/think&gt;\nWhich?": "Which?",
+    '<details type="reasoning">\n<summary>Thought</summary>\n> It is 4.\n</details>\nWhich?': "Which?",
+    "Here is my thought process: It is 4.\n\nHere is my response: Which?": "Which?",
+    "It is 4.\n</think>\n\n<response>\nWhich?\n</response>": "Which?",
+    "<think>4</think><final_answer>Which?</final_answer>": "Which?",
     "It is 4.\n</think>\nWhich?": "Which?",
     "It is 4.</think>\nWhich?": "Which?",
     "First <reasoning>, then 4.\n</think>\n\nWhich?": "Which?",
@@ -113,6 +141,32 @@ SPOILT = {
     "<chain_of_thought>It is 4": "",
     '""': "",
     "<|im_end|>": "",
+    # Ends of turns by model family: EXAONE, HyperCLOVA, SmolVLM, InternLM, DeepSeek Coder, MiniMax, Ling, Baichuan
+    "[|assistant|]Which?[|endofturn|]": "Which?",
+    "Which?<|endofturn|>\n<|im_start|>user\nFour.": "Which?",
+    "Which?<end_of_utterance>": "Which?",
+    "Which?<eoa>": "Which?",
+    "Which?<|EOT|>\n<|EOT|>": "Which?",
+    "]~b]ai\nWhich?[e~[": "Which?",
+    "<role>ASSISTANT</role>Which?<|role_end|>": "Which?",
+    "Which?<reserved_106>": "Which?",
+    "assistant\n\nWhich?<|eot_id|>": "Which?",
+    "Which?<|im_end": "Which?",
+    "Which?<|eot_id|": "Which?",
+    "[INST] Which? [/INST]": "Which?",
+    "### Response:\nWhich?": "Which?",
+    '""Which part?""': "Which part?",
+    '"""Which part?"""': "Which part?",
+    "``Which part?''": "Which part?",
+    '\\"Which part?\\"': "Which part?",
+    '**"Which part?"**': "Which part?",
+    '"Which part?”': "Which part?",
+    '“Which part?"': "Which part?",
+    '"Which part?': "Which part?",
+    'Which part?"': "Which part?",
+    "‹Quelle partie ?›": "Quelle partie ?",  # noqa: RUF001
+    "‚Welcher Teil?‘": "Welcher Teil?",  # noqa: RUF001
+    "```text\nWhich part?\n```": "Which part?",
 }
 LABELLED: list[tuple[Writes, str, str]] = [
     ("user", "User: Which?", "Which?"),
@@ -131,7 +185,17 @@ UNUSABLE: list[tuple[Writes, str, str]] = [
     ("assistant", "It looks so:\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello", TRANSCRIPT),
     # What of these is reasoning nobody can tell.
     ("assistant", "12 rows of 7 are 84.</think> How many seats?", UNCLEAR),
-    ("assistant", "It is 4.\n</think>Which?", UNCLEAR),
+    ("assistant", "It is 4.\n</think> Which?", UNCLEAR),
+    ("assistant", "</think> ends it.", UNCLEAR),
+    ("assistant", "It is 4</think>Which?", UNCLEAR),
+    ("assistant", "I will help.<think>It is 4</think>Which?", UNCLEAR),
+    ("assistant", "Which?<think>Now it is", UNCLEAR),
+    ("assistant", "Which?\n\n<think>It is 4</think>", UNCLEAR),
+    ("user", "Which?\n\nAssistant: Four.", TRANSCRIPT),
+    ("assistant", "Which?\n\nUser: Four.\n\nAssistant: Right.", TRANSCRIPT),
+    ("assistant", "Which?\n### Human: Four.", TRANSCRIPT),
+    ("assistant", "Which?\n\n### Instruction:\nFour.", TRANSCRIPT),
+    ("assistant", "Which?\n[|user|]Four.", TRANSCRIPT),
     ("assistant", "<think>I close with </think> and it is 4</think>Which?", UNCLEAR),
     ("assistant", "Sure.\n<think>\nIt is 4.\n</think>\nWhich?", UNCLEAR),
     ("assistant", "Which?\n<think>\nIt is", UNCLEAR),
@@ -143,16 +207,37 @@ OF_ONE_SIDE: list[tuple[Writes, str]] = [
 ]
 UNKNOWN_TAGS = {
     "<plan>Ask for a row.</plan>\nWhich?": "plan",
-    "[REASONING]Ask for a row.[/REASONING] Which?": "REASONING",
+    "[NOTE]Ask for a row.[/NOTE] Which?": "NOTE",
     "<think>4</think><plan>Ask.</plan>Which?": "plan",
     "Which <b>one</b>?": "",
     "<plan> without an end": "",
 }
 # Nothing is taken off such words and signs: there are no tags, labels and quotes around them.
 WORDS = st.text("abcdefghxyzÄé木0123456789 ,.;!?()+=/-\n", min_size=1).map(str.strip).filter(bool)
-SPECIAL = re.compile(r"[<>◁\[]|\A\W*(?:user|human|assistant)|assistantfinal|\A[\"'“„‘«»「『]", re.IGNORECASE)  # noqa: RUF001
+SPECIAL = re.compile(r"[<>◁\[&\"]|\A\W*(?:user|human|assistant)|assistantfinal|\A[\"'“„‘«»「『]", re.IGNORECASE)  # noqa: RUF001
 PLAIN = st.text().map(str.strip).filter(lambda text: text and not SPECIAL.search(text))
 MENTIONED = ["<think>", "</think>", "<|im_end|>", "<|endoftext|>", "<unk>", "</s>", "[/THINK]", "<reasoning>", "User:"]
+SLOW = [
+    "<eos>",
+    "</s> ",
+    "<s>",
+    "```a\n",
+    "`a``b",
+    " ",
+    "<think>",
+    "x </think> y",
+    "[INST]",
+    "*",
+    '"',
+    "``",
+    "\nuser: a",
+    "\nuser: a\nassistant: b",
+    "</think>a",
+    "a<think>",
+    " [/INST]",
+    "<details>",
+    "[|a",
+]
 TAGS = ["<think>", "</think>", "<Thinking>", "</thinking>", "<reasoning>", "</reasoning>", "[THINK]", "[/THINK]"]
 TOKENS = ["<|im_end|>", "<|eot_id|>", "</s>", "<|im_start|>", '"', "User:", "\n", " ", "Which", "four", "?", "“", "”"]
 
@@ -207,7 +292,9 @@ def test_an_unknown_pair_of_tags_at_the_beginning_is_named(text: str, tag: str) 
     assert cleaned(text, "assistant").unknown_tag == tag
 
 
-@pytest.mark.parametrize("part", ["<eos>", "</s> ", "<s>", "```a\n", "`a``b", " ", "<think>", "x </think> y", "[INST]"])
+@pytest.mark.parametrize(
+    "part", ["<eos>", "</s> ", "<s>", "```a\n", "`a``b", " ", "<think>", "x </think> y", "[INST]", *SLOW]
+)
 def test_a_reply_that_repeats_itself_takes_no_longer_than_its_length_warrants(part: str) -> None:
     started = time.monotonic()
     cleaned("a" + part * (60_000 // len(part)) + "b", "user")

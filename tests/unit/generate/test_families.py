@@ -142,7 +142,8 @@ def test_every_stock_family_can_be_drawn() -> None:
         for situation in situations:
             assert fitting(situation, one) == fitting(situation, drawn)
             turns = dialogue(situation, drawn, random.Random(1), follow_up=True).messages
-            further = range(situation.further[0], situation.further[1] + 1) if situation.turns else range(2)
+            least, most = situation.further if situation.turns else (0, 0)
+            further = range(least, most + 2)  # the family's second exchange comes before
             assert [turn.role for turn in turns] in [["user", "assistant"] * (1 + count) for count in further]
 
 
@@ -298,6 +299,42 @@ def test_without_an_order_the_turns_are_drawn_but_none_twice() -> None:
     assert len(orders) > 5 and all(len(set(order)) == 3 for order in orders)
     with pytest.raises(ValidationError, match="no more than there are turns"):
         going_on(further=[1, 9])
+
+
+def test_turns_may_start_with_the_first() -> None:
+    for seed in range(9):
+        replies = dialogue(going_on(from_first=True), problem(), random.Random(seed), follow_up=False).messages[3::2]
+        assert "".join(reply.content[5] for reply in replies) == "abc"
+    with pytest.raises(ValidationError, match="one of in_order and from_first"):
+        going_on(in_order=True, from_first=True)
+
+
+def test_the_second_exchange_of_a_family_comes_before_what_its_situation_goes_on_with() -> None:
+    stepping = problem(turns=[{"user": "I added 2.", "assistant": "You added 2. What is next?"}])
+    made = dialogue(going_on(from_first=True), stepping, random.Random(1), follow_up=True)
+    assert [turn.content for turn in made.messages][2:4] == ["I added 2.", "You added 2. What is next?"]
+    assert [turn.content[:6] for turn in made.messages[5::2]] == ["Step a", "Step b", "Step c"]
+
+
+def test_one_reply_to_every_step_says_it_back_and_leaves_questions_alone() -> None:
+    turns = [
+        {"user": "I added 2.", "assistant": "You added 2. What is left?"},
+        {"user": "Do I add 3?", "assistant": "What would it do?"},
+    ]
+    for seed in range(9):
+        made = dialogue(
+            situation("{user}", "{assistant}"), problem(turns=turns), random.Random(seed), follow_up=True,
+            step_reply='You say "{step}". What comes next?',
+        )  # fmt: skip
+        assert [turn.content for turn in made.messages][2:] == ["I added 2.", 'You say "I added 2". What comes next?']
+    asked = problem(turns=turns[1:])
+    made = dialogue(situation("{user}", "{assistant}"), asked, random.Random(1), follow_up=True, step_reply="{step}?")
+    assert len(made.messages) == 2
+    with pytest.raises(RecipeError, match=r"generate\.step_reply.*no value 'stp'"):
+        dialogue(
+            situation("{user}", "{assistant}"), problem(turns=turns), random.Random(1), follow_up=True,
+            step_reply="{stp}?",
+        )  # fmt: skip
 
 
 def test_another_reply_is_one_that_was_not_given() -> None:

@@ -189,3 +189,12 @@ def test_shipped_flows_pass_the_rules_for_a_recipes_own(tmp_path: Path) -> None:
     for name in OUTPUTS:
         shutil.copytree(SHIPPED / name, tmp_path / name)
     assert Flows(tmp_path).own == tmp_path
+
+
+@pytest.mark.parametrize("named", ["../../secret.yaml", "/etc/passwd", "../query/../../secret.yaml"])
+def test_a_prompt_outside_the_flows_is_not_read(named: str, tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text(yaml.safe_dump(ASK))
+    flow = yaml.safe_load(yaml.safe_dump(QUERY))
+    flow["blocks"][0]["block_config"]["prompt_config_path"] = named
+    with pytest.raises(RecipeError, match=rf"flow\.yaml: prompt_config_path: '{named}' is outside the flows"):
+        Flows(own_flow(tmp_path, flow))

@@ -157,10 +157,30 @@ def test_a_busy_server_makes_everyone_wait(server: ScriptedTeacher, tmp_path: Pa
         return completion("fine?") if time.monotonic() >= busy_until[0] else refusal(429, "slowly", "retry-after: 1")
 
     server.script = script
-    answers = ask(teacher(server, tmp_path, concurrency=4, retries=0), 40)
+    answers = ask(teacher(server, tmp_path, concurrency=4, retries=1), 40)
     assert [answer.error for answer in answers] == [""] * 40
     # What was under way is refused; nothing else is sent until the time is over.
     assert sum(moment < busy_until[0] for moment in server.times) <= 4
+
+
+def test_a_refusal_while_others_are_answered_is_no_failed_attempt(server: ScriptedTeacher, tmp_path: Path) -> None:
+    # A row is refused more often than it may fail, but others are answered in between.
+    server.script = lambda words, attempt: (
+        refusal(429, "slowly", "retry-after-ms: 20") if words == BAD and attempt <= 6 else completion("fine?")
+    )
+    answers = ask(teacher(server, tmp_path, concurrency=2, retries=2), 40)
+    assert [answer.error for answer in answers] == [""] * 40
+    assert server.asked.count(BAD) == 7
+
+
+@pytest.mark.parametrize("wait", ["0", "-3", "nan", "Thu, 01 Jan 1970 00:00:00 GMT", "soon", "0.001"])
+def test_a_server_that_is_always_busy_is_given_up_whatever_wait_it_names(
+    server: ScriptedTeacher, tmp_path: Path, wait: str
+) -> None:
+    server.script = lambda words, attempt: refusal(429, "slowly", f"retry-after: {wait}")
+    with pytest.raises(EngineError, match=r"answered 429 \(slowly\).*0 answers are kept"):
+        ask(teacher(server, tmp_path, concurrency=4, retries=1), 400)
+    assert len(server.asked) <= 2 * 10 + 4
 
 
 def test_a_rate_is_kept(server: ScriptedTeacher, tmp_path: Path) -> None:

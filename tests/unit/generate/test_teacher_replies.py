@@ -49,12 +49,16 @@ CLEANED = {
 }
 FAILED = {
     "length": (Said("Let us look at it step by step. First one row togeth", "length"), "cut off at 200 tokens"),
-    "think-cut": (Said("<think>\nFirst I should consider that the total is 49 and", "length"), "cut off at 200 tokens"),
+    "think-cut": (
+        Said("<think>\nFirst I should consider that the total is 49 and", "length"),
+        "cut off at 4296 tokens",
+    ),
     "think-cut, said to be whole": (Said("<think>\nFirst I should consider that 49"), "reasoning without an answer"),
     "thought only": (Said("<think>It is 49.</think>\n"), "reasoning without an answer"),
-    "beside, cut": (Said(None, "length", {"reasoning_content": "It is 4"}), "cut off at 200 tokens"),
-    "beside, cut, empty": (Said("", "length", {"reasoning": "It is 4"}), "cut off at 200 tokens"),
-    "beside, thought only": (Said(None, reasoning={"reasoning_content": "It is 49."}), "reply is empty"),
+    "beside, cut": (Said(None, "length", {"reasoning_content": "It is 4"}), "cut off at 4296 tokens"),
+    "beside, cut, empty": (Said("", "length", {"reasoning": "It is 4"}), "cut off at 4296 tokens"),
+    "beside, thought only": (Said(None, reasoning={"reasoning_content": "It is 49."}), "reasoning without an answer"),
+    "empty": (Said(" "), "reply is empty"),
 }
 
 
@@ -87,6 +91,7 @@ def test_a_reply_of_which_nothing_usable_is_left_fails_its_row_alone(
     assert all(reason in c.error for c in failed)
     assert all(MORE_TOKENS in c.error for c in failed) or reason == "reply is empty"
     assert result.errors == 2
+    assert [(reason in why, count) for why, count in result.failures.items()] == [(True, 2)]
     assert result.cut_off == (2 if "cut off" in reason else 0)
     assert not any(word in m.content for c in candidates(workspace) for m in c.messages for word in ("49", "togeth"))
     # A later run asks for these rows again, and for no other.
@@ -157,8 +162,46 @@ def test_a_teacher_whose_budget_is_too_small_for_its_reasoning_is_one_error_that
     config: GenerateConfig, workspace: Workspace, server: ChatServer
 ) -> None:
     server.answer = lambda body: FAILED["think-cut"][0]
-    with pytest.raises(EngineError, match=rf"none of 6 rows.*200 tokens.*{MORE_TOKENS}"):
+    with pytest.raises(EngineError, match=rf"none of 6 rows.*4296 tokens.*{MORE_TOKENS}"):
         run(config, workspace)
+
+
+def test_a_teacher_that_is_seen_to_reason_gets_room_for_it(
+    config: GenerateConfig, workspace: Workspace, server: ChatServer
+) -> None:
+    def answer(body: dict[str, Any]) -> Said | str:
+        if body["max_tokens"] < 1000:
+            return Said("<think>It is 49, and so I", "length")
+        return f"<think>It is 49.</think>{whole(body)}"
+
+    server.answer = answer
+    result = run(config, workspace)
+    assert (result.errors, result.cut_off, result.reasoning_tokens) == (0, 0, 4096)
+    assert {body["max_tokens"] for body in server.bodies} == {200, 4296}
+    # What was learnt holds for the next step, and for the next run: neither asks in vain.
+    assert {body["max_tokens"] for body in server.sent("answer")} == {4296}
+    server.bodies.clear()
+    assert run(config, workspace).errors == 0
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "said", [Said("Let us look at it, first one row togeth", "length"), Said("User: a\nAssistant: b")]
+)
+def test_a_teacher_that_does_not_reason_gets_no_more_room(
+    config: GenerateConfig, workspace: Workspace, server: ChatServer, said: Said
+) -> None:
+    server.answer = lambda body: said if kind(body) == "query" and passage_of(body) == "2" else whole(body)
+    assert run(config, workspace).reasoning_tokens == 0
+    assert {body["max_tokens"] for body in server.bodies} == {200}
+
+
+def test_room_for_reasoning_can_be_refused(config: GenerateConfig, workspace: Workspace, server: ChatServer) -> None:
+    server.answer = lambda body: FAILED["think-cut"][0] if passage_of(body) == "2" else whole(body)
+    teacher = config.teacher.model_copy(update={"reasoning_tokens": 0})
+    result = run(config.model_copy(update={"teacher": teacher}), workspace)
+    assert result.failures == {"the teacher's reply was cut off at 200 tokens": 2}
+    assert len(server.sent("query")) == 6
 
 
 def test_later_turns_rewritings_and_losers_hold_no_reasoning(

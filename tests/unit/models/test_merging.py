@@ -132,6 +132,6 @@ def test_weights_that_are_not_those_of_the_lineage_are_refused(
     adapter = shutil.copytree(drawn_adapter, tmp_path / "adapter")
     other = read_lineage(adapter).model_copy(update={"adapter_digest": "0f" * 32})
     write_lineage(adapter, other)
-    with pytest.raises(AdapterMismatchError, match=r"adapter_model\.safetensors: not the weights that"):
+    with pytest.raises(AdapterMismatchError, match=r"are not those that tuning_room\.json names"):
         merge(str(tiny_model), adapter, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drawn_adapters import stated_digest, write_stated_adapter
 from tuning_room.evaluate.config import EvaluateConfig
 from tuning_room.evaluate.learnt import found_of
 from tuning_room.evaluate.summary import summarize
@@ -30,7 +31,7 @@ from tuning_room.workspace import StageRecord, Workspace
 FULL = "# The desk\n\nYou help people to find their way. <b>Ask</b> one question in every reply.\n" * 12
 SHORT = "You are the desk."
 SCRIPT = "<script>alert('told you')</script><img src=x onerror=alert(1)>"
-ADAPTER, BASE = "3f2a9c0d" * 8, "77ab10ce" * 8
+ADAPTER, BASE = stated_digest(b"weights", "{}"), "77ab10ce" * 8
 ARMS = ("base", "prompted", "baked", "baked_prompted")
 METRICS = ["asks", "tells", "leaks", "on_topic"]
 KEPT = ["base", "baked"]
@@ -321,12 +322,11 @@ def write_training(workspace: Workspace, steps: int = 230) -> None:
     workspace.metrics.parent.mkdir(parents=True, exist_ok=True)
     workspace.metrics.write_text("\n".join(lines) + "\n", encoding="utf-8")
     lineage = {
-        "recipe": "socratic-tutor", "base_model": "embedded:smollm2-135m", "short_prompt": SHORT,
-        "adapter_digest": ADAPTER, "template_digest": "c4" * 32, "train_digest": "5e" * 32,
+        "recipe": "socratic-tutor", "short_prompt": SHORT, "template_digest": "c4" * 32, "train_digest": "5e" * 32,
         "config": {"model": "embedded:smollm2-135m", "rank": 16, "alpha": 32, "epochs": 2, "learning_rate": 5e-4},
         "versions": {"torch": "2.11.0", "transformers": "5.23.0", "peft": "0.19.1"},
     }  # fmt: skip
-    write_json(workspace.adapter / "tuning_room.json", lineage)
+    write_stated_adapter(workspace.adapter, settings="{}", **lineage)
 
 
 RESULTS: dict[str, tuple[float, dict[str, Any]]] = {

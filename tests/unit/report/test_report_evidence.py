@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_samples import ADAPTER
 
+from drawn_adapters import stated_digest, write_stated_adapter
 from tuning_room.errors import AdapterMismatchError, DataError, MissingInputError, StageError, TuningRoomError
 from tuning_room.records import read_json, write_json
 from tuning_room.report import ReportConfig, run
@@ -71,9 +73,19 @@ def test_loss_that_is_no_number_is_refused_with_its_line(workspace: Workspace, c
 
 
 def test_results_of_another_adapter_are_refused(workspace: Workspace, config: ReportConfig) -> None:
-    changed(workspace.adapter / "tuning_room.json", lambda card: card.update(adapter_digest="0badcafe" * 8))
+    write_stated_adapter(workspace.adapter, b"other weights", recipe="socratic-tutor")
     message = refused(workspace, config, AdapterMismatchError)
-    assert "3f2a9c0d" in message and "0badcafe" in message
+    assert ADAPTER[:8] in message and stated_digest(b"other weights")[:8] in message
+
+
+def test_an_adapter_that_is_not_the_one_trained_is_refused(workspace: Workspace, config: ReportConfig) -> None:
+    (workspace.adapter / "adapter_config.json").write_text('{"lora_alpha": 800}')
+    assert "adapter_config.json are not those" in refused(workspace, config, AdapterMismatchError)
+
+
+def test_an_adapter_of_another_recipe_is_refused(workspace: Workspace, config: ReportConfig) -> None:
+    write_stated_adapter(workspace.adapter, settings="{}", recipe="cook")
+    assert "by the recipe 'cook', not by 'socratic-tutor'" in refused(workspace, config, AdapterMismatchError)
 
 
 def test_results_under_another_full_prompt_are_refused(workspace: Workspace, config: ReportConfig) -> None:

@@ -11,15 +11,24 @@ from typing import Any
 
 import pytest
 
-from tuning_room.errors import AdapterMismatchError, DataError, EngineError, MissingInputError, TuningRoomError
+from drawn_adapters import stated_digest, write_stated_adapter
+from tuning_room.errors import (
+    AdapterMismatchError,
+    DataError,
+    EngineError,
+    MissingInputError,
+    StageError,
+    TuningRoomError,
+)
 from tuning_room.files import digest
 from tuning_room.models import check_base
 from tuning_room.models.lineage import read_lineage, verify_adapter
+from tuning_room.records import write_json
 from tuning_room.rendering import template_digest
 from tuning_room.serve import adapter_rank, open_engine, run_server
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.server import bound_socket
-from tuning_room.workspace import Workspace
+from tuning_room.workspace import StageRecord, Workspace
 
 TOKENIZER: Any = SimpleNamespace(chat_template="{{ messages }}")
 
@@ -28,30 +37,49 @@ TOKENIZER: Any = SimpleNamespace(chat_template="{{ messages }}")
 def workspace(tmp_path: Path) -> Workspace:
     """A run folder whose adapter has everything but real weights."""
     workspace = Workspace(tmp_path)
-    workspace.adapter.mkdir()
-    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    (workspace.adapter / "adapter_config.json").write_text('{"r": 12}')
-    change(workspace, adapter_digest=digest(workspace.adapter / "adapter_model.safetensors"))
+    names = {"recipe": "tutor", "base_model": "embedded:tiny", "short_prompt": "You are a tutor."}
+    write_stated_adapter(workspace.adapter, template_digest=template_digest(TOKENIZER), **names)
     return workspace
 
 
 def change(workspace: Workspace, **fields: Any) -> None:
     path = workspace.adapter / "tuning_room.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    names = {"recipe": "tutor", "base_model": "embedded:tiny", "short_prompt": "You are a tutor."}
-    path.write_text(json.dumps({**names, "template_digest": template_digest(TOKENIZER), **before, **fields}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 def test_an_adapter_as_it_was_trained_passes_and_has_its_name(workspace: Workspace) -> None:
     lineage = verify_adapter(workspace.adapter, TOKENIZER)
-    assert lineage.name == f"tutor-{digest(workspace.adapter / 'adapter_model.safetensors')[:8]}"
+    assert lineage.name == f"tutor-{stated_digest()[:8]}"
     assert lineage.short_prompt == "You are a tutor."
 
 
-def test_other_weights_are_refused(workspace: Workspace) -> None:
-    (workspace.adapter / "adapter_model.safetensors").write_bytes(b"other weights")
-    with pytest.raises(AdapterMismatchError, match="not the weights"):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("adapter_model.safetensors", b"other weights"),
+        ("adapter_model.safetensors", b"weigh"),
+        ("adapter_config.json", b'{"r": 12, "lora_alpha": 800}'),
+        ("adapter_config.json", b'{"r": 1'),
+        ("adapter_config.json", b""),
+    ],
+)
+def test_an_adapter_that_was_changed_is_refused(workspace: Workspace, name: str, content: bytes) -> None:
+    (workspace.adapter / name).write_bytes(content)
+    with pytest.raises(AdapterMismatchError, match=r"are not those that tuning_room\.json names"):
         verify_adapter(workspace.adapter, TOKENIZER)
+
+
+def test_an_adapter_from_before_its_configuration_counted_says_so(workspace: Workspace) -> None:
+    change(workspace, adapter_digest=digest(workspace.adapter / "adapter_model.safetensors"))
+    with pytest.raises(AdapterMismatchError, match=r"a version that held the weights alone .* train --force"):
+        verify_adapter(workspace.adapter, TOKENIZER)
+
+
+def test_an_adapter_that_is_not_as_its_training_left_it_is_not_served(workspace: Workspace) -> None:
+    record = StageRecord(state="done", config="", inputs={}, outputs={"adapter": "0" * 64}, started="")
+    write_json(workspace.manifest, {"train": record.model_dump(mode="json")})
+    with pytest.raises(StageError, match="adapter: has been changed since 'tuning-room train' wrote it"):
+        open_engine(ServeConfig(model="embedded:tiny", recipe="tutor"), workspace)
 
 
 def test_another_chat_template_is_refused(workspace: Workspace) -> None:
@@ -88,7 +116,7 @@ def test_a_lineage_that_is_none_is_refused(workspace: Workspace, name: str, cont
         read_lineage(workspace.adapter)
 
 
-@pytest.mark.parametrize("name", ["tuning_room.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("name", ["tuning_room.json", "adapter_model.safetensors", "adapter_config.json"])
 def test_without_training_nothing_is_served(workspace: Workspace, name: str) -> None:
     (workspace.adapter / name).unlink()
     config = ServeConfig(model="embedded:tiny", recipe="tutor")

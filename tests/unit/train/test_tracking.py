@@ -12,7 +12,7 @@ from tuning_room.models.lineage import AdapterLineage, write_lineage
 from tuning_room.train import _tracked
 from tuning_room.train.config import MlflowConfig, TrainConfig
 from tuning_room.train.metrics import MetricsFile
-from tuning_room.train.tracking import track, tracking_uri, without_secret
+from tuning_room.train.tracking import track, tracking_uri
 from tuning_room.workspace import Workspace
 
 DIGEST = "3f2a9c0d" * 8
@@ -116,15 +116,3 @@ def test_where_it_is_written(workspace: Workspace, monkeypatch: pytest.MonkeyPat
     assert tracking_uri(config(), workspace) == "http://one"
     assert tracking_uri(config(mlflow=MlflowConfig(tracking_uri="http://two")), workspace) == "http://two"
     assert os.environ["MLFLOW_TRACKING_URI"] == "http://one"
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("https://user:pass@host:5000/path", "https://host:5000/path"),
-        ("https://host/path", "https://host/path"),
-        ("sqlite:////tmp/mlflow.db", "sqlite:////tmp/mlflow.db"),
-    ],
-)
-def test_an_address_is_shown_without_its_secret(address: str, shown: str) -> None:
-    assert without_secret(address) == shown

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_rows import STEPS, Configure, assert_equal, dialogue
 
+from drawn_adapters import stated_digest
 from tuning_room import train
 from tuning_room.errors import MissingInputError, ModelNotFoundError, TrainingError
 from tuning_room.files import digest
@@ -262,7 +263,10 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
     result = train.run(config, workspace)
     assert (result.rows, result.steps) == (14, 4)
     assert result.first_valid_loss is not None and result.valid_loss is not None
-    assert result.adapter_digest == digest(workspace.adapter / "adapter_model.safetensors")
+    assert result.adapter_digest == stated_digest(
+        (workspace.adapter / "adapter_model.safetensors").read_bytes(),
+        (workspace.adapter / "adapter_config.json").read_text(encoding="utf-8"),
+    )
     lineage = json.loads((workspace.adapter / "tuning_room.json").read_text(encoding="utf-8"))
     assert lineage["adapter_digest"] == result.adapter_digest
     assert lineage["train_digest"] == digest(workspace.train_rows)

@@ -65,8 +65,34 @@ def test_metrics_survive_a_cut_line(tmp_path: Path) -> None:
     assert [metric.step for metric in file.read()] == [1, 2, 3]
     file.keep_until(2)
     assert file.read() == [taken(step, step / 3) for step in (1, 2)]
+    assert MetricsFile(file.path).read() == [taken(step, step / 3) for step in (1, 2, 3)], "until there is a new one"
     file.append(taken(3))
     assert [json.loads(line)["step"] for line in file.path.read_text(encoding="utf-8").splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kept", [0, 2, 3])
+def test_an_earlier_curve_stands_until_the_new_one_has_a_step(kept: int, tmp_path: Path) -> None:
+    earlier = MetricsFile(tmp_path / "metrics.jsonl")
+    for step in (1, 2, 3):
+        earlier.append(taken(step))
+    before = earlier.path.read_bytes()
+    new = MetricsFile(earlier.path)
+    new.keep_until(kept)
+    assert earlier.path.read_bytes() == before and len(new.read()) == kept
+    new.append(taken(kept + 1, 9.0))
+    assert earlier.read() == [*map(taken, range(1, kept + 1)), taken(kept + 1, 9.0)]
+
+
+def test_what_is_kept_is_written_where_no_step_follows(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    for step in (1, 2, 3):
+        file.append(taken(step))
+    file.keep_until(2)
+    file.settle()
+    assert MetricsFile(file.path).read() == [taken(1), taken(2)]
+    file.settle()
+    file.append(taken(3))
+    assert len(MetricsFile(file.path).read()) == 3
 
 
 def test_a_line_that_is_no_step_is_named(tmp_path: Path) -> None:
