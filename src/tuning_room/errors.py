@@ -17,6 +17,7 @@ TuningRoomError
  │    └── TrainingError
  │         └── DivergedError     the loss is NaN or keeps rising
  ├── OccupiedError               a place that holds something which is not ours to replace
+ ├── LimitError                  work that needs more time or memory than it may have
  └── MissingPrerequisiteError    something that must be installed first
 
 Each says what happened and where; its `hint` says what to do about it.
@@ -101,5 +102,15 @@ class OccupiedError(TuningRoomError, FileExistsError):
     """A folder to write to that holds something which Tuning Room did not make."""
 
 
+class LimitError(TuningRoomError, RuntimeError):
+    """Work that was stopped: it needs more time or memory than it may have."""
+
+
 class MissingPrerequisiteError(TuningRoomError, ImportError):
     """Something that must be installed first."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what a library says of its error as one line of a few words, or the error's kind if it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."

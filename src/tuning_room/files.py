@@ -1,5 +1,6 @@
 """Writing files and folders all or nothing, never over what is not ours, and telling them apart by digest."""
 
+import errno
 import hashlib
 import json
 import os
@@ -25,13 +26,35 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as out:
+        with temporary.open("w", encoding="utf-8") as out, naming(path):
             yield out
             out.flush()
             os.fsync(out.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether an error says that a disk is full; safetensors says so only in its text."""
+    quoted = re.search(r"os error (\d+)", str(error))
+    number = error.errno if isinstance(error, OSError) else int(quoted.group(1)) if quoted else None
+    return number in NO_ROOM
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have the error of a full disk name what was being written, which the system leaves out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_full(error) or getattr(error, "filename", None):
+            raise
+        number = error.errno if isinstance(error, OSError) else errno.ENOSPC
+        raise OSError(number, os.strerror(number or errno.ENOSPC), str(path)) from None
 
 
 LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|old)")  # .<name>.<process>.<what>
@@ -53,7 +76,8 @@ def atomic_folder(path: Path, ours: Ours) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         refuse_foreign(path, ours)
         _replace(temporary, path)
     finally:
@@ -136,6 +160,11 @@ def _replaced_behind_links(folder: Path) -> Iterator[Path]:
 
 def _named(leftover: Path) -> Path:
     return leftover.with_name(leftover.name[1:].rsplit(".", 2)[0])
+
+
+def shown_path(path: Path) -> str:
+    """Return a path as it can be printed: bytes of a name that are not UTF-8 as escapes, such as bad\\xff.md."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def digest(path: Path) -> str:

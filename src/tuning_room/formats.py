@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, Field, ValidationError
 
 from tuning_room.errors import DataError, MissingInputError
-from tuning_room.records import Message, Role
+from tuning_room.records import Message, Role, whole
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+
+LONGEST = 4_000_000  # bytes of a row: no model reads a dialogue of a million tokens
 
 SPEAKERS: Mapping[str, Role] = {
     "system": "system",
@@ -136,9 +138,11 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     # Read as bytes, so that invalid UTF-8 is an error of its own line.
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
+            if len(line) > LONGEST:
+                raise _too_long(f"{path}:{number}", len(line))
             if line.strip():
                 try:
-                    yield number, json.loads(line.removeprefix(BOM_UTF8))
+                    yield number, whole(json.loads(line.removeprefix(BOM_UTF8)))
                 except (ValueError, RecursionError) as error:
                     raise _unreadable(f"{path}:{number}", error) from None
 
@@ -160,11 +164,19 @@ def _listed(path: Path) -> Iterator[tuple[int, Any]]:
                 raise DataError(f"{path}:{line}: the list has ended above", hint="put every row into the one list")
             return
         try:
-            values, place = decoder.raw_decode(text, place)
+            values, end = decoder.raw_decode(text, place)
+            whole(values)
         except (ValueError, RecursionError) as error:
             at = line + text.count("\n", place, error.pos) if isinstance(error, json.JSONDecodeError) else line
             raise _unreadable(f"{path}:{at}", error) from None
+        if end - place > LONGEST:
+            raise _too_long(f"{path}:{line}", end - place)
+        place = end
         yield line, values
+
+
+def _too_long(where: str, size: int) -> DataError:
+    return DataError(f"{where}: a row of {size / 1e6:.1f} MB, more than {LONGEST / 1e6:.0f}", hint="split or delete it")
 
 
 def _unreadable(where: str, error: Exception) -> DataError:

@@ -31,7 +31,7 @@ class ArmPair(NamedTuple):
 class Gate(BaseModel):
     """A bound that a metric's rate must meet: a number, or another arm's rate."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     metric: str = Field("", description="the metric")
     requirement: str = Field("", description="in place of a metric: the share of replies that keep this requirement")

@@ -20,6 +20,7 @@ from tuning_room.errors import RecipeError
 FOLDER, OUTSIDE = "recipe_folder", "read_outside"
 PACKAGE = Path(__file__).resolve().parent  # its own suites and texts may be named too
 ALLOW_FILES, ALLOW_CODE = "--allow-files", "--allow-code"
+LARGEST = 1_000_000  # bytes of a prompt: no model that is baked into reads a quarter of a million tokens
 
 
 class Permissions:
@@ -148,6 +149,8 @@ def _with_code(path: Path, info: ValidationInfo) -> Path:
 def _with_words(path: Path, info: ValidationInfo) -> Path:
     if not info.context:
         return path
+    if (size := path.stat().st_size) > LARGEST:
+        raise RecipeError(f"{path} has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}", hint="name the file meant")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from tuning_room import convert, dataset, deploy, evaluate, generate, report, train
@@ -24,6 +23,7 @@ from tuning_room.requirements import Requirement
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
+from tuning_room.yaml_files import read_yaml
 
 STAGES: dict[str, Stage[Any, Any]] = {
     "convert": convert.STAGE,
@@ -44,7 +44,7 @@ class Recipe(BaseModel):
     A stage's field that has the name of a field here is filled from here.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*[a-z0-9]$", max_length=34, description="also the run folder's name")
     description: str = Field("", description="what is baked, in a sentence, for the report and the model card")
@@ -160,10 +160,7 @@ def load_recipe(place: str, tell: Callable[[str], None] = lambda _: None) -> Rec
     `tell` gets a line for each path that it reads outside its folder. Raises RecipeError, which names file and field.
     """
     file = recipe_file(place)
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
-        raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="correct the file") from None
+    values = read_yaml(file)
     if not isinstance(values, dict):
         raise RecipeError(f"{file}: must hold keys and values", hint="start from recipes/socratic-tutor/recipe.yaml")
     found = context(file.parent)

@@ -224,11 +224,20 @@ def jsonl_writer(path: Path) -> Iterator[Callable[[Record], object]]:
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file; MissingInputError or DataError name the file."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return whole(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise MissingInputError(f"{path}: no such file", hint="run the stage before this one first") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})", hint="delete the file and run the stage again") from None
+
+
+def whole(value: Any) -> Any:
+    """Return what was read from JSON; ValueError for half of a surrogate pair in it, which no file can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair, which is no character") from None
+    return value
 
 
 def read_record(path: Path, kind: type[M]) -> M:

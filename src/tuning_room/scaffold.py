@@ -12,6 +12,7 @@ import yaml
 from tuning_room.checks import Case, find_metric
 from tuning_room.errors import RecipeError
 from tuning_room.files import atomic_folder
+from tuning_room.paths import LARGEST
 from tuning_room.requirements import Requirement, normalized
 from tuning_room.requirements.draft import FILE, RequirementsDraft, as_yaml, draft
 from tuning_room.requirements.passages import passages
@@ -40,6 +41,8 @@ class NewRecipe(NamedTuple):
 def read_prompt(file: Path) -> str:
     """Return a prompt without its byte order mark; RecipeError if it cannot be read, is not UTF-8, or has no words."""
     try:
+        if (size := file.stat().st_size) > LARGEST:
+            raise RecipeError(f"{file}: {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}", hint="name the file meant")
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise RecipeError(f"{file}: {error.strerror}", hint="name a text file with the prompt") from None

@@ -27,7 +27,7 @@ MARK = b"A run folder of Tuning Room: its stages replace what stands under their
 class StageConfig(BaseModel):
     """The configuration of a stage; unknown keys are refused, and paths are not part of its digest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def digest(self) -> str:
         """Return the sha256 of every value except paths, whose contents are inputs of their own."""
@@ -38,7 +38,8 @@ class StageConfig(BaseModel):
 def _placeless(value: Any) -> Any:
     # Which file belongs to which key is configuration; the folder that the files are in is not.
     if isinstance(value, dict):
-        return {key: _placeless(inner) for key, inner in value.items()}
+        # Keys of several kinds cannot be sorted, and JSON has texts alone.
+        return {str(key): _placeless(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_placeless(inner) for inner in value]
     return value.name if isinstance(value, Path) else value
@@ -121,6 +122,7 @@ class Workspace:
         self.report_json = root / "report.json"
         self.model_card = root / "model_card.md"
         self.deploy = root / "deploy"
+        self._held: os.stat_result | None = None
 
     def records(self) -> dict[str, StageRecord]:
         """Return the manifest's entries by stage, none if nothing has run yet; DataError for an invalid manifest."""
@@ -204,6 +206,7 @@ class Workspace:
             with explained(stage.name):
                 result = stage.run(config, self)
         except BaseException as error:
+            self._check_there()
             # An earlier result is still on disk, so its entry stays.
             if self._finished(stage.name) is None:
                 failed = {"state": "failed", "error": str(error) or repr(error)}
@@ -239,7 +242,13 @@ class Workspace:
             found[f"{label} ({len(found)})" if label in found else label] = digest(path)
         return found
 
+    def _check_there(self) -> None:
+        """Raise StageError if somebody has removed the run folder: what is written now would be a part of none."""
+        if self._held and not (self.lock.exists() and os.path.samestat(self._held, self.lock.stat())):
+            raise StageError(f"{self.root}: the run folder was removed under this stage", hint="run the command again")
+
     def _save(self, name: str, record: StageRecord) -> None:
+        self._check_there()
         entries = {**self.records(), name: record}
         write_json(self.manifest, {key: entry.model_dump(mode="json") for key, entry in entries.items()})
 
@@ -263,7 +272,11 @@ class Workspace:
                 lock.write(MARK)
                 lock.flush()
             os.utime(lock.fileno())  # its time shows when a stage last began
-            yield
+            self._held = os.fstat(lock.fileno())
+            try:
+                yield
+            finally:
+                self._held = None
 
     def _is_marked(self) -> bool:
         """Return whether the lock or the manifest says that this is a run folder; others use these names too."""

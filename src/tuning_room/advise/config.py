@@ -9,7 +9,7 @@ from tuning_room.workspace import StageConfig
 class Traffic(BaseModel):
     """How much the assistant is used."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     users: int = Field(1000, ge=1, description="users a day")
     messages_per_user: int = Field(10, ge=1, description="messages a user sends a day")

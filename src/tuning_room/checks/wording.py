@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tuning_room.bounded import bounded
 from tuning_room.checks.exchange import Exchange
 from tuning_room.checks.phrases import occurrences
+from tuning_room.errors import LimitError
 
 REFERENCES = {"$ref", "$dynamicRef"}  # of JSON Schema
 
@@ -24,19 +26,27 @@ def regular_expression(exchange: Exchange, *, must_match: str = "", must_not_mat
     """Reject a reply in which `must_match` is not found, or in which `must_not_match` is."""
     if not must_match and not must_not_match:
         raise ValueError("must_match or must_not_match: one of them is needed")
-    needed, refused = _pattern(must_match), _pattern(must_not_match)
-    if must_match and not needed.search(exchange.reply):
+    if must_match and _found(must_match, exchange.reply) is None:
         return f"does not match {must_match}"
-    match = refused.search(exchange.reply) if must_not_match else None
-    return f"matches {must_not_match} with '{match.group()}'" if match else ""
+    match = _found(must_not_match, exchange.reply) if must_not_match else None
+    return f"matches {must_not_match} with '{match}'" if match is not None else ""
 
 
-@cache
-def _pattern(pattern: str) -> re.Pattern[str]:
+def _found(pattern: str, reply: str) -> str | None:
+    """Return what a pattern finds in a reply; LimitError for one that searches without end."""
     try:
-        return re.compile(pattern)
-    except re.error as error:
+        found: str | None = bounded(_search, pattern, reply)
+    except LimitError as error:
+        raise LimitError(f"check 'regular_expression': {pattern}: {error.args[0]}", hint=error.hint) from None
+    return found
+
+
+def _search(pattern: str, reply: str) -> str | None:
+    try:
+        match = re.search(pattern, reply)
+    except (re.error, OverflowError) as error:
         raise ValueError(f"{pattern}: not a regular expression ({error})") from None
+    return match.group() if match else None
 
 
 def strict_json(text: str) -> Any:
@@ -66,12 +76,20 @@ def json_schema(exchange: Exchange, *, schema: dict[str, Any] | Path) -> str:
 
     The schema is given directly, or as the path of a JSON file.
     """
-    if isinstance(schema, Path):
-        validator = _validator(_content(schema), str(schema))
-    else:
-        validator = _validator(json.dumps(schema, sort_keys=True))
+    text, file = (_content(schema), str(schema)) if isinstance(schema, Path) else (json.dumps(schema), "")
     try:
-        value = strict_json(exchange.reply)
+        fault: str = bounded(_schema_fault, text, file, exchange.reply)
+    except LimitError as error:
+        # References that lead in a circle, or branch again and again; and the patterns in it.
+        raise LimitError(f"check 'json_schema': {file or 'schema'}: {error.args[0]}", hint=error.hint) from None
+    return fault
+
+
+def _schema_fault(schema: str, file: str, reply: str) -> str:
+    """Return the first thing in a reply that does not fit a schema, as JSON; '' if all does."""
+    validator = _validator(schema, file)
+    try:
+        value = strict_json(reply)
     except (ValueError, RecursionError) as error:
         return f"not JSON: {error}"
     try:
@@ -99,7 +117,7 @@ def _validator(schema: str, file: str = "") -> Any:
     where = f"schema: {file}" if file else "schema"
     try:
         loaded = json.loads(schema)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON: {error}") from None
     if not isinstance(loaded, dict):
         raise ValueError(f"{where}: must be a JSON Schema, that is keys and values")

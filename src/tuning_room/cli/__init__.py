@@ -1,7 +1,9 @@
 """The command line: one file per command; this table is the contents."""
 
+import re
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NamedTuple
 
 import click
@@ -38,6 +40,10 @@ COMMANDS: dict[str, Entry] = {
 }
 
 
+# Of a terminal: escape codes, marks that turn the direction of writing, and halves of surrogate pairs.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
 class Commands(click.Group):
     """Imports a command's module only when that command is called."""
 
@@ -71,6 +77,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one line and exit code 2, never a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path need not be text
     try:
         with explained(next((word for word in sys.argv[1:] if word in COMMANDS), "")):
             code = cli(standalone_mode=False, prog_name="tuning-room")
@@ -78,7 +86,7 @@ def main() -> None:
         error.show()
         code = 2
     except TuningRoomError as error:
-        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+        _complain(str(error))
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped; run the same command again to continue", err=True)
@@ -88,6 +96,31 @@ def main() -> None:
     except OSError as error:
         # A full disk or a read-only folder is no bug of ours, and a traceback would help nobody.
         place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"{click.style('error:', fg='red')} {place}{error.strerror or error}", err=True)
+        _complain(f"{place}{error.strerror or error}")
+        code = 2
+    except UnicodeEncodeError as error:
+        # A path of this system need not be text, and a file holds nothing else.
+        shown = error.object[:200].encode(errors="backslashreplace").decode()
+        _complain(f"not UTF-8: {shown}; give the file or folder another name")
+        code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not (said := _machine_fault(error)):
+            raise
+        _complain(said)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    """Print an error; what would move the cursor or change colours comes from somebody's file or server."""
+    click.echo(f"{click.style('error:', fg='red')} {CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)}", err=True)
+
+
+def _machine_fault(error: Exception) -> str:
+    """Return in words what no stage could know beforehand, '' for any other error: that would be a bug of ours."""
+    if isinstance(error, RecursionError):
+        return "something is too deep, or leads back to itself; make it simpler"
+    from tuning_room.models import is_out_of_memory
+
+    hint = "end other programs, or use a smaller model or a machine with more memory"
+    return f"not enough memory; {hint}" if is_out_of_memory(error) else ""

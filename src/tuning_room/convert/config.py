@@ -42,9 +42,13 @@ class ConvertConfig(StageConfig):
     timeout: int = Field(
         default=1800,
         ge=1,
-        description="time limit for a PDF or image, in seconds; past it, its process is killed and the file fails",
+        description="time limit for a PDF, an image or a large file, in seconds; past it, its process is killed and "
+        "the file fails",
     )
     max_file_mb: int = Field(default=200, ge=1, description="largest file that is read, in megabytes")
+    max_text_mb: int = Field(
+        default=10, ge=1, description="largest file of text (md, txt, html, csv, adoc, tex) that is read, in megabytes"
+    )
     max_unpacked_mb: int = Field(
         default=500, ge=1, description="largest size that a DOCX, PPTX or XLSX may unpack to, in megabytes"
     )

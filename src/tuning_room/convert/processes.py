@@ -44,6 +44,7 @@ SECONDS_AN_IMAGE = 3.0
 SECONDS_A_FILE = 0.05
 # Read in a separate process even if there is little to do: a parser that hangs can only be stopped with its process.
 MAY_HANG = {"pdf", "image"}
+LARGE = 100_000  # bytes; what is read as a whole may take the square of its size
 
 
 class TriedTask(NamedTuple):
@@ -56,10 +57,14 @@ class TriedTask(NamedTuple):
 def attempts(tasks: list[Task], config: ConvertConfig, *, layout: str) -> Iterator[TriedTask]:
     """Convert documents and yield each once it has succeeded or failed, in any order."""
     workers = worker_count(tasks, config, layout=layout)
-    if workers > 1 or any(task.source.format in MAY_HANG for task in tasks):
+    if workers > 1 or any(_may_hang(task.source) for task in tasks):
         yield from _in_processes(tasks, config, workers)
     elif tasks:
         yield from _in_this_process(tasks, config)
+
+
+def _may_hang(source: Source) -> bool:
+    return source.format in MAY_HANG or source.path.stat().st_size > LARGE
 
 
 def worker_count(tasks: list[Task], config: ConvertConfig, *, layout: str) -> int:

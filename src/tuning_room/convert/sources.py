@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tuning_room.convert.config import ConvertConfig, SkippedFile
 from tuning_room.errors import DocumentError
+from tuning_room.files import shown_path
 
 # Extension to the value of Docling's InputFormat: those that Docling reads without a model or a network.
 FORMATS = {
@@ -90,6 +91,8 @@ def find_sources(folder: Path | None, *, images: bool) -> Sources:
 
 def _sort_in(path: Path, relative: Path, found: Sources, formats: Mapping[str, str]) -> None:
     name, extension = relative.as_posix(), path.suffix.lower()
+    if (shown := shown_path(path)) != str(path):
+        raise DocumentError(f"{shown}: the name is not UTF-8", hint="give the file or its folder another name")
     if any(part.startswith((".", "~$")) for part in relative.parts):
         found.skipped.append(SkippedFile(name=name, reason="hidden or temporary file"))
     elif extension in IMAGES and extension not in formats:
@@ -105,10 +108,12 @@ def inspect(source: Source, config: ConvertConfig) -> None:
     path, size = source.path, source.path.stat().st_size
     if size == 0:
         raise DocumentError(f"{path}: the file is empty", hint=REPLACE)
-    if size > config.max_file_mb * MEGABYTE:
+    # A text is read as a whole, and takes far longer than a file of pages of the same size.
+    is_text = source.format in TEXT_FORMATS and config.max_text_mb < config.max_file_mb
+    name, limit = ("max_text_mb", config.max_text_mb) if is_text else ("max_file_mb", config.max_file_mb)
+    if size > limit * MEGABYTE:
         raise DocumentError(
-            f"{path}: {size / MEGABYTE:.1f} MB is over the limit of {config.max_file_mb} MB",
-            hint="split it, or raise 'max_file_mb'",
+            f"{path}: {size / MEGABYTE:.1f} MB is over the limit of {limit} MB", hint=f"split it, or raise '{name}'"
         )
     found = content_kind(path)
     if found == "ole" and source.format in OFFICE:

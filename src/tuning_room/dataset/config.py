@@ -18,7 +18,7 @@ STUDENT_IDS = [
 class Balance(BaseModel):
     """How much of the dataset one topic, situation and the like may take up."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     by: list[Literal["topic", "situation", "source", "group"]] = Field(
         ["topic"], min_length=1, description="fields of a row that are balanced"
@@ -30,7 +30,7 @@ class Balance(BaseModel):
 class Pii(BaseModel):
     """Personal data that is masked in every row."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kinds: list[Literal["email", "phone", "student_id"]] = Field(
         ["email", "phone", "student_id"], description="what is masked; nothing if empty"

@@ -7,12 +7,14 @@ form or the words before it say so.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from tuning_room.bounded import bounded
 from tuning_room.dataset.config import STUDENT_IDS, Pii
+from tuning_room.errors import LimitError
 from tuning_room.files import atomic_writer
 from tuning_room.records import Candidate
 
@@ -60,8 +62,6 @@ class Masker:
 
     def __init__(self, config: Pii) -> None:
         self.config = config
-        patterns = STUDENT_IDS if config.student_ids is None else config.student_ids
-        self._ids = [re.compile(pattern) for pattern in patterns]
 
     def text(self, text: str) -> tuple[str, Counter[str]]:
         """Return a text with its personal data masked, and how often each kind was found."""
@@ -78,7 +78,14 @@ class Masker:
             return {Span(*match.span(), kind) for match in _EMAIL.finditer(text)} if "@" in text else set()
         if kind == "phone":
             return set(_phones(text, self.config.region)) if _DIGITS.search(text) else set()
-        return _apart(Span(*_id_in(match), kind) for id_ in self._ids for match in id_.finditer(text))
+        return _apart(Span(begin, end, kind) for begin, end in self._ids(text))
+
+    def _ids(self, text: str) -> list[tuple[int, int]]:
+        own = self.config.student_ids
+        try:
+            return _id_places(STUDENT_IDS, text) if own is None else bounded(_id_places, own, text)
+        except LimitError as error:
+            raise LimitError(f"dataset.pii.student_ids: {error.args[0]}", hint=error.hint) from None
 
     def candidate(self, candidate: Candidate) -> tuple[Candidate, Counter[str]]:
         """Return a candidate with its texts masked, and how often each kind was found."""
@@ -92,6 +99,10 @@ class Masker:
         messages = [message.model_copy(update={"content": masked(message.content)}) for message in candidate.messages]
         texts = {name: masked(text) for name in ("gold", "group", "error") if (text := getattr(candidate, name))}
         return (candidate.model_copy(update={"messages": messages, **texts}) if found else candidate), found
+
+
+def _id_places(patterns: Sequence[str], text: str) -> list[tuple[int, int]]:
+    return [_id_in(match) for pattern in patterns for match in re.finditer(pattern, text)]
 
 
 def _id_in(match: re.Match[str]) -> tuple[int, int]:

@@ -9,7 +9,9 @@ from typing import IO, Any
 
 from tuning_room.engines.limits import Usage
 from tuning_room.errors import DataError
-from tuning_room.files import value_digest
+from tuning_room.files import naming, value_digest
+
+COUNTS = ("prompt_tokens", "completion_tokens")
 
 
 class Journal:
@@ -53,8 +55,9 @@ class Journal:
         entry = {**entry, "digest": value_digest(entry)}
         out: IO[str] = self._out
         # Flushed before the next answer is processed: a kill then loses nothing that was paid for.
-        out.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        out.flush()
+        with naming(self.path):
+            out.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            out.flush()
 
     def _take(self, entry: dict[str, Any]) -> None:
         self.spent += Usage(1, int(entry.get("prompt_tokens", 0)), int(entry.get("completion_tokens", 0)))
@@ -75,9 +78,9 @@ class Journal:
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             entry = json.loads(line)
-            if isinstance(entry, dict) and "key" in entry:
+            if isinstance(entry, dict) and "key" in entry and all(type(entry.get(n, 0)) is int for n in COUNTS):
                 return entry
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise DataError(
             f"{self.path}:{number}: not an answer of this journal",

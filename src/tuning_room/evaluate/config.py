@@ -20,7 +20,7 @@ BUILTIN = Path(__file__).parent / "suites"
 class Suite(BaseModel):
     """Held-out items, how many of them are used, and which metrics apply to the replies."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     items: RecipeFile = Field(description="JSONL file of items; builtin: the package's own suite of that name")
     size: int | None = Field(None, ge=1, description="number of items, spread over families and topics; default: all")
@@ -64,7 +64,7 @@ Suites = Annotated[dict[str, Suite], BeforeValidator(long_form)]
 class Endpoint(BaseModel):
     """A server that answers for an arm."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(description="the model's name at the server")
     address: str = Field(description="any OpenAI-compatible address, such as http://localhost:8000/v1")
@@ -86,7 +86,7 @@ class Judge(Endpoint):
 class Standard(BaseModel):
     """Tasks that ship with lm-evaluation-harness, run on base and baked; their data comes from the hub or its cache."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tasks: list[str] = Field(min_length=1, description="the harness's names: gsm8k, ifeval, hellaswag, ...")
     limit: int | None = Field(50, ge=1, description="number of documents per task; all of them if null")

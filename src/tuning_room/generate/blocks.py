@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr
 from sdg_hub import BaseBlock, BlockRegistry
 
 from tuning_room.fences import fenced
-from tuning_room.generate.families import Problem, ProblemFamily, draw, load_families
+from tuning_room.generate.families import Problem, ProblemFamily, drawn_apart, load_families
 from tuning_room.generate.prompts import PromptFile
 from tuning_room.generate.situations import Situation, dialogue, load_situations
 from tuning_room.records import Message
@@ -64,8 +64,7 @@ class DrawProblemBlock(_Block):
         families = _families(Path(rules))
         rows = zip(samples["family"], samples["seed"], samples["number"], samples["given"], strict=True)
         problems = [
-            given
-            or draw(families[family], random.Random(f"problem/{seed}"), first_reply_share, number).model_dump_json()
+            given or drawn_apart(families[family], f"problem/{seed}", first_reply_share, number).model_dump_json()
             for family, seed, number, given in rows
         ]
         return self._filled(samples, {"problem": problems})

@@ -15,7 +15,7 @@ PUSH = "push"  # drawn for each further message of a user; the other columns are
 class ColumnOption(BaseModel):
     """One value of a column: `weight` decides its share of the rows, `text` is what a prompt says of it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     weight: float = Field(1, gt=0)
     text: str = ""

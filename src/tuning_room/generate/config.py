@@ -13,7 +13,7 @@ MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
 class TeacherConfig(BaseModel):
     """Who answers under the full prompt: `rules`, a model in this process, or any OpenAI-compatible endpoint."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["rules", "endpoint", "local"] = Field(
         "rules", description="rules (offline), endpoint, or local (a model in this process)"

@@ -7,7 +7,8 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
-from tuning_room.errors import RecipeError
+from tuning_room.bounded import OutOfTime
+from tuning_room.errors import LimitError, RecipeError
 
 FUNCTIONS = (
     "Rational sqrt pi gcd lcm factorial binomial Eq Ne Lt Gt Le Ge Mod Abs diff integrate expand factor Max Min floor "
@@ -22,6 +23,7 @@ _ALLOWED = (
 
 # Recipes come from strangers too: 9**9**9 must not stop the machine. No problem meant for people is this large.
 LONGEST = 500  # characters of an expression
+LONGEST_VALUE = 5000  # characters of a value
 BITS = 4096  # of a number
 DEGREE = 500  # of a power
 SUM_DEGREE = 20  # of a power of a sum, which may be expanded
@@ -120,7 +122,9 @@ def evaluate(expression: str | int | float, values: Mapping[str, Any]) -> Any:
         # The names are all there is: the tree was checked to hold arithmetic and calls of FUNCTIONS alone.
         value = eval(code, {"__builtins__": {}}, {**_namespace(), **numbers})  # noqa: S307
         _check_value(value)
-    except (NameError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+    except (OutOfTime, MemoryError) as error:
+        raise LimitError(f"expression '{expression}': {str(error) or 'takes too much memory'}") from None
+    except (NameError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError) as error:
         raise RecipeError(f"expression '{expression}': {error}", hint="name only the family's parameters") from None
     return value
 
@@ -138,6 +142,8 @@ def _check_value(value: Any) -> None:
 def written(value: Any) -> str:
     """Return a value as people write it: 3x^2 - 4, 3/4, 2sqrt(5), 2*3^x; RecipeError if it is not a number."""
     text = str(value)
+    if len(text) > LONGEST_VALUE:
+        raise RecipeError(f"an expression has a value of {len(text)} characters", hint="make it simpler")
     if re.search(r"\b(?:zoo|nan)\b", text):
         raise RecipeError("an expression divides by zero", hint="exclude such draws under 'require'")
     return re.sub(r"(?<!\d)\*|\*(?!\d)", "", text.replace("**", "^"))

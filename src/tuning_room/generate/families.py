@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from tuning_room.errors import RecipeError
+from tuning_room.bounded import bounded
+from tuning_room.errors import LimitError, RecipeError
 from tuning_room.generate.expressions import evaluate, written
-from tuning_room.generate.rule_files import LookUp, filled, read_rules
+from tuning_room.generate.rule_files import LookUp, filled
+from tuning_room.yaml_files import read_yaml
 
 TRIES = 400  # draws before a family's conditions count as impossible to meet
 
@@ -18,7 +20,7 @@ TRIES = 400  # draws before a family's conditions count as impossible to meet
 class FollowUp(BaseModel):
     """What the user says next, and the reply."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     user: str
     assistant: str
@@ -27,7 +29,7 @@ class FollowUp(BaseModel):
 class NumberRange(BaseModel):
     """The numbers from `from` to `to` in steps."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     start: int = Field(alias="from")
     to: int
@@ -39,9 +41,9 @@ class NumberRange(BaseModel):
             raise ValueError("'to' is below 'from'")
         return self
 
-    def values(self) -> list[int]:
+    def values(self) -> range:
         """Return the numbers, the last one included."""
-        return list(range(self.start, self.to + 1, self.step))
+        return range(self.start, self.to + 1, self.step)
 
 
 class ProblemFamily(BaseModel):
@@ -52,7 +54,7 @@ class ProblemFamily(BaseModel):
     share of the rows, `requirements` are the ids of what its replies teach.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     topic: str
@@ -116,7 +118,7 @@ def load_families(folder: Path, look_up: LookUp | None = None) -> list[ProblemFa
 
 
 def _read(file: Path, look_up: LookUp | None) -> Iterator[ProblemFamily]:
-    entries = read_rules(file) or []
+    entries = read_yaml(file) or []
     if not isinstance(entries, list):
         raise RecipeError(f"{file}: must be a list of families", hint="see docs/recipes.md")
     for number, entry in enumerate(entries, start=1):
@@ -145,6 +147,23 @@ def draw(family: ProblemFamily, rng: random.Random, first_reply_share: float = 0
         if all(_holds(condition, values) for condition in family.require):
             return _filled(family, values, rng, first_reply_share)
     raise RecipeError(f"family '{family.name}': no draw in {TRIES} meets 'require'", hint="loosen it")
+
+
+def drawn_apart(family: ProblemFamily, seed: str, first_reply_share: float, number: int) -> Problem:
+    """Return a problem of a family, drawn in another process: its expressions may have no end.
+
+    Raises what draw does, and LimitError.
+    """
+    given = family.model_dump(mode="json", by_alias=True)
+    try:
+        return Problem.model_validate(bounded(_drawn, given, seed, first_reply_share, number))
+    except LimitError as error:
+        raise LimitError(f"family '{family.name}': {error.args[0]}", hint=error.hint) from None
+
+
+def _drawn(family: dict[str, Any], seed: str, first_reply_share: float, number: int) -> dict[str, Any]:
+    problem = draw(ProblemFamily.model_validate(family), random.Random(seed), first_reply_share, number)
+    return problem.model_dump(mode="json")
 
 
 def _holds(condition: str, values: dict[str, Any]) -> bool:

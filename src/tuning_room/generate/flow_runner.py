@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuning_room.errors import RecipeError, StageError, TuningRoomError
 from tuning_room.generate.prompts import PromptFile
-from tuning_room.generate.rule_files import read_rules
 from tuning_room.records import Role
+from tuning_room.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from tuning_room.generate.cleaning import Writes
@@ -102,7 +102,7 @@ def _folders(own: Path) -> list[Path]:
 
 
 def _check_flow(file: Path) -> None:
-    flow = read_rules(file)
+    flow = read_yaml(file)
     blocks = flow.get("blocks") if isinstance(flow, dict) else None
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise RecipeError(f"{file}: needs a list of blocks", hint="see docs/generate.md")

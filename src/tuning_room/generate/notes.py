@@ -1,12 +1,14 @@
 """Guidance notes in documents, turned into replies by grammar: 'Ask what 3 x 4 is.' becomes 'What is 3 x 4?'"""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationInfo, field_validator, model_validator
 
+from tuning_room.bounded import OutOfTime, bounded
 from tuning_room.checks.numbers import NUMBER
+from tuning_room.errors import LimitError
 from tuning_room.generate.families import Problem
 from tuning_room.generate.rule_files import LookUp, filled, names_in, read_checked
 from tuning_room.records import Chunk
@@ -26,7 +28,7 @@ def _groups(pattern: str) -> set[str]:
 class Rule(BaseModel):
     """A pattern with named groups and what to say when a note matches it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     match: str = Field(description="pattern of a note, from its beginning; its named groups may be used in `say`")
     say: list[str] = Field(
@@ -45,7 +47,7 @@ class Rule(BaseModel):
 class NoteRules(BaseModel):
     """How problems are found in a document's sections, and how their notes become replies."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     heading: str = Field(description="pattern of a section's heading that holds a problem; groups `number`, `title`")
     topic: str = Field(description="pattern of a heading above it that names the topic; group `topic`")
@@ -78,9 +80,14 @@ def load_rules(file: Path, look_up: LookUp | None = None) -> NoteRules:
 
 def problems(chunks: list[Chunk], rules: NoteRules) -> list[tuple[Chunk, list[Problem]]]:
     """Return the sections with a problem, each with the problem once per guidance note, in the documents' order."""
-    answers = answer_key(chunks, rules)
-    found = ((chunk, list(_section(chunk, rules, answers))) for chunk in chunks)
-    return [(chunk, section) for chunk, section in found if section]
+    answers, how, found = answer_key(chunks, rules), rules.model_dump(mode="json"), []
+    for chunk in chunks:
+        # A section at a time: its patterns may search without end.
+        section = bounded(_section, chunk.model_dump(mode="json"), how)
+        if section:
+            of_chunk = [{**values, "answer": answers.get(number, "")} for number, values in section]
+            found.append((chunk, [Problem.model_validate(values) for values in of_chunk]))
+    return found
 
 
 def unmatched(chunks: list[Chunk], rules: NoteRules, file: Path) -> str:
@@ -97,29 +104,39 @@ def unmatched(chunks: list[Chunk], rules: NoteRules, file: Path) -> str:
     return f"{begin}, but none of their {notes} list items matches a rule of `rules`"
 
 
-def _section(chunk: Chunk, rules: NoteRules, answers: dict[str, str]) -> Iterator[Problem]:
-    heading = re.match(rules.heading, chunk.headings[-1]) if chunk.headings else None
+def _section(section: dict[str, Any], how: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the problem of a section once per note as JSON, each with its number, and without its answer."""
+    chunk, rules = Chunk.model_validate(section), NoteRules.model_validate(how)
+    heading = _match(rules.heading, chunk.headings[-1]) if chunk.headings else None
     statement = _statement(chunk, rules)
     if heading is None or not statement:
-        return
-    for note in chunk.items:
-        rule, asked = _said(note, rules)
-        if rule is None or not asked:
-            continue
-        yield Problem(
+        return []
+    said = [(rule, asked) for rule, asked in (_said(note, rules) for note in chunk.items) if rule and asked]
+    made = [
+        Problem(
             family=f"{chunk.document}:{heading['number']}",
             topic=_topic(chunk, rules),
             problem=heading["title"].lower(),
-            answer=answers.get(heading["number"], ""),
+            answer="",
             wrong="",
             user=statement,
             assistant=asked,
             requirements=rule.requirements,
         )
+        for rule, asked in said
+    ]
+    return [(heading["number"], problem.model_dump(mode="json")) for problem in made]
+
+
+def _match(pattern: str, text: str) -> re.Match[str] | None:
+    try:
+        return re.match(pattern, text)
+    except OutOfTime as error:
+        raise LimitError(f"pattern {pattern} of the notes: {error}") from None
 
 
 def _topic(chunk: Chunk, rules: NoteRules) -> str:
-    matches = (re.match(rules.topic, heading) for heading in chunk.headings)
+    matches = (_match(rules.topic, heading) for heading in chunk.headings)
     return next((match["topic"].lower() for match in matches if match), "")
 
 
@@ -129,11 +146,15 @@ def answer_key(chunks: list[Chunk], rules: NoteRules) -> dict[str, str]:
     if rules.answer_heading is None or rules.answer_row is None:
         return key
     for chunk in chunks:
-        if chunk.headings and re.match(rules.answer_heading, chunk.headings[-1]):
-            for line in chunk.text.splitlines():
-                if row := re.match(rules.answer_row, line.strip()):
-                    key[row["number"]] = _without_unit(row["answer"].strip())
+        if chunk.headings:
+            key |= bounded(_key_rows, rules.answer_heading, rules.answer_row, chunk.headings[-1], chunk.text)
     return key
+
+
+def _key_rows(heading: str, row: str, title: str, text: str) -> dict[str, str]:
+    lines = text.splitlines() if _match(heading, title) else []
+    rows = [found for line in lines if (found := _match(row, line.strip()))]
+    return {found["number"]: _without_unit(found["answer"].strip()) for found in rows}
 
 
 def _without_unit(answer: str) -> str:
@@ -145,7 +166,7 @@ def _statement(chunk: Chunk, rules: NoteRules) -> str:
     lines = []
     for line in chunk.text.splitlines():
         text = line.strip()
-        if re.match(rules.label, text):
+        if _match(rules.label, text):
             break
         if text and not text.startswith("#"):
             lines.append(text)
@@ -159,7 +180,7 @@ def reply(note: str, rules: NoteRules) -> str:
 
 def _said(note: str, rules: NoteRules) -> tuple[Rule | None, str]:
     for rule in rules.rules:
-        if match := re.match(rule.match, note.strip()):
+        if match := _match(rule.match, note.strip()):
             parts = {name: _second_person(text, rules) for name, text in match.groupdict("").items()}
             parts["question"] = direct_question(parts.get("clause", ""))
             choice = rule.say[len(note) % len(rule.say)]

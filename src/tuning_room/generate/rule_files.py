@@ -3,32 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from tuning_room.errors import RecipeError
+from tuning_room.yaml_files import read_yaml
 
 T = TypeVar("T")
 # Raises RecipeError for an id that no requirement has; it is given the ids, and the file and entry that name them.
 LookUp = Callable[[Sequence[str], str], None]
 
 
-def read_rules(file: Path) -> Any:
-    """Return the content of a YAML file; RecipeError if it is missing or not YAML."""
-    try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}", hint="correct its name in the recipe, or create it") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{file}: {str(error).splitlines()[0]}", hint="fix the YAML") from None
-
-
 def read_checked(file: Path, shape: TypeAdapter[T], hint: str) -> T:
     """Return the content of a YAML file in the shape that it must have; RecipeError names file and field."""
     try:
-        return shape.validate_python(read_rules(file))
+        return shape.validate_python(read_yaml(file))
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

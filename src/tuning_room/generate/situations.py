@@ -14,7 +14,7 @@ from tuning_room.records import Message, Role
 class FurtherExchange(BaseModel):
     """What the user may say next in a situation, and the reply; {another} is another reply to the same problem."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     user: Annotated[list[str], Field(min_length=1)]
     assistant: str
@@ -32,7 +32,7 @@ class Situation(BaseModel):
     what a second exchange adds.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     weight: float = Field(1, gt=0)

@@ -2,11 +2,19 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuning_room.errors import AdapterMismatchError, MissingPrerequisiteError, ModelError, ModelNotFoundError
+from tuning_room.errors import (
+    AdapterMismatchError,
+    MissingPrerequisiteError,
+    ModelError,
+    ModelNotFoundError,
+    TuningRoomError,
+    one_line,
+)
 from tuning_room.records import LINEAGE as LINEAGE
 from tuning_room.records import SETTINGS as SETTINGS
 from tuning_room.records import WEIGHTS as WEIGHTS
@@ -147,7 +155,8 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """Return the tokenizer of a model folder; no remote code is run."""
     from transformers import AutoTokenizer
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    with _readable(folder, "tokenizer"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -194,10 +203,34 @@ def load_model(folder: Path, device: str = "cpu", precision: str = "fp32") -> "P
 
     logging.disable_progress_bar()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False
+    with _readable(folder, "model"):
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+        return model.to(device).eval()
+
+
+@contextmanager
+def _readable(folder: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library says of files that are cut, odd or too large for the memory into a ModelError."""
+    try:
+        yield
+    except TuningRoomError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            hint = "end other programs, use a smaller model, or a machine with more memory"
+            raise ModelError(f"{folder}: not enough memory for this {what}", hint=hint) from None
+        hint = "copy the folder again" if what != "adapter" else "copy the folder again, or train again"
+        raise ModelError(f"{folder}: the {what} cannot be read ({one_line(error)})", hint=hint) from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that there was not enough memory; torch says so only in its text."""
+    text = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | OSError) and ("allocate" in text or "out of memory" in text)
     )
-    return model.to(device).eval()
 
 
 def load_adapter(model: "PreTrainedModel", adapter: Path) -> "PeftModel":
@@ -210,9 +243,11 @@ def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> "Pe
     from peft import PeftModel
 
     (first, folder), *others = adapters.items()
-    adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=first)
+    with _readable(folder, "adapter"):
+        adapted = PeftModel.from_pretrained(model, str(folder), adapter_name=first)
     for name, folder in others:
-        adapted.load_adapter(str(folder), adapter_name=name)
+        with _readable(folder, "adapter"):
+            adapted.load_adapter(str(folder), adapter_name=name)
     return adapted.eval()
 
 

@@ -15,6 +15,7 @@ from tuning_room.requirements.passages import PromptPassage, passages
 from tuning_room.requirements.reading import normalized, places
 from tuning_room.requirements.records import STAYS, Kind, Requirement
 from tuning_room.requirements.suggestions import kind_of, suggested
+from tuning_room.yaml_files import parse_yaml
 
 FILE = "requirements.yaml"
 OPEN = "# how is it tested?"
@@ -177,8 +178,8 @@ def _name_in(recipe: Path) -> bool:
     before = recipe.read_text(encoding="utf-8")
     after = re.sub(r"(?m)^(full_prompt:.*)$", rf"\g<1>\nrequirements: {FILE}", before, count=1)
     try:
-        is_safe = after != before and yaml.safe_load(after) == {**yaml.safe_load(before), "requirements": FILE}
-    except yaml.YAMLError:
+        is_safe = after != before and parse_yaml(after) == {**parse_yaml(before), "requirements": FILE}
+    except (yaml.YAMLError, ValueError):
         is_safe = False
     if is_safe:
         with atomic_writer(recipe) as out:

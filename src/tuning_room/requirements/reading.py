@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import ValidationError
 
 from tuning_room.errors import RecipeError
 from tuning_room.paths import context
 from tuning_room.requirements.records import Requirement
+from tuning_room.yaml_files import read_yaml
 
 FORM = "write a list of entries with id and quote (docs/requirements.md)"
 
@@ -41,12 +41,7 @@ def read_requirements(file: Path, prompt: str | None = None) -> list[Requirement
 
 
 def _entries(file: Path) -> list[Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RecipeError(f"{file}: {error.strerror}", hint="write the file, or correct its name") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{file}: not YAML ({' '.join(str(error).split())})", hint="correct the file") from None
+    values = read_yaml(file)
     if not isinstance(values, list) or not values:
         raise RecipeError(f"{file}: must be a list of requirements", hint=FORM)
     return values

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuning_room.errors import DataError
+from pydantic import TypeAdapter, ValidationError
+
+from tuning_room.errors import DataError, one_line
 from tuning_room.files import atomic_folder, holding
 from tuning_room.records import TrainingStep, read_json, write_json
 from tuning_room.train.adapter import load_weights
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 PARTS = ("parameter", "exp_avg", "exp_avg_sq")
 PROGRESS = "progress.json"
 BEST = "best.json"
+CHECKPOINT = "checkpoint"  # its folder
 
 
 class Progress(NamedTuple):
@@ -43,22 +46,49 @@ def save(folder: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimi
 
 def load(folder: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimizer", fingerprint: str) -> int:
     """Restore a checkpoint of the same run and return its step; 0 if there is none."""
+    progress = _progress(folder)
+    if progress is None or progress.fingerprint != fingerprint:
+        return 0
+    path = folder / "state.safetensors"
+    try:
+        _restore(path, parameters, optimizer, progress.step)
+    except MemoryError:
+        raise
+    except Exception as error:  # of safetensors and torch, each with errors of its own
+        raise _spoilt(path, error) from None
+    return progress.step
+
+
+def _progress(folder: Path) -> Progress | None:
+    """Return how far the training of a checkpoint has come, None if there is no checkpoint."""
+    path = folder / PROGRESS
+    if not path.is_file():
+        return None
+    try:
+        return TypeAdapter(Progress).validate_python(read_json(path))
+    except (DataError, ValidationError) as error:
+        raise _spoilt(path, error) from None
+
+
+def _spoilt(path: Path, error: Exception) -> DataError:
+    reason = "not what a checkpoint holds" if isinstance(error, ValidationError | DataError) else one_line(error)
+    return DataError(
+        f"{path}: the checkpoint cannot be read ({reason})",
+        hint=f"delete {path.parent} to train from the beginning, or put it back as it was",
+    )
+
+
+def _restore(path: Path, parameters: Mapping[str, "Parameter"], optimizer: "Optimizer", step: int) -> None:
     import torch
     from safetensors.torch import load_file
 
-    if not (folder / PROGRESS).is_file():
-        return 0
-    progress = Progress(**read_json(folder / PROGRESS))
-    if progress.fingerprint != fingerprint:
-        return 0
-    tensors = load_file(folder / "state.safetensors")
+    tensors = load_file(path)
     for name, parameter in parameters.items():
         parameter.data.copy_(tensors[f"parameter.{name}"])
         # The fused AdamW wants its step beside the moments.
         device = parameter.device
         moments = {part: tensors[f"{part}.{name}"].to(device) for part in PARTS[1:]}
-        optimizer.state[parameter] = {"step": torch.tensor(float(progress.step), device=device), **moments}
-    return progress.step
+        optimizer.state[parameter] = {"step": torch.tensor(float(step), device=device), **moments}
 
 
 class Best(NamedTuple):
@@ -80,8 +110,9 @@ class BestAdapter:
         """Pick up what an interrupted run of the same fingerprint kept; return the validation losses of its steps."""
         done = steps[-1].step if steps else 0
         try:
-            kept = Best(**read_json(self.folder / BEST)) if (self.folder / BEST).is_file() else None
-        except (DataError, TypeError):
+            path = self.folder / BEST
+            kept = TypeAdapter(Best).validate_python(read_json(path)) if path.is_file() else None
+        except (DataError, ValidationError):
             kept = None
         self.found = kept if kept and kept.fingerprint == self.fingerprint and kept.step <= done else None
         return [step.valid_loss for step in steps if step.valid_loss is not None]
@@ -112,7 +143,15 @@ class BestAdapter:
     def what_is_kept(self) -> str:
         """Return a clause that says which adapter can be picked up."""
         if not self.found:
-            return "the last checkpoint is kept"
+            return self._last_checkpoint()
         return (
             f"the adapter of step {self.found.step} (validation loss {self.found.valid_loss:.3f}) is in {self.folder}"
         )
+
+    def _last_checkpoint(self) -> str:
+        try:
+            progress = _progress(self.folder.with_name(CHECKPOINT))
+        except DataError:
+            progress = None
+        is_kept = progress is not None and progress.fingerprint == self.fingerprint
+        return "the last checkpoint is kept" if is_kept else "nothing of it is kept: there was no checkpoint yet"

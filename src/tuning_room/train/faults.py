@@ -1,8 +1,6 @@
 """What can go wrong while a training runs, explained in words; what was best so far is kept."""
 
-import errno
 import math
-import re
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 
 from tuning_room.errors import DivergedError, TrainingError
+from tuning_room.files import is_full
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EXPLODED = 3.0  # times the loss of the untrained model
 CALM = 20  # steps whose mean has to be above it: single steps may be hard
 REMEDY = "lower train.learning_rate"
@@ -67,14 +65,11 @@ def explained(folder: Path, what_is_kept: Callable[[], str]) -> Iterator[None]:
 def _machine_fault(error: Exception, folder: Path) -> tuple[str, str]:
     """Return a fault of the machine in words, and what to do about it; two empty strings for any other error.
 
-    Safetensors reports a full disk only in its text, and torch reports missing memory and lost processes that way too.
+    Torch reports missing memory and lost processes only in its text.
     """
     text = str(error)
-    number = error.errno if isinstance(error, OSError) else None
-    quoted = re.search(r"os error (\d+)", text)
-    if number in NO_ROOM or (quoted and int(quoted.group(1)) in NO_ROOM):
-        again = "make room and run the same command again: it continues from the last checkpoint"
-        return f"{folder}: no space left on the disk", again
+    if is_full(error):
+        return f"{folder}: no space left on the disk", "make room and run the same command again"
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in text):
         tried = "" if "CUDA" in text else " (train --plan finds out what fits)"
         return "out of memory for a training step", f"lower train.batch_size or train.max_length{tried}"

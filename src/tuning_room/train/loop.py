@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from tuning_room.errors import DataError
 from tuning_room.models import device, limit_threads, load_model, load_tokenizer
 from tuning_room.records import TrainingStep
 from tuning_room.rendering import Rendered
@@ -64,7 +65,7 @@ class LoraTrainer:
         was best is kept then. Ctrl-C and SIGTERM save a checkpoint first.
         """
         fingerprint = self.config.fingerprint()
-        self.done = checkpoint.load(self.folder / "checkpoint", self.parameters, self.optimizer, fingerprint)
+        self.done = checkpoint.load(self.folder / checkpoint.CHECKPOINT, self.parameters, self.optimizer, fingerprint)
         self.metrics.keep_until(self.done)
         self.team.meet()  # nobody takes a step before all have read the earlier ones
         try:
@@ -93,6 +94,12 @@ class LoraTrainer:
     def _resume(self) -> None:
         """Pick up what is kept of the steps that were taken before, and make up for a validation that was cut off."""
         steps = self.metrics.read()
+        last = steps[-1].step if steps else 0
+        if last != self.done:
+            raise DataError(
+                f"{self.metrics.path}: ends at step {last}, but the checkpoint is of step {self.done}",
+                hint=f"delete {self.folder / checkpoint.CHECKPOINT} to train from the beginning",
+            )
         self.losses = self.best.begin(steps)
         self.watch.recall(step.loss for step in steps)
         if steps and steps[-1].valid_loss is None and self.validates_after(self.done):
@@ -276,7 +283,7 @@ class LoraTrainer:
     def _save(self, fingerprint: str) -> None:
         if self.done > 0 and self.team.leads:
             progress = checkpoint.Progress(self.done, fingerprint)
-            checkpoint.save(self.folder / "checkpoint", self.parameters, self.optimizer, progress)
+            checkpoint.save(self.folder / checkpoint.CHECKPOINT, self.parameters, self.optimizer, progress)
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float) -> float:

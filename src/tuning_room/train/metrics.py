@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuning_room.files import atomic_writer
+from tuning_room.files import atomic_writer, naming
 from tuning_room.records import TrainingStep, parse_row
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class MetricsFile:
         if self._kept is not None:
             self.replace([*self._kept, step])
             return
-        with self.path.open("a", encoding="utf-8") as out:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as out:
             out.write(_line(step))
 
     def keep_until(self, number: int) -> None:
@@ -55,7 +55,7 @@ class MetricsFile:
             return self._kept
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        lines = self.path.read_bytes().split(b"\n")[:-1]
         return [parse_row(line, TrainingStep, where=f"{self.path}:{n}") for n, line in enumerate(lines, start=1)]
 
 
