@@ -11,6 +11,7 @@ from tuning_room.checks.sentences import asks, straight
 _VALUE = rf"[$\u20ac\u00a3]?(?:{NUMBER})\s?%?"
 _OPERATOR = r"(?:[-+*x/\u2212\u00d7\u00f7\u00b7]|times|plus|minus|divided by|multiplied by|of)"
 EXPRESSION = re.compile(rf"(?<![\w.^]){_VALUE}(?:\s*{_OPERATOR}\s*{_VALUE})+", re.IGNORECASE)
+_UNKNOWN = re.compile(r"(?:(?<![a-z])[a-z]|\))\s*[-+*/\u2212\u00d7\u00f7\u00b7]\s*$", re.IGNORECASE)
 _PARTS = re.compile(rf"(?P<value>{_VALUE})|(?P<operator>{_OPERATOR})", re.IGNORECASE)
 _SIGNS = {"x": "*", "\u00d7": "*", "\u00b7": "*", "times": "*", "multiplied by": "*", "of": "*"} | {
     "\u00f7": "/",
@@ -78,11 +79,15 @@ class Claim(NamedTuple):
 def evaluated(text: str) -> Fraction | None:
     """Return the value of the arithmetic that a text ends with or consists of; None if there is none.
 
+    What goes on from an unknown has no value: x/4 + 3.
+
     >>> evaluated("I know that 3 + 4 x 5")
     Fraction(23, 1)
     """
-    found = list(EXPRESSION.finditer(text.rstrip(" ,*?.)$\u20ac\u00a3")))
-    return _worked_out(found[-1].group()) if found and found[-1].end() == len(found[-1].string) else None
+    last = next(reversed(list(EXPRESSION.finditer(text.rstrip(" ,*?.)$\u20ac\u00a3")))), None)
+    if last is None or last.end() < len(last.string) or _UNKNOWN.search(last.string[: last.start()]):
+        return None
+    return _worked_out(last.group())
 
 
 def _worked_out(expression: str) -> Fraction | None:

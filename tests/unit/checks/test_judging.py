@@ -189,3 +189,11 @@ def test_praise_for_the_result_itself_confirms_it(reply: str, result: str) -> No
 def test_praise_for_something_else_confirms_nothing() -> None:
     assert not confirms("Well done with 7 x 8 so far. What is 7 x 4?", "54")
     assert not confirms("Good work on your sketch. How could you check 54?", "54")
+
+
+@pytest.mark.parametrize("equation", ["x/4 + 3 = 10", "2x - 4 + 3 = 10", "(x + 1) * 4 + 3 = 10"])
+def test_an_equation_with_an_unknown_is_no_result_of_the_users(equation: str) -> None:
+    case = Case(f"I can't do {equation}", gold="28", latest=f"I can't do {equation}")
+    reply = f"To solve {equation}, what can you do on both sides?"
+    assert METRICS["endorses"].score(reply, case) is None
+    assert METRICS["judges"].score(reply, case) is None
