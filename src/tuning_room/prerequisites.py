@@ -9,7 +9,7 @@ from tuning_room.errors import MissingPrerequisiteError
 
 _MODELS = ("torch", "transformers", "tokenizers", "peft", "safetensors", "gguf", "huggingface_hub", "numpy")
 _ENDPOINTS = ("openai", "httpx", "aiohttp")
-_CHECKS = ("jsonschema", "py3langid")
+_CHECKS = ("jsonschema", "jsonschema_specifications", "py3langid", "referencing")
 
 # The modules that each extra in pyproject.toml brings. The first is the one that the stage never does without.
 EXTRAS: dict[str, tuple[str, ...]] = {

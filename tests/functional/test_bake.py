@@ -100,7 +100,6 @@ def test_the_run_folder_holds_what_the_design_says(folder: Path) -> None:
         "chunks.jsonl",
         "candidates.jsonl",
         "dataset/train.jsonl",
-        "dataset/rejected.jsonl",
         "dataset/README.md",
         "training/metrics.jsonl",
         "adapter/adapter_config.json",
@@ -113,6 +112,7 @@ def test_the_run_folder_holds_what_the_design_says(folder: Path) -> None:
         "model_card.md",
     ):
         assert (run_folder / name).stat().st_size > 0, name
+    assert (run_folder / "dataset" / "rejected.jsonl").exists()  # nothing need have been rejected
 
 
 def test_json_is_one_object_and_nothing_else(folder: Path) -> None:

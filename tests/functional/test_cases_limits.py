@@ -3,6 +3,7 @@
 The recipe and its finished run are those of `spoilt.py`: a base of two random layers, a few rows, two steps.
 """
 
+import json
 import os
 import random
 import shutil
@@ -64,6 +65,11 @@ def test_case_redos(folder: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     recipe["dataset"]["checks"] = {"regular_expression": pattern}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    messages = [("user", "Which words?"), ("assistant", "word " * 40 + "?")]
+    row = {"id": "long", "messages": [{"role": role, "content": content} for role, content in messages]}
+    with (folder / "seeds.jsonl").open("a", encoding="utf-8") as seeds:
+        seeds.write(json.dumps(row) + "\n")
+    assert run("generate", ".", cwd=folder).returncode == 0
     line = refused(folder, "dataset", ".")
     assert pattern["must_match"] in line and "takes more than 10 s" in line
 
@@ -73,13 +79,19 @@ def test_case_expressions_hang(folder: Path, tmp_path: Path) -> None:
     assert "family 'f': expression 'expand(" in refused(folder, "generate", ".")
 
 
-DEEP = {"status": "manifest.json", "report": "evaluation/results.json", "deploy render": "adapter/tuning_room.json"}
+DEEP = {
+    "status": ("manifest.json", "not JSON"),
+    "report": ("evaluation/results.json", "has been changed since"),
+    "deploy render": ("adapter/tuning_room.json", "has been changed since"),
+}
 
 
-@pytest.mark.parametrize(("command", "name"), DEEP.items())
-def test_json_that_is_deep(command: str, name: str, folder: Path) -> None:
+@pytest.mark.parametrize("command", DEEP)
+def test_json_that_is_deep(command: str, folder: Path) -> None:
+    name, said = DEEP[command]
     (folder / "runs" / "tiny" / name).write_text("[" * 100_000)
-    assert f"{name}: not JSON" in refused(folder, *command.split(), ".")
+    line = refused(folder, *command.split(), ".")
+    assert said in line and name.split("/")[0] in line
 
 
 def test_a_name_that_is_not_utf8(folder: Path) -> None:

@@ -146,8 +146,7 @@ def answers_edited(folder: Path) -> None:
     path = folder / "runs" / "small" / "evaluation" / "answers.jsonl"
     found = [json.loads(line) for line in path.read_text().splitlines()]
     for answer in found:
-        for reply in answer["replies"]:
-            reply["text"] = "What do you think comes first?"
+        answer["replies"] = [["What do you think comes first?", *reply[1:]] for reply in answer["replies"]]
     path.write_text("".join(json.dumps(answer) + "\n" for answer in found))
 
 

@@ -124,7 +124,6 @@ def test_a_pattern_that_searches_without_end_is_named(pattern: str) -> None:
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "pattern": {"type": "string", "pattern": CATASTROPHIC[0]},
-    "circle": {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
     "branches": {
         "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)} | {"d40": {}},
         "$ref": "#/$defs/d0",
@@ -136,6 +135,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 def test_a_schema_without_end_is_named(schema: dict[str, Any]) -> None:
     with pytest.raises(LimitError, match="check 'json_schema': schema: "):
         json_schema(Exchange(f'"{WORDS}"', "?"), schema=schema)
+
+
+def test_a_schema_that_leads_back_to_itself_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="leads back to itself"):
+        json_schema(Exchange("1", "?"), schema={"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"})
 
 
 def test_other_patterns_of_a_recipe_have_the_same_limit(tmp_path: Path) -> None:

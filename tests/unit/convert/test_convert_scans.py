@@ -130,6 +130,7 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path, mon
     monkeypatch.setattr(installed, "OCR_PACKAGES", ("no_such_package",))
     # In this process, since another one would not know of it.
     monkeypatch.setattr(processes, "MAY_HANG", set())
+    monkeypatch.setattr(processes, "LARGE", 10**9)
     (tmp_path / "documents").mkdir()
     write_scan(tmp_path / "documents" / "scan.pdf")
     with pytest.raises(DocumentError, match=r"scan\.pdf: there is no text .*pip install '\.\[ocr\]'"):
@@ -141,6 +142,7 @@ def test_without_the_packages_a_page_without_text_is_warned_of(
 ) -> None:
     monkeypatch.setattr(installed, "OCR_PACKAGES", ("no_such_package",))
     monkeypatch.setattr(processes, "MAY_HANG", set())
+    monkeypatch.setattr(processes, "LARGE", 10**9)
     (tmp_path / "documents").mkdir()
     write_scan(tmp_path / "documents" / "mixed.pdf", with_text=True)
     run(ConvertConfig(documents=tmp_path / "documents"), Workspace(tmp_path / "run"))

@@ -4,6 +4,7 @@ Real: the page that the stage writes, read by the standard library's parser. Fab
 its replies try to break out.
 """
 
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -83,6 +84,8 @@ def test_hostile_reply_is_shown_as_text(parsed: Page, page: str) -> None:
 
 @pytest.mark.parametrize("hostile", ['"><script>x</script>', "</style><script>x</script>", "{{ 7 * 7 }}{% raw %}"])
 def test_hostile_recipe_is_shown_as_text(workspace: Workspace, hostile: str) -> None:
+    lineage = workspace.adapter / "tuning_room.json"
+    lineage.write_text(json.dumps({**json.loads(lineage.read_text()), "recipe": hostile}))
     run(report_config(workspace.root, recipe=hostile, description=hostile, model=hostile), workspace)
     parsed = Page(workspace.report_html.read_text())
     assert "script" not in [tag for tag, _ in parsed.tags]
