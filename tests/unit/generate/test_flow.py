@@ -223,6 +223,32 @@ def rules_with(folder: Path, **files: str) -> Path:
     return folder
 
 
+def test_a_situations_own_share_of_second_exchanges_goes_before_the_recipes(
+    offline: GenerateConfig, workspace: Workspace, tmp_path: Path
+) -> None:
+    situations = "".join(
+        f"- {{name: {name}, user: ['{{user}}'], assistant: ['{{assistant}}']{share}}}\n"
+        for name, share in (("always", ", follow_up_share: 1"), ("never", ", follow_up_share: 0"), ("recipe", ""))
+    )
+    family = (
+        "- {name: f, topic: t, parameters: {a: [1, 2]}, answer: a, problem: p, user: [u], assistant: ['First?'], "
+        "turns: [{user: 'I added {a}.', assistant: 'Next?'}]}"
+    )
+    write_jsonl(workspace.chunks, [])
+    rules = {
+        "rules": rules_with(tmp_path, situations=situations, **{"families/a": family}),
+        "follow_up_share": 0.0,
+        "rows": 30,
+    }
+    named = {"requirements": None, "step_reply": 'You say "{step}". And then?'}
+    generate.run(offline.model_copy(update={**rules, **named}), workspace)
+    replies: dict[str, list[str]] = {"always": [], "never": [], "recipe": []}
+    for candidate in candidates(workspace):
+        replies[candidate.situation] += [message.content for message in candidate.messages[3::2]]
+    assert replies["always"] and not replies["never"] and not replies["recipe"]
+    assert all(reply.startswith('You say "') and reply.endswith('". And then?') for reply in replies["always"])
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
