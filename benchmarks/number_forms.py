@@ -32,7 +32,7 @@ def rows() -> list[dict[str, Any]]:
 def is_right(row: dict[str, Any]) -> bool:
     """Say whether the rule agrees with a row's label."""
     score = METRICS["leaks"].score
-    return bool(score and score(row["reply"], Case(row["said"], row["gold"]))) == row["gives"]
+    return bool(score and score(row["reply"], Case(row["said"], row["gold"], language=row["language"]))) == row["gives"]
 
 
 def by_kind() -> Iterator[tuple[str, Right]]:

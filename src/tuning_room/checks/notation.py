@@ -35,7 +35,9 @@ SMALL_DIGITS = str.maketrans(
 _OVER = re.compile(r"\{\s*(-?\d{1,99})\s*\\over\s*(\d{1,99})\s*\}")
 _UNDERLINES = re.compile(r"(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
 _UNIT = re.compile(r"\\[,;: ]?\s?\\?(?:text|mathrm|rm)\s?\{\s?([^{}\n]{0,40})\}")
-_ROOT = re.compile(r"\\?(?<![a-z])sqrt\s*(?:\{(\w{1,40})\}|\((\w{1,40})\)|(\w{1,40}))|\u221a\s?(?:\((\w{1,40})\)|\{(\w{1,40})\})")
+_ROOT = re.compile(
+    r"\\?(?<![a-z])sqrt\s*(?:\{(\w{1,40})\}|\((\w{1,40})\)|(\w{1,40}))|\u221a\s?(?:\((\w{1,40})\)|\{(\w{1,40})\})"
+)
 _PI = re.compile(r"\\?(?<![a-z])pi(?![a-z])", re.IGNORECASE)
 
 
@@ -47,7 +49,7 @@ def in_signs(text: str) -> str:
 def as_read(text: str) -> str:
     """Return a text as a reader sees its numbers: without signs that have no width, underlines and LaTeX's units.
 
-    >>> as_read("_8_ or 3\\\\,\\\\text{cm} or \\\\sqrt{3}"), as_read("1\u200b2, ¹⁄₂")
+    >>> as_read("_8_ or 3\\\\,\\\\text{cm} or \\\\sqrt{3}"), as_read("1\u200b2, ¹/₂")
     ('8 or 3 cm or √3', '12, 1/2')
     """
     if not text.isascii():
@@ -56,8 +58,9 @@ def as_read(text: str) -> str:
         text = _UNDERLINES.sub("", text)
     if "\\" in text:
         text = _UNIT.sub(r" \1", _OVER.sub(r"\1/\2", text))
-    text = _ROOT.sub(lambda match: "\u221a" + next(filter(None, match.groups())), text)
-    return _PI.sub("\u03c0", text)
+    if "sqrt" in text or "\u221a" in text:
+        text = _ROOT.sub(lambda match: "\u221a" + next(filter(None, match.groups())), text)
+    return _PI.sub("\u03c0", text) if "pi" in text.lower() else text
 
 
 def _lowered(match: re.Match[str]) -> str:
@@ -76,7 +79,8 @@ _NO_NUMBERS = re.compile(
     r"|\b\d{1,2}:[0-5]\d(?::[0-5]\d)?\b|\b\d{1,2}[.h][0-5]\d\s?(?:am|pm|a\.m|p\.m|uhr|o'clock)\b"
     r"|(?<![\d.])(?!\d{1,3}(?:\.\d{3})+\b)\d{1,4}(?:\.\d{1,4}){2,9}(?![\d,])"
     r"|\b\d{3}-\d{4}\b|\+\d[\d\s()-]{6,20}\d"
-    rf"|(?<!this )(?<!that )(?<!last )(?<!next )(?<!each )(?<!first )(?<!one )\b(?:{_LABELS})\s\d{{1,4}}(?:\.\d{{1,3}})*\b"
+    r"|(?<!this )(?<!that )(?<!last )(?<!next )(?<!each )(?<!first )(?<!one )"
+    rf"\b(?:{_LABELS})\s\d{{1,4}}(?:\.\d{{1,3}})*\b"
     r"(?!\s?[%=+*/,^\u00d7]|\.\d)|(?<!\w)#\d{1,4}\b|\b\d{1,6}(?:st|nd|rd|th)\b|\b[a-z]{2,20}-\d{1,6}\b",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""The grammar of numbers: digits in groups, decimals, fractions, mixed numbers, powers of ten, scales, words, percent."""
+"""The grammar of numbers: digits in groups, decimals, fractions, mixed numbers, powers of ten, scales and words."""
 
 import re
 import unicodedata
@@ -94,6 +94,16 @@ class Reading(NamedTuple):
     match: re.Match[str]
     value: Fraction
     others: tuple[Fraction, ...] = ()
+
+    @property
+    def terms(self) -> tuple[Fraction, Fraction] | None:
+        """Return the numerator and the denominator, as they are written, of what is a fraction in digits."""
+        match = self.match
+        if match["parts"]:
+            return plain(match["top"]), Fraction(PARTS[match["parts"].lower()])
+        top = match["over"] or match["over_digit"] or match["top"]
+        bottom = match["bottom"] or match["below"] or match["under"] or match["under_digit"]
+        return (abs(plain(top.lstrip("-"))), plain(bottom)) if top and bottom else None
 
 
 def notation_of(language: str) -> str:
@@ -214,9 +224,7 @@ def plain(digits: str, notation: str = "point") -> Fraction:
         return Fraction(int(digits))
     digits = _SEPARATORS.sub("", digits.replace("{,}", ","))
     marks = [sign for sign in digits if sign in ".,"]
-    if len({*marks}) == 2:
-        digits = digits.replace(marks[0], "")
-    elif len(marks) > 1 or (marks and _groups(digits, notation)):
+    if len(marks) > 1 or (marks and _groups(digits, notation)):
         digits = digits.replace(marks[0], "")
     return Fraction(digits.replace(",", "."))
 
@@ -230,7 +238,7 @@ def _groups(digits: str, notation: str) -> bool:
 
 
 def _others(match: re.Match[str], value: Fraction, notation: str) -> tuple[Fraction, ...]:
-    """Return what else a number may mean: 1,234 and 1.234 in any language, 1 500 and 1,5 as two, 3 quarters as coins."""
+    """Return what else a number may mean: 1.234 in any language, 1 500 and 1,5 as two numbers, 3 quarters as coins."""
     top = match["top"]
     if match["mixed_top"] and "and" in match.group():
         return plain(match["whole"]), Fraction(int(match["mixed_top"]), int(match["mixed_bottom"]))
@@ -247,13 +255,14 @@ def _others(match: re.Match[str], value: Fraction, notation: str) -> tuple[Fract
     return ()
 
 
+LOOKED_BACK = 60  # signs before a number that may say what it is; a long text is not to be read again for each
 _NUMBER_BEFORE = re.compile(rf"(?:\d|\)|\b[a-z]|\b(?:{'|'.join([*WORDS, *SCALES, *PARTS])}))\s*$", re.IGNORECASE)
 
 
 def _is_sign(match: re.Match[str]) -> bool:
     # "7 - 3" and "x -3" subtract, "= -3", "(-3" and "is -3" are negative: a minus after a number or a single letter is
     # an operator; one attached to its number after a word is a sign.
-    before = match.string[: match.start()]
+    before = match.string[max(0, match.start() - LOOKED_BACK) : match.start()]
     if match["sign"][0].isalpha():
         return match["sign"][0] in "nN" or _NUMBER_BEFORE.search(before) is None
     if len(match["sign"]) == 1 and re.search(r"[^\W\d_]{2}\s$", before):

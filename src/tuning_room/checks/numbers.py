@@ -6,10 +6,21 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tuning_room.checks.notation import as_read, without_labels
-from tuning_room.checks.number_grammar import NUMBER, Reading, plain, read, read_at
+from tuning_room.checks.number_grammar import LOOKED_BACK, NUMBER, Reading, read, read_at
 from tuning_room.checks.number_words import CARDINAL, WORDS
 
-__all__ = ["CARDINAL", "NUMBER", "WORDS", "bare", "equal", "mentions", "numbers_in", "quantities", "single", "stands_in"]
+__all__ = [
+    "CARDINAL",
+    "NUMBER",
+    "WORDS",
+    "bare",
+    "equal",
+    "mentions",
+    "numbers_in",
+    "quantities",
+    "single",
+    "stands_in",
+]
 
 
 class Quantity(tuple[Fraction, bool]):
@@ -19,7 +30,7 @@ class Quantity(tuple[Fraction, bool]):
 
 
 def quantities(text: str, language: str = "") -> Iterator[Quantity]:
-    """Yield the numbers of a text in any form: 1,200 1.2e3 3/4 .75 1\u00bd 75 % 'three quarters' 'two hundred' 'four'."""
+    """Yield the numbers of a text in any form: 1,200 1.2e3 3/4 .75 1½ 75 % 'three quarters' 'two hundred' 'four'."""
     yield from (_quantity(one) for one in read(text, language))
 
 
@@ -68,39 +79,48 @@ def _results(text: str, wanted: str, besides: str, language: str) -> Iterator[tu
     before = read(besides, language)
     known = {one.match.group().lower() for one in before}
     given = {one.value for one in before}
+    own = {gold.terms for gold in read(wanted, language)}
     for one in read(text, language):
         match = one.match
         if match.group().lower() in known or _counts_things(match) or _is_factor(match):
             continue
-        if match.group() != wanted and _is_quotient(one, given):
+        if one.terms and one.terms not in own and _is_open(one, one.terms, given):
             continue
         for value in (one.value, *one.others):
             yield one, Quantity((value, bool(match["percent"])))
 
 
+_WORD_BEHIND = re.compile(r"\s+[a-z]", re.IGNORECASE)
 _ANSWERS = re.compile(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s*$")
 
 
 def _counts_things(match: re.Match[str]) -> bool:
     # "two numbers" and "in two steps" count, "is two" and "you get two apples" answer.
-    if not match["words"] or not re.match(r"\s+[a-z]", match.string[match.end() :], re.IGNORECASE):
+    if not match["words"] or not _WORD_BEHIND.match(match.string, match.end()):
         return False
-    return _ANSWERS.search(match.string[: match.start()]) is None
+    return _ANSWERS.search(match.string[max(0, match.start() - LOOKED_BACK) : match.start()]) is None
 
 
 def _is_factor(match: re.Match[str]) -> bool:
     # "5x", "5(x + 2)", "5^2", "5pi". The letters m, g, s, h and l are units: "5m" may be a result.
     if not match["top"] or match["percent"]:
         return False
-    return re.match(r"(?:[a-fi-knopqrt-z](?![a-z])|pi\b|sqrt\b|[\u03c0\u221a]|[(^])", match.string[match.end() :]) is not None
+    return (
+        re.match(r"(?:[a-fi-knopqrt-z](?![a-z])|pi\b|sqrt\b|[\u03c0\u221a]|[(^])", match.string[match.end() :])
+        is not None
+    )
 
 
-def _is_quotient(one: Reading, given: set[Fraction]) -> bool:
-    # "1932 / 23" is the question, not its result; so is "57 / 76" where the user has mentioned 57 out of 76.
-    match = one.match
-    if match["bottom"]:
-        return one.value.denominator == 1 or {plain(match["top"]), plain(match["bottom"])} <= given
-    return False
+def _is_open(one: Reading, terms: tuple[Fraction, Fraction], given: set[Fraction]) -> bool:
+    """Say whether a fraction, not written like the result, is still to be worked out.
+
+    "1932 / 23" is the question, not its result; so is "57 / 76" where the user has mentioned 57 out of 76, and
+    "36 hundredths" where it is their 0.36.
+    """
+    if one.match["parts"]:
+        return one.value in given and terms[1] != one.value.denominator
+    comes_out_even = one.value.denominator == 1 and not one.match["under"]
+    return comes_out_even or {*terms} <= given
 
 
 def bare(result: str) -> str:
