@@ -95,8 +95,8 @@ _ANSWERS = re.compile(r"(?:=|\b(?:is|are|equals|gets?|makes?|gives?|answer:?))\s
 
 
 def _counts_things(match: re.Match[str]) -> bool:
-    # "two numbers" and "in two steps" count, "is two" and "you get two apples" answer.
-    if not match["words"] or not _WORD_BEHIND.match(match.string, match.end()):
+    # "two numbers" and "in two steps" count, "is two", "you get two apples" and "one and a half apples" answer.
+    if not match["words"] or match["more_share"] or not _WORD_BEHIND.match(match.string, match.end()):
         return False
     return _ANSWERS.search(match.string[max(0, match.start() - LOOKED_BACK) : match.start()]) is None
 

@@ -49,7 +49,7 @@ def test_the_digits_of_every_script_are_read(number: int, zero: str) -> None:
 
 SETTINGS = st.sampled_from(
     [("en", ",", "."), ("", ",", "."), ("de", ".", ","), ("fr", "\u202f", ","), ("pl", "\u00a0", ","), ("fr", " ", ","),
-     ("", " ", "."), ("", "'", "."), ("de", "’", ","), ("es", ".", ","), ("es", ",", "."), ("ru", "\u00a0", ",")]
+     ("", " ", "."), ("", "'", "."), ("de", "\u2019", ","), ("es", ".", ","), ("es", ",", "."), ("ru", "\u00a0", ",")]
 )  # fmt: skip
 
 
@@ -98,12 +98,17 @@ def test_a_power_of_ten_is_read_in_every_form(digits: int, exponent: int) -> Non
     gold = f"{value.numerator}/{value.denominator}" if value.denominator > 1 else str(value)
     raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     latex = rf"{digits} \times 10^{{{exponent}}}"
-    for form in (f"{digits} × 10^{exponent}", latex, f"{digits}·10{raised}", f"{digits}e{exponent}"):
+    for form in (f"{digits} \u00d7 10^{exponent}", latex, f"{digits}·10{raised}", f"{digits}e{exponent}"):
         assert mentions(f"It is {form}.", gold), form
         assert exponent == 0 or not mentions(f"It is {form}.", str(digits)), form
 
 
-@given(st.text(st.sampled_from("0123456789.,'_ /-–−½¹⁄₂٫٬١x×^{}()\\fracand half%€point"), max_size=60))
+@given(
+    st.text(
+        st.sampled_from("0123456789.,'_ /-\u2013\u2212½¹\u2044₂\u066b٬\u0661x\u00d7^{}()\\fracand half%€point"),
+        max_size=60,
+    )
+)
 def test_any_text_is_read_at_its_places(text: str) -> None:
     assert len(in_signs(text)) == len(text)
     places = [(one.begin, one.end) for one in numbers_in(text)]
@@ -116,9 +121,14 @@ def test_any_text_is_read_at_its_places(text: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "gold", "said", "leaks"),
     [
-        ("If 0.36 means 36 hundredths, what is left?", "9/25", "Write 0.36 as a fraction.", False),
-        ("It is three tenths.", "3/10", "Write 0.3 as a fraction.", True),
-        ("It is 3 tenths.", "3/10", "Write 0.3 as a fraction.", True),
+        (
+            "If 0.36 means 36 hundredths, what is left?",
+            "9/25",
+            "Please write 0.36 as a fraction in lowest terms.",
+            False,
+        ),
+        ("It is three tenths.", "3/10", "Please write 0.3 as a fraction in lowest terms.", True),
+        ("It is 3 tenths.", "3/10", "Please write 0.3 as a fraction in lowest terms.", True),
         ("If you write 6 over 20, what then?", "30%", "6 of 20 rooms, in percent?", False),
         (r"Look at \frac{6}{20}. What then?", "30%", "6 of 20 rooms, in percent?", False),
         (r"It is \frac{3}{4}.", "3/4", "3 of 4, as a fraction?", True),
