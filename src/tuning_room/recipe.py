@@ -50,7 +50,9 @@ class Recipe(BaseModel):
     description: str = Field("", description="what is baked, in a sentence, for the report and the model card")
     model: ModelReference = Field(description="base model: `embedded:<name>`, a folder with safetensors, or a hub id")
     language: str = Field(
-        "", pattern=r"^([a-z]{2})?$", description="what replies are in (ISO 639-1); says which rules do not read it"
+        "",
+        pattern=r"^([a-z]{2})?$",
+        description="what replies are in (ISO 639-1); how numbers are read, and which rules do not read it",
     )
     full_prompt: RecipeText = Field(description="file with the full prompt, UTF-8")
     short_prompt: str = Field(min_length=1, description="the system turn that remains after baking")

@@ -8,7 +8,7 @@ class Exchange(NamedTuple):
     """A reply with what a check may look at.
 
     `said` is all that the user wrote so far, `latest` the last message of it, `asked` the reply before that; with the
-    gold answer, and a judge's scores.
+    gold answer, a judge's scores, and the language of replies (ISO 639-1), '' if the recipe does not say.
     """
 
     reply: str
@@ -17,6 +17,7 @@ class Exchange(NamedTuple):
     scores: Mapping[str, float] | None = None
     latest: str = ""
     asked: str = ""
+    language: str = ""
 
 
 Check = Callable[..., str]

@@ -32,7 +32,8 @@ class Case(NamedTuple):
 
     That is the item (`said` is all that its user wrote, `latest` the last message of it, `claim` the result that the
     item says its user gives, `previous` the earlier replies), the full prompt that must not be given away, and the
-    checks that training data must pass. What stands in `prescribed` gives nothing of the prompt away.
+    checks that training data must pass. What stands in `prescribed` gives nothing of the prompt away. `language` is
+    what replies are in (ISO 639-1), '' if the recipe does not say.
     """
 
     said: str
@@ -47,6 +48,7 @@ class Case(NamedTuple):
     latest: str = ""
     previous: Sequence[str] = ()
     prescribed: Sequence[str] = ()
+    language: str = ""
 
     @property
     def exchange(self) -> tuple[str, str]:
@@ -84,7 +86,7 @@ def asks_one(reply: str, case: Case) -> float:
 
 def leaks_gold(reply: str, case: Case) -> float:
     """Say whether a reply gives the gold answer, unless its user holds it."""
-    return float(bool(case.gold) and leaks(reply, case.gold, case.said))
+    return float(bool(case.gold) and leaks(reply, case.gold, case.said, case.language))
 
 
 def tells_result(reply: str, case: Case) -> float:
@@ -187,7 +189,7 @@ def correct(reply: str, case: Case) -> float | None:
         return _passes(case.checks, reply, case)
     if case.expects:
         return float(any(mentioned(word, reply) for word in case.expects))
-    return float(mentions(reply, case.gold)) if case.gold else None
+    return float(mentions(reply, case.gold, language=case.language)) if case.gold else None
 
 
 def accepted(reply: str, case: Case) -> float:
@@ -197,7 +199,8 @@ def accepted(reply: str, case: Case) -> float:
 
 def _passes(checks: CheckSettings, reply: str, case: Case) -> float:
     latest, asked = case.exchange
-    return float(not rejected_by(checks, Exchange(reply, case.said, case.gold or None, None, latest, asked))[0])
+    exchange = Exchange(reply, case.said, case.gold or None, None, latest, asked, case.language)
+    return float(not rejected_by(checks, exchange)[0])
 
 
 def refuses(reply: str, case: Case) -> float | None:

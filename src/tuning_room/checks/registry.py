@@ -33,7 +33,7 @@ def states_no_result(exchange: Exchange) -> str:
 
 def states_no_gold(exchange: Exchange) -> str:
     """Reject a reply that gives the gold answer in any written form, unless the user gave it first."""
-    leaked = exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said)
+    leaked = exchange.gold and leaks(exchange.reply, exchange.gold, exchange.said, exchange.language)
     return f"gives the answer {exchange.gold}" if leaked else ""
 
 

@@ -73,34 +73,35 @@ _POWER = re.compile(r"[a-z]\^", re.IGNORECASE)
 _DIGITS = re.compile(r"\d{1,99}(?:\.\d{1,99})?")
 
 
-def leaks(reply: str, gold: str, said: str) -> bool:
+def leaks(reply: str, gold: str, said: str, language: str = "") -> bool:
     """Say whether a reply gives the gold answer in any written form, unless the user holds it.
 
     `said` holds the user's messages. A user who has since come to another result holds that one. The number may also
     merely stand in the problem; then only a reply that calls it the answer gives it away. A problem can contain a
-    fraction's value in another form (simplify 168/392); that does not count as having given it.
+    fraction's value in another form (simplify 168/392); that does not count as having given it. What a comma in a
+    number means depends on the language (ISO 639-1).
     """
     problem, _, later = said.strip().partition("\n")
-    if single(gold) and (now := held(later)):
-        return not equal(now.text, gold) and _gives(reply, gold, problem)
-    if later and _has(later, gold):
+    if single(gold, language) and (now := held(later)):
+        return not equal(now.text, gold, language) and _gives(reply, gold, problem, language)
+    if later and _has(later, gold, language):
         return False
-    if any(equal(claim.text, gold) for claim in claims(problem)):
+    if any(equal(claim.text, gold, language) for claim in claims(problem)):
         return False
-    return _gives(reply, gold, problem)
+    return _gives(reply, gold, problem, language)
 
 
-def _gives(reply: str, gold: str, problem: str) -> bool:
-    if _has(problem, gold):
+def _gives(reply: str, gold: str, problem: str, language: str) -> bool:
+    if _has(problem, gold, language):
         ends = filter(None, (_STATED.search(sentence) for sentence in sentences(reply)))
         given = [*_outright(reply), *ends]
-        return any(equal(_bared(match), gold) for match in given if not _is_restated(match, problem))
-    return mentions(reply, gold, besides=problem)
+        return any(equal(_bared(match), gold, language) for match in given if not _is_restated(match, problem))
+    return mentions(reply, gold, problem, language)
 
 
-def _has(said: str, gold: str) -> bool:
+def _has(said: str, gold: str, language: str) -> bool:
     claimed = said if bare(gold).lstrip("-").isdigit() else _claims(said)
-    return stands_in(said, gold) or mentions(claimed, gold)
+    return stands_in(said, gold) or mentions(claimed, gold, language=language)
 
 
 def _outright(reply: str) -> Iterator[re.Match[str]]:

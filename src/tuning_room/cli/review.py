@@ -118,7 +118,7 @@ class Reader:
         from tuning_room.dataset.selection import exchanges
 
         candidate = Candidate(id=row.id, source=row.source, group=row.group, messages=messages)
-        for exchange in exchanges(candidate):
+        for exchange in exchanges(candidate, self.config.language):
             name, reason = rejected_by(self.config.checks, exchange)
             if name:
                 self._say(f"saved, but the next build would reject it: {name}, {reason}")

@@ -61,6 +61,7 @@ class DatasetConfig(StageConfig):
     items: list[RecipeFile] = Field([], description="held-out evaluation items, which must not be in the training data")
     review: RecipePath | None = Field(None, description="JSONL of what people decided about rows, by 'dataset review'")
     requirements: RecipeFile | None = Field(None, description="YAML file of what the full prompt asks")
+    language: str = Field("", description="what replies are in (ISO 639-1), for the rules that read numbers")
     checks: Checks = Field({}, description="checks that every reply must pass, with parameters")
     near_duplicate: float = Field(0.9, gt=0, le=1, description="Jaccard similarity from which a row is a duplicate")
     semantic_duplicate: float | None = Field(

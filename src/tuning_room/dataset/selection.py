@@ -317,7 +317,7 @@ def judge(
         return "error", candidate.error
     if why := review.dropped(candidate):
         return "reviewed", why
-    for exchange in exchanges(candidate):
+    for exchange in exchanges(candidate, config.language):
         reason, detail = rejected_by(config.checks, exchange)
         if not reason:
             reason, detail = coverage.broken(candidate, exchange)
@@ -328,8 +328,8 @@ def judge(
     return "", ""
 
 
-def exchanges(candidate: Candidate) -> Iterator[Exchange]:
-    """Yield each reply of a dialogue with all of the user's messages before it."""
+def exchanges(candidate: Candidate, language: str = "") -> Iterator[Exchange]:
+    """Yield each reply of a dialogue with all of the user's messages before it; `language` is what replies are in."""
     said: list[str] = []
     asked = ""
     for message in candidate.messages:
@@ -337,5 +337,6 @@ def exchanges(candidate: Candidate) -> Iterator[Exchange]:
             said.append(message.content)
         elif message.role == "assistant":
             latest = said[-1] if said else ""
-            yield Exchange(message.content, "\n".join(said), candidate.gold, candidate.scores or None, latest, asked)
+            before, scores = "\n".join(said), candidate.scores or None
+            yield Exchange(message.content, before, candidate.gold, scores, latest, asked, language)
             asked = message.content

@@ -103,6 +103,7 @@ class EvaluateConfig(StageConfig):
     short_prompt: str = Field(description="the system turn of the arm `baked`")
     suites: Suites = Field(description="held-out items by suite: a JSONL file, or `items`, `size`, `metrics`")
     requirements: RecipeFile | None = Field(None, description="YAML file of what the full prompt asks")
+    language: str = Field("", description="what replies are in (ISO 639-1), for the rules that read numbers")
     checks: Checks = Field({}, description="the dataset's checks, for the metric `accepted`")
     arms: list[Arm] = Field(["base", "prompted", "baked", "baked_prompted"], description="the arms to compare")
     endpoints: dict[Arm, Endpoint] = Field({}, description="servers that answer for an arm, including `reference`")

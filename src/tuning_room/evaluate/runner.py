@@ -55,7 +55,7 @@ class Runner:
         self.requirements = config.read_requirements()
         prompt = config.full_prompt.read_text(encoding="utf-8").strip()
         taught = shared_texts(_replies(workspace.train_rows), prompt)
-        self.context = Context(prompt, _inline(config.checks), _rules(self.requirements), taught)
+        self.context = Context(prompt, _inline(config.checks), _rules(self.requirements), taught, config.language)
         self.arms = [setup(name, config) for name in config.arms]
         self.store = ReplyStore(workspace.replies)
         self._engine: LocalEngine | None = None

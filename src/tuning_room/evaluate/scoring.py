@@ -72,5 +72,5 @@ def _rejection(metric: str, reply: str, case: Case) -> str:
 
 
 def _rejected(checks: CheckSettings, reply: str, case: Case) -> str:
-    name, reason = rejected_by(checks, Exchange(reply, case.said, case.gold or None))
+    name, reason = rejected_by(checks, Exchange(reply, case.said, case.gold or None, language=case.language))
     return f"{name}: {reason}" if name else ""

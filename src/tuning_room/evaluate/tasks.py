@@ -48,6 +48,7 @@ class Context(NamedTuple):
     checks: CheckSettings = {}
     requirements: Mapping[str, Mapping[str, Any]] = {}  # by id: the fields of a KeepingRule
     prescribed: Sequence[str] = ()
+    language: str = ""  # of the replies
 
 
 def task_name(suite: str) -> str:
@@ -196,6 +197,7 @@ class SuiteTask(ConfigurableTask):
             full_prompt=self.context.full_prompt,
             recipe_checks=self.context.checks,
             prescribed=self.context.prescribed,
+            language=self.context.language,
             claim="" if earlier else item.claim,
             latest=[item.prompt, *item.turns][len(earlier)],
             previous=[*(turn.content for turn in item.before if turn.role == "assistant"), *earlier],

@@ -72,6 +72,7 @@ class GenerateConfig(StageConfig):
     columns: RecipePath | None = Field(None, description="YAML of personas and what else differs from row to row")
     flows: RecipePath | None = Field(None, description="folder with flows that take the place of the shipped ones")
     requirements: RecipeFile | None = Field(None, description="YAML file of what the full prompt asks")
+    language: str = Field("", description="what replies are in (ISO 639-1), for the rules that read numbers")
     checks: Checks = Field({}, description="the dataset's checks, by which replies are ranked")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
     families: list[str] = Field([], description="names of the families to draw from; all of them if empty")

@@ -39,6 +39,7 @@ class Standards:
         )
         found = [(GROUNDED, f"{stated} stands in no source")] if stated else []
         asked = held_to(row["requirements"], self._known)
+        exchange = exchange._replace(language=self._config.language)
         return (
             *found,
             *failures(self._config.checks, exchange),
