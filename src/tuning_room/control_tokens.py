@@ -38,6 +38,11 @@ class ControlTokens(NamedTuple):
     names: Mapping[str, str]
 
 
+def control_texts(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Return the texts of a tokenizer's control tokens, the longest first."""
+    return list(_control_tokens(tokenizer, str(tokenizer.chat_template)).names)
+
+
 def found_in(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> bool:
     """Return whether words contain the text of a control token."""
     control = _control_tokens(tokenizer, str(tokenizer.chat_template))
