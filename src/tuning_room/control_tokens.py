@@ -20,7 +20,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import RenderingError
-from tuning_room.records import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,9 +90,9 @@ def _control_tokens(tokenizer: "PreTrainedTokenizerBase", template: str) -> Cont
 
 def _frame(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Return what the chat template writes around the shortest dialogue; nothing where there is no template."""
-    turns = [Message(role="user", content="?"), Message(role="assistant", content="!")]
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]
     try:
-        text: Any = tokenizer.apply_chat_template([turn.as_dict() for turn in turns], tokenize=False)
+        text: Any = tokenizer.apply_chat_template(turns, tokenize=False)
     except Exception:
         return ""  # rendering says what is wrong with it
     return str(text)

@@ -23,7 +23,7 @@ from tuning_room.requirements import Requirement
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
-from tuning_room.yaml_files import read_yaml
+from tuning_room.yaml_files import QUOTE, read_yaml
 
 STAGES: dict[str, Stage[Any, Any]] = {
     "convert": convert.STAGE,
@@ -199,6 +199,8 @@ def _first(error: ValidationError) -> tuple[str, str]:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, RecipeError | DataError):
         message, hint = cause.args[0], cause.hint
+    elif first["type"] == "string_type" and isinstance(first["input"], bool):
+        hint = QUOTE
     elif first["type"] == "missing":
         message = "is missing"
     elif first["type"] == "extra_forbidden":

@@ -15,7 +15,6 @@ from tuning_room.errors import (
     TuningRoomError,
     one_line,
 )
-from tuning_room.models.templates import fold_system
 from tuning_room.records import LINEAGE as LINEAGE
 from tuning_room.records import SETTINGS as SETTINGS
 from tuning_room.records import WEIGHTS as WEIGHTS
@@ -172,6 +171,8 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     Where its chat template takes no system turn, that is put into the user's first message (`system_turn: fold`).
     """
     from transformers import AutoTokenizer
+
+    from tuning_room.models.templates import fold_system
 
     with _readable(folder, "tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
