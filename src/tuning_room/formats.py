@@ -2,11 +2,11 @@
 
 import json
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Self, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.records import Message, Role, whole
@@ -18,34 +18,109 @@ LONGEST = 4_000_000  # bytes of a row: no model reads a dialogue of a million to
 
 SPEAKERS: Mapping[str, Role] = {
     "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
+    "developer": "system",
+    **dict.fromkeys(("human", "user", "prompter"), "user"),
+    **dict.fromkeys(
+        ("gpt", "assistant", "model", "chatgpt", "bot", "chatbot", "ai", "bing", "bard", "claude"), "assistant"
+    ),
 }
 SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+def _role(speaker: object) -> object:
+    """Return whose turn it is, under whichever name other projects give a side."""
+    if not isinstance(speaker, str) or speaker.lower() in SPEAKERS:
+        return SPEAKERS[speaker.lower()] if isinstance(speaker, str) else speaker
+    raise ValueError(f"a turn of '{speaker[:40]}', which is neither the user nor the assistant")
+
+
+def _text(content: object) -> object:
+    """Return the text of content parts; what is no list stays what it is."""
+    if not isinstance(content, list):
+        return content
+    for part in content:
+        if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+            kind = part.get("type", "without a type") if isinstance(part, dict) else "without a type"
+            raise ValueError(f"a part that is no text ({kind})")
+    return "".join(part["text"] for part in content)
+
+
+def _nothing(value: object) -> object:
+    if value:
+        raise ValueError("a row holds no calls of tools, and nothing but text")
+    return value
+
+
+def _learned(weight: float | None) -> float | None:
+    if weight == 0:
+        raise ValueError("0, but every reply of a row is learned; delete the reply, or the row")
+    return weight
+
+
+Side = Annotated[Role, BeforeValidator(_role)]
+Words = Annotated[str, Field(min_length=1)]
+Nothing = Annotated[Any, AfterValidator(_nothing)]
+Weight = Annotated[float | None, AfterValidator(_learned)]
 
 
 class Turn(BaseModel):
     """A turn of a ShareGPT dialogue."""
 
-    speaker: Literal["system", "human", "user", "gpt", "assistant", "model"] = Field(alias="from")
-    value: str = Field(min_length=1)
+    speaker: Side = Field(alias="from")
+    value: Words
+    weight: Weight = None
 
     def message(self) -> Message:
         """Return the turn as a chat message."""
-        return Message(role=SPEAKERS[self.speaker], content=self.value)
+        return Message(role=self.speaker, content=self.value)
+
+
+class ChatTurn(BaseModel):
+    """A turn in OpenAI's form, with what its fine-tuning files and answers have beside role and content."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Side
+    content: Annotated[Words | None, BeforeValidator(_text)]
+    weight: Weight = None
+    name: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: Nothing = None
+    function_call: Nothing = None
+    refusal: Nothing = None
+    audio: Nothing = None
+    annotations: Nothing = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.content is None and self.role != "assistant":
+            raise ValueError("content: null, which only an assistant's turn may be")
+        return self
+
+    def messages(self) -> list[Message]:
+        """Return the turn as a chat message, or none where the assistant said nothing."""
+        return [Message(role=self.role, content=self.content)] if self.content else []
 
 
 class Messages(BaseModel):
     """A row of chat messages."""
 
-    messages: list[Message] = Field(min_length=1)
+    messages: list[ChatTurn] = Field(min_length=1)
 
     def dialogue(self) -> list[Message]:
         """Return the row as chat messages."""
-        return self.messages
+        return [message for turn in self.messages for message in turn.messages()]
+
+
+class Conversations(BaseModel):
+    """A row of chat messages under ShareGPT's name for them."""
+
+    conversations: list[ChatTurn] = Field(min_length=1)
+    system: str | None = None
+
+    def dialogue(self) -> list[Message]:
+        """Return the row as chat messages."""
+        return [*_system(self.system), *(message for turn in self.conversations for message in turn.messages())]
 
 
 class ShareGpt(BaseModel):
@@ -88,15 +163,15 @@ class Completion(BaseModel):
 class ChatCompletion(BaseModel):
     """A row of TRL's prompt and completion, as chat messages."""
 
-    prompt: list[Message] = Field(min_length=1)
-    completion: list[Message] = Field(min_length=1)
+    prompt: list[ChatTurn] = Field(min_length=1)
+    completion: list[ChatTurn] = Field(min_length=1)
 
     def dialogue(self) -> list[Message]:
         """Return the row as chat messages."""
-        return [*self.prompt, *self.completion]
+        return [message for turn in [*self.prompt, *self.completion] for message in turn.messages()]
 
 
-Form = type[Messages] | type[ShareGpt] | type[Alpaca] | type[Completion] | type[ChatCompletion]
+Form = type[Messages] | type[Conversations] | type[ShareGpt] | type[Alpaca] | type[Completion] | type[ChatCompletion]
 
 
 def _system(prompt: str | None) -> list[Message]:
@@ -118,33 +193,45 @@ class FileRow(NamedTuple):
     values: dict[str, Any]
 
 
-def read_rows(path: Path) -> Iterator[FileRow]:
+OnFault = Callable[[DataError], object]
+
+
+def stop(fault: DataError) -> NoReturn:
+    """Raise a fault."""
+    raise fault
+
+
+def read_rows(path: Path, on_fault: OnFault = stop) -> Iterator[FileRow]:
     """Yield the rows of a JSONL file, or of a JSON file that is one list.
 
-    Raises MissingInputError, and DataError with file and line for what is not a JSON object in UTF-8.
+    Raises MissingInputError, and DataError with file and line for what is not a JSON object in UTF-8, unless `on_fault`
+    takes it; a list that is broken cannot be read on.
     """
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file", hint="correct its name")
     with path.open("rb") as lines:
         is_list = next((line for line in lines if line.strip()), b"").removeprefix(BOM_UTF8).lstrip().startswith(b"[")
-    for line, values in _listed(path) if is_list else _lines(path):
+    for line, values in _listed(path) if is_list else _lines(path, on_fault):
         where = f"{path}:{line}"
-        if not isinstance(values, dict):
-            raise DataError(f"{where}: not a JSON object", hint="a row is {...}; fix or delete it")
-        yield FileRow(where, line, values)
+        if isinstance(values, dict):
+            yield FileRow(where, line, values)
+        else:
+            on_fault(DataError(f"{where}: not a JSON object", hint="a row is {...}; fix or delete it"))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+def _lines(path: Path, on_fault: OnFault) -> Iterator[tuple[int, Any]]:
     # Read as bytes, so that invalid UTF-8 is an error of its own line.
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if len(line) > LONGEST:
-                raise _too_long(f"{path}:{number}", len(line))
-            if line.strip():
+                on_fault(_too_long(f"{path}:{number}", len(line)))
+            elif line.removeprefix(BOM_UTF8).strip():
                 try:
-                    yield number, whole(json.loads(line.removeprefix(BOM_UTF8)))
+                    values = whole(json.loads(line.removeprefix(BOM_UTF8)))
                 except (ValueError, RecursionError) as error:
-                    raise _unreadable(f"{path}:{number}", error) from None
+                    on_fault(_unreadable(f"{path}:{number}", error))
+                else:
+                    yield number, values
 
 
 def _listed(path: Path) -> Iterator[tuple[int, Any]]:
@@ -191,7 +278,8 @@ def read_dialogue(row: FileRow) -> list[Message]:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{row.where}: {field}: {first['msg']}", hint="fix or delete this line") from None
+        problem = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{row.where}: {field}: {problem}", hint="fix or delete this line") from None
 
 
 def _form(row: FileRow) -> Form:
@@ -199,7 +287,9 @@ def _form(row: FileRow) -> Form:
     if "messages" in keys:
         return Messages
     if "conversations" in keys:
-        return ShareGpt
+        turns = row.values["conversations"]
+        is_chat = isinstance(turns, list) and turns and isinstance(turns[0], dict) and "role" in turns[0]
+        return Conversations if is_chat else ShareGpt
     if "instruction" in keys:
         return Alpaca
     if "prompt" in keys:

@@ -152,7 +152,7 @@ def _with_words(path: Path, info: ValidationInfo) -> Path:
     if (size := path.stat().st_size) > LARGEST:
         raise RecipeError(f"{path} has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}", hint="name the file meant")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise RecipeError(f"{path} is not UTF-8", hint="save it as UTF-8") from None
     if not text.strip():

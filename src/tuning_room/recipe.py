@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
@@ -23,7 +23,7 @@ from tuning_room.requirements import Requirement
 from tuning_room.serve.config import ServeConfig
 from tuning_room.train.config import TrainConfig
 from tuning_room.workspace import Stage, StageConfig, StageResult, Workspace
-from tuning_room.yaml_files import read_yaml
+from tuning_room.yaml_files import QUOTE, read_yaml
 
 STAGES: dict[str, Stage[Any, Any]] = {
     "convert": convert.STAGE,
@@ -53,6 +53,10 @@ class Recipe(BaseModel):
         "",
         pattern=r"^([a-z]{2})?$",
         description="what replies are in (ISO 639-1); how numbers are read, and which rules do not read it",
+    )
+    system_turn: Literal["own", "fold"] = Field(
+        "own",
+        description="`fold` puts the system turn before the user's first message: for a chat template that takes none",
     )
     full_prompt: RecipeText = Field(description="file with the full prompt, UTF-8")
     short_prompt: str = Field(min_length=1, description="the system turn that remains after baking")
@@ -197,6 +201,8 @@ def _first(error: ValidationError) -> tuple[str, str]:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, RecipeError | DataError):
         message, hint = cause.args[0], cause.hint
+    elif first["type"] == "string_type" and isinstance(first["input"], bool):
+        hint = QUOTE
     elif first["type"] == "missing":
         message = "is missing"
     elif first["type"] == "extra_forbidden":
@@ -256,10 +262,23 @@ def check_filled_in(recipe: Recipe) -> None:
         )
 
 
+def check_template(recipe: Recipe) -> None:
+    """Raise RenderingError for a model on this machine that takes no system turn, unless the recipe says to fold it.
+
+    A model of the hub counts as soon as it has been fetched.
+    """
+    from tuning_room.models import local_folder
+    from tuning_room.models.templates import check_system
+
+    if folder := local_folder(recipe.model):
+        check_system(recipe.model, folder, folds=recipe.system_turn == "fold")
+
+
 def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
     """Run one stage of a recipe, unless nothing that it depends on has changed."""
     if stage in BY_HAND:
         check_filled_in(recipe)
+    check_template(recipe)
     result, ran = workspace.perform(ALL_STAGES[stage], recipe.config(stage), force=force)
     return Done(stage, result, ran, workspace.record(stage).seconds)
 
@@ -274,5 +293,6 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     require(stage for stage in STAGES if stage not in finished)
     device()
     resolve(recipe.model)
+    check_template(recipe)
     for stage in STAGES:
         yield run_stage(recipe, workspace, stage, force=force)

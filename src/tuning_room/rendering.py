@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tuning_room import control_tokens
 from tuning_room.errors import RenderingError
 from tuning_room.records import Message
 
@@ -20,7 +21,11 @@ class Rendered(NamedTuple):
 
 
 def render_text(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], *, ask: bool) -> str:
-    """Return the messages as the model sees them; `ask` opens the assistant's next turn."""
+    """Return the messages as the model sees them; `ask` opens the assistant's next turn.
+
+    To encode them use `prompt_ids` or `render_dialogue`: in this text, words that look like a control token cannot be
+    told from one.
+    """
     turns = [message.as_dict() for message in messages]
     try:
         text: Any = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask)
@@ -31,9 +36,15 @@ def render_text(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> list[int]:
     """Return the token ids after which the assistant speaks."""
-    text = render_text(tokenizer, messages, ask=True)
-    ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return list(ids)
+    return _prompt_ids(tokenizer, *_shielded(tokenizer, messages))
+
+
+def answer_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], answer: str) -> list[int]:
+    """Return the token ids of messages and the assistant's answer to them, without the end of its turn."""
+    if not answer:
+        return prompt_ids(tokenizer, messages)
+    (*before, said), has_shields = _shielded(tokenizer, [*messages, Message(role="assistant", content=answer)])
+    return _encoded(tokenizer, render_text(tokenizer, before, ask=True) + said.content, has_shields)[0]
 
 
 def render_dialogue(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> Rendered:
@@ -42,19 +53,41 @@ def render_dialogue(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Mes
     Raises RenderingError if the template renders the beginning of a dialogue differently from the whole, since training
     and serving would then see different tokens.
     """
-    text = render_text(tokenizer, messages, ask=False)
-    spans = list(_assistant_spans(tokenizer, messages, text))
-    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids = list(encoded["input_ids"])
-    learned = [any(start <= a and b <= end for start, end in spans) for a, b in encoded["offset_mapping"]]
+    turns, has_shields = _shielded(tokenizer, messages)
+    text = render_text(tokenizer, turns, ask=False)
+    spans = list(_assistant_spans(tokenizer, turns, text))
+    ids, places = _encoded(tokenizer, text, has_shields, places=True)
+    learned = [any(start <= a and b <= end for start, end in spans) for a, b in places]
     for index, message in enumerate(messages):
-        prompt = prompt_ids(tokenizer, messages[:index]) if message.role == "assistant" else []
+        prompt = _prompt_ids(tokenizer, turns[:index], has_shields) if message.role == "assistant" else []
         if ids[: len(prompt)] != prompt:
             raise RenderingError(
                 f"the tokens before the reply {message.content[:40]!r} differ between training and serving",
                 hint="let no reply begin with line breaks",
             )
     return Rendered(ids, learned)
+
+
+def _shielded(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) -> tuple[list[Message], bool]:
+    """Return a dialogue with stand-ins for words that look like control tokens, and whether it has any."""
+    if not control_tokens.found_in(tokenizer, [message.content for message in messages]):
+        return list(messages), False
+    texts = [control_tokens.shielded(tokenizer, message.content) for message in messages]
+    return [Message(role=turn.role, content=text) for turn, text in zip(messages, texts, strict=True)], True
+
+
+def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], has_shields: bool) -> list[int]:
+    return _encoded(tokenizer, render_text(tokenizer, messages, ask=True), has_shields)[0]
+
+
+def _encoded(
+    tokenizer: "PreTrainedTokenizerBase", text: str, has_shields: bool, *, places: bool = False
+) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return a rendered text's token ids and, if they are asked for, the places of the tokens in it."""
+    if has_shields:
+        return control_tokens.encode(tokenizer, text)
+    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=places)
+    return list(encoded["input_ids"]), list(encoded["offset_mapping"]) if places else []
 
 
 def _assistant_spans(

@@ -62,6 +62,24 @@ class _BoundedLoader(yaml.SafeLoader):
             self._refuse("half of a surrogate pair, which is no character")
         return node
 
+    def compose_sequence_node(self, anchor: dict[Any, yaml.Node]) -> yaml.SequenceNode:
+        node = super().compose_sequence_node(anchor)
+        for one in node.value:
+            self._refuse_word(one)
+        return node
+
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            self._refuse_word(key)
+        return node
+
+    def _refuse_word(self, node: yaml.Node) -> None:
+        """Refuse yes, no, on and off in a list or as a key: words there, which YAML would read as true and false."""
+        if node.tag == "tag:yaml.org,2002:bool" and str(node.value).lower() not in ("true", "false"):
+            problem = f"{node.value} would be read as true or false; quote yes and no, on and off where they are words"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         """Return a number; an infinite one, or one that is none, would spoil what is computed with it."""
         value = float(super().construct_yaml_float(node))
@@ -75,6 +93,9 @@ class _BoundedLoader(yaml.SafeLoader):
 
 
 _BoundedLoader.add_constructor("tag:yaml.org,2002:float", _BoundedLoader.construct_yaml_float)
+
+
+QUOTE = "quote it: YAML reads yes, no, on and off as true and false"
 
 
 def read_yaml(file: Path) -> Any:

@@ -105,6 +105,16 @@ def test_a_served_arm_is_what_it_is_in_process(folder: Path, tiny_model: Path, a
     assert "reference" in second["drift"]
 
 
+def test_arms_that_servers_answer_need_no_adapter_here(folder: Path, tiny_model: Path, address: str) -> None:
+    workspace = Workspace(folder / "without-adapter")
+    endpoints = {arm: {"model": model, "address": address} for arm, model in MODELS.items()}
+    given = config(folder, tiny_model, arms=ARMS, endpoints=endpoints)
+    assert workspace.adapter not in evaluate.STAGE.inputs(given, workspace)
+    evaluate.run(given, workspace)
+    assert not workspace.adapter.exists()
+    assert len(samples(workspace, "baked")) == len(SINGLE) + 3 * len(DRIFT)
+
+
 def test_a_password_in_an_address_is_nowhere_in_what_is_written(folder: Path, tiny_model: Path, address: str) -> None:
     workspace = workspace_of(folder, "with-password")
     secret = address.replace("//", "//ada:sk-geheim@")

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.formats import FORMATS, FileRow, Format, read_dialogue, read_rows, written
-from tuning_room.generate.candidates import example_candidates
+from tuning_room.generate.examples import example_candidates, read_examples
 from tuning_room.records import Message
 
 TEXT = st.text(min_size=1)
@@ -100,7 +100,7 @@ def seventh(path: Path, form: str, bad: str) -> Path:
         ("messages", '{"id": "x", "messages": [{"role": "user"}]}', "messages.0.content: Field required"),
         ("messages", '{"id": "x", "messages": [{"role": "tool", "content": "x"}]}', "messages.0.role"),
         ("messages", '{"id": "x", "messages": []}', "messages"),
-        ("messages", json.dumps({**GOOD["messages"], "tpoic": "sums"}), "tpoic: Extra inputs"),
+        ("messages", json.dumps({**GOOD["messages"], "tpoic": "sums"}), "tpoic: no such field; did you mean 'topic'?"),
         ("messages", '{"messages": [{"role": "assistant", "content": "Why?"}]}', "messages"),
         ("sharegpt", '{"conversations": [{"from": "human", "value": "x"}, {"from": "gpt"}]}', "conversations.1.value"),
         ("sharegpt", '{"conversations": [{"from": "cat", "value": "x"}]}', "conversations.0.from"),
@@ -160,6 +160,94 @@ def test_no_file_is_a_crash(content: bytes, tmp_path_factory: pytest.TempPathFac
 def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"nowhere\.jsonl"):
         example_candidates(tmp_path / "nowhere.jsonl")
+
+
+CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Why?"}]
+GREETED = [("gpt", "Welcome!"), ("human", "Hi"), ("gpt", "Why?"), ("human", "Bye")]
+PARTS = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
+THOUGHT = {"role": "assistant", "content": "<think>No.</think>\n\nWhy?", "reasoning_content": "x"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{**CHAT[0], "name": "Ada"}, {**CHAT[1], "weight": 1, "tool_calls": [], "refusal": None}]},
+        {"messages": CHAT, "tools": [], "parallel_tool_calls": False, "prompt_id": "x", "uid": 3},
+        {"messages": [{"role": "developer", "content": "Old."}, *CHAT]},
+        {"messages": [CHAT[0], {"role": "assistant", "content": None}, CHAT[1]]},
+        {"messages": [{"role": "User", "content": PARTS}, CHAT[1]]},
+        {"messages": [CHAT[0], THOUGHT]},
+        {"conversations": CHAT},
+        {"conversations": [{"from": "Prompter", "value": "Hi"}, {"from": "chatgpt", "value": "Why?", "weight": 0.5}]},
+        {"conversations": [{"from": side, "value": text} for side, text in GREETED]},
+        {"prompt": CHAT[:1], "completion": [{"role": "assistant", "content": [{"type": "text", "text": "Why?"}]}]},
+    ],
+)
+def test_rows_as_other_projects_write_them_are_read(row: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    (candidate,) = example_candidates(path)
+    assert [message.as_dict() for message in candidate.messages] == CHAT
+
+
+def chat_row(**turns: Any) -> str:
+    """Return a row of one exchange with changes to a side's turn."""
+    return json.dumps({"messages": [{**turn, **turns.get(turn["role"], {})} for turn in CHAT]})
+
+
+CALL = {"conversations": [{"from": "function_call", "value": "{}"}, {"from": "gpt", "value": "x"}]}
+FAULTS = {
+    '{"messages": [': "not JSON",
+    json.dumps(CALL): "a turn of 'function_call'",
+    json.dumps({"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": ""}]}): "at least 1 char",
+    chat_row(user={"content": [{"type": "image_url", "image_url": {}}]}): "no text (image_url)",
+    chat_row(user={"content": None}): "null",
+    chat_row(assistant={"weight": 0}): "weight: 0",
+    chat_row(assistant={"content": None, "tool_calls": [{"id": "c"}]}): "calls of tools",
+    chat_row(assistant={"content": "<think>hm"}): "reasoning without",
+}
+
+
+@settings(max_examples=30)
+@given(drawn=st.lists(st.sampled_from([*FAULTS, json.dumps({"messages": CHAT})]), min_size=2, max_size=12))
+def test_every_fault_is_listed_once_with_its_count_or_left_out(
+    drawn: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("seeds") / "seeds.jsonl"
+    path.write_text("\n".join(drawn), encoding="utf-8")
+    bad = [line for line in drawn if line in FAULTS]
+    if good := len(drawn) - len(bad):
+        found = read_examples(path, skip=True)
+        assert (len(found.candidates), sum(found.skipped.values())) == (good, len(bad))
+    if len(bad) < 2:
+        return
+    with pytest.raises(DataError) as caught:
+        read_examples(path)
+    first, *kinds = caught.value.args[0].splitlines()
+    assert f"{len(bad)} of {len(drawn)} rows" in first
+    assert "on_error: skip" in caught.value.hint
+    assert len(kinds) == len(set(bad))
+    for line in set(bad):
+        (kind,) = [kind for kind in kinds if FAULTS[line] in kind]
+        assert kind.strip().startswith(f"{bad.count(line)} x ")
+        assert f"line {drawn.index(line) + 1}" in kind
+
+
+def test_what_was_mended_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    turns = [("gpt", "Welcome!"), ("human", "Hi"), ("human", "I am stuck."), ("gpt", "Where?"), ("human", "Bye")]
+    row = {"conversations": [{"from": side, "value": text} for side, text in turns]}
+    path.write_text(f"{json.dumps(row)}\n{json.dumps(row)}", encoding="utf-8")
+    found = read_examples(path)
+    assert [message.content for message in found.candidates[0].messages] == ["Hi\n\nI am stuck.", "Where?"]
+    assert [*found.mended.values()] == [2, 2, 2]
+
+
+def test_a_gold_answer_may_be_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    rows = [json.dumps({"messages": CHAT, "gold": gold}) for gold in (42, 1.5, "x")]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    assert [candidate.gold for candidate in example_candidates(path)] == ["42", "1.5", "x"]
 
 
 def test_labels_are_kept_and_rows_without_an_id_get_one(tmp_path: Path) -> None:

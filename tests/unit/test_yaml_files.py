@@ -105,3 +105,20 @@ def test_the_bounds_are_far_from_what_the_shipped_recipes_need() -> None:
 def levels(value: Any) -> int:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
     return 1 + max(map(levels, inner), default=0)
+
+
+WORDS = st.sampled_from(["yes", "no", "on", "off", "Yes", "NO", "Off"])
+
+
+@given(word=WORDS, quote=st.sampled_from(["'", '"']))
+def test_yes_and_no_are_words_where_words_stand(word: str, quote: str) -> None:
+    for text in (f"phrases: [maybe, {word}]", f"phrases:\n- maybe\n- {word}", f"{word}: 3", f"a: [[{word}]]"):
+        with pytest.raises(yaml.MarkedYAMLError, match="quote yes and no"):
+            parse_yaml(text)
+        assert word in str(parse_yaml(text.replace(word, f"{quote}{word}{quote}")))
+
+
+@given(word=WORDS)
+def test_yes_and_no_may_answer_a_key(word: str) -> None:
+    assert parse_yaml(f"economics: {word}") == {"economics": word.lower() in ("yes", "on")}
+    assert parse_yaml("a: [true, false]") == {"a": [True, False]}

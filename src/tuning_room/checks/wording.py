@@ -101,7 +101,7 @@ def _schema_fault(schema: str, file: str, reply: str) -> str:
 
 def _content(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ValueError(f"schema: {file}: {error.strerror}") from None
     except UnicodeDecodeError:

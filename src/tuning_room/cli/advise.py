@@ -19,7 +19,9 @@ def command(name: str) -> click.Command:
     def run(recipe: str, runs: str, as_json: bool) -> int:
         loaded, _ = opened(recipe, runs)
         from tuning_room import advise
+        from tuning_room.recipe import check_template
 
+        check_template(loaded)
         advice = advise.run(loaded.advise)
         if as_json:
             click.echo(advice.model_dump_json())

@@ -31,7 +31,7 @@ def command(name: str) -> click.Command:
         from tuning_room.serve import open_engine
 
         prompts = {"base": "", "baked": loaded.short_prompt}
-        system = prompts.get(arm, loaded.full_prompt.read_text(encoding="utf-8").strip())
+        system = prompts.get(arm, loaded.full_prompt.read_text(encoding="utf-8-sig").strip())
         engine = open_engine(loaded.serve, workspace)
         model = engine.models()[1 if arm.startswith("baked") else 0]
         click.echo(f"{arm}: {model}. An empty line, Ctrl-D or Ctrl-C ends the chat.", err=True)

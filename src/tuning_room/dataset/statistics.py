@@ -135,6 +135,7 @@ def _lengths(rows: list[Row], model: str) -> list[int]:
 
 def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     from tuning_room.models import load_tokenizer
+    from tuning_room.models.templates import fold_system
 
     if not (folder / "tokenizer.json").is_file():
         return load_tokenizer(folder)
@@ -142,6 +143,7 @@ def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     from transformers import PreTrainedTokenizerFast
 
     tokenizer: PreTrainedTokenizerBase = PreTrainedTokenizerFast.from_pretrained(str(folder))
+    fold_system(tokenizer)
     return tokenizer
 
 

@@ -14,6 +14,7 @@ from tuning_room.records import read_json
 DNS_LABEL = re.compile(r"[a-z][-a-z0-9]*[a-z0-9]")
 # KServe names a volume 'mnt-models-adapters-<release>', and a volume's name has at most 63 characters.
 LONGEST_RELEASE = 43
+LONGEST_LABEL = 63  # characters of a DNS label
 
 
 class Release(NamedTuple):
@@ -69,7 +70,7 @@ def check_names(config: DeployConfig) -> None:
     """Raise RecipeError unless every name can be a DNS label and there is a repository."""
     for field in ("recipe", "test_namespace", "prod_namespace", "argocd_namespace"):
         value = getattr(config, field)
-        if not DNS_LABEL.fullmatch(value) or len(value) > 63:
+        if not DNS_LABEL.fullmatch(value) or len(value) > LONGEST_LABEL:
             raise RecipeError(
                 f"deploy.{field} '{value}': Kubernetes cannot use it as a name (DNS label)",
                 hint="use 2 to 63 of a-z, 0-9 and '-', a letter first, no '-' at the end",
@@ -79,8 +80,23 @@ def check_names(config: DeployConfig) -> None:
             f"deploy.prod_namespace '{config.prod_namespace}': is the test environment's namespace too",
             hint="give each environment a namespace of its own",
         )
+    if config.kind == "inference":
+        _check_hosts(config)
     if not config.repo_url:
         raise RecipeError("deploy.repo_url: not set", hint="set it to the git repository that Argo CD reads")
+
+
+def _check_hosts(config: DeployConfig) -> None:
+    """Raise RecipeError if what KServe makes of a release's name and a namespace is no label of a host name."""
+    name = adapter_name(config.recipe, "0" * 64)
+    for field in ("test_namespace", "prod_namespace"):
+        host = f"{name}-predictor-{getattr(config, field)}"
+        if (over := len(host) - LONGEST_LABEL) > 0:
+            raise RecipeError(
+                f"deploy.{field} '{getattr(config, field)}': KServe makes <name>-predictor-<namespace> of it, "
+                f"which has {len(host)} characters, more than {LONGEST_LABEL}",
+                hint=f"shorten the recipe's name or the namespace by {over} characters",
+            )
 
 
 def slug(reference: str) -> str:

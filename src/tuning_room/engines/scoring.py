@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.errors import RenderingError
 from tuning_room.records import Message
-from tuning_room.rendering import Rendered, prompt_ids, render_text
+from tuning_room.rendering import Rendered, answer_ids, prompt_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,8 +45,7 @@ def rendered_answers(
     pairs = []
     for dialogue, answer in zip(dialogues, answers, strict=True):
         prompt = prompt_ids(tokenizer, dialogue)
-        encoded: Any = tokenizer(render_text(tokenizer, dialogue, ask=True) + answer, add_special_tokens=False)
-        ids = list(encoded["input_ids"])
+        ids = answer_ids(tokenizer, dialogue, answer)
         if ids[: len(prompt)] != prompt or len(ids) == len(prompt):
             raise RenderingError(
                 f"the answer {answer[:40]!r} has no tokens of its own after its dialogue",

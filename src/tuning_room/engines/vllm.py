@@ -32,7 +32,8 @@ class Settings(NamedTuple):
     """How vLLM is run; the values fit a small model on a CPU. Lengths are in tokens, `start_timeout` in seconds.
 
     `loadable` is the number of adapters that can be loaded while it runs. Above 0, whoever reaches the server can make
-    it read adapters from its disk: for a server on this machine only.
+    it read adapters from its disk: for a server on this machine only. `template` is the chat template, '' for the
+    model's own.
     """
 
     python: Path = Path(".venv-vllm/bin/python")
@@ -44,6 +45,7 @@ class Settings(NamedTuple):
     cache_gib: int = 1
     start_timeout: float = 600.0
     loadable: int = 0
+    template: str = ""
 
 
 class VllmServer:
@@ -74,6 +76,7 @@ class VllmServer:
         self._slots = len(adapters) + settings.loadable + 1
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._template: IO[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -87,6 +90,10 @@ class VllmServer:
         if not python.is_file():
             raise MissingPrerequisiteError(f"{python}: vLLM's environment is not installed", hint="run: make vllm")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed by stop()
+        if self.settings.template:
+            self._template = tempfile.NamedTemporaryFile(suffix=".jinja")  # noqa: SIM115 - as above
+            self._template.write(self.settings.template.encode())
+            self._template.flush()
         self._process = subprocess.Popen(
             self.command(), env=self.environment(), stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -106,6 +113,9 @@ class VllmServer:
         line += ["--dtype", s.dtype, "--max-model-len", str(s.max_length), "--disable-uvicorn-access-log"]
         line += ["--enable-lora", "--max-lora-rank", str(allowed_rank(s.max_lora_rank))]
         line += ["--max-loras", str(self._slots)]
+        if self._template:
+            # As texts, since that is what the template reads; vLLM may take it for one that reads lists of parts.
+            line += ["--chat-template", self._template.name, "--chat-template-content-format", "string"]
         modules = [f"{name}={path}" for name, path in self.adapters.items()]
         return [*line, "--lora-modules", *modules] if modules else line
 
@@ -153,9 +163,9 @@ class VllmServer:
         process, self._process = self._process, None
         if process:
             _end(process)
-        if self._log:
-            self._log.close()
-            self._log = None
+        for file in filter(None, (self._log, self._template)):
+            file.close()
+        self._log = self._template = None
 
     def __enter__(self) -> Self:
         self.start()

@@ -41,7 +41,8 @@ def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
     rows = [workspace.train_rows] if config.requirements or "extracts" in named else []
     asked = [*filter(None, [config.requirements]), *rows]
     asked += [file for one in requirements for file in files(one.checks)]
-    return [workspace.adapter, config.full_prompt, *items, *ours, *asked]
+    adapter = [workspace.adapter] if config.needs_adapter else []
+    return [*adapter, config.full_prompt, *items, *ours, *asked]
 
 
 def outputs(workspace: Workspace) -> list[Path]:

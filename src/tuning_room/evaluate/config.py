@@ -150,11 +150,16 @@ class EvaluateConfig(StageConfig):
         """Return the arms that are asked a suite."""
         return [arm for arm in self.arms if arm in (self.suites[suite].arms or self.arms)]
 
+    @property
+    def needs_adapter(self) -> bool:
+        """Whether an arm in this process has the adapter: what servers answer needs none here."""
+        return any(name.startswith("baked") and name not in self.endpoints for name in self.arms)
+
     def read_requirements(self) -> list[Requirement]:
         """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""
         if self.requirements is None:
             return []
-        return read_requirements(self.requirements, self.full_prompt.read_text(encoding="utf-8"))
+        return read_requirements(self.requirements, self.full_prompt.read_text(encoding="utf-8-sig"))
 
 
 class ArmSetup(NamedTuple):
@@ -173,7 +178,7 @@ class ArmSetup(NamedTuple):
 
 def setup(arm: Arm, config: EvaluateConfig) -> ArmSetup:
     """Return an arm's model and system turn."""
-    full = config.full_prompt.read_text(encoding="utf-8").strip()
+    full = config.full_prompt.read_text(encoding="utf-8-sig").strip()
     models = {"base": BASE, "prompted": BASE, "baked": ADAPTER, "baked_prompted": ADAPTER, "reference": "reference"}
     systems = {"base": "", "baked": config.short_prompt}
     endpoint = config.endpoints.get(arm)

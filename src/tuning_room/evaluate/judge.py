@@ -159,8 +159,8 @@ class Asking:
 
 def _rubric(judge: Judge, config: EvaluateConfig, asking: Asking) -> str:
     if judge.rubric:
-        return judge.rubric.read_text(encoding="utf-8").strip()
-    prompt = fenced(config.full_prompt.read_text(encoding="utf-8"), "prompt")
+        return judge.rubric.read_text(encoding="utf-8-sig").strip()
+    prompt = fenced(config.full_prompt.read_text(encoding="utf-8-sig"), "prompt")
     (answer,) = asking.ask([dialogue(WRITE_RUBRIC, prompt)], lambda: None)
     return str(answer).strip()
 

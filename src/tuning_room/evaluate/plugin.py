@@ -118,7 +118,7 @@ def _system(given: ModelArguments) -> str:
     """Return the arm's own system turn: the file's text, or the short prompt that the adapter was trained under."""
     if given.prompt and given.arm not in ("base", "baked"):
         try:
-            return Path(given.prompt).read_text(encoding="utf-8").strip()
+            return Path(given.prompt).read_text(encoding="utf-8-sig").strip()
         except (OSError, UnicodeDecodeError):
             raise StageError(f"prompt={given.prompt}: cannot be read as UTF-8 text", hint="name the file") from None
     if given.arm == "baked" and given.adapter:

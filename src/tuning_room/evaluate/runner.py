@@ -21,7 +21,7 @@ from tuning_room.evaluate.suites import chosen, read_items, unused
 from tuning_room.evaluate.tasks import Context, SuiteTask, write_tasks
 from tuning_room.files import digest, text_digest
 from tuning_room.gates import Arm
-from tuning_room.models import load_tokenizer, resolve
+from tuning_room.models import LINEAGE, load_tokenizer, resolve
 from tuning_room.models.embeddings import packaged_folder
 from tuning_room.models.lineage import trained_lineage
 from tuning_room.progress import ProgressBar
@@ -49,11 +49,13 @@ class Runner:
         self.sampling = Sampling(max_tokens=config.max_tokens)
         self.model_folder = resolve(config.model)
         self.base_digest = digest(self.model_folder)
-        self.adapter_digest = trained_lineage(workspace.adapter).adapter_digest
+        # One that is not needed today is looked at all the same: its arms' answers are kept.
+        is_there = config.needs_adapter or (workspace.adapter / LINEAGE).is_file()
+        self.adapter_digest = trained_lineage(workspace.adapter).adapter_digest if is_there else ""
         self.items = chosen(config)
         self.sizes = {name: len(read_items(suite.items)) for name, suite in config.suites.items()}
         self.requirements = config.read_requirements()
-        prompt = config.full_prompt.read_text(encoding="utf-8").strip()
+        prompt = config.full_prompt.read_text(encoding="utf-8-sig").strip()
         taught = shared_texts(_replies(workspace.train_rows), prompt)
         self.context = Context(prompt, _inline(config.checks), _rules(self.requirements), taught, config.language)
         self.arms = [setup(name, config) for name in config.arms]
@@ -178,7 +180,7 @@ class Runner:
     def local(self) -> LocalEngine:
         """Return the engine of the arms in this process, loaded on first use."""
         if self._engine is None:
-            adapters = {ADAPTER: self.workspace.adapter}
+            adapters = {ADAPTER: self.workspace.adapter} if self.config.needs_adapter else {}
             self._engine = LocalEngine(
                 self.model_folder, base=BASE, adapters=adapters, batch_size=self.config.batch_size
             )

@@ -118,7 +118,7 @@ def _promptfoo(recipe: str, targets: Sequence[Target], config: EvaluateConfig) -
         server = {"apiBaseUrl": target.address, **key, "temperature": 0, "max_tokens": config.max_tokens}
         name = f"openai:chat:{target.model}"
         providers.append({"id": name, "label": target.arm, "prompts": [target.arm], "config": server})
-    sentences = _sentences(config.full_prompt.read_text(encoding="utf-8").strip())
+    sentences = _sentences(config.full_prompt.read_text(encoding="utf-8-sig").strip())
     return {
         "description": f"{recipe}: attacks on its arms",
         "prompts": [{"id": f"file://prompt-{target.arm}.json", "label": target.arm} for target in targets],

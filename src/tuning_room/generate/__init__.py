@@ -8,6 +8,7 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 
 if TYPE_CHECKING:
     from tuning_room.generate.candidates import Made
+    from tuning_room.generate.examples import Examples
 
 HINT = "rules find numbered problems alone, a teacher writes about any text (docs/generate.md)"
 
@@ -20,7 +21,8 @@ class GenerateResult(StageResult):
     `reasoning_tokens` says by how much replies may be longer for the reasoning that was seen, 0 if there was none.
     `unknown_tags` counts the replies that begin with a pair of tags that is not known as reasoning, and was left in, by
     the tag's name. `sections` counts the documents' sections that the rules went through, `sections_used` those that
-    gave rows.
+    gave rows. `mended` counts the rows of seeds that could be used after a change, by what that was, `skipped` those
+    that were left out, by reason.
     """
 
     candidates: int
@@ -37,6 +39,8 @@ class GenerateResult(StageResult):
     unknown_tags: dict[str, int] = {}
     sections: int = 0
     sections_used: int = 0
+    mended: dict[str, int] = {}
+    skipped: dict[str, int] = {}
     warnings: list[str] = []
 
 
@@ -64,18 +68,19 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
     from collections import Counter
 
     from tuning_room.files import atomic_writer
-    from tuning_room.generate.candidates import example_candidates, failures, flow_candidates
+    from tuning_room.generate.candidates import failures, flow_candidates
+    from tuning_room.generate.examples import read_examples
     from tuning_room.generate.teacher import ANSWERS, Teacher
     from tuning_room.records import write_jsonl
     from tuning_room.requirements import read_requirements
 
     known = read_requirements(config.requirements) if config.requirements else []
-    examples = example_candidates(config.seeds, known)
+    examples = read_examples(config.seeds, known, skip=config.on_error == "skip")
     answers = workspace.generation / ANSWERS
     asks = config.teacher.kind != "rules"
     teacher = Teacher(config.teacher, answers, wants_json=config.wants_json) if asks else None
     made = flow_candidates(config, workspace, teacher)
-    candidates = [*examples, *made.candidates]
+    candidates = [*examples.candidates, *made.candidates]
     if teacher:
         write_jsonl(workspace.losers, made.losers)
     if made.rubric:
@@ -89,9 +94,16 @@ def run(config: GenerateConfig, workspace: Workspace) -> GenerateResult:
         failures=failures(candidates),
         sections=made.sections.total,
         sections_used=made.sections.used,
-        warnings=_warnings(made, config, workspace),
+        mended=examples.mended,
+        skipped=examples.skipped,
+        warnings=[*_notes(examples), *_warnings(made, config, workspace)],
         **(teacher.summary() if teacher else {}),
     )
+
+
+def _notes(examples: "Examples") -> list[str]:
+    found = (("mended", examples.mended), ("left out", examples.skipped))
+    return [f"rows of seeds {what}: {count} ({why})" for what, kinds in found for why, count in kinds.items()]
 
 
 def _warnings(made: "Made", config: GenerateConfig, workspace: Workspace) -> list[str]:

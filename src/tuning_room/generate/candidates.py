@@ -8,83 +8,25 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pydantic import Field, model_validator
-
 from tuning_room.checks import validate
-from tuning_room.errors import DataError, EngineError, RecipeError
-from tuning_room.formats import FileRow, read_dialogue, read_rows
+from tuning_room.errors import EngineError, RecipeError
 from tuning_room.generate.config import GenerateConfig, TeacherConfig
+from tuning_room.generate.examples import example_candidates
 from tuning_room.generate.families import Problem, ProblemFamily, load_families
 from tuning_room.generate.flow_runner import FlowRow, Flows
 from tuning_room.generate.notes import load_rules, problems, unmatched
 from tuning_room.generate.rule_files import LookUp
 from tuning_room.generate.situations import Situation, fitting, load_situations
 from tuning_room.generate.standards import Standards, is_made_up
-from tuning_room.records import Candidate, Chunk, Message, Record, Rejection, parse_row, read_jsonl
+from tuning_room.records import Candidate, Chunk, Message, Rejection, read_jsonl
 from tuning_room.requirements import Requirement, RowsTaught, check_ids, read_requirements
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
     from tuning_room.generate.teacher import Teacher
 
-LABELS = ("id", "topic", "situation", "gold")
-OF_ROWS = ("source", "group", "traits")  # what rows of training data have as well: an example is its own source
 MOST_REASONS = 20  # kinds of failure that are counted; a server may give a reason of its own for every row
 ROUNDS = 4  # of concurrent requests in a portion of rows: enough that waiting for the last reply costs little
-
-
-class ExampleDialogue(Record):
-    """A hand-written dialogue without a system turn."""
-
-    id: str
-    situation: str = ""
-    topic: str = ""
-    gold: str | None = None
-    messages: list[Message] = Field(min_length=2)
-    requirements: list[str] = []
-
-    @model_validator(mode="after")
-    def _takes_turns(self) -> "ExampleDialogue":
-        roles = [message.role for message in self.messages]
-        if roles != ["user", "assistant"] * (len(roles) // 2):
-            raise ValueError("user and assistant must take turns; the user begins, and there is no system turn")
-        return self
-
-
-def example_candidates(path: Path | None, known: Sequence[Requirement] | None = None) -> list[Candidate]:
-    """Return a file's dialogues as candidates, in any of the formats; DataError names line and field.
-
-    Their requirements are looked up among those that are `known`, or, without these, not at all.
-    """
-    examples = [_example(row, known) for row in read_rows(path)] if path else []
-    name, count = Counter(example.id for example in examples).most_common(1)[0] if examples else ("", 1)
-    if count > 1:
-        raise DataError(f"{path}: {count} dialogues have the id '{name}'", hint="give each an id of its own")
-    # The source is named after the recipe's key.
-    return [Candidate(source=f"seeds:{example.id}", group=example.id, **dict(example)) for example in examples]
-
-
-def _example(row: FileRow, known: Sequence[Requirement] | None) -> ExampleDialogue:
-    messages = [message.as_dict() for message in read_dialogue(row)]
-    # The rows get the recipe's own short prompt.
-    turns = messages[1:] if messages[0]["role"] == "system" else messages
-    # In our own format a misspelt field is an error; files from elsewhere have fields of their own.
-    kept = set(row.values) - {*OF_ROWS} if "messages" in row.values else {*LABELS} & set(row.values)
-    values = {name: row.values[name] for name in row.values if name in kept}
-    name = values.get("id")
-    values |= {"id": f"line-{row.line}" if name is None else str(name), "messages": turns}
-    example = parse_row(json.dumps(values), ExampleDialogue, where=row.where)
-    if known is not None:
-        _check_ids(example, known, row.where)
-    return example
-
-
-def _check_ids(example: ExampleDialogue, known: Sequence[Requirement], where: str) -> None:
-    try:
-        check_ids(example.requirements, known, where)
-    except RecipeError as error:
-        # It stands in a file of data, like every other mistake of a row.
-        raise DataError(*error.args, hint=error.hint) from None
 
 
 class Sections(NamedTuple):
@@ -225,7 +167,8 @@ def _from_teacher(
     from tuning_room.generate.queries import query_rows
 
     columns = load_columns(config.columns)
-    taught = RowsTaught(example.requirements for example in example_candidates(config.seeds, known))
+    examples = example_candidates(config.seeds, known, skip=config.on_error == "skip")
+    taught = RowsTaught(example.requirements for example in examples)
     rows = query_rows(config, chunks, columns, known, taught)
     writer = Writer(config, Flows(config.flows, teacher), columns, standards)
     candidates = [made for part in _portions(rows, config.teacher) for made in writer.dialogues(part)]

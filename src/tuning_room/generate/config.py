@@ -104,6 +104,9 @@ class GenerateConfig(StageConfig):
     step_reply: str = Field(
         "", description="a template around {step} that replies to every step of a second exchange; '': the family's own"
     )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop", description="rows of seeds that cannot be used: stop with a list of them all, or skip and count them"
+    )
     seed: int = Field(11, description="random seed of every draw")
 
     @property

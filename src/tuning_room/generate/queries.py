@@ -73,7 +73,7 @@ def query_rows(
         raise RecipeError(
             f"columns: '{reserved[0]}' is a name that the flow itself uses", hint="give the column another one"
         )
-    full_prompt = config.full_prompt.read_text(encoding="utf-8").strip()
+    full_prompt = config.full_prompt.read_text(encoding="utf-8-sig").strip()
     baked = [one for one in known if one.is_baked]
     drawn = in_turn(baked, taught or RowsTaught(), config.prompt_rows)
     about_prompt = _about_requirements(config, full_prompt, drawn) if baked else _about_prompt(config, full_prompt)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from tuning_room.errors import RecipeError
-from tuning_room.yaml_files import read_yaml
+from tuning_room.yaml_files import QUOTE, read_yaml
 
 T = TypeVar("T")
 # Raises RecipeError for an id that no requirement has; it is given the ids, and the file and entry that name them.
@@ -22,7 +22,8 @@ def read_checked(file: Path, shape: TypeAdapter[T], hint: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{file}: {field}: {first['msg']}", hint=hint) from None
+        is_word = first["type"] == "string_type" and isinstance(first["input"], bool)
+        raise RecipeError(f"{file}: {field}: {first['msg']}", hint=QUOTE if is_word else hint) from None
 
 
 def names_in(template: str) -> set[str]:

@@ -66,6 +66,20 @@ def resolve(reference: str) -> Path:
     return _from_hub(reference)
 
 
+def local_folder(reference: str) -> Path | None:
+    """Return the folder of a model that is on this machine already, None for another one and for an embedded one."""
+    if Path(reference).is_dir():
+        return Path(reference)
+    if not HUB_ID.fullmatch(reference):
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ModuleNotFoundError:
+        return None
+    found = try_to_load_from_cache(reference, "config.json")
+    return Path(found).parent if isinstance(found, str) else None
+
+
 def embedding_folder(reference: str) -> Path:
     """Return the folder of an embedding model: the packaged one, a folder, or a hub id.
 
@@ -152,13 +166,19 @@ def _choices() -> str:
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer of a model folder; no remote code is run."""
+    """Return the tokenizer of a model folder; no remote code is run.
+
+    Where its chat template takes no system turn, that is put into the user's first message (`system_turn: fold`).
+    """
     from transformers import AutoTokenizer
+
+    from tuning_room.models.templates import fold_system
 
     with _readable(folder, "tokenizer"):
         tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    fold_system(tokenizer)
     return tokenizer
 
 

@@ -72,7 +72,7 @@ def _samples(results: Results, evaluation: Path) -> dict[str, dict[str, list[Sam
 
 def _prompt(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()
     except FileNotFoundError:
         raise MissingInputError(f"{path}: no such file", hint="correct full_prompt in the recipe") from None
     except UnicodeDecodeError as error:

@@ -20,11 +20,15 @@ Tell = Callable[[str], None]
 
 
 class ServedModels(NamedTuple):
-    """The base model's folder and name, and the adapters' folders by the names that they are served under."""
+    """The base model's folder and name, and the adapters' folders by the names that they are served under.
+
+    `template` is the chat template for a server that encodes messages by itself.
+    """
 
     model: Path
     base: str
     adapters: dict[str, Path]
+    template: str
 
 
 def tell_stderr(text: str) -> None:
@@ -74,6 +78,7 @@ def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
         dtype=config.dtype,
         cache_gib=config.cache_gib,
         start_timeout=config.start_timeout,
+        template=served.template,
     )
     return VllmServer(served.model, served.base, served.adapters, settings, tell)
 
@@ -86,7 +91,9 @@ def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engin
 
 
 def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:
+    from tuning_room.control_tokens import control_texts
     from tuning_room.models import base_name, check_base, load_tokenizer, resolve
+    from tuning_room.models.templates import guarded
 
     # Small files are checked before the base model is fetched or converted.
     folders = [workspace.adapter for workspace in workspaces]
@@ -96,9 +103,9 @@ def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModel
         check_base(folder, trained_lineage(folder).base_model, config.model)
     model = resolve(config.model)
     tokenizer = load_tokenizer(model)
-    return ServedModels(
-        model, base_name(config.model), {verify_adapter(path, tokenizer).name: path for path in folders}
-    )
+    adapters = {verify_adapter(path, tokenizer).name: path for path in folders}
+    template = guarded(str(tokenizer.chat_template), control_texts(tokenizer))
+    return ServedModels(model, base_name(config.model), adapters, template)
 
 
 def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> None:

@@ -87,7 +87,7 @@ def loop_config(config: TrainConfig, workspace: Workspace) -> LoopConfig:
         "targets_dir": workspace.training / "targets",
     }
     prompts = {
-        "teacher_prompt": teacher.read_text(encoding="utf-8").strip() if teacher else "",
+        "teacher_prompt": teacher.read_text(encoding="utf-8-sig").strip() if teacher else "",
         "short_prompt": config.short_prompt if config.retention else "",
     }
     return LoopConfig.model_validate({**config.knobs(), **places, **prompts})

@@ -233,7 +233,7 @@ def neutral_rows(path: Path, targets: Targets, under: str) -> NeutralRows:
 def read_prompts(path: Path) -> Sequence[str]:
     """Return a file's lines that are not blank; DataError if there is none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: cannot be read as text: {error}", hint="name a UTF-8 text file in train.retention_prompts"

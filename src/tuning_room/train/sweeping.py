@@ -141,7 +141,8 @@ def _variant(config: TrainConfig, loop: LoopConfig, combination: Combination, bu
 
 def _write_share(source: Path, target: Path, count: int, seed: int) -> None:
     """Write `count` of a file's rows, drawn at random: an epoch over fewer rows takes fewer steps."""
-    lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
+    # As bytes: a text also ends its lines at U+2028 and the like, which stand within rows.
+    lines = [line.decode() for line in source.read_bytes().split(b"\n") if line.strip()]
     order = list(range(len(lines)))
     random.Random(f"{seed}/sweep").shuffle(order)
     with atomic_writer(target) as out:

@@ -20,6 +20,7 @@ from training_hub.callbacks import TrainingHubCallback, TrainingHubContext
 
 from tuning_room.errors import DivergedError, MissingPrerequisiteError, OccupiedError, TrainingError
 from tuning_room.files import atomic_writer
+from tuning_room.models.templates import fold_system
 from tuning_room.records import TrainingStep
 from tuning_room.train.adapter import refused_targets, targets
 from tuning_room.train.batches import TrainingRows, load_rows
@@ -102,6 +103,7 @@ class UnslothBackend(UnslothLoRABackend):
     def _load_unsloth_model(self, params: dict[str, Any]) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
         """Load model, tokenizer and rows, and work out how many rows go through the model at once."""
         model, tokenizer = super()._load_unsloth_model(params)
+        fold_system(tokenizer)
         self.rows = self._load(self.config.data_path, tokenizer)
         kept = kept_rows(model.config, max(len(row.input_ids) for row in self.rows.rendered))
         self.one_pass = plan_pass(self.config.batch_size, params.get("micro_batch_size"), kept)

@@ -12,8 +12,9 @@ import pytest
 from deploy_samples import RELEASE, deploy_config, write_adapter
 
 from tuning_room.deploy.manifests import Documents, documents
-from tuning_room.deploy.release import read_release
+from tuning_room.deploy.release import check_names, read_release
 from tuning_room.deploy.rules import violations
+from tuning_room.errors import RecipeError
 
 LLM = f"{RELEASE}/base/llminferenceservice.yaml"
 INFERENCE = f"{RELEASE}/base/inferenceservice.yaml"
@@ -32,6 +33,18 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Documents]:
 @pytest.mark.parametrize("kind", ["llm", "inference"])
 def test_what_the_stage_renders_breaks_no_rule(releases: dict[str, Documents], kind: str) -> None:
     assert violations(releases[kind]) == []
+
+
+@pytest.mark.parametrize("field", ["test_namespace", "prod_namespace"])
+@pytest.mark.parametrize("recipe", ["kay", "a" * 20, "b-9" * 10])
+def test_a_host_name_of_kserve_has_63_characters_at_most(recipe: str, field: str) -> None:
+    longest = 63 - len(f"{recipe}-12345678-predictor-")
+    fits = {"recipe": recipe, "test_namespace": "t1", "prod_namespace": "p1", field: "n" * longest}
+    check_names(deploy_config(kind="inference", **fits))
+    with pytest.raises(RecipeError, match=f"deploy.{field} .* has 64 characters, more than 63") as caught:
+        check_names(deploy_config(kind="inference", **{**fits, field: "n" * (longest + 1)}))
+    assert "by 1 characters" in caught.value.hint
+    check_names(deploy_config(kind="llm", **{**fits, field: "n" * (longest + 1)}))
 
 
 def test_no_documents_are_no_release() -> None:

@@ -214,7 +214,6 @@ def test_example_dialogues_become_candidates_as_they_are(tmp_path: Path) -> None
         USER,
         f"{USER}, {USER}",
         f"{ASSISTANT}, {USER}",
-        f"{USER}, {ASSISTANT}, {USER}",
         f'{USER}, {{"role": "system", "content": "Be short."}}, {ASSISTANT}',
     ],
 )
