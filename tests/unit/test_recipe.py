@@ -66,7 +66,7 @@ def test_a_field_named_like_one_at_the_top_is_filled_from_there(write_recipe: Wr
         for name in config.model_fields.keys() & Recipe.model_fields.keys():
             assert getattr(getattr(recipe, section), name) == getattr(recipe, name), f"{section}.{name}"
             assert name in handed_down(section)
-    assert handed_down("dataset") == {"recipe", "short_prompt", "model", "items", "review", "requirements"}
+    assert handed_down("dataset") == {"recipe", "short_prompt", "model", "items", "review", "requirements", "language"}
     assert recipe.train.checks == recipe.evaluate.checks == recipe.generate.checks == {"length": {}}
     assert recipe.dataset.review == recipe.full_prompt.parent / "review.jsonl"
 

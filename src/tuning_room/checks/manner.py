@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from tuning_room.checks.claims import EXPRESSION
+from tuning_room.checks.number_grammar import read
 from tuning_room.checks.numbers import quantities
 from tuning_room.checks.sentences import questions, sentences, statements, straight
 from tuning_room.words import words
@@ -186,7 +187,9 @@ def closes_warmly(reply: str, said: str) -> bool:
 
 
 def _sets_problem(reply: str, said: str) -> bool:
-    known, written = {value for value, _ in quantities(said)}, set(_DIGITS.findall(said))
+    # "12 x 6 and 3/4" names three numbers, and may be read as two.
+    known = {value for one in read(said) for value in (one.value, *one.others)}
+    written = set(_DIGITS.findall(said))
     sums = (match.group() for match in EXPRESSION.finditer(reply))
     # Small number words count things: "one idea", "two ways".
     # An exponent is no quantity, so what was written counts as well.

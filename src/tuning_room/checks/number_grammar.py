@@ -1,26 +1,145 @@
-"""The grammar of numbers: digits in groups, decimals, fractions, mixed numbers, powers of ten, scales and words."""
+"""The grammar of numbers in any script: groups of digits, decimals, fractions, powers of ten, scales and words."""
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from tuning_room.checks.notation import BOTH_LANGUAGES, COMMA_LANGUAGES, SMALL_DIGITS, in_signs
-from tuning_room.checks.number_words import (
-    ALONE,
-    CARDINAL,
-    DIGIT_SCALES,
-    PARTS,
-    PERCENT,
-    PLURAL_PARTS,
-    SCALES,
-    SHARE,
-    SPOKEN,
-    UNITS,
-    WORDS,
-    spoken,
-    whole,
+import regex
+
+# A comma before the decimals, and a point, a space or nothing between thousands (Unicode's CLDR, `numbers.symbols`).
+# Spanish is both, by country.
+COMMA_LANGUAGES = frozenset(
+    "af az be bg bs ca cs da de el et eu fi fo fr fy gl hr hu hy id is it ka kk ky lb lt lv mk nb nl nn no pl pt ro ru "
+    "sk sl sq sr sv tk tr uk uz vi".split()
+)
+BOTH_LANGUAGES = frozenset({"", "es"})
+
+# One sign for one sign, so that what is found stands where it stood.
+_SIGNS = str.maketrans(
+    {
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d", "-"),
+        **dict.fromkeys("\u2044\u2215\uff0f", "/"),
+        **dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"),
+        **dict.fromkeys("\u066b\uff0e", "."),
+        **dict.fromkeys("\u066c\uff0c", ","),
+        **dict.fromkeys("\u2007\u2008\u2009\u202f", "\u00a0"),
+        **dict.fromkeys("\u00d7\u22c5\u2217", "\u00d7"),
+    }
+)
+_HIDDEN = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u20e3]+")
+_RAISED_FRACTION = re.compile(
+    "(?P<whole>\\d?)(?P<over>[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+)/(?P<under>[\u2080-\u2089]+)|\u00b9/(?=\\d)"
+)
+SMALL_DIGITS = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089\u207b",
+    "01234567890123456789-",
+)
+_OVER = re.compile(r"\{\s*(-?\d{1,99})\s*\\over\s*(\d{1,99})\s*\}")
+_UNDERLINES = re.compile(r"(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
+_UNIT = re.compile(r"\\[,;: ]?\s?\\?(?:text|mathrm|rm)\s?\{\s?([^{}\n]{0,40})\}")
+_ROOT = re.compile(
+    r"\\?(?<![a-z])sqrt\s*(?:\{(\w{1,40})\}|\((\w{1,40})\)|(\w{1,40}))|\u221a\s?(?:\((\w{1,40})\)|\{(\w{1,40})\})"
+)
+_PI = re.compile(r"\\?(?<![a-z])pi(?![a-z])", re.IGNORECASE)
+
+
+def in_signs(text: str) -> str:
+    """Return a text of the same length with one minus, one fraction stroke, one apostrophe, one decimal point."""
+    return text if text.isascii() else text.translate(_SIGNS)
+
+
+def as_read(text: str) -> str:
+    """Return a text as a reader sees its numbers: without signs that have no width, underlines and LaTeX's units.
+
+    >>> as_read("_8_ or 3\\\\,\\\\text{cm} or \\\\sqrt{3}"), as_read("1\u200b2, ¹/₂")
+    ('8 or 3 cm or √3', '12, 1/2')
+    """
+    if not text.isascii():
+        text = _RAISED_FRACTION.sub(_lowered, in_signs(_HIDDEN.sub("", text)))
+    if "_" in text:
+        text = _UNDERLINES.sub("", text)
+    if "\\" in text:
+        text = _UNIT.sub(r" \1", _OVER.sub(r"\1/\2", text))
+    if "sqrt" in text or "\u221a" in text:
+        text = _ROOT.sub(lambda match: "\u221a" + next(filter(None, match.groups())), text)
+    return _PI.sub("\u03c0", text) if "pi" in text.lower() else text
+
+
+def _lowered(match: re.Match[str]) -> str:
+    # One and a half is not eleven halves.
+    lowered = match.group().translate(SMALL_DIGITS)
+    return f"{match['whole']} {lowered[1:]}" if match["whole"] else lowered
+
+
+# English number words, from 'four' and 'three quarters' to 'one hundred and twenty thousand'.
+WORDS = {
+    word: value
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+SCALES = {"dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+# Behind digits the scales of other scripts as well: 15 lakh, 1.5\u4e07.
+DIGIT_SCALES = (
+    {"hundred": 100, "trillion": 10**12, "lakh": 10**5, "crore": 10**7}
+    | SCALES
+    | dict.fromkeys("\u4e07\u842c", 10**4)
+    | dict.fromkeys("\u4ebf\u5104", 10**8)
+    | {"\u0932\u093e\u0916": 10**5, "\u0915\u0930\u094b\u0921\u093c": 10**7}
+)
+PARTS = {"half": 2, "halves": 2, "quarter": 4, "quarters": 4, "third": 3, "thirds": 3} | {
+    ordinal + plural: value
+    for ordinal, value in (
+        *((word, value) for value, word in enumerate("fourth fifth sixth seventh eighth ninth tenth".split(), start=4)),
+        ("twelfth", 12),
+        ("twentieth", 20),
+        ("hundredth", 100),
+        ("thousandth", 1000),
+    )
+    for plural in ("", "s")
+}
+
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+UNITS = "one two three four five six seven eight nine".split()
+_TEENS = "eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_SPOKEN_DIGITS = {word: value for value, word in enumerate(["zero", *UNITS])} | {"oh": 0, "nought": 0}
+
+
+def _any(words: Iterable[str]) -> str:
+    # The longest first: "sixteen" is not "six".
+    return "|".join(sorted(words, key=len, reverse=True))
+
+
+_BELOW_100 = rf"(?:(?:{_any(TENS)})(?:[- ](?:{_any(UNITS)}))?|(?:{_any(set(WORDS) - {'hundred'})}))\b"
+_TAIL = rf"(?:[- ](?:and )?{_BELOW_100}(?![- ]hundred\b))?"
+_BELOW_1000 = rf"(?:(?:{_any(UNITS + _TEENS)}|an?)[- ]hundred\b{_TAIL}|{_BELOW_100})"
+_SCALED = rf"(?:{_BELOW_1000}|an?)[- ](?:{_any(SCALES)})\b"
+# A whole number in words, and the denominator that may follow it.
+CARDINAL = (
+    rf"\b(?P<words>{_SCALED}(?:,? (?:and )?{_SCALED})*(?: (?:and )?{_BELOW_1000})?|"
+    rf"{_BELOW_1000}|hundred\b)(?:(?<!ty)(?<!hundred)(?<!sand)(?<!lion)(?<!dozen)[- ](?P<part>{_any(PARTS)})\b)?"
+)
+# "One and a half", "2 and three quarters": what stands behind the "and".
+_ORDINALS = _any(part for part in PARTS if part not in ("half", "halves", "hundredth", "thousandth"))
+SHARE = rf"(?:(?P<times>an?|{_any(UNITS)})[- ])(?P<share>half|{_ORDINALS})\b"
+# A third, but neither a third person nor a hundredth.
+ALONE = (
+    rf"\ban?[- ](?P<alone>half|quarter|{_any(ordinal for ordinal in PARTS if ordinal.endswith(('rd', 'th')))})\b"
+    r"(?<!dth)(?!-)(?!\s(?!of\b|and\b|or\b|as\b|is\b|so\b|then\b|each\b|there\b|here\b)[a-z])"
+)
+SPOKEN = (
+    rf"\b(?:(?P<units>{_BELOW_100}|nought)[- ]point|point(?=(?:[- ](?:{_any(_SPOKEN_DIGITS)})){{2}}))"
+    rf"(?P<decimals>(?:[- ](?:{_any(_SPOKEN_DIGITS)})\b){{1,99}})"
+)
+PLURAL_PARTS = _any(part for part in PARTS if part.endswith("s"))
+PERCENT = (
+    r"(?:\s?\\?[%\u066a\ufe6a\uff05]|[\s-]+(?:per\s?cent|pct|prozent|procent|pour\s?cent|por\s?ciento|por\s?cento|"
+    r"per\s?cento|\u043f\u0440\u043e\u0446\u0435\u043d\u0442\w{0,3}|y\u00fczde)\b|\s?(?:\u30d1\u30fc\u30bb\u30f3\u30c8|"
+    r"\ud37c\uc13c\ud2b8|\u092a\u094d\u0930\u0924\u093f\u0936\u0924|\u0628\u0627\u0644\u0645\u0626\u0629|\u062f\u0631\u0635\u062f))"
 )
 
 # Bounded: a model that repeats a digit endlessly must not produce a number too large to compute with.
@@ -88,7 +207,7 @@ def _pattern(notation: str, mixed: bool) -> re.Pattern[str]:
     )
 
 
-class Reading(NamedTuple):
+class Numeral(NamedTuple):
     """A number where it stands, its value, and what else it may mean where the language does not say."""
 
     match: re.Match[str]
@@ -115,7 +234,7 @@ def notation_of(language: str) -> str:
 
 # The checks, the decontamination and the split read the same message one after the other.
 @lru_cache(64)
-def read(text: str, language: str = "") -> list[Reading]:
+def read(text: str, language: str = "") -> list[Numeral]:
     """Return the numbers of a text, in its order."""
     notation, text, place, found = notation_of(language), in_signs(text), 0, []
     while match := _pattern(notation, True).search(text, place):
@@ -124,12 +243,12 @@ def read(text: str, language: str = "") -> list[Reading]:
             match = _pattern(notation, False).match(text, match.start()) or match
         value = _value(match, notation)
         if value is not None:
-            found.append(Reading(match, value, _others(match, value, notation)))
+            found.append(Numeral(match, value, _others(match, value, notation)))
         place = max(match.end(), place + 1)
     return found
 
 
-def read_at(text: str, language: str = "") -> Reading | None:
+def read_at(text: str, language: str = "") -> Numeral | None:
     """Return the number that a text begins with."""
     first = next(iter(read(text, language)), None)
     return first if first and first.match.start() == 0 else None
@@ -269,3 +388,30 @@ def _is_sign(match: re.Match[str]) -> bool:
         return True
     last = before.rstrip()[-1:]
     return not (last.isalnum() or last == ")")
+
+
+def whole(words: str) -> int:
+    """Return the value of a whole number in words that CARDINAL has matched.
+
+    >>> whole("one hundred and twenty thousand"), whole("fifteen hundred")
+    (120000, 1500)
+    """
+    total = group = 0
+    for word in re.findall(r"[a-z]+", words.lower()):
+        if word in SCALES:
+            total, group = total + max(group, 1) * SCALES[word], 0
+        elif word == "hundred":
+            group = max(group, 1) * 100
+        else:
+            group += WORDS.get(word, 0)
+    return total + group
+
+
+def spoken(units: str | None, decimals: str) -> Fraction:
+    """Return a decimal that is spoken digit by digit.
+
+    >>> spoken("two", " seven five")
+    Fraction(11, 4)
+    """
+    digits = "".join(str(_SPOKEN_DIGITS[word]) for word in re.findall(r"[a-z]+", decimals.lower()))
+    return whole(units or "") + Fraction(int(digits), 10 ** len(digits))

@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from tuning_room.checks.notation import as_read, without_labels
-from tuning_room.checks.number_grammar import LOOKED_BACK, NUMBER, Reading, read, read_at
-from tuning_room.checks.number_words import CARDINAL, WORDS
+from tuning_room.checks.number_grammar import CARDINAL, LOOKED_BACK, NUMBER, WORDS, Numeral, as_read, read, read_at
 
 __all__ = [
     "CARDINAL",
@@ -51,7 +49,7 @@ def numbers_in(text: str) -> Iterator[NumberIn]:
             yield NumberIn(text[begin:end].strip(), one.value, begin, end)
 
 
-def _quantity(one: Reading) -> Quantity:
+def _quantity(one: Numeral) -> Quantity:
     return Quantity((one.value, bool(one.match["percent"])))
 
 
@@ -74,7 +72,7 @@ def mentions(text: str, result: str, besides: str = "", language: str = "") -> b
     return any(quantity in forms and _has_unit(one.match, unit) for one, quantity in found)
 
 
-def _results(text: str, wanted: str, besides: str, language: str) -> Iterator[tuple[Reading, Quantity]]:
+def _results(text: str, wanted: str, besides: str, language: str) -> Iterator[tuple[Numeral, Quantity]]:
     """Yield the numbers of a text that may be results: those not in `besides`, and words unless they count things."""
     before = read(besides, language)
     known = {one.match.group().lower() for one in before}
@@ -111,7 +109,7 @@ def _is_factor(match: re.Match[str]) -> bool:
     )
 
 
-def _is_open(one: Reading, terms: tuple[Fraction, Fraction], given: set[Fraction]) -> bool:
+def _is_open(one: Numeral, terms: tuple[Fraction, Fraction], given: set[Fraction]) -> bool:
     """Say whether a fraction, not written like the result, is still to be worked out.
 
     "1932 / 23" is the question, not its result; so is "57 / 76" where the user has mentioned 57 out of 76, and
@@ -175,7 +173,7 @@ def single(text: str, language: str = "") -> Quantity | None:
     return _quantity(found) if found else None
 
 
-def _alone(result: str, language: str) -> Reading | None:
+def _alone(result: str, language: str) -> Numeral | None:
     one = read_at(result.strip(_MONEY + "*"), language)
     if one is None or not _UNIT.fullmatch(one.match.string[one.match.end() :]):
         return None
@@ -215,3 +213,32 @@ def _single(result: str, language: str = "") -> Iterator[Quantity]:
         yield Quantity((one.value / 100, False))
     elif one.value.denominator != 1:
         yield Quantity((one.value * 100, True))
+
+
+_LABELS = (
+    r"steps?|question|exercise|problem|page|chapter|section|figure|table|version|slide|lesson|unit|room|task|hint|"
+    r"example|schritt|aufgabe|frage|seite|kapitel|exercice|\u00e9tape|chapitre|paso|ejercicio|p\u00e1gina|cap\u00edtulo"
+)
+_NO_NUMBERS = re.compile(
+    r"(?:https?://|www\.)\S+"
+    r"|\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}(?P<dot>[/.])\d{1,2}(?P=dot)(?:\d{4}|\d{2})\b"
+    r"|\b\d{1,2}:[0-5]\d(?::[0-5]\d)?\b|\b\d{1,2}[.h][0-5]\d\s?(?:am|pm|a\.m|p\.m|uhr|o'clock)\b"
+    r"|(?<![\d.])(?!\d{1,3}(?:\.\d{3})+\b)\d{1,4}(?:\.\d{1,4}){2,9}(?![\d,])"
+    r"|\b\d{3}-\d{4}\b|\+\d[\d\s()-]{6,20}\d"
+    r"|(?<!this )(?<!that )(?<!last )(?<!next )(?<!each )(?<!first )(?<!one )"
+    rf"\b(?:{_LABELS})\s\d{{1,4}}(?:\.\d{{1,3}})*\b"
+    r"(?!\s?[%=+*/,^\u00d7]|\.\d)|(?<!\w)#\d{1,4}\b|\b\d{1,6}(?:st|nd|rd|th)\b|\b[a-z]{2,20}-\d{1,6}\b",
+    re.IGNORECASE,
+)
+_MARKER = re.compile(r"^[ \t]*(?:[-*][ \t]+)?(?:\*\*)?\d{1,2}[.)](?=\s+\S)", re.MULTILINE)
+
+
+def without_labels(text: str) -> str:
+    """Return a text without what has digits and is no number: dates, times, versions, addresses, labels, list marks.
+
+    >>> without_labels("Step 2: is it 12 on 27/11/2026?"), without_labels("1. Read.\\\\n2. Draw 12.")
+    (' : is it 12 on  ?', '1. Read.\\\\n2. Draw 12.')
+    """
+    if len(_MARKER.findall(text)) > 1:
+        text = _MARKER.sub(" ", text)
+    return _NO_NUMBERS.sub(" ", text)
