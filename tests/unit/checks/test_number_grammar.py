@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.checks import Exchange
-from tuning_room.checks.notation import as_read, in_signs, without_labels
-from tuning_room.checks.number_grammar import plain, read
-from tuning_room.checks.numbers import equal, mentions, numbers_in
+from tuning_room.checks.number_grammar import as_read, in_signs, plain, read
+from tuning_room.checks.numbers import equal, mentions, numbers_in, without_labels
 from tuning_room.checks.registry import rejected_by
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
