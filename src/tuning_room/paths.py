@@ -98,12 +98,19 @@ def _lies_in(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def _is_beside(path: Path, home: Path) -> bool:
-    """Return whether a path lies below the folder that holds the recipe's, and not among the hidden files there."""
-    shared = home.parent
-    if shared == shared.parent or not path.is_relative_to(shared):
+    """Return whether recipes share a path: it lies in the folder that holds this one's, or one level further up.
+
+    Neither folder as a whole is shared, nor hidden files in it, nor anything at the root of the file system. Two levels
+    up, what holds the user's home is theirs and not the recipes'.
+    """
+    near, far = home.parent, home.parent.parent
+    return _shares(near, path, home) or (not Path.home().is_relative_to(far) and _shares(far, path, home))
+
+
+def _shares(folder: Path, path: Path, home: Path) -> bool:
+    if folder == folder.parent or not path.is_relative_to(folder) or home.is_relative_to(path):
         return False
-    below = path.relative_to(shared).parts
-    return bool(below) and not below[0].startswith(".")
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _links(folder: Path) -> Iterator[Path]:

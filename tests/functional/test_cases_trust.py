@@ -96,7 +96,7 @@ def test_a_link_that_leads_out_is_refused_and_let_in_by_a_flag(tmp_path: Path) -
 
 
 def test_a_path_beside_the_recipe_is_said_and_one_further_up_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "recipes" / "one"
+    folder = tmp_path / "sets" / "recipes" / "one"
     folder.mkdir(parents=True)
     small_recipe(folder, documents="../shared")
     shutil.move(folder / "documents", folder.parent / "shared")
@@ -105,7 +105,7 @@ def test_a_path_beside_the_recipe_is_said_and_one_further_up_refused(tmp_path: P
     assert f"note: the recipe reads {folder.parent / 'shared'}, outside its folder" in done.stderr
 
     shutil.move(folder.parent / "shared", tmp_path / "shared")
-    for documents in ("../../shared", str(tmp_path / "shared"), "../../../../../../../../etc"):
+    for documents in ("../../../shared", str(tmp_path / "shared"), "../../../../../../../../etc"):
         recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
         (folder / "recipe.yaml").write_text(yaml.safe_dump({**recipe, "documents": documents}))
         assert "documents: " in (said := refused("convert", ".", cwd=folder)) and "--allow-files" in said

@@ -192,11 +192,18 @@ def test_built_in_items_are_the_packages_own() -> None:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Path:
-    """A recipe's folder among others, with a secret further up."""
-    for name in ("secret.md", "shared/_rules/notes.md", "shared/.keys/key.md", "shared/recipe/sub/words.md"):
+    """A recipe's folder among others, in a set of such folders, with a secret further up."""
+    for name in (
+        "secret.md",
+        "set/_all/notes.md",
+        "set/.keys/key.md",
+        "set/shared/_rules/notes.md",
+        "set/shared/.keys/key.md",
+        "set/shared/recipe/sub/words.md",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"Words of {name}.", encoding="utf-8")
-    return tmp_path / "shared" / "recipe"
+    return tmp_path / "set" / "shared" / "recipe"
 
 
 def read(given: str | Path, folder: Path, kind: Any = RecipePath) -> list[Path]:
@@ -213,9 +220,20 @@ def test_a_recipe_reads_its_own_folder_and_by_a_path_what_lies_beside_it(ours: P
     for given in ("../_rules", "sub/../../_rules", "../recipe/../_rules", shared):
         assert read(given, ours) == [shared], given
     assert read("../_rules/notes.md", ours) == [shared / "notes.md"]
+    assert read("../../_all", ours) == [ours.parents[1] / "_all"]
 
 
-OUTSIDE = ("..", "../..", "../../secret.md", "/etc/passwd", "../.keys/key.md", "../recipe/../../secret.md", "/")
+OUTSIDE = (
+    "..",
+    "../..",
+    "../../..",
+    "../../../secret.md",
+    "/etc/passwd",
+    "../.keys/key.md",
+    "../../.keys/key.md",
+    "../recipe/../../../secret.md",
+    "/",
+)
 
 
 @pytest.mark.parametrize("given", OUTSIDE)
@@ -227,12 +245,24 @@ def test_a_recipe_reads_nothing_else(given: str, ours: Path) -> None:
 def test_a_recipe_at_the_root_has_no_folder_beside_it() -> None:
     with pytest.raises(ValidationError, match="is outside the recipe's folder"):
         read("../etc/passwd", Path("/recipe"))
+    with pytest.raises(ValidationError, match="is outside the recipe's folder"):
+        read("../../etc/passwd", Path("/set/recipe"))
+
+
+@pytest.mark.parametrize("home", ["set", "set/someone", "set/shared/someone"])
+def test_two_levels_up_is_not_read_where_the_users_home_is(
+    home: str, ours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: ours.parents[2] / home)
+    assert read("../_rules", ours)
+    with pytest.raises(ValidationError, match="is outside the recipe's folder"):
+        read("../../_all/notes.md", ours)
 
 
 LINKS = {
-    "a file": ("sub/words", "../../../secret.md", "sub"),
+    "a file": ("sub/words", "../../../../secret.md", "sub"),
     "a folder": ("sub/all", "../../..", "sub"),
-    "the named file": ("prompt.md", "../../secret.md", "prompt.md"),
+    "the named file": ("prompt.md", "../../../secret.md", "prompt.md"),
     "beside, but not named": ("prompt.md", "../_rules/notes.md", "prompt.md"),
     "a folder above the named file": ("up", "../_rules", "up/notes.md"),
     "beside, in the named folder": ("../_rules/more", "../.keys", "../_rules"),
@@ -254,7 +284,7 @@ def test_what_the_user_permits_is_read(
     place: str, target: str, given: str, ours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (ours / place).symlink_to(target)
-    monkeypatch.setattr(PERMISSIONS, "folders", [ours.parents[1], Path("/etc"), Path("/nowhere")])
+    monkeypatch.setattr(PERMISSIONS, "folders", [ours.parents[2], Path("/etc"), Path("/nowhere")])
     read(given, ours)
 
 
@@ -272,7 +302,7 @@ def test_links_that_stay_inside_are_followed(ours: Path) -> None:
 )
 def test_no_way_of_writing_a_path_leads_further_than_beside(parts: list[str]) -> None:
     with TemporaryDirectory() as place:
-        ours = Path(place).resolve() / "top" / "shared" / "recipe"
+        ours = Path(place).resolve() / "top" / "set" / "shared" / "recipe"
         (ours / "sub").mkdir(parents=True)
         (ours.parent / "_rules").mkdir()
         (ours / "up").symlink_to("../..")
@@ -281,7 +311,7 @@ def test_no_way_of_writing_a_path_leads_further_than_beside(parts: list[str]) ->
             said = read(Path(*parts), ours)
         except ValidationError:
             return
-        assert real.is_relative_to(ours) or (said == [real] and ours.parent in real.parents)
+        assert real.is_relative_to(ours) or (said == [real] and ours.parents[1] in real.parents)
 
 
 def test_a_program_and_code_need_their_own_permission(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
