@@ -20,6 +20,7 @@ from tuning_room.errors import RecipeError
 FOLDER, OUTSIDE = "recipe_folder", "read_outside"
 PACKAGE = Path(__file__).resolve().parent  # its own suites and texts may be named too
 ALLOW_FILES, ALLOW_CODE = "--allow-files", "--allow-code"
+LONGEST = 255  # bytes of a file's name, on every file system in use
 LARGEST = 1_000_000  # bytes of a prompt: no model that is baked into reads a quarter of a million tokens
 
 
@@ -54,6 +55,8 @@ def read_outside(found: dict[str, Any]) -> list[Path]:
 
 
 def _anchored(path: Path, info: ValidationInfo) -> Path:
+    if any(len(part.encode("utf-8", "surrogatepass")) > LONGEST for part in path.parts):
+        raise RecipeError(f"{str(path)[:40]}... is too long for a file's name", hint=f"use at most {LONGEST} bytes")
     return info.context[FOLDER] / path if info.context else path
 
 

@@ -70,7 +70,7 @@ def test_rows_of_other_projects_are_read(name: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_listed_once_or_left_out(tmp_path: Path) -> None:
-    recipe = change(case("sharegpt-wild/many-bad", tmp_path), rules=None)
+    recipe = case("sharegpt-wild/many-bad", tmp_path)
     lines = (recipe / "seeds.jsonl").read_text(encoding="utf-8")
     call = {"from": "observation", "value": "rain"}
     (recipe / "seeds.jsonl").write_text(lines + json.dumps({"conversations": [call, call]}) + "\n", encoding="utf-8")
@@ -147,5 +147,5 @@ def test_rows_with_other_line_separators_go_through_a_sweep(tmp_path: Path) -> N
 
 def test_names_are_held_to_what_kserve_makes_of_them(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="<name>-predictor-<namespace> of it, which has 70 characters"):
-        check_names(load_recipe(str(change(case("long-names/inference", tmp_path), rules=None))).deploy)
-    check_names(load_recipe(str(change(case("long-names/llm", tmp_path / "other"), rules=None))).deploy)
+        check_names(load_recipe(str(case("long-names/inference", tmp_path))).deploy)
+    check_names(load_recipe(str(case("long-names/llm", tmp_path / "other"))).deploy)

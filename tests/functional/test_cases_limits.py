@@ -10,11 +10,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 import yaml
 from bakery import run
 from cases import case
-from spoilt import SPOILS, Spoil, write_recipe
+from spoilt import SPOILS, Spoil, odd, write_recipe
 
 HANGS = 400.0  # seconds after which a command counts as hanging; each of them takes a few
 STAGES = ("convert", "generate", "dataset", "train", "evaluate", "report", "merge", "status", "deploy render")
@@ -150,6 +152,27 @@ def test_too_little_memory_for_a_model(folder: Path) -> None:
     assert cli._machine_fault(MemoryError()).startswith("not enough memory")
     assert cli._machine_fault(RuntimeError("DefaultCPUAllocator: can't allocate memory")).startswith("not enough")
     assert not cli._machine_fault(RuntimeError("a bug of ours"))
+
+
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(st.randoms(use_true_random=False), st.integers(1, 3))
+def test_a_recipe_with_something_odd_in_it_is_read_or_refused(
+    baked: Path, tmp_path_factory: pytest.TempPathFactory, rng: random.Random, times: int
+) -> None:
+    """Nothing but an error of ours, which the command line gives in one line, comes of a mutated recipe."""
+    from tuning_room.errors import TuningRoomError
+    from tuning_room.recipe import load_recipe
+
+    file = baked / "mutated.yaml"
+    shutil.copy(baked / "recipe.yaml", file)
+    for _ in range(times):
+        odd(file, rng)
+    try:
+        load_recipe(str(file))
+    except TuningRoomError as error:
+        assert str(error).strip()
+    finally:
+        file.unlink()
 
 
 @pytest.mark.parametrize("number", range(40))

@@ -21,6 +21,7 @@ OF_ROWS = ("source", "group", "traits")  # what rows of training data have as we
 # A key of another project's is ignored; one that is nearly ours is probably misspelt.
 NEARLY = 0.75
 SHOWN_LINES, SHOWN_KINDS = 5, 20
+SKIP = "generate.on_error: skip"
 
 
 class ExampleDialogue(Record):
@@ -66,7 +67,7 @@ def read_examples(path: Path | None, known: Sequence[Requirement] | None = None,
     mended = Counter[str]()
     examples = list(_examples(path, known, faults, mended)) if path else []
     if faults and not skip:
-        raise faults[0] if len(faults) == 1 else _all_of(faults, path, len(examples) + len(faults))
+        raise _alone(faults[0]) if len(faults) == 1 else _all_of(faults, path, len(examples) + len(faults))
     if faults and not examples:
         raise _all_of(faults, path, len(faults))
     name, count = Counter(example.id for example in examples).most_common(1)[0] if examples else ("", 1)
@@ -99,6 +100,10 @@ def _by_kind(faults: Sequence[DataError]) -> dict[str, list[str]]:
     return dict(sorted(kinds.items(), key=lambda kind: -len(kind[1])))
 
 
+def _alone(fault: DataError) -> DataError:
+    return DataError(fault.args[0], hint=f"{fault.hint or 'mend it'}, or leave it out with {SKIP}")
+
+
 def _all_of(faults: Sequence[DataError], path: Path | None, rows: int) -> DataError:
     """Return one error for all rows that cannot be used, by kind, with the lines of the first ones."""
     said = []
@@ -109,7 +114,7 @@ def _all_of(faults: Sequence[DataError], path: Path | None, rows: int) -> DataEr
         said[SHOWN_KINDS:] = [f"\n  and {len(said) - SHOWN_KINDS} more kinds"]
     return DataError(
         f"{path}: {len(faults)} of {rows} rows cannot be used{''.join(said)}",
-        hint="fix or delete them, or leave them out with generate.on_error: skip",
+        hint=f"fix or delete them, or leave them out with {SKIP}",
     )
 
 
