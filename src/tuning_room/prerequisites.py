@@ -16,7 +16,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "advise": ("transformers", "gguf", "huggingface_hub"),
     "convert": ("docling", "docling_core", "bs4", "marko", "pypdfium2", "huggingface_hub", "torch"),
     "generate": ("sdg_hub", "pandas", "sympy", *_MODELS, *_ENDPOINTS, *_CHECKS),
-    "dataset": ("datasketch", "phonenumbers", "scipy", "xxhash", *_MODELS, *_CHECKS),
+    "dataset": ("datasketch", "phonenumbers", "scipy", "stdnum", "xxhash", *_MODELS, *_CHECKS),
     "train": ("training_hub", "datasets", *_MODELS, *_CHECKS),
     "evaluate": ("lm_eval", "datasets", "scipy", "statsmodels", *_MODELS, *_ENDPOINTS, *_CHECKS),
     "report": ("huggingface_hub",),

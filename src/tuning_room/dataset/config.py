@@ -8,11 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath
 from tuning_room.workspace import StageConfig, StageResult
 
+PII_KINDS = ("email", "iban", "card", "ip", "national_id", "phone", "student_id")
 STUDENT_IDS = [
     r"(?i)\b(?:student|matriculation|matric|enrol?ment)\s*(?:id|no|nr|number)\W{0,3}(?:is\s+)?"
     r"(?P<id>[a-z]{0,3}-?\d{5,10})\b",
+    r"(?i)(?:\bmatrikelnummer|\bmatrikel-?nr|\bmatr\.?-?\s?nr|\bimmatrikulationsnummer|\bnum[ée]ro d['\u2019][ée]tudiant|\bnum[ée]ro [ée]tudiant"
+    r"|\bnúmero de (?:matrícula|estudante|estudiante|aluno)|\bmatricola|\bmatrícula|\bstudentnummer|\bstudienummer|\bnumer (?:albumu|indeksu)"
+    r"|\böğrenci (?:no|numarası|numaram)|\bopiskelijanumero\w*|\bномер студенческого(?: билета)?|学号|學號|学籍番号|학번|الرقم الجامعي)"
+    r"[^\w\n]{0,3}(?:(?:ist|est|es|è|é|is|to|är|er|on|是|は|은|는|هو)[^\w\n]{0,3})?(?P<id>[a-z]{0,3}-?\d{5,10})(?![A-Za-z0-9_])",
     r"\b(?P<id>[A-Z]{1,2}\d{7,9})\b",
 ]
+
+
+def _regions() -> set[str]:
+    from phonenumbers import SUPPORTED_REGIONS
+
+    return set(SUPPORTED_REGIONS)
 
 
 class Balance(BaseModel):
@@ -32,14 +43,26 @@ class Pii(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kinds: list[Literal["email", "phone", "student_id"]] = Field(
-        ["email", "phone", "student_id"], description="what is masked; nothing if empty"
+    kinds: list[Literal["email", "iban", "card", "ip", "national_id", "phone", "student_id"]] = Field(
+        [*PII_KINDS], description="what is masked; nothing if empty"
     )
-    region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers that have no country code")
+    region: str = Field("US", description="country of phone numbers without a country code and of ids (ISO 3166-1)")
     student_ids: list[str] | None = Field(
         None,
         description="regular expressions, of which a group named `id` is masked; the defaults are in docs/selection.md",
     )
+
+    @field_validator("region")
+    @classmethod
+    def _is_known(cls, region: str) -> str:
+        # What the library knows is only looked up for what is not the default: help and other recipes stay cheap.
+        if region != "US" and region not in _regions():
+            near = {"UK": "GB", "EL": "GR", "EN": "GB"}.get(region.upper(), region.upper())
+            meant = f"; '{near}' is" if near in _regions() else ""
+            raise ValueError(
+                f"'{region}' is no country whose phone numbers are known{meant} (ISO 3166-1, two capitals)"
+            )
+        return region
 
     @field_validator("student_ids")
     @classmethod

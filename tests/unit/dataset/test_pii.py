@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tuning_room.dataset.config import Pii
+from tuning_room.dataset.config import PII_KINDS, Pii
 from tuning_room.dataset.pii import Masker, masking
 from tuning_room.records import Candidate, Message
 
@@ -124,7 +124,7 @@ def test_the_report_counts_and_names_no_value(tmp_path: Path) -> None:
     written = (tmp_path / "pii.json").read_text(encoding="utf-8")
     assert json.loads(written) == {
         "rows": [{"id": "a", "email": 4, "phone": 1}],
-        "counts": {"email": 4, "phone": 1, "student_id": 0},
+        "counts": dict.fromkeys(PII_KINDS, 0) | {"email": 4, "phone": 1},
     }
 
 
