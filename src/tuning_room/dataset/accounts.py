@@ -1,4 +1,4 @@
-"""Numbers with check digits: bank accounts, payment cards, and those that a state gives to a person.
+"""Numbers of accounts and persons: banks, payment cards, those that a state gives, and those of students.
 
 python-stdnum says whether the check digits are right. A number of digits alone has right ones by chance once in ten, or
 once in eleven, so what is not written as only such a number is counts after a word that says what it is.
@@ -13,17 +13,21 @@ from typing import Any, NamedTuple
 import regex
 import yaml
 
-from tuning_room.dataset.cues import BEFORE, Cue, after, any_of, before
+from tuning_room.dataset.cues import BEFORE, Cue, after, any_of, before, words
 from tuning_room.dataset.phones import as_ascii
 
 _IBAN = regex.compile(r"(?<![a-z0-9_])[a-z]{2}\d{2}(?:[ -]?[a-z0-9]){11,30}", regex.IGNORECASE)
 _CARD = regex.compile(r"(?<![A-Za-z0-9_.+-])\d{4}(?:[ -]?\d){8,15}(?![ -]?\d|[A-Za-z_]|\.\d)")
-# Those of the issuers: https://en.wikipedia.org/wiki/Payment_card_number
+# First digits by ISO/IEC 7812: Visa, Mastercard, American Express, Diners, JCB, Discover, UnionPay, Maestro.
 _ISSUER = regex.compile(
-    r"4|5[1-5]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)|3[47]|3(?:0[0-5]|[68])|35|6(?:011|4[4-9]|5)|62|50|5[6-9]|6[37]"
+    r"4|5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720|3[47]|3(?:0[0-5]|[68])|35|6(?:011|4[4-9]|5)|62|50|5[6-9]|6[37]"
 )
-_CARD_CUE = r"(?:credit|debit|bank)?\s?cards?|visa|mastercard|amex|kreditkart\w*|karte\w*|carte\w*|tarjeta\w*|cartão|carta|kart\w*|карт\w*|カード|卡号?|카드"
-_GAP = r"[^\p{L}\p{N}\n]{0,4}(?:[\p{L}.]{1,10}[^\p{L}\p{N}\n]{1,4}){0,3}"
+_CARD_CUE = (
+    r"(?:credit|debit|bank)?\s?cards?|visa|mastercard|amex|kreditkart\w*|karte\w*|carte\w*|tarjeta\w*|cartão|carta"
+    r"|kart\w*|карт\w*|カード(?:番号)?|卡号?|카드"
+)
+_STUDENT = regex.compile(r"(?<![A-Za-z0-9_.+-])[a-z]{0,3}-?\d{5,10}(?![A-Za-z0-9_]|[.,]\d)", regex.IGNORECASE)
+_GAP = r"[^\p{L}\p{N}\n]{0,4}(?:[\p{L}.]{1,10}[^\p{L}\p{N}\n]{0,4}){0,3}"
 
 
 class _Number(NamedTuple):
@@ -60,7 +64,24 @@ def cards(text: str) -> Iterator[tuple[int, int]]:
 
 @cache
 def _card_cue() -> "regex.Pattern[str]":
-    return regex.compile(rf"(?:{_CARD_CUE}){_GAP}$", regex.IGNORECASE)
+    return _leading(_CARD_CUE)
+
+
+def _leading(cue: str) -> "regex.Pattern[str]":
+    return regex.compile(rf"(?:{cue}){_GAP}$", regex.IGNORECASE)
+
+
+def student_numbers(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where numbers stand that the words before them call a student's, in other languages than English."""
+    plain = as_ascii(text)
+    for match in _STUDENT.finditer(plain):
+        if _student_cue().search(plain[max(0, match.start() - BEFORE) : match.start()]):
+            yield match.span()
+
+
+@cache
+def _student_cue() -> "regex.Pattern[str]":
+    return _leading(any_of(words("student")))
 
 
 def _is_meant(text: str, match: "regex.Match[str]", cue: "regex.Pattern[str]") -> bool:
@@ -79,7 +100,7 @@ def _is_other(cue: Cue | None) -> bool:
 
 
 def _is_sum(text: str, match: "regex.Match[str]") -> bool:
-    signs = "+*/=^×÷"
+    signs = "+*/=^\u00d7\u00f7"
     return text[: match.start()].rstrip()[-1:] in {*signs} or text[match.end() :].lstrip()[:1] in {*signs}
 
 
@@ -121,5 +142,5 @@ def _number(entry: dict[str, str]) -> _Number:
     form = regex.compile(rf"(?<![A-Za-z0-9_.+-])(?:{entry['form']})(?![A-Za-z0-9_]|[-.,/]\d)", regex.IGNORECASE)
     module = import_module(f"stdnum.{entry['module']}") if entry["module"] else None
     cues = entry.get("cues", "")
-    cue = regex.compile(rf"(?:{any_of(cues.split(', '))}){_GAP}$", regex.IGNORECASE) if cues else None
+    cue = _leading(any_of(cues.split(", "))) if cues else None
     return _Number(form, module, cue)

@@ -9,25 +9,32 @@ import regex
 # A script without spaces runs into an address: either all letters are of such scripts, or none is.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー"
 _SPACED = rf"[[\w\p{{M}}]--[{_UNSPACED}]]"
-_LOCAL = rf"(?:[{_SPACED}.+%'’&=~-]{{1,64}}|[{_UNSPACED}]{{1,32}}|\"[^\"\n@]{{1,60}}\")"
-_LABELS = rf"(?:{_SPACED}(?:[{_SPACED}-]{{0,62}})[.．。]){{1,8}}(?:xn--[a-z0-9-]{{2,59}}|[[\p{{L}}\p{{M}}]--[{_UNSPACED}]]{{2,24}})"
-_UNSPACED_LABELS = rf"(?:[{_UNSPACED}a-z0-9-]{{1,63}}[.．。]){{1,8}}[{_UNSPACED}]{{2,24}}"
+_LOCAL = rf"(?:[{_SPACED}.+%'\u2019&=~-]{{1,64}}|[{_UNSPACED}]{{1,32}}|\"[^\"\n@]{{1,60}}\")"
+_ENDING = rf"(?:xn--[a-z0-9-]{{2,59}}|[[\p{{L}}\p{{M}}]--[{_UNSPACED}]]{{2,24}})"
+_LABELS = rf"(?:{_SPACED}[{_SPACED}-]{{0,62}}[.\uff0e。]){{1,8}}{_ENDING}"
+_UNSPACED_LABELS = rf"(?:[{_UNSPACED}a-z0-9-]{{1,63}}[.\uff0e。]){{1,8}}[{_UNSPACED}]{{2,24}}"
 _EMAIL = regex.compile(
-    rf"(?<![{_SPACED}.+%-]){_LOCAL}[@＠](?:{_LABELS}|{_UNSPACED_LABELS})", regex.IGNORECASE | regex.VERSION1
+    rf"(?<![{_SPACED}.+%-]){_LOCAL}[@\uff20](?:{_LABELS}|{_UNSPACED_LABELS})", regex.IGNORECASE | regex.VERSION1
 )
 _HIDDEN_AT = r"(?:[(\[{<]\s?(?:at|a|ät|@|arobase|arroba|chiocciola|małpa|kukac|собака)\s?[)\]}>])"
-_HIDDEN_DOT = r"(?:\s?[(\[{<]\s?(?:dot|\.|punkt|point|punto|ponto|kropka|точка|pont)\s?[)\]}>]\s?|\s(?:dot|punkt|punto|ponto|kropka|точка)\s|\.)"
+_DOTS = "dot|punkt|point|punto|ponto|kropka|точка"
+_HIDDEN_DOT = rf"(?:\s?[(\[{{<]\s?(?:{_DOTS}|\.)\s?[)\]}}>]\s?|\s(?:{_DOTS})\s|\.)"
 _SAID_AT = r"\s(?:arobase|arroba|chiocciola|małpa|собака)\s"
-_SAID_DOT = r"(?:\s(?:dot|punkt|point|punto|ponto|kropka|точка)\s|\.)"
+_SAID_DOT = rf"(?:\s(?:{_DOTS})\s|\.)"
 _NAME, _HOST = r"[\w.+%-]{1,64}", r"[\w-]{1,63}"
+_HIDES = regex.compile(rf"[@\uff20]|{_HIDDEN_AT}|{_SAID_AT}|\sdot\s", regex.IGNORECASE)
 # English words that are countries' domains as well.
 _WORDS = frozenset("am as at be by do in is it me my no so to us".split())
 _GENERIC = (
     "com org net edu gov mil int info biz io name pro museum app dev online site email test example invalid".split()
 )
-_HEX = r"[0-9a-f]{1,4}"
 _IPV4 = regex.compile(r"(?<![\w.\-])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d|-\d)")
-_IPV6 = regex.compile(rf"(?<![\w:.])(?=[0-9a-f:]*:[0-9a-f:]*:)[0-9a-f:]{{2,39}}(?:%\w+)?(?![\w:])", regex.IGNORECASE)
+_IPV6 = regex.compile(r"(?<![\w:.])(?=[0-9a-f:]*:[0-9a-f:]*:)[0-9a-f:]{2,39}(?:%\w+)?(?![\w:])", regex.IGNORECASE)
+# Without those of documents (RFC 5737), which stand for addresses of people.
+_PRIVATE = [
+    ipaddress.ip_network(net)
+    for net in ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "240.0.0.0/4")
+]
 _VERSION = regex.compile(
     r"(?:\b(?:version|release|build|v|ver|section|chapter|kapitel|abschnitt|chapitre|sezione|capítulo|firmware|kernel|driver|§)\W{0,3}|\bv)$",
     regex.IGNORECASE,
@@ -39,11 +46,11 @@ _ADDRESS = regex.compile(
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Yield where e-mail addresses stand, also those with a word or spaces for their signs."""
-    if "@" in text or "＠" in text:
+    if "@" in text or "\uff20" in text:
         for match in _EMAIL.finditer(text):
-            start = match.start() + (len(match[0]) - len(match[0].lstrip("'’.=&~-")))
+            start = match.start() + (len(match[0]) - len(match[0].lstrip("'\u2019.=&~-")))
             yield start, match.end()
-    for pattern in _hidden():
+    for pattern in _hidden() if _HIDES.search(text) else ():
         yield from (match.span("whole") for match in pattern.finditer(text))
 
 
@@ -59,7 +66,7 @@ def _hidden() -> tuple["regex.Pattern[str]", ...]:
         rf"{_NAME}\s?{_HIDDEN_AT}\s?(?:{_HOST}{_HIDDEN_DOT}){{1,4}}(?:{ends})\b",
         rf"{_NAME}{_SAID_AT}(?:{_HOST}{_SAID_DOT}){{1,4}}(?:{ends})\b",
         rf"{_NAME}\sat\s(?:{_HOST}\sdot\s){{1,4}}(?:{plain})\b(?!\s\w+\sdot\s)",
-        rf"{_NAME}(?:\s[@＠]\s?|\s?[@＠]\s){_HOST}(?:\s?\.\s?{_HOST}){{0,3}}\s?\.\s?(?:{plain})\b",
+        rf"{_NAME}(?:\s[@\uff20]\s?|\s?[@\uff20]\s){_HOST}(?:\s?\.\s?{_HOST}){{0,3}}\s?\.\s?(?:{plain})\b",
     ]
     return tuple(regex.compile(rf"(?<![\w@])(?P<whole>{form})", regex.IGNORECASE) for form in forms)
 
@@ -85,13 +92,6 @@ def _is_public(address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    local = found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or found.is_reserved
-    if isinstance(found, ipaddress.IPv6Address):
-        # Clock times look like one without `::`.
-        return not found.is_loopback and not found.is_unspecified and len(address) > 7
-    return not local and not any(found in net for net in _PRIVATE)
-
-
-_PRIVATE = [
-    ipaddress.ip_network(net) for net in ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
-]
+    if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified:
+        return False
+    return isinstance(found, ipaddress.IPv6Address) or not any(found in net for net in _PRIVATE)

@@ -14,7 +14,7 @@ _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]"
 _PREFIXES = r"(?:ال|[وبلהובלמש]){0,2}"  # articles and prepositions that Arabic and Hebrew write together with the word
 _LETTER = r"[\p{L}\p{M}]"
 # Neither the sentence before nor another line says what a number is.
-_ENDS = regex.compile(r"[\n!?。！？؟।]|(?<=\p{L}{4})\.\s+(?=\p{L})")
+_ENDS = regex.compile("[\n!?\u3002\uff01\uff1f\u061f\u0964]|" r"(?<=\p{L}{4})\.\s+(?=\p{L})")
 
 
 class Cue(NamedTuple):
@@ -38,25 +38,28 @@ def _read() -> dict[str, dict[str, list[str]]]:
     return {name: {code: words.split(", ") for code, words in found.items()} for name, found in categories.items()}
 
 
-def any_of(words: Iterable[str]) -> str:
-    """Return a pattern of words, each whole where its script has spaces; `*` stands for any ending."""
-    spaced, unspaced = [], []
-    for word in words:
-        (unspaced if _UNSPACED.search(word) else spaced).append(word.replace("*", f"{_LETTER}*"))
+def any_of(patterns: Iterable[str]) -> str:
+    """Return a pattern of any of several words, each whole where its script has spaces; `*` stands for any ending."""
+    forms = [word.replace("*", f"{_LETTER}*") for word in patterns]
+    unspaced = [form for form in forms if _UNSPACED.search(form)]
+    spaced = [form for form in forms if form not in unspaced]
     whole = rf"(?<![\p{{L}}\p{{M}}\p{{N}}_]){_PREFIXES}(?:{'|'.join(spaced)})(?!{_LETTER})"
     return "|".join([*([whole] if spaced else []), *unspaced])
 
 
+def words(category: str) -> list[str]:
+    """Return a category's words in all languages."""
+    return [word for found in _read()[category].values() for word in found]
+
+
 @cache
 def _pattern(category: str) -> "regex.Pattern[str]":
-    words = [word for found in _read()[category].values() for word in found]
-    return regex.compile(any_of(words), regex.IGNORECASE)
+    return regex.compile(any_of(words(category)), regex.IGNORECASE)
 
 
 @cache
 def _filler() -> "regex.Pattern[str]":
-    words = [word for found in _read()["filler"].values() for word in found]
-    return regex.compile(rf"(?:[^\p{{L}}\p{{N}}\n+]|{any_of(words)}){{0,40}}", regex.IGNORECASE)
+    return regex.compile(rf"(?:[^\p{{L}}\p{{N}}\n+]|{any_of(words('filler'))}){{0,40}}", regex.IGNORECASE)
 
 
 def before(text: str, start: int) -> Cue | None:

@@ -1,7 +1,7 @@
-"""Phone numbers as people write them: which digits could be dialled is phonenumbers' to say, what they are meant as is ours.
+"""Phone numbers as people write them: phonenumbers says which digits could be dialled, the words what they are.
 
-A number counts where the words around it say so, or where it is written as only phone numbers are: with a country code, with the
-trunk zero of its region, or in groups as its region writes them, and without arithmetic next to it.
+A number counts where the words around it say so, or where it is written as only phone numbers are: with a country
+code, with the trunk zero of its region, or in groups as its region writes them, and without arithmetic next to it.
 """
 
 import re
@@ -77,30 +77,28 @@ def as_ascii(text: str) -> str:
     '03-12 7'
     """
     if text.isascii():
-        return text
+        return text.replace("\t", " ")
     digits = {ord(char): str(unicodedata.decimal(char)) for char in set(text) if char.isdecimal()}
     return _DASHES.sub("-", _SPACES.sub(" ", text.translate(digits).translate(_WIDE)))
 
 
 def _runs(text: str) -> Iterator[_Run]:
     for match in _RUN.finditer(text):
+        if _digits(match[0]) > 3 * MOST:
+            continue
         start = match.start()
-        for between in [*_APART.finditer(text, *match.span()), None]:
-            end = between.start() if between else match.end()
-            whole = _digits(text[match.start() : match.end()])
-            if between and (_digits(text[start:end]) < FEWEST or _digits(text[between.end() : match.end()]) < FEWEST):
-                continue
-            if FEWEST <= _digits(text[start:end]) and whole <= 3 * MOST:
-                yield _closed(text, start, end)
-            start = between.end() if between else end
+        for gap in _APART.finditer(text, *match.span()):
+            if min(_digits(text[start : gap.start()]), _digits(text[gap.end() : match.end()])) >= FEWEST:
+                yield _closed(text, start, gap.start())
+                start = gap.end()
+        if _digits(text[start : match.end()]) >= FEWEST:
+            yield _closed(text, start, match.end())
 
 
 def _closed(text: str, start: int, end: int) -> _Run:
-    """Return a run without a bracket that nothing closes or opens."""
+    """Return a run without a bracket that nothing closes."""
     raw = text[start:end]
-    if raw.startswith("(") and ")" not in raw:
-        start += 1
-    return _Run(start, end)
+    return _Run(start + (raw.startswith("(") and ")" not in raw), end)
 
 
 def _digits(text: str) -> int:
