@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bakery import COMMAND
 from cases import case
 
@@ -58,3 +59,22 @@ def test_nothing_that_the_dataset_writes_holds_what_was_masked(tmp_path: Path) -
     for row in rows.values():
         assert row["source"] == f"seeds:{row['group']}" or row["source"].startswith("seeds:[")
     assert {row["topic"] for row in rows.values()} == {"for [email]", ""}
+
+
+def run_with(recipe: Path, **changes: object) -> "subprocess.CompletedProcess[str]":
+    settings = yaml.safe_load((recipe / "recipe.yaml").read_text(encoding="utf-8"))
+    settings["dataset"]["pii"] = changes.pop("pii")
+    (recipe / "recipe.yaml").write_text(yaml.safe_dump(settings | changes), encoding="utf-8")
+    line = [*COMMAND, "convert", str(recipe), "--runs", str(recipe / "runs")]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL)
+
+
+def test_what_is_not_known_of_a_region_or_language_is_said(tmp_path: Path) -> None:
+    recipe = case("pii-region-de", tmp_path)
+    done = run_with(recipe, language="sw", pii={"region": "KE"})
+    assert done.returncode == 0
+    assert "dataset.pii does not know the words for phone numbers in 'sw'" in done.stderr
+    assert "no numbers of persons for the region 'KE'" in done.stderr
+    assert "dataset.pii" not in run_with(recipe, language="de", pii={"region": "DE"}).stderr
+    refused = run_with(recipe, pii={"region": "UK"})
+    assert refused.returncode == 2 and "'GB' is" in refused.stderr and "Traceback" not in refused.stderr

@@ -69,9 +69,8 @@ def opened(recipe: str, runs: str) -> "tuple[Recipe, Workspace]":
     from tuning_room.workspace import Workspace
 
     loaded = load_recipe(recipe, lambda text: click.echo(f"{click.style('note:', fg='yellow')} {text}", err=True))
-    if names := loaded.unread():
-        what = f"the rules of {', '.join(names)} do not read '{loaded.language}' (docs/languages.md)"
-        click.echo(f"{click.style('warning:', fg='yellow')} {what}; let a judge answer instead", err=True)
+    for what in loaded.unread():
+        click.echo(f"{click.style('warning:', fg='yellow')} {what} (docs/languages.md)", err=True)
     return loaded, Workspace(Path(runs) / loaded.name)
 
 

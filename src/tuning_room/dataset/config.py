@@ -1,6 +1,7 @@
 """The configuration and the result of the dataset stage."""
 
 import re
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +19,9 @@ STUDENT_IDS = [
 
 
 def _regions() -> set[str]:
+    """Return the countries that the library knows, none where it is not installed: other stages do without it."""
+    if find_spec("phonenumbers") is None:
+        return set()
     from phonenumbers import SUPPORTED_REGIONS
 
     return set(SUPPORTED_REGIONS)
@@ -50,10 +54,11 @@ class Pii(BaseModel):
     @field_validator("region")
     @classmethod
     def _is_known(cls, region: str) -> str:
-        # What the library knows is only looked up for what is not the default: help and other recipes stay cheap.
-        if region != "US" and region not in _regions():
+        # Not looked up for the default, so that reading most recipes stays cheap.
+        known = _regions() if region != "US" else set()
+        if known and region not in known:
             near = {"UK": "GB", "EL": "GR", "EN": "GB"}.get(region.upper(), region.upper())
-            meant = f"; '{near}' is" if near in _regions() else ""
+            meant = f"; '{near}' is" if near in known else ""
             raise ValueError(
                 f"'{region}' is no country whose phone numbers are known{meant} (ISO 3166-1, two capitals)"
             )
