@@ -71,6 +71,9 @@ def before(text: str, start: int) -> Cue | None:
     if not found:
         return None
     end, category = max(found)
+    # Then the word was about that number, unless it was a phone number as well.
+    if category == "phone" and 0 < sum(char.isdigit() for char in window[end:]) < 7:
+        return None
     return Cue(category, bool(_filler().fullmatch(window, end)))
 
 

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.dataset import cues
@@ -24,14 +25,14 @@ _WIDE = str.maketrans("\uff0b\uff08\uff09\uff0e\uff0f\u00b7\u2022\u30fb\u2044\u2
 _DIGITS = re.compile(r"(?:\d[\W_]{0,4}){7}")
 _RUN = re.compile(r"(?<![0-9A-Za-z_])(?<![0-9]\.)(?:\(?\+ ?)?\(?\d(?:[ .\-/()]{0,4}\d)+(?![0-9]|[A-Za-z_]{3})")
 _EXTENSION = re.compile(
-    r"[ ,;]{0,2}(?:ext(?:ension)?|durchwahl|poste|dw|x|#|доб|int|interno|ramal|内線)[. :]{0,2}\d{1,6}\b", re.I
+    r"[ ,;]{0,2}(?:ext(?:ension)?|durchwahl|poste|dw|x|#|доб|int|interno|ramal|内線)[. :=]{0,2}\d{1,6}\b", re.I
 )
 _APART = re.compile(r"(?<=\d) [/|\-] (?=[+(]?\d)")  # between two numbers
 _NO_CALL = re.compile(
     r"\d{1,2}([./-])\d{1,2}\1(?:19|20)\d{2}|(?:19|20)\d{2}([./-])\d{1,2}\2\d{1,2}"  # a date
     r"|(?:1[5-9]|20)\d{2} ?- ?(?:1[5-9]|20)\d{2}"  # years
     r"|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"  # an address of the internet
-    r"|\d{1,3}(?:\.\d{3})+|\d+\.\d+"  # thousands, a decimal
+    r"|\d{1,3}(?:\.\d{3})+|(?:0|[1-9]\d*)\.\d+"  # thousands, a decimal
     r"|(?:\d[ .\-/]){5}.*"  # digits one by one
     r"|\d{5}-\d{3,4}"  # postcodes of Brazil and the United States
 )
@@ -162,7 +163,18 @@ def _written_as_phone(raw: str, region: str, said: bool) -> bool:
     if said or _AREA_CODE.match(raw):
         return True
     # Where numbers begin with a zero, one without it is no phone number.
-    return leads and not _PAIRS.fullmatch(raw) if _trunk(region) == "0" else bool(_GROUPED.search(raw))
+    return leads and not _is_list(raw, number) if _trunk(region) == "0" else bool(_GROUPED.search(raw))
+
+
+def _is_list(raw: str, number: "PhoneNumber") -> bool:
+    """Tell whether pairs of digits are a list: their region writes no number so, or they are the steps of a sequence."""
+    import phonenumbers
+
+    if not _PAIRS.fullmatch(raw):
+        return False
+    pairs = [int(pair) for pair in raw.split()]
+    steps = {later - earlier for earlier, later in pairwise(pairs)}
+    return len(steps) == 1 or raw != phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
 
 
 @cache
