@@ -16,13 +16,13 @@ _UNSPACED_LABELS = rf"(?:[{_UNSPACED}a-z0-9-]{{1,63}}[.\uff0e。]){{1,8}}[{_UNSP
 _EMAIL = regex.compile(
     rf"(?<![{_SPACED}.+%-]){_LOCAL}[@\uff20](?:{_LABELS}|{_UNSPACED_LABELS})", regex.IGNORECASE | regex.VERSION1
 )
-_HIDDEN_AT = r"(?:[(\[{<]\s?(?:at|a|ät|@|arobase|arroba|chiocciola|małpa|kukac|собака)\s?[)\]}>])"
+_HIDDEN_AT = r"(?:[(\[{<]\s?(?:at|ät|@|arobase|arroba|chiocciola|małpa|kukac|собака)\s?[)\]}>])"
 _DOTS = "dot|punkt|point|punto|ponto|kropka|точка"
 _HIDDEN_DOT = rf"(?:\s?[(\[{{<]\s?(?:{_DOTS}|\.)\s?[)\]}}>]\s?|\s(?:{_DOTS})\s|\.)"
 _SAID_AT = r"\s(?:arobase|arroba|chiocciola|małpa|собака)\s"
 _SAID_DOT = rf"(?:\s(?:{_DOTS})\s|\.)"
 _NAME, _HOST = r"[\w.+%-]{1,64}", r"[\w-]{1,63}"
-_HIDES = regex.compile(rf"[@\uff20]|{_HIDDEN_AT}|{_SAID_AT}|\sdot\s", regex.IGNORECASE)
+_HIDES = regex.compile(rf"[@\uff20]|{_HIDDEN_AT}|{_SAID_AT}|\sdot\s|_at_", regex.IGNORECASE)
 # English words that are countries' domains as well.
 _WORDS = frozenset("am as at be by do in is it me my no so to us".split())
 _GENERIC = (
@@ -68,6 +68,8 @@ def _hidden() -> tuple["regex.Pattern[str]", ...]:
         rf"{_NAME}\sat\s(?:{_HOST}\sdot\s){{1,4}}(?:{plain})\b(?!\s\w+\sdot\s)",
         rf"{_NAME}(?:\s[@\uff20]\s?|\s?[@\uff20]\s){_HOST}(?:\s?\.\s?{_HOST}){{0,3}}\s?\.\s?(?:{plain})\b",
     ]
+    # A name of a file may look like this, with the ending of a language or country.
+    forms += [rf"{_NAME}?_at_(?:{_HOST}?(?:_dot_|\.)){{1,4}}(?:com|org|net|edu|gov|eu|uk|de|fr|es|it)\b"]
     return tuple(regex.compile(rf"(?<![\w@])(?P<whole>{form})", regex.IGNORECASE) for form in forms)
 
 

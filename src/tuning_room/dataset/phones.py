@@ -167,7 +167,7 @@ def _written_as_phone(raw: str, region: str, said: bool) -> bool:
 
 
 def _is_list(raw: str, number: "PhoneNumber") -> bool:
-    """Tell whether pairs of digits are a list: their region writes no number so, or they are the steps of a sequence."""
+    """Tell whether pairs of digits are a list: their region writes no number so, or they are steps of a sequence."""
     import phonenumbers
 
     if not _PAIRS.fullmatch(raw):

@@ -7,6 +7,7 @@ form or the words around it say so.
 import hashlib
 import json
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,9 +81,13 @@ class Masker:
             if kind in OF_DIGITS and not has_digits:
                 continue
             for start, end in sorted(self._finders[kind](text)):
-                if end > start and all(end <= other.start or start >= other.end for other in kept):
-                    kept.append(Span(start, end, kind))
-        return sorted(kept)
+                place = bisect_left(kept, (start, end))
+                is_free = (not place or kept[place - 1].end <= start) and (
+                    place == len(kept) or end <= kept[place].start
+                )
+                if end > start and is_free:
+                    kept.insert(place, Span(start, end, kind))
+        return kept
 
     def _ids(self, text: str) -> Iterator[tuple[int, int]]:
         own = self.config.student_ids
