@@ -9,12 +9,12 @@ import regex
 # A script without spaces runs into an address: either all letters are of such scripts, or none is.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー"
 _SPACED = rf"[[\w\p{{M}}]--[{_UNSPACED}]]"
-_LOCAL = rf"(?:[{_SPACED}.+%'\u2019&=~-]{{1,64}}|[{_UNSPACED}]{{1,32}}|\"[^\"\n@]{{1,60}}\")"
+_LOCAL = rf"(?:[{_SPACED}.+%'\u2019~-]{{1,64}}|[{_UNSPACED}]{{1,32}}|\"[^\"\n@]{{1,60}}\")"
 _ENDING = rf"(?:xn--[a-z0-9-]{{2,59}}|[[\p{{L}}\p{{M}}]--[{_UNSPACED}]]{{2,24}})"
 _LABELS = rf"(?:{_SPACED}[{_SPACED}-]{{0,62}}[.\uff0e。]){{1,8}}{_ENDING}"
 _UNSPACED_LABELS = rf"(?:[{_UNSPACED}a-z0-9-]{{1,63}}[.\uff0e。]){{1,8}}[{_UNSPACED}]{{2,24}}"
 _EMAIL = regex.compile(
-    rf"(?<![{_SPACED}.+%-]){_LOCAL}[@\uff20](?:{_LABELS}|{_UNSPACED_LABELS})", regex.IGNORECASE | regex.VERSION1
+    rf"(?<![{_SPACED}.+%-]){_LOCAL}(?:[@\uff20]|%40)(?:{_LABELS}|{_UNSPACED_LABELS})", regex.IGNORECASE | regex.VERSION1
 )
 _HIDDEN_AT = r"(?:[(\[{<]\s?(?:at|ät|@|arobase|arroba|chiocciola|małpa|kukac|собака)\s?[)\]}>])"
 _DOTS = "dot|punkt|point|punto|ponto|kropka|точка"
@@ -46,9 +46,9 @@ _ADDRESS = regex.compile(
 
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Yield where e-mail addresses stand, also those with a word or spaces for their signs."""
-    if "@" in text or "\uff20" in text:
+    if "@" in text or "\uff20" in text or "%40" in text:
         for match in _EMAIL.finditer(text):
-            start = match.start() + (len(match[0]) - len(match[0].lstrip("'\u2019.=&~-")))
+            start = match.start() + (len(match[0]) - len(match[0].lstrip("'\u2019.~-")))
             yield start, match.end()
     for pattern in _hidden() if _HIDES.search(text) else ():
         yield from (match.span("whole") for match in pattern.finditer(text))

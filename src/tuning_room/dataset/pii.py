@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -68,10 +69,14 @@ class Masker:
     def text(self, text: str) -> tuple[str, Counter[str]]:
         """Return a text with its personal data masked, and how often each kind was found."""
         found = self.spans(text)
-        # From the end: what stands before keeps its place.
-        for span in reversed(found):
-            text = text[: span.start] + MASKS[span.kind] + text[span.end :]
-        return text, Counter(span.kind for span in found)
+        return _with_masks(text, found), Counter(span.kind for span in found)
+
+    def name(self, name: str) -> tuple[str, Counter[str]]:
+        """Return an id, or a file's name, with its personal data masked, and how often each kind was found."""
+        masked, found = self.text(name)
+        # Where no spaces are wanted, this stands for one; in an address it is a letter.
+        more = self.spans(masked.replace("_", " "))
+        return _with_masks(masked, more), found + Counter(span.kind for span in more)
 
     def spans(self, text: str) -> list[Span]:
         """Return where personal data stands, in order and apart from each other."""
@@ -97,6 +102,13 @@ class Masker:
             yield from _id_places(STUDENT_IDS, text) if own is None else bounded(_id_places, own, text)
         except LimitError as error:
             raise LimitError(f"dataset.pii.student_ids: {error.args[0]}", hint=error.hint) from None
+
+
+def _with_masks(text: str, found: Sequence[Span]) -> str:
+    # From the end: what stands before keeps its place.
+    for span in reversed(found):
+        text = text[: span.start] + MASKS[span.kind] + text[span.end :]
+    return text
 
 
 def _id_places(patterns: Sequence[str], text: str) -> list[tuple[int, int]]:
@@ -137,8 +149,8 @@ class Masks:
     def _masked(self, candidate: Candidate) -> tuple[Candidate, Counter[str]]:
         found: Counter[str] = Counter()
 
-        def masked(text: str) -> str:
-            text, here = self._masker.text(text)
+        def masked(text: str, mask: Callable[[str], tuple[str, Counter[str]]] = self._masker.text) -> str:
+            text, here = mask(text)
             found.update(here)
             return text
 
@@ -146,7 +158,9 @@ class Masks:
         labels = {name: masked(text) for name in LABELS if (text := getattr(candidate, name))}
         traits = {masked(name): masked(text) for name, text in candidate.traits.items()}
         words = candidate.model_copy(update={"messages": messages, "traits": traits, **labels})
-        names = {name: self._name(getattr(candidate, name), masked, words) for name in NAMES}
+        names = {
+            name: self._name(getattr(candidate, name), partial(masked, mask=self._masker.name), words) for name in NAMES
+        }
         return (words.model_copy(update=names) if found else candidate), found
 
     def _name(self, name: str, masked: Callable[[str], str], words: Candidate) -> str:

@@ -1,6 +1,7 @@
 """Masking of personal data. Real here: the phone number library, the shipped recipe's rows where they were made."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,21 @@ def test_what_people_made_of_a_row_is_masked_too(tmp_path: Path) -> None:
     with masking(config.pii, tmp_path / "pii.json") as masks:
         selected = list(select(map(masks.mask, [row]), [], config, tmp_path, masks.again))
     assert selected[0].candidate.messages[1].content == "Ask [email]?"
+
+
+@pytest.mark.parametrize(
+    ("name", "masked"),
+    [
+        ("user_415-555-2671_open", "user_[phone]_open"),
+        ("mail_of_kim_lee@example.org", "[email]"),
+        ("notes of kim.lee@example.org.pdf#3", "notes of [email]#3"),
+        ("https://example.org/?to=kim%40example.org", "https://example.org/?to=[email]"),
+        ("tel-4155552671", "tel-[phone]"),
+        ("wb-0001:2026-11-28_12-30-45", ""),
+        ("problem_1234567_of_9999999", ""),
+        ("3f2a8c1e-9d4b-4c1a-8f00-1234567890ab", ""),
+    ],
+)
+def test_a_name_of_a_file_or_row_is_read_like_its_words(name: str, masked: str, tmp_path: Path) -> None:
+    row = masked_rows(tmp_path, named(name, "One?"))[0]
+    assert re.sub(r"-[0-9a-f]{8}$", "", row.id) == (masked or name) if masked else row.id == name
