@@ -27,6 +27,7 @@ _RUN = re.compile(r"(?<![0-9A-Za-z_])(?<![0-9]\.)(?:\(?\+ ?)?\(?\d(?:[ .\-/()]{0
 _EXTENSION = re.compile(
     r"[ ,;]{0,2}(?:ext(?:ension)?|durchwahl|poste|dw|x|#|доб|int|interno|ramal|内線)[. :=]{0,2}\d{1,6}\b", re.I
 )
+_OR = re.compile(r"(?<=\d\d) ?/ ?$")
 _APART = re.compile(r"(?<=\d) [/|\-] (?=[+(]?\d)")  # between two numbers
 _NO_CALL = re.compile(
     r"\d{1,2}([./-])\d{1,2}\1(?:19|20)\d{2}|(?:19|20)\d{2}([./-])\d{1,2}\2\d{1,2}"  # a date
@@ -43,7 +44,7 @@ _ARITHMETIC_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _ARITHMETIC_AFTER = re.compile(
-    r"\s*\)?\s*(?:[+*/^=<>%\u00d7\u00f7\u00b7]|[-\u2212]\s*(?:[\d(]|[a-z]\b)|[x:]\s*[\d(]|\d|(?:plus|minus|times|divided|equals|mod)\b)",
+    r"\s*\)?\s*(?:[+*^=<>%\u00d7\u00f7\u00b7]|/(?!\s*(?:[^\W\d_]{3}|\(?0\d|\+\d|\(\d{2,5}\)\s?\d))|[-\u2212]\s*(?:[\d(]|[a-z]\b)|[x:]\s*[\d(]|\d|(?:plus|minus|times|divided|equals|mod)\b)",
     re.IGNORECASE,
 )
 # Of a number within: spaces around a sign, a division, a product with a bracket.
@@ -138,6 +139,9 @@ def _may_be_dialled(text: str, run: _Run, region: str) -> bool:
 
 def _is_arithmetic(text: str, run: _Run) -> bool:
     raw, earlier = text[run.start : run.end], text[max(0, run.start - cues.BEFORE) : run.start]
+    if raw[0] in "(+0":
+        # Two numbers, not a quotient: neither a divisor nor a dividend begins so.
+        earlier = _OR.sub(",", earlier)
     if raw.isdigit() and _PART_BEFORE.search(earlier):
         return True
     if _SIGN_WITHIN.search(raw) or _DIVISION.search(raw) or _ARITHMETIC_BEFORE.search(earlier):
