@@ -28,6 +28,7 @@ def rows_of(folder: Path) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in rows}
 
 
+@pytest.mark.case("pii-region-de", "pii-region-fr")
 @pytest.mark.parametrize("name", PHONES)
 def test_phone_numbers_of_a_region_are_masked(name: str, tmp_path: Path) -> None:
     folder = built(case(name, tmp_path), tmp_path / "runs")
@@ -47,6 +48,7 @@ def test_what_else_people_give_away_is_masked(tmp_path: Path) -> None:
     assert said["de-iban"] == "Überweise auf [iban] das Geld"
 
 
+@pytest.mark.case("pii-in-ids")
 def test_nothing_that_the_dataset_writes_holds_what_was_masked(tmp_path: Path) -> None:
     folder = built(case("pii-in-ids", tmp_path), tmp_path / "runs")
     written = [path for path in folder.rglob("*") if path.is_file()]
