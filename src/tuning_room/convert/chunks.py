@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from tuning_room.convert.signs import unglued
 from tuning_room.records import Chunk
 
 if TYPE_CHECKING:
     from docling_core.types.doc import DoclingDocument, NodeItem, TableItem
 
 PARAGRAPH_BREAK = "\n\n"
+PLAIN = "text/plain"
 
 
 class Passage(NamedTuple):
@@ -88,7 +90,8 @@ def markdown(passages: Iterable[Passage]) -> str:
     for passage in passages:
         text += ("\n" if was_item and passage.item else PARAGRAPH_BREAK) + passage.text
         was_item = bool(passage.item)
-    return text.strip()
+    # In plain text, the first line may be indented.
+    return text.strip("\n")
 
 
 def elements(document: "DoclingDocument", *, notes: bool = False) -> Iterator[Heading | Passage]:
@@ -115,9 +118,9 @@ def _elements_below(
 def _own_elements(node: "NodeItem", document: "DoclingDocument", depth: int) -> Iterator[Heading | Passage]:
     from docling_core.types.doc import ListItem, SectionHeaderItem, TableItem, TitleItem
 
-    text, page = plain_text(node, document), _page(node)
+    text, page = unglued(plain_text(node, document)), _page(node)
     if isinstance(node, TableItem):
-        texts = [node.caption_text(document).strip(), table_markdown(node)]
+        texts = [unglued(text) for text in (node.caption_text(document).strip(), table_markdown(node))]
         yield from (Passage(text, page=page) for text in texts if text)
     elif not text:
         return
@@ -137,6 +140,8 @@ def plain_text(node: "NodeItem", document: "DoclingDocument") -> str:
     if isinstance(node, InlineGroup):
         return joined(plain_text(child.resolve(document), document) for child in node.children)
     own = node.text if isinstance(node, TextItem) else ""
+    if own and document.origin and document.origin.mimetype == PLAIN:
+        return own
     if own or not isinstance(node, TextItem):
         return own.strip()
     groups = [child.resolve(document) for child in node.children]

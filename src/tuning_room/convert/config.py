@@ -69,7 +69,10 @@ class FailedDocument(StageResult):
 
 
 class ConvertedDocument(StageResult):
-    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF."""
+    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF.
+
+    `notes` say which words of the file are not in its markdown.
+    """
 
     name: str
     pages: int
@@ -79,6 +82,7 @@ class ConvertedDocument(StageResult):
     list_items: int
     seconds: float
     layout: Literal["", "rules", "models"] = ""
+    notes: list[str] = Field(default_factory=list)
 
 
 class ConvertResult(StageResult):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from docling.backend.image_backend import ImageDocumentBackend
+from docling.datamodel.backend_options import HTMLBackendOptions
 from docling.datamodel.base_models import (
     Cluster,
     InputFormat,
@@ -26,7 +27,15 @@ from docling.datamodel.pipeline_options import (
     LayoutPostprocessorOptions,
     ThreadedPdfPipelineOptions,
 )
-from docling.document_converter import DocumentConverter, ImageFormatOption, PdfFormatOption
+from docling.document_converter import (
+    DocumentConverter,
+    HTMLFormatOption,
+    ImageFormatOption,
+    MarkdownFormatOption,
+    PdfFormatOption,
+    PowerpointFormatOption,
+    WordFormatOption,
+)
 from docling.models.base_layout_model import BaseLayoutModel
 from docling.models.base_table_model import BaseTableStructureModel
 from docling.models.postprocessing.reading_order_rb import PageElement, ReadingOrderPredictor, SeparatorElement
@@ -56,11 +65,15 @@ from docling_core.types.doc import (
 from tuning_room.convert import typography
 from tuning_room.convert.boxes import Box, Word
 from tuning_room.convert.columns import column_order, gutters
+from tuning_room.convert.markdown_files import MarkdownBackend
 from tuning_room.convert.outline import Bookmark, PageHeading, levels
 from tuning_room.convert.page_layout import BULLET, BlockKind, PageRules
 from tuning_room.convert.page_text import PageStep, ReadablePages, TextlessPages
+from tuning_room.convert.slides import SlidesBackend
 from tuning_room.convert.tables import MAX_THICKNESS, Grid, cell_lines, page_tables
 from tuning_room.convert.typography import Typography
+from tuning_room.convert.web_pages import WebPageBackend
+from tuning_room.convert.word_files import WordBackend
 
 LABELS: dict[BlockKind, DocItemLabel] = {
     "heading": DocItemLabel.SECTION_HEADER,
@@ -278,6 +291,12 @@ def docling_converter(
     ways = {
         InputFormat.PDF: PdfFormatOption(**way),
         InputFormat.IMAGE: ImageFormatOption(**way, backend=ImageDocumentBackend),
+        InputFormat.HTML: HTMLFormatOption(
+            backend=WebPageBackend, backend_options=HTMLBackendOptions(infer_furniture=False)
+        ),
+        InputFormat.MD: MarkdownFormatOption(backend=MarkdownBackend),
+        InputFormat.DOCX: WordFormatOption(backend=WordBackend),
+        InputFormat.PPTX: PowerpointFormatOption(backend=SlidesBackend),
     }
     return DocumentConverter(allowed_formats=[InputFormat(value) for value in formats], format_options=ways)
 

@@ -3,15 +3,17 @@
 import logging
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tuning_room.convert.chunks import PLAIN
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
-from tuning_room.convert.sources import FORMATS, IMAGES, REPLACE, Source, pages_without_text, text_encoding
+from tuning_room.convert.sources import FORMATS, IMAGES, REPLACE, TEXT, Source, pages_without_text, text_encoding
 from tuning_room.errors import DocumentError
 from tuning_room.prerequisites import install_line
 
@@ -42,7 +44,7 @@ class DoclingReader:
         self.layout: PdfLayout = pdf_layout(config)
         self._wants_text, self._recognises = config.ocr, recognises(config)
         self._docling = docling_converter(
-            sorted({*FORMATS.values(), *IMAGES.values()}),
+            sorted({*FORMATS.values(), *IMAGES.values()} - {TEXT}),
             by_models=self.layout == "models",
             recognises=self._recognises,
             artifacts=config.artifacts,
@@ -52,6 +54,8 @@ class DoclingReader:
         """Return the document in a file; DocumentError says what is wrong with the file and what to do."""
         from tuning_room.convert.repairs import name_languages, name_sheets
 
+        if source.format == TEXT:
+            return Reading(text_document(_text(source), source), 0)
         with docling_warnings(source):
             try:
                 result = self._docling.convert(docling_input(source), raises_on_error=False)
@@ -71,6 +75,20 @@ class DoclingReader:
             _, textless = pages_without_text(source.path)
             if textless:
                 logger.warning("%s: no text on pages %s; %s", source.path, ", ".join(map(str, textless)), OCR_HINT)
+
+
+def text_document(text: str, source: Source) -> "DoclingDocument":
+    """Return plain text as a document of paragraphs, which blank lines part; their lines stay as they are."""
+    from docling_core.types.doc import DocItemLabel, DoclingDocument, DocumentOrigin
+
+    origin = DocumentOrigin(filename=source.path.name, mimetype=PLAIN, binary_hash=zlib.crc32(text.encode()))
+    document = DoclingDocument(name=source.path.stem, origin=origin)
+    for paragraph in re.split(r"(?:[^\S\n]*\n){2,}", "\n".join(text.splitlines())):
+        if paragraph.strip():
+            document.add_text(label=DocItemLabel.TEXT, text=paragraph.strip("\n").rstrip())
+    if not document.texts:
+        raise DocumentError(f"{source.path}: there is no text in this document", hint=REPLACE)
+    return document
 
 
 def docling_input(source: Source) -> "Path | DocumentStream":

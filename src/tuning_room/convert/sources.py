@@ -12,6 +12,8 @@ from tuning_room.convert.config import ConvertConfig, SkippedFile
 from tuning_room.errors import DocumentError
 from tuning_room.files import shown_path
 
+# Plain text, for which Docling has no word: it would read it as Markdown.
+TEXT = "text"
 # Extension to the value of Docling's InputFormat: those that Docling reads without a model or a network.
 FORMATS = {
     ".pdf": "pdf",
@@ -21,7 +23,7 @@ FORMATS = {
     ".htm": "html",
     ".md": "md",
     ".markdown": "md",
-    ".txt": "md",
+    ".txt": TEXT,
     ".xlsx": "xlsx",
     ".csv": "csv",
     ".adoc": "asciidoc",
@@ -33,7 +35,7 @@ IMAGES = {".png": "image", ".jpg": "image", ".jpeg": "image", ".tif": "image", "
 
 MEGABYTE = 1_000_000
 HEAD_BYTES = 1024
-TEXT_FORMATS = {"md", "html", "csv", "asciidoc", "latex"}
+TEXT_FORMATS = {TEXT, "md", "html", "csv", "asciidoc", "latex"}
 OFFICE = {"docx": "word/", "pptx": "ppt/", "xlsx": "xl/"}
 MAGIC = {
     "pdf": (b"%PDF-",),
@@ -58,7 +60,7 @@ REPLACE = "replace it with the real document, or delete it"
 
 
 class Source(NamedTuple):
-    """A document to convert; `name` is its path below the documents folder, `format` Docling's word for it."""
+    """A document to convert; `name` is its path below the documents folder, `format` Docling's word for it, or TEXT."""
 
     path: Path
     name: str

@@ -1,0 +1,169 @@
+"""The words of a file that a person sees, read in the simplest way there is and without Docling.
+
+It is a second opinion: a fault of Docling's, or of what we do before and after it, must not be repeated here.
+"""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from html import unescape
+from typing import TYPE_CHECKING, Any
+
+from tuning_room.convert.signs import ELEMENTS
+from tuning_room.convert.sources import Source, text_encoding
+from tuning_room.words import words
+
+if TYPE_CHECKING:
+    from bs4 import Tag
+
+W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
+A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
+FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+HIDDEN_TAGS = ["script", "style", "noscript", "template", "head", "title", "math", "datalist"]
+HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)", re.IGNORECASE)
+IN_A_LINE = frozenset(
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp small span strike "
+    "strong time tt u var wbr".split()
+)
+DELETIONS = (f"{W}del", f"{W}moveFrom", f"{W}instrText", FALLBACK)
+BREAKS = (f"{W}tab", f"{W}br", f"{W}cr")
+# A block of code or a span of it, a comment, the target of a link, the definition of one, a tag, an escaped sign.
+CODE = re.compile(
+    r"^ {0,3}(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)(?:^ {0,3}(?P=fence)|\Z)"
+    r"|(?P<tick>`+)(?P<span>[^`].*?)(?P=tick)",
+    re.M | re.S,
+)
+UNSEEN = re.compile(r"<!--.*?-->|<(script|style|noscript|template)\b.*?</\1\s*>", re.S | re.I)
+DEFINITION = re.compile(r"^ {0,3}\[(?!\^)[^\]\n]+\]:[ \t]*\S+.*$", re.M)
+TARGET = re.compile(r"(?<=\])(?:\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)|\[[^\]\n]*\])")
+TAG = re.compile(r"</?([A-Za-z][\w:.-]*)[^<>]*>")
+# Marks within a word, or a power and an index: they are no letters, and whether they part words is a matter of taste.
+MARKS = re.compile(r"[*~`]+")
+SIGNS = re.compile(r"[_^\[\]]+")
+
+
+def bare_words(text: str) -> list[str]:
+    """Return the words of a text without the marks of Markdown."""
+    return words(SIGNS.sub(" ", MARKS.sub("", TARGET.sub("", text).replace("[", "").replace("]", ""))), alone="")
+
+
+def seen_words(source: Source) -> list[str] | None:
+    """Return the words of a file that a person sees, in order; None for a format whose words are not counted."""
+    readers = {"html": _page, "md": _markdown, "docx": _word_file, "pptx": _slides}
+    reader = readers.get(source.format)
+    return None if reader is None else bare_words("".join(reader(source)))
+
+
+def _page(source: Source) -> Iterator[str]:
+    content = source.path.read_bytes()
+    return page_text(content.decode(text_encoding(content, is_html=True), errors="replace"))
+
+
+def page_text(html: str) -> Iterator[str]:
+    """Yield the text of a web page that a person sees."""
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup(html, "html.parser")
+    for tag in [*page(HIDDEN_TAGS), *page(hidden=True), *page(style=HIDDEN_STYLE)]:
+        tag.decompose()
+    yield from _text_below(page)
+
+
+def _text_below(tag: "Tag") -> Iterator[str]:
+    from bs4.element import NavigableString, PreformattedString, Tag
+
+    for child in tag.children:
+        if isinstance(child, Tag):
+            edge = "" if child.name in IN_A_LINE else " "
+            yield edge
+            yield from _text_below(child)
+            yield edge
+        elif isinstance(child, NavigableString) and not isinstance(child, PreformattedString):
+            yield str(child)
+
+
+def _markdown(source: Source) -> Iterator[str]:
+    content = source.path.read_bytes()
+    return markdown_text(content.decode(text_encoding(content), errors="replace"))
+
+
+def markdown_text(markdown: str) -> Iterator[str]:
+    """Yield the text of a Markdown file that a person sees."""
+    place = 0
+    for code in CODE.finditer(markdown):
+        yield from _prose(markdown[place : code.start()])
+        yield (code["block"] or code["span"] or "")
+        place = code.end()
+    yield from _prose(markdown[place:])
+
+
+def _prose(markdown: str) -> Iterator[str]:
+    text = DEFINITION.sub("", UNSEEN.sub("", markdown))
+    text = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", TARGET.sub("", text))
+    yield unescape(TAG.sub(_edge, text))
+
+
+def _edge(tag: re.Match[str]) -> str:
+    """Return what a tag in Markdown is to a reader: the edge of a block, nothing, or a word in angle brackets."""
+    name = tag[1].lower()
+    return tag[0] if name not in ELEMENTS else "" if name in IN_A_LINE else " "
+
+
+def _word_file(source: Source) -> Iterator[str]:
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    with zipfile.ZipFile(source.path) as archive:
+        names = [name for name in archive.namelist() if re.search(r"word/diagrams/data\d*\.xml$", name)]
+        yield from _paragraphs(etree.fromstring(archive.read("word/document.xml"), parser))
+        for name in names:
+            yield from (f" {text.text or ''} " for text in etree.fromstring(archive.read(name), parser).iter(f"{A}t"))
+        for name in ("word/footnotes.xml", "word/endnotes.xml"):
+            if name in archive.namelist():
+                yield from _paragraphs(etree.fromstring(archive.read(name), parser))
+
+
+def _paragraphs(element: Any) -> Iterator[str]:
+    """Yield the text below an element of a Word file, deletions and hidden runs left out."""
+    for child in element:
+        if child.tag in DELETIONS or _is_gone(child):
+            continue
+        if child.tag == f"{W}t":
+            yield child.text or ""
+        elif child.tag in BREAKS:
+            yield " "
+        elif child.tag == f"{W}r":
+            edge = " " if child.find(f"{W}rPr/{W}vertAlign") is not None else ""
+            yield edge
+            yield from _paragraphs(child)
+            yield edge
+        else:
+            yield from _paragraphs(child)
+            if child.tag == f"{W}p" and child.find(f"{W}pPr/{W}rPr/{W}del") is None:
+                yield "\n"
+
+
+def _is_gone(element: Any) -> bool:
+    """Say whether an element is a row or cell that was deleted, or a run that is hidden."""
+    marks = {f"{W}tr": f"{W}trPr/{W}del", f"{W}tc": f"{W}tcPr/{W}cellDel", f"{W}r": f"{W}rPr/{W}vanish"}
+    return element.tag in marks and element.find(marks[element.tag]) is not None
+
+
+def _slides(source: Source) -> Iterator[str]:
+    from pptx import Presentation
+
+    for slide in Presentation(str(source.path)).slides:
+        yield from _slide_text(slide._element)
+        for relation in slide.part.rels.values():
+            if relation.reltype.endswith("/diagramData"):
+                yield from re.findall(r"<a:t>([^<]*)</a:t>", relation.target_part.blob.decode())
+        if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
+            yield f" {slide.notes_slide.notes_text_frame.text} "
+
+
+def _slide_text(element: Any) -> Iterator[str]:
+    for node in element.iter(f"{A}t", f"{A}br", f"{A}p", f"{A}r", f"{A}tab"):
+        if node.tag == f"{A}t":
+            yield node.text or ""
+        elif node.tag != f"{A}r" or node.find(f"{A}rPr[@baseline]") is not None:
+            yield " "
