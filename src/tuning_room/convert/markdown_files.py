@@ -22,6 +22,11 @@ from tuning_room.convert.web_pages import put_in_order
 
 # A note is no link, though CommonMark takes a definition of one word for that of a link.
 NOTE = re.compile(r"^( {0,3})\[(?=\^[^\]\s]+\]:)")
+ROW = re.compile(r"^ {0,3}\|.*\|\s*$")
+SPAN = re.compile(r"(?<!`)`[^`]+`(?!`)")
+BAR = re.compile(r"(?<!\\)\|")
+# The factor before a star: one letter or a number, as in 2*3*4 and a*b*c.
+FACTOR = re.compile(r"(?:(?<![^\W_])[^\W\d_]|\d)$")
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 TAG = re.compile(r"</?([A-Za-z][\w:.-]*)")
 
@@ -32,7 +37,7 @@ class MarkdownBackend(MarkdownDocumentBackend):
     @override
     def convert(self) -> DoclingDocument:
         """Return the document."""
-        self.markdown = with_notes(self.markdown)
+        self.markdown = prepared(self.markdown)
         return super().convert()
 
     @override
@@ -42,15 +47,27 @@ class MarkdownBackend(MarkdownDocumentBackend):
         super()._iterate_elements(element=element, **context)
 
 
-def with_notes(markdown: str) -> str:
-    """Return Markdown whose notes are no definitions of links; blocks of code stay as they are."""
+def prepared(markdown: str) -> str:
+    """Return Markdown whose notes are no definitions of links, and whose code in tables has no bars that part cells.
+
+    Blocks of code stay as they are.
+    """
     lines, fence = [], ""
     for line in markdown.splitlines(keepends=True):
         mark = FENCE.match(line)
         if mark and (not fence or (mark[1].startswith(fence) and not line.strip().strip(fence[0]))):
             fence = "" if fence else mark[1]
-        lines.append(line if fence else NOTE.sub(r"\1&#91;", line))
+        lines.append(line if fence else _prepared_line(line))
     return "".join(lines)
+
+
+def _prepared_line(line: str) -> str:
+    if NOTE.match(line):
+        # A paragraph of its own, even right below another note.
+        return "\n" + NOTE.sub(r"\1&#91;", line)
+    if ROW.match(line):
+        return SPAN.sub(lambda span: BAR.sub(r"\\|", span[0]), line)
+    return line
 
 
 def put_tree_in_order(element: Element) -> None:
@@ -59,7 +76,10 @@ def put_tree_in_order(element: Element) -> None:
     if not isinstance(children, list):
         return
     if any(isinstance(child, block.HTMLBlock) for child in children):
-        element.children = children = [new for child in children for new in _html_block(child)]  # type: ignore[attr-defined]
+        children = [new for child in children for new in _html_block(child)]
+        if any(isinstance(child, block.HTMLBlock) for child in children):
+            children = [new for child in children for new in (child, *_edge(child))]
+        element.children = children  # type: ignore[attr-defined]
     if any(isinstance(child, inline.InlineElement) for child in children):
         _simplify(element)
         _mark_glued(element)
@@ -80,6 +100,11 @@ def _html_block(child: Element) -> list[Element]:
     return [child]
 
 
+def _edge(child: Element) -> list[Element]:
+    """Return what keeps a paragraph apart from the next one: with HTML in a file, Docling runs some together."""
+    return list(Markdown().parse("<div></div>\n").children) if isinstance(child, block.Paragraph) else []
+
+
 def _ordered(html: str) -> str:
     page = BeautifulSoup(html, "html.parser")
     # A part of an element, which goes on below a blank line, has to stay open.
@@ -92,7 +117,9 @@ def _ordered(html: str) -> str:
 def _simplify(element: Any) -> None:
     """Write what stands in a line as text as far as possible, and join texts that follow each other."""
     texts: list[Any] = []
-    for child in _without_tags(element.children):
+    if hasattr(element, "checked"):
+        texts.append(_raw("[x] " if element.checked else "[ ] "))
+    for child in _without_products(list(_without_tags(element.children))):
         if isinstance(child, inline.Literal):
             child = _raw(escape(child.children, quote=False))
         if isinstance(child, inline.RawText) and texts and isinstance(texts[-1], inline.RawText):
@@ -114,7 +141,9 @@ def _without_tags(children: list[Any]) -> Iterator[Any]:
     while waiting:
         child = waiting.pop(0)
         name = _name(child)
-        if name is None:
+        if isinstance(child, md_backend._GfmStrikethrough):
+            yield from (_raw(STRUCK), *child.children, _raw(STRUCK))
+        elif name is None:
             yield child
         elif name in ("sup", "sub") and (end := _end(waiting, name)) is not None:
             text = unescape("".join(each.children for each in waiting[:end]))
@@ -122,6 +151,27 @@ def _without_tags(children: list[Any]) -> Iterator[Any]:
             del waiting[: end + 1]
         elif sign := _sign(name):
             yield _raw(sign)
+
+
+def _without_products(children: list[Any]) -> Iterator[Any]:
+    """Yield what stands in a line, with 2*3*4 as a product and not as a 3 in italics between two numbers."""
+    before: Any = None
+    for index, child in enumerate(children):
+        after = children[index + 1] if index + 1 < len(children) else None
+        texts = [_text(before), _text(child.children[0]) if _is_simple_emphasis(child) else "", _text(after)]
+        if all(texts) and FACTOR.search(texts[0]) and not texts[2][0].isspace():
+            yield _raw(f"*{texts[1]}*")
+        else:
+            yield child
+        before = child
+
+
+def _is_simple_emphasis(child: Any) -> bool:
+    return isinstance(child, inline.Emphasis) and len(child.children) == 1
+
+
+def _text(child: Any) -> str:
+    return str(child.children) if isinstance(child, inline.RawText) else ""
 
 
 def _name(child: Any) -> str | None:

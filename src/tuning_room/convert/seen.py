@@ -64,7 +64,8 @@ def page_text(html: str) -> Iterator[str]:
     from bs4 import BeautifulSoup
 
     page = BeautifulSoup(html, "html.parser")
-    for tag in [*page(HIDDEN_TAGS), *page(hidden=True), *page(style=HIDDEN_STYLE)]:
+    # What KaTeX draws is in the page a second time, as a formula.
+    for tag in [*page(HIDDEN_TAGS), *page(class_="katex-html"), *page(hidden=True), *page(style=HIDDEN_STYLE)]:
         tag.decompose()
     yield from _text_below(page)
 

@@ -38,9 +38,11 @@ def _layers(document: "DoclingDocument", *, notes: bool) -> dict[str, list[str]]
     """Return the words that Docling sets apart from a document's text, by their layer."""
     found: dict[str, list[str]] = {layer: [] for layer in LAYERS}
     for item in document.texts:
+        layer = item.content_layer.value
         # The title of a web page is no part of the page, and mostly its heading's once more.
-        if item.label.value != "title" and not (notes and item.content_layer.value == "notes"):
-            found.get(item.content_layer.value, []).extend(words(item.text, alone=""))
+        is_page_title = item.label.value == "title" and layer == "furniture"
+        if not is_page_title and not (notes and layer == "notes"):
+            found.get(layer, []).extend(words(item.text, alone=""))
     return found
 
 

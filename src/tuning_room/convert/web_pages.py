@@ -93,11 +93,21 @@ def put_in_order(page: BeautifulSoup) -> None:
             foot.parent.append(foot.extract())
     for cell in page(["td", "th"]):
         _set_items_apart(cell)
+    for block in page("pre"):
+        _make_plain(block)
     for text in _texts(page):
         if (kept := protected(text)) != text:
             text.replace_with(kept)
     page.smooth()
     _mark_glued(page.body or page)
+
+
+def _make_plain(block: Tag) -> None:
+    """Take what colours a block of code out of it: Docling would make a piece of code of each word."""
+    lines = block("code")
+    for tag in block(INLINE):
+        if tag.name != "code" or len(lines) > 1:
+            tag.unwrap()
 
 
 def _put_in_brackets(tag: Tag) -> None:
@@ -140,6 +150,9 @@ def _texts(tag: Tag) -> list[NavigableString]:
 
 def _set_items_apart(cell: Tag) -> None:
     """Write the lists of a table's cell as a line with a mark before each item: a row of a table is one line."""
+    if cell.find_parent(["td", "th"]):
+        # Docling writes the cells of a table within a cell without a space between them.
+        cell.insert(0, " ")
     for items in reversed(cell(["ul", "ol"])):
         start = items.get("start", "1")
         first = int(str(start)) if str(start).isdigit() else 1

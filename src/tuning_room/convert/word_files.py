@@ -71,9 +71,14 @@ def accept_changes(body: etree._Element) -> None:
     for control in list(body.iter(qn("w:sdt"))):
         content = control.find(qn("w:sdtContent"))
         is_inline = control.getparent() is not None and control.getparent().tag in (qn("w:p"), qn("w:hyperlink"))
-        if is_inline and content is not None and not control.xpath("./w:sdtPr/*[local-name()='checkbox']"):
+        if is_inline and content is not None and not _is_checkbox(control):
             control.getparent().replace(control, content)
             _unwrap(content)
+
+
+def _is_checkbox(control: etree._Element) -> bool:
+    properties = control.find(qn("w:sdtPr"))
+    return properties is not None and any(etree.QName(child).localname == "checkbox" for child in properties)
 
 
 def _having(body: etree._Element, tag: str, path: str) -> list[etree._Element]:
