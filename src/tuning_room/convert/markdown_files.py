@@ -147,8 +147,9 @@ def _without_tags(children: list[Any]) -> Iterator[Any]:
             yield child
         elif name in ("sup", "sub") and (end := _end(waiting, name)) is not None:
             text = unescape("".join(each.children for each in waiting[:end]))
-            yield _raw(escape(raised(text) if name == "sup" else lowered(text), quote=False))
             del waiting[: end + 1]
+            after = _all_text(waiting[0]) if waiting else ""
+            yield _raw(escape(raised(text, after) if name == "sup" else lowered(text, after), quote=False))
         elif sign := _sign(name):
             yield _raw(sign)
 
@@ -168,6 +169,11 @@ def _without_products(children: list[Any]) -> Iterator[Any]:
 
 def _is_simple_emphasis(child: Any) -> bool:
     return isinstance(child, inline.Emphasis) and len(child.children) == 1
+
+
+def _all_text(child: Any) -> str:
+    below = "" if isinstance(child, inline.InlineHTML) else getattr(child, "children", "")
+    return below if isinstance(below, str) else "".join(map(_all_text, below))
 
 
 def _text(child: Any) -> str:

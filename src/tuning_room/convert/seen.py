@@ -26,7 +26,10 @@ IN_A_LINE = frozenset(
     "strong time tt u var wbr".split()
 )
 DELETIONS = (f"{W}del", f"{W}moveFrom", f"{W}instrText", FALLBACK)
-BREAKS = (f"{W}tab", f"{W}br", f"{W}cr")
+SIGNS_OF_WORD = {f"{W}tab": " ", f"{W}br": " ", f"{W}cr": " ", f"{W}noBreakHyphen": "-"}
+# Where a raised or lowered piece begins and ends: it is a word of its own, which several runs may make up.
+START, END = "\x02", "\x03"
+SAME_SHIFT = re.compile(rf"{END}([_^]){START}\1")
 # A block of code or a span of it, a comment, the target of a link, the definition of one, a tag, an escaped sign.
 CODE = re.compile(
     r"^ {0,3}(?P<fence>`{3,}|~{3,})[^\n]*\n(?P<block>.*?)(?:^ {0,3}(?P=fence)|\Z)"
@@ -51,7 +54,13 @@ def seen_words(source: Source) -> list[str] | None:
     """Return the words of a file that a person sees, in order; None for a format whose words are not counted."""
     readers = {"html": _page, "md": _markdown, "docx": _word_file, "pptx": _slides}
     reader = readers.get(source.format)
-    return None if reader is None else bare_words("".join(reader(source)))
+    return None if reader is None else bare_words(SAME_SHIFT.sub("", "".join(reader(source))))
+
+
+def _set_off(text: str, shift: str) -> Iterator[str]:
+    """Yield a piece of text between marks if it is raised or lowered."""
+    sign = {"superscript": "^", "subscript": "_"}.get(shift)
+    yield f"{START}{sign}{text}{END}{sign}" if sign and text.strip() else text
 
 
 def _page(source: Source) -> Iterator[str]:
@@ -131,13 +140,11 @@ def _paragraphs(element: Any) -> Iterator[str]:
             continue
         if child.tag == f"{W}t":
             yield child.text or ""
-        elif child.tag in BREAKS:
-            yield " "
+        elif child.tag in SIGNS_OF_WORD:
+            yield SIGNS_OF_WORD[child.tag]
         elif child.tag == f"{W}r":
-            edge = " " if child.find(f"{W}rPr/{W}vertAlign") is not None else ""
-            yield edge
-            yield from _paragraphs(child)
-            yield edge
+            shift = child.find(f"{W}rPr/{W}vertAlign")
+            yield from _set_off("".join(_paragraphs(child)), "" if shift is None else shift.get(f"{W}val", ""))
         else:
             yield from _paragraphs(child)
             if child.tag == f"{W}p" and child.find(f"{W}pPr/{W}rPr/{W}del") is None:
@@ -163,8 +170,10 @@ def _slides(source: Source) -> Iterator[str]:
 
 
 def _slide_text(element: Any) -> Iterator[str]:
-    for node in element.iter(f"{A}t", f"{A}br", f"{A}p", f"{A}r", f"{A}tab"):
-        if node.tag == f"{A}t":
-            yield node.text or ""
-        elif node.tag != f"{A}r" or node.find(f"{A}rPr[@baseline]") is not None:
+    for node in element.iter(f"{A}t", f"{A}br", f"{A}p", f"{A}tab"):
+        if node.tag != f"{A}t":
             yield " "
+            continue
+        properties = node.getparent().find(f"{A}rPr")
+        shift = int("0" if properties is None else properties.get("baseline", "0").rstrip("%") or 0)
+        yield from _set_off(node.text or "", "superscript" if shift > 0 else "subscript" if shift < 0 else "")

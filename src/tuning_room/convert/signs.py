@@ -18,7 +18,7 @@ JOINERS = {"\u200c": "\ufdd1", "\u200d": "\ufdd2"}
 STRUCK = "~~"
 BULLET = "•"
 # What markdown may put between the space and the piece.
-GLUE = re.compile(rf" ?([*~`\[_$]*){GLUED}")
+GLUE = re.compile(rf" *([*~`\[_$]*){GLUED}")
 ORDINALS = frozenset({"st", "nd", "rd", "th"})
 # Elements that stand in a line of text; all others begin a line of their own.
 INLINE = frozenset(
@@ -36,22 +36,26 @@ ELEMENTS = INLINE | frozenset(
 SIMPLE = re.compile(r"[-\u2212\u2013+\u00b1]?[^\W_]+(?:[.,][^\W_]+)*")
 
 
-def raised(text: str) -> str:
-    """Return a superscript as a line of text has it: 10^3, x^(n+1), 1st; signs such as ™ stay alone."""
-    return text.strip() if text.strip().lower() in ORDINALS else _marked("^", text)
+def raised(text: str, after: str = "") -> str:
+    """Return a superscript as a line of text has it: 10^3, x^(n+1), 1st; signs such as ™ stay alone.
+
+    `after` is what follows without a space; x^2y needs no brackets, x^(n)y does.
+    """
+    return text.strip() if text.strip().lower() in ORDINALS else _marked("^", text, after)
 
 
-def lowered(text: str) -> str:
-    """Return a subscript as a line of text has it: H_2O, a_(n+1)."""
-    return _marked("_", text)
+def lowered(text: str, after: str = "") -> str:
+    """Return a subscript as a line of text has it: H_2O, a_(n+1), a_(n)b."""
+    return _marked("_", text, after)
 
 
-def _marked(sign: str, text: str) -> str:
+def _marked(sign: str, text: str, after: str) -> str:
     text = " ".join(text.split())
     if not any(map(str.isalnum, text)) or (text[0], text[-1]) in {("[", "]"), ("(", ")")}:
         # A sign such as ™ or °; or a note's number that has its brackets.
         return text
-    return f"{sign}{text}" if SIMPLE.fullmatch(text) else f"{sign}({text})"
+    runs_on = after[:1].isalnum() and not (text.isdigit() and after[:1].isalpha())
+    return f"{sign}{text}" if SIMPLE.fullmatch(text) and not runs_on else f"{sign}({text})"
 
 
 def struck(text: str) -> str:

@@ -48,7 +48,8 @@ def write_signs(paragraph: etree._Element) -> None:
             beginning = following.find(qn("a:t"))
             beginning.text, text.text = (text.text or "") + (beginning.text or ""), ""
             continue
-        _write(text, kind)
+        beginning = following.find(qn("a:t")) if following is not None else None
+        _write(text, kind, (beginning.text or "") if beginning is not None else "")
 
 
 def _kind(run: etree._Element) -> tuple[str, bool]:
@@ -61,12 +62,13 @@ def _kind(run: etree._Element) -> tuple[str, bool]:
     return place, properties.get("strike", "noStrike") != "noStrike"
 
 
-def _write(text: etree._Element, kind: tuple[str, bool]) -> None:
+def _write(text: etree._Element, kind: tuple[str, bool], after: str) -> None:
     place, is_struck = kind
     whole = text.text or ""
     inner = whole.strip()
     if inner:
-        new = raised(inner) if place == "raised" else lowered(inner) if place == "lowered" else inner
+        after = "" if whole[-1].isspace() else after
+        new = raised(inner, after) if place == "raised" else lowered(inner, after) if place == "lowered" else inner
         text.text = whole.replace(inner, struck(new) if is_struck else new)
 
 

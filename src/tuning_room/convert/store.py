@@ -116,7 +116,7 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
     if digest(source.path) != task.digest:
         raise DocumentError(f"{source.path}: changed while it was being read", hint="run the stage again")
     markdown = _markdown(document, source, notes=is_slides)
-    notes = notes_on(source, document, markdown)
+    notes = notes_on(source, document, markdown, chunks)
     report = ConvertedDocument(
         name=source.name,
         pages=pages,

@@ -4,18 +4,24 @@ The words are taken from the file a second time, in the simplest way there is, s
 shows. What is not there is said on the file's line in the stage's result.
 """
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tuning_room.convert.seen import bare_words, seen_words
 from tuning_room.convert.sources import Source
+from tuning_room.records import Chunk
 from tuning_room.words import words
 
 if TYPE_CHECKING:
     from docling_core.types.doc import DoclingDocument
 
 SHOWN_WORDS = 8
+# Words that one and the same text may have more in the markdown than in the file: a link's address, a cell's copies.
+REACH = 40
+# What Docling writes before a comment.
+AUTHOR = re.compile(r"^\[author: [^\]]*\]: ")
 LAYERS = {
     "furniture": "page furniture (menus, running heads and the like)",
     "notes": "notes and comments",
@@ -23,15 +29,19 @@ LAYERS = {
 }
 
 
-def notes_on(source: Source, document: "DoclingDocument", markdown: str) -> list[str]:
-    """Return what is to be said of the words of a file that are not in its markdown, each in a sentence's part."""
-    notes = [
-        f"left out: {LAYERS[layer]}: {_count(found)}"
-        for layer, found in _layers(document, notes=source.format == "pptx").items()
-        if found
-    ]
+def notes_on(source: Source, document: "DoclingDocument", markdown: str, chunks: Iterable[Chunk]) -> list[str]:
+    """Return what is to be said of the words of a file that are not in its markdown or its chunks, a phrase each."""
+    layers = _layers(document, notes=source.format == "pptx")
+    notes = [f"left out: {LAYERS[layer]}: {_count(found)}" for layer, found in layers.items() if found]
     seen = seen_words(source)
-    return notes if seen is None else [*notes, *_missing(seen, bare_words(markdown), _aside(document))]
+    if seen is None:
+        return notes
+    aside = [word for found in layers.values() for word in found]
+    texts = "\n".join(text for chunk in chunks for text in (*chunk.headings, chunk.text))
+    lost = _missing(seen, bare_words(markdown), aside)
+    cut = _missing(seen, bare_words(texts), [*aside, *lost])
+    places = {"markdown": lost, "chunks": cut}
+    return notes + [f"not in the {place}: {_count(found)}" for place, found in places.items() if found]
 
 
 def _layers(document: "DoclingDocument", *, notes: bool) -> dict[str, list[str]]:
@@ -42,26 +52,33 @@ def _layers(document: "DoclingDocument", *, notes: bool) -> dict[str, list[str]]
         # The title of a web page is no part of the page, and mostly its heading's once more.
         is_page_title = item.label.value == "title" and layer == "furniture"
         if not is_page_title and not (notes and layer == "notes"):
-            found.get(layer, []).extend(words(item.text, alone=""))
+            found.get(layer, []).extend(words(AUTHOR.sub("", item.text), alone=""))
     return found
 
 
-def _aside(document: "DoclingDocument") -> Counter[str]:
-    return Counter(word for found in _layers(document, notes=False).values() for word in found)
-
-
-def _missing(seen: Sequence[str], written: Sequence[str], aside: Counter[str]) -> list[str]:
+def _missing(seen: Sequence[str], written: Sequence[str], aside: Iterable[str]) -> list[str]:
+    """Return the words of a sequence that another one lacks; those set aside count as there, once each."""
     rest = iter(written)
     if all(word in rest for word in seen):
         return []
-    left = Counter(written) + aside
+    lacking = Counter(seen) - Counter([*written, *aside])
     lost = []
-    for word in seen:
-        if left[word]:
-            left[word] -= 1
-        else:
+    # Of a word that stands in several places, the one that is lost is where its neighbours are not found either.
+    for word in [*_unfound(seen, written), *seen]:
+        if lacking[word] > 0:
+            lacking[word] -= 1
             lost.append(word)
-    return [f"not in the markdown: {_count(lost)}"] if lost else []
+    return lost
+
+
+def _unfound(seen: Sequence[str], written: Sequence[str]) -> Iterator[str]:
+    """Yield the words of a sequence that do not come soon in another one after the word before."""
+    place = 0
+    for word in seen:
+        try:
+            place = written.index(word, place, place + REACH) + 1
+        except ValueError:
+            yield word
 
 
 def _count(found: Sequence[str]) -> str:

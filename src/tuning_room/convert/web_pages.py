@@ -81,7 +81,7 @@ def put_in_order(page: BeautifulSoup) -> None:
     for tag in page(["sup", "sub"]):
         write = raised if tag.name == "sup" else lowered
         if not tag.decomposed and not tag.find(["sup", "sub", "table", "p"]):
-            tag.replace_with(_with_spaces(tag.get_text(), write(tag.get_text())))
+            tag.replace_with(_with_spaces(tag.get_text(), write(tag.get_text(), _text_after(tag))))
     for tag in page(STRUCK_OUT):
         _enclose(tag, STRUCK, STRUCK)
     for tag in page("q"):
@@ -116,6 +116,13 @@ def _put_in_brackets(tag: Tag) -> None:
         tag.decompose()
     elif tag.get_text(strip=True):
         tag.replace_with(f"({tag.get_text(strip=True)})")
+
+
+def _text_after(tag: Tag) -> str:
+    """Return what follows an element in its line."""
+    following = tag.next_sibling
+    is_in_line = isinstance(following, NavigableString) or (isinstance(following, Tag) and following.name in INLINE)
+    return following.get_text() if following is not None and is_in_line else ""
 
 
 def _with_spaces(before: str, after: str) -> str:

@@ -22,6 +22,7 @@ from tuning_room.convert.signs import BULLET, GLUED, lowered, raised, struck
 DELETED = ("w:del", "w:moveFrom")
 # What only wraps what it holds: accepted changes, content controls, marks for programs.
 WRAPPERS = ("w:ins", "w:moveTo", "w:smartTag", "w:customXml", "w:dir", "w:bdo")
+PLAIN = ("", False)
 NOTES = {"w:footnoteReference": RELATIONSHIP_TYPE.FOOTNOTES, "w:endnoteReference": RELATIONSHIP_TYPE.ENDNOTES}
 
 
@@ -183,10 +184,10 @@ def write_signs(paragraph: Paragraph) -> None:
     runs = [Run(element, paragraph) for element in _runs(paragraph._p)]
     for run, following in pairwise([*runs, None]):
         kind = _kind(run)
-        if following is not None and kind and _kind(following) == kind and run._r.getnext() is following._r:
+        if following is not None and kind != PLAIN and _kind(following) == kind and run._r.getnext() is following._r:
             following._r[_start(following._r) : _start(following._r)] = run._r.findall(qn("w:t"))
             continue
-        _write(run, kind)
+        _write(run, kind, following.text if following is not None else "")
 
 
 def _start(run: etree._Element) -> int:
@@ -207,17 +208,17 @@ def _kind(run: Run) -> tuple[str, bool]:
         ("raised" if font.superscript else "lowered" for font in fonts if font.superscript or font.subscript), ""
     )
     is_struck = any(font.strike or font.double_strike for font in fonts)
-    return (place, is_struck) if place or is_struck else ("", False)
+    return place, is_struck
 
 
-def _write(run: Run, kind: tuple[str, bool]) -> None:
+def _write(run: Run, kind: tuple[str, bool], after: str) -> None:
     texts = run._r.findall(qn("w:t"))
     text = "".join(element.text or "" for element in texts)
-    if kind == ("", False) or not text.strip() or text.startswith("[^"):
+    if kind == PLAIN or not text.strip() or text.startswith("[^"):
         return
     place, is_struck = kind
-    inner = text.strip()
-    new = raised(inner) if place == "raised" else lowered(inner) if place == "lowered" else inner
+    inner, after = text.strip(), "" if text[-1].isspace() else after
+    new = raised(inner, after) if place == "raised" else lowered(inner, after) if place == "lowered" else inner
     texts[0].text = text.replace(inner, struck(new) if is_struck else new)
     texts[0].set(qn("xml:space"), "preserve")
     for element in texts[1:]:
@@ -250,7 +251,7 @@ def mark_glued(paragraph: etree._Element) -> None:
     before: etree._Element | None = None
     for run in _runs(paragraph):
         texts = [child for child in run if child.tag != qn("w:rPr")]
-        if not texts:
+        if not texts or run.find(f"{qn('w:rPr')}/{qn('w:vanish')}") is not None:
             continue
         first = texts[0]
         is_glued = before is not None and _is_text(first) and not (first.text or " ")[0].isspace()
