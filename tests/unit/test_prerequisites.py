@@ -33,6 +33,8 @@ MODULES = {
     "docling-slim": "docling",
     "mlflow-skinny": "mlflow",
     "python-stdnum": "stdnum",
+    "python-docx": "docx",
+    "python-pptx": "pptx",
     "pyyaml": "yaml",
 }
 # What an extra brings that no line of ours imports.

@@ -15,7 +15,6 @@ from docling.backend.md_backend import MarkdownDocumentBackend
 from docling_core.types.doc import DoclingDocument
 from marko import Markdown, block, inline
 from marko.element import Element
-from typing_extensions import override
 
 from tuning_room.convert.signs import BULLET, ELEMENTS, GLUED, INLINE, STRUCK, lowered, raised
 from tuning_room.convert.web_pages import put_in_order
@@ -34,13 +33,11 @@ TAG = re.compile(r"</?([A-Za-z][\w:.-]*)")
 class MarkdownBackend(MarkdownDocumentBackend):
     """Docling's reader of Markdown, given a tree that is put in order."""
 
-    @override
     def convert(self) -> DoclingDocument:
         """Return the document."""
-        self.markdown = prepared(self.markdown)
+        self.markdown: str = prepared(self.markdown)
         return super().convert()
 
-    @override
     def _iterate_elements(self, *, element: Element, **context: Any) -> None:
         if isinstance(element, block.Document):
             put_tree_in_order(element)
@@ -121,7 +118,7 @@ def _simplify(element: Any) -> None:
         texts.append(_raw("[x] " if element.checked else "[ ] "))
     for child in _without_products(list(_without_tags(element.children))):
         if isinstance(child, inline.Literal):
-            child = _raw(escape(child.children, quote=False))
+            child = _raw(escape(str(child.children), quote=False))
         if isinstance(child, inline.RawText) and texts and isinstance(texts[-1], inline.RawText):
             texts[-1] = _raw(texts[-1].children + child.children)
         else:
@@ -184,10 +181,11 @@ def _name(child: Any) -> str | None:
     """Return the name of a tag, '' for a comment and the like, None for what is no tag of HTML."""
     if not isinstance(child, inline.InlineHTML):
         return None
-    tag = TAG.match(child.children)
+    text = str(child.children)
+    tag = TAG.match(text)
     if tag is None:
         return ""
-    return tag[1].lower() if tag[1].lower() in ELEMENTS else "?" + child.children
+    return tag[1].lower() if tag[1].lower() in ELEMENTS else f"?{text}"
 
 
 def _end(waiting: list[Any], name: str) -> int | None:
@@ -220,7 +218,7 @@ def _mark_glued(element: Any) -> None:
         if not isinstance(leaf, inline.RawText | inline.CodeSpan) or not leaf.children:
             glues = False
             continue
-        text = leaf.children
+        text = str(leaf.children)
         if glues and not text[0].isspace():
             leaf.children = GLUED + text
         glues = not text[-1].isspace()

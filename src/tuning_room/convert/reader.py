@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuning_room.convert.chunks import PLAIN
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
-from tuning_room.convert.sources import FORMATS, IMAGES, REPLACE, TEXT, Source, pages_without_text, text_encoding
+from tuning_room.convert.sources import (
+    FORMATS,
+    IMAGES,
+    REPLACE,
+    TEXT,
+    Source,
+    pages_without_text,
+    source_text,
+    text_encoding,
+)
 from tuning_room.errors import DocumentError
 from tuning_room.prerequisites import install_line
 
@@ -55,7 +64,7 @@ class DoclingReader:
         from tuning_room.convert.repairs import name_languages, name_sheets
 
         if source.format == TEXT:
-            return Reading(text_document(_text(source), source), 0)
+            return Reading(text_document(source_text(source), source), 0)
         with docling_warnings(source):
             try:
                 result = self._docling.convert(docling_input(source), raises_on_error=False)
@@ -65,7 +74,7 @@ class DoclingReader:
             _check(source, result, recognises=self._recognises)
             self._tell_of_scans(source)
             if source.format == "md":
-                name_languages(result.document, _text(source))
+                name_languages(result.document, source_text(source))
             elif source.format == "xlsx":
                 name_sheets(result.document)
         return Reading(result.document, max(len(result.document.pages), result.input.page_count))
@@ -99,16 +108,10 @@ def docling_input(source: Source) -> "Path | DocumentStream":
 
     changed = None
     if source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
-        changed = _text(source).encode()
+        changed = source_text(source).encode()
     elif source.format == "html":
-        changed = with_formulas(_text(source))
+        changed = with_formulas(source_text(source))
     return source.path if changed is None else DocumentStream(name=source.path.name, stream=BytesIO(changed))
-
-
-def _text(source: Source) -> str:
-    """Return a file's text, decoded as its inspection did: parsers guess, by how often each letter occurs."""
-    content = source.path.read_bytes()
-    return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
 
 
 def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> None:

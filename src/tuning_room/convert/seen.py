@@ -7,10 +7,10 @@ import re
 import zipfile
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuning_room.convert.signs import ELEMENTS
-from tuning_room.convert.sources import Source, text_encoding
 from tuning_room.words import words
 
 if TYPE_CHECKING:
@@ -50,33 +50,21 @@ def bare_words(text: str) -> list[str]:
     return words(SIGNS.sub(" ", MARKS.sub("", TARGET.sub("", text).replace("[", "").replace("]", ""))), alone="")
 
 
-def seen_words(source: Source) -> list[str] | None:
-    """Return the words of a file that a person sees, in order; None for a format whose words are not counted."""
-    readers = {"html": _page, "md": _markdown, "docx": _word_file, "pptx": _slides}
-    reader = readers.get(source.format)
-    return None if reader is None else bare_words(SAME_SHIFT.sub("", "".join(reader(source))))
-
-
 def _set_off(text: str, shift: str) -> Iterator[str]:
     """Yield a piece of text between marks if it is raised or lowered."""
     sign = {"superscript": "^", "subscript": "_"}.get(shift)
     yield f"{START}{sign}{text}{END}{sign}" if sign and text.strip() else text
 
 
-def _page(source: Source) -> Iterator[str]:
-    content = source.path.read_bytes()
-    return page_text(content.decode(text_encoding(content, is_html=True), errors="replace"))
-
-
-def page_text(html: str) -> Iterator[str]:
-    """Yield the text of a web page that a person sees."""
+def page_text(html: str) -> str:
+    """Return the text of a web page that a person sees."""
     from bs4 import BeautifulSoup
 
     page = BeautifulSoup(html, "html.parser")
     # What KaTeX draws is in the page a second time, as a formula.
     for tag in [*page(HIDDEN_TAGS), *page(class_="katex-html"), *page(hidden=True), *page(style=HIDDEN_STYLE)]:
         tag.decompose()
-    yield from _text_below(page)
+    return "".join(_text_below(page))
 
 
 def _text_below(tag: "Tag") -> Iterator[str]:
@@ -92,13 +80,12 @@ def _text_below(tag: "Tag") -> Iterator[str]:
             yield str(child)
 
 
-def _markdown(source: Source) -> Iterator[str]:
-    content = source.path.read_bytes()
-    return markdown_text(content.decode(text_encoding(content), errors="replace"))
+def markdown_text(markdown: str) -> str:
+    """Return the text of a Markdown file that a person sees."""
+    return "".join(_markdown_pieces(markdown))
 
 
-def markdown_text(markdown: str) -> Iterator[str]:
-    """Yield the text of a Markdown file that a person sees."""
+def _markdown_pieces(markdown: str) -> Iterator[str]:
     place = 0
     for code in CODE.finditer(markdown):
         yield from _prose(markdown[place : code.start()])
@@ -119,11 +106,16 @@ def _edge(tag: re.Match[str]) -> str:
     return tag[0] if name not in ELEMENTS else "" if name in IN_A_LINE else " "
 
 
-def _word_file(source: Source) -> Iterator[str]:
+def word_text(path: Path) -> str:
+    """Return the text of a Word file that a person sees, its changes accepted; notes come last."""
+    return SAME_SHIFT.sub("", "".join(_word_pieces(path)))
+
+
+def _word_pieces(path: Path) -> Iterator[str]:
     from lxml import etree
 
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
-    with zipfile.ZipFile(source.path) as archive:
+    with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if re.search(r"word/diagrams/data\d*\.xml$", name)]
         yield from _paragraphs(etree.fromstring(archive.read("word/document.xml"), parser))
         for name in names:
@@ -157,10 +149,15 @@ def _is_gone(element: Any) -> bool:
     return element.tag in marks and element.find(marks[element.tag]) is not None
 
 
-def _slides(source: Source) -> Iterator[str]:
+def slides_text(path: Path) -> str:
+    """Return the text of a presentation that a person sees, with the speaker's notes."""
+    return SAME_SHIFT.sub("", "".join(_slide_pieces(path)))
+
+
+def _slide_pieces(path: Path) -> Iterator[str]:
     from pptx import Presentation
 
-    for slide in Presentation(str(source.path)).slides:
+    for slide in Presentation(str(path)).slides:
         yield from _slide_text(slide._element)
         for relation in slide.part.rels.values():
             if relation.reltype.endswith("/diagramData"):

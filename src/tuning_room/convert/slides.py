@@ -10,7 +10,6 @@ from docling_core.types.doc import DoclingDocument
 from lxml import etree
 from pptx.oxml.ns import qn
 from pptx.presentation import Presentation
-from typing_extensions import override
 
 from tuning_room.convert.signs import BULLET, lowered, raised, struck
 
@@ -18,7 +17,6 @@ from tuning_room.convert.signs import BULLET, lowered, raised, struck
 class SlidesBackend(MsPowerpointDocumentBackend):
     """Docling's reader of presentations, given one that is put in order."""
 
-    @override
     def convert(self) -> DoclingDocument:
         """Return the document."""
         if self.pptx_obj is not None:

@@ -224,6 +224,12 @@ def text_encoding(content: bytes, *, is_html: bool = False) -> str:
     return codecs.lookup(name).name
 
 
+def source_text(source: Source) -> str:
+    """Return a file's text, decoded as its inspection did: parsers guess, by how often each letter occurs."""
+    content = source.path.read_bytes()
+    return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
+
+
 def pages_without_text(path: Path) -> tuple[int, list[int]]:
     """Return a PDF's number of pages, and which have no text, from 1; DocumentError if it cannot be opened."""
     import pypdfium2  # type: ignore[import-untyped]

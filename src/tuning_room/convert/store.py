@@ -17,7 +17,7 @@ from tuning_room.convert.config import ConvertConfig, ConvertedDocument
 from tuning_room.convert.installed import models_folder
 from tuning_room.convert.signs import unglue, unglued
 from tuning_room.convert.sources import TEXT, Source
-from tuning_room.convert.totals import notes_on
+from tuning_room.convert.totals import totals
 from tuning_room.convert.tracing import located
 from tuning_room.errors import DocumentError
 from tuning_room.files import atomic_folder, atomic_writer, digest, of_a_run
@@ -116,7 +116,7 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
     if digest(source.path) != task.digest:
         raise DocumentError(f"{source.path}: changed while it was being read", hint="run the stage again")
     markdown = _markdown(document, source, notes=is_slides)
-    notes = notes_on(source, document, markdown, chunks)
+    found = totals(source, document, markdown, chunks)
     report = ConvertedDocument(
         name=source.name,
         pages=pages,
@@ -126,7 +126,8 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
         list_items=sum(text.label.value == "list_item" for text in document.texts),
         seconds=round(time.monotonic() - started, 2),
         layout=reader.layout if source.format == "pdf" else "",
-        notes=notes,
+        left_out=found.left_out,
+        missing=found.missing,
     )
     unglue(document)
     with atomic_folder(task.folder, of_a_run) as folder:

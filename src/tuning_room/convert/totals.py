@@ -7,10 +7,10 @@ shows. What is not there is said on the file's line in the stage's result.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tuning_room.convert.seen import bare_words, seen_words
-from tuning_room.convert.sources import Source
+from tuning_room.convert.seen import bare_words, markdown_text, page_text, slides_text, word_text
+from tuning_room.convert.sources import Source, source_text
 from tuning_room.records import Chunk
 from tuning_room.words import words
 
@@ -22,6 +22,8 @@ SHOWN_WORDS = 8
 REACH = 40
 # What Docling writes before a comment.
 AUTHOR = re.compile(r"^\[author: [^\]]*\]: ")
+TEXTS = {"html": page_text, "md": markdown_text}
+FILES = {"docx": word_text, "pptx": slides_text}
 LAYERS = {
     "furniture": "page furniture (menus, running heads and the like)",
     "notes": "notes and comments",
@@ -29,19 +31,29 @@ LAYERS = {
 }
 
 
-def notes_on(source: Source, document: "DoclingDocument", markdown: str, chunks: Iterable[Chunk]) -> list[str]:
-    """Return what is to be said of the words of a file that are not in its markdown or its chunks, a phrase each."""
+class Totals(NamedTuple):
+    """Which words of a file are set apart on purpose, and which others are missing: a phrase for each kind."""
+
+    left_out: list[str]
+    missing: list[str]
+
+
+def totals(source: Source, document: "DoclingDocument", markdown: str, chunks: Iterable[Chunk]) -> Totals:
+    """Return what is to be said of the words of a file that are not in its markdown or its chunks."""
     layers = _layers(document, notes=source.format == "pptx")
-    notes = [f"left out: {LAYERS[layer]}: {_count(found)}" for layer, found in layers.items() if found]
-    seen = seen_words(source)
-    if seen is None:
-        return notes
+    left_out = [f"{LAYERS[layer]}: {_count(found)}" for layer, found in layers.items() if found]
+    if source.format in TEXTS:
+        seen = bare_words(TEXTS[source.format](source_text(source)))
+    elif source.format in FILES:
+        seen = bare_words(FILES[source.format](source.path))
+    else:
+        return Totals(left_out, [])
     aside = [word for found in layers.values() for word in found]
     texts = "\n".join(text for chunk in chunks for text in (*chunk.headings, chunk.text))
     lost = _missing(seen, bare_words(markdown), aside)
     cut = _missing(seen, bare_words(texts), [*aside, *lost])
     places = {"markdown": lost, "chunks": cut}
-    return notes + [f"not in the {place}: {_count(found)}" for place, found in places.items() if found]
+    return Totals(left_out, [f"not in the {place}: {_count(found)}" for place, found in places.items() if found])
 
 
 def _layers(document: "DoclingDocument", *, notes: bool) -> dict[str, list[str]]:

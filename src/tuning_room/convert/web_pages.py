@@ -6,11 +6,10 @@ Import it late: Docling takes seconds.
 import re
 from collections.abc import Iterable
 
-from bs4 import BeautifulSoup, NavigableString, PageElement, Tag
-from bs4.element import PreformattedString
+from bs4 import BeautifulSoup, Tag
+from bs4.element import NavigableString, PageElement, PreformattedString
 from docling.backend.html_backend import HTMLDocumentBackend
 from docling_core.types.doc import DoclingDocument
-from typing_extensions import override
 
 from tuning_room.convert.signs import BULLET, GLUED, INLINE, STRUCK, lowered, protected, raised
 
@@ -25,7 +24,6 @@ UNSEEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collap
 class WebPageBackend(HTMLDocumentBackend):
     """Docling's reader of web pages, given a page that is put in order."""
 
-    @override
     def convert(self) -> DoclingDocument:
         """Return the document."""
         if isinstance(self.soup, BeautifulSoup):
@@ -45,10 +43,10 @@ def set_furniture_apart(page: BeautifulSoup) -> None:
 
 
 def _furniture(page: BeautifulSoup) -> list[Tag]:
-    found: list[Tag] = [*page("nav"), *page("dialog"), *page(attrs={"role": FURNITURE_ROLES})]
+    found: list[Tag] = [*page("nav"), *page("dialog"), *page(role=FURNITURE_ROLES)]
     found += [tag for tag in page(["div", "section", "aside", "form"]) if CONSENT.search(_names(tag))]
     found += [tag for tag in page("a", href=re.compile("^#")) if SKIP_LINK.match(tag.get_text(strip=True))]
-    main = page.find("main") or page.find(attrs={"role": "main"})
+    main = page.find("main") or page.find(role="main")
     if main:
         found += [tag for tag in page("header") if not tag.find_parent(["main", "article"])]
     heading = page.find(HEADINGS)
@@ -58,13 +56,13 @@ def _furniture(page: BeautifulSoup) -> list[Tag]:
 
 
 def _names(tag: Tag) -> str:
-    return " ".join([*tag.get_attribute_list("class", []), str(tag.get("id", ""))])
+    return " ".join([*(str(name) for name in tag.get_attribute_list("class")), str(tag.get("id", ""))])
 
 
 def _is_menu(tag: Tag) -> bool:
     """Say whether a list outside the page's text holds nothing but links."""
     items = tag("li")
-    if len(items) < 2 or tag.find_parent(["main", "article"]) or tag.find_parent(attrs={"role": "main"}):
+    if len(items) < 2 or tag.find_parent(["main", "article"]) or tag.find_parent(role="main"):
         return False
     linked = sum(len(link.get_text(strip=True)) for link in tag("a"))
     return linked == len(tag.get_text(strip=True))

@@ -15,7 +15,6 @@ from docx.oxml.ns import qn
 from docx.text.paragraph import Paragraph
 from docx.text.run import Run
 from lxml import etree
-from typing_extensions import override
 
 from tuning_room.convert.signs import BULLET, GLUED, lowered, raised, struck
 
@@ -29,14 +28,12 @@ NOTES = {"w:footnoteReference": RELATIONSHIP_TYPE.FOOTNOTES, "w:endnoteReference
 class WordBackend(MsWordDocumentBackend):
     """Docling's reader of Word files, given a file that is put in order."""
 
-    @override
     def convert(self) -> DoclingDocument:
         """Return the document."""
         if self.docx_obj is not None:
             put_in_order(self.docx_obj)
         return super().convert()
 
-    @override
     def _add_footnotes_and_endnotes(self, docx_obj: Document, doc: DoclingDocument) -> None:
         """Add none: they stand in the text by now."""
 
