@@ -6,6 +6,8 @@ seconds.
 
 import re
 from collections.abc import Iterator
+from copy import copy
+from functools import cache
 from html import escape, unescape
 from typing import Any
 
@@ -99,7 +101,13 @@ def _html_block(child: Element) -> list[Element]:
 
 def _edge(child: Element) -> list[Element]:
     """Return what keeps a paragraph apart from the next one: with HTML in a file, Docling runs some together."""
-    return list(Markdown().parse("<div></div>\n").children) if isinstance(child, block.Paragraph) else []
+    return [copy(_empty_block())] if isinstance(child, block.Paragraph) else []
+
+
+@cache
+def _empty_block() -> Element:
+    (element,) = Markdown().parse("<div></div>\n").children
+    return element
 
 
 def _ordered(html: str) -> str:
@@ -185,7 +193,9 @@ def _name(child: Any) -> str | None:
     tag = TAG.match(text)
     if tag is None:
         return ""
-    return tag[1].lower() if tag[1].lower() in ELEMENTS else f"?{text}"
+    name = tag[1].lower()
+    # The end of a list's item is an edge like that of the list.
+    return "ul" if text.lower().startswith("</li") else name if name in ELEMENTS else f"?{text}"
 
 
 def _end(waiting: list[Any], name: str) -> int | None:

@@ -41,8 +41,8 @@ class WordBackend(MsWordDocumentBackend):
 def put_in_order(document: Document) -> None:
     """Accept the changes, then write what is set in a way of its own as text."""
     body = document.element.body
-    put_notes_in_text(document)
     accept_changes(body)
+    put_notes_in_text(document)
     for paragraph in body.iter(qn("w:p")):
         write_signs(Paragraph(paragraph, document))
     for cell in body.iter(qn("w:tc")):
@@ -124,16 +124,16 @@ def put_notes_in_text(document: Document) -> None:
     number = 0
     for block in list(document.element.body):
         if waiting and (_is_heading(block, document) or block.tag == qn("w:sectPr")):
-            for note in waiting:
-                block.addprevious(note)
+            for paragraph in waiting:
+                block.addprevious(paragraph)
             waiting = []
         for reference in list(block.iter(*map(qn, NOTES))):
             tag = next(tag for tag in NOTES if qn(tag) == reference.tag)
-            text = parts[tag].get(reference.get(qn("w:id"), ""))
-            if text:
+            note = parts[tag].get(reference.get(qn("w:id"), ""))
+            if note is not None and any((each.text or "").strip() for each in note.iter(qn("w:t"))):
                 number += 1
                 reference.getparent().replace(reference, _text(f"[^{number}]"))
-                waiting += _note_paragraphs(text, number)
+                waiting += _note_paragraphs(note, number)
     document.element.body.extend(waiting)
 
 
@@ -142,6 +142,7 @@ def _notes(document: Document, kind: str) -> dict[str, etree._Element]:
     for relation in document.part.rels.values():
         if relation.reltype == kind:
             root = parse_xml(relation.target_part.blob)
+            accept_changes(root)
             return {note.get(qn("w:id"), ""): note for note in root if note.get(qn("w:type"), "normal") == "normal"}
     return {}
 
@@ -153,6 +154,8 @@ def _note_paragraphs(note: etree._Element, number: int) -> list[etree._Element]:
         if properties is not None:
             paragraph.remove(properties)
     if paragraphs:
+        first = next(text for text in note.iter(qn("w:t")) if (text.text or "").strip())
+        first.text = (first.text or "").lstrip()
         run = OxmlElement("w:r")
         run.append(_text(f"[^{number}]: "))
         paragraphs[0].insert(0, run)
