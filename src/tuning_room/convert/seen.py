@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+SHOWN_PART = re.compile(r"word/document\.xml|ppt/slides/slide\d+\.xml")
 HIDDEN_TAGS = ["script", "style", "noscript", "template", "head", "title", "math", "datalist"]
 HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)", re.IGNORECASE)
 IN_A_LINE = frozenset(
@@ -174,3 +175,24 @@ def _slide_text(element: Any) -> Iterator[str]:
         properties = node.getparent().find(f"{A}rPr")
         shift = int("0" if properties is None else properties.get("baseline", "0").rstrip("%") or 0)
         yield from _set_off(node.text or "", "superscript" if shift > 0 else "subscript" if shift < 0 else "")
+
+
+def page_pictures(html: str) -> str:
+    """Return the alternative texts of a web page's pictures, which are read to those who do not see them."""
+    from bs4 import BeautifulSoup
+
+    return "\n".join(str(picture.get("alt", "")) for picture in BeautifulSoup(html, "html.parser")("img"))
+
+
+def file_pictures(path: Path) -> str:
+    """Return the alternative texts of the pictures in a Word file or a presentation."""
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True)
+    with zipfile.ZipFile(path) as archive:
+        names = [
+            name for name in archive.namelist() if re.fullmatch(r"word/document\.xml|ppt/slides/slide\d+\.xml", name)
+        ]
+        roots = [etree.fromstring(archive.read(name), parser) for name in sorted(names)]
+    found = [element for root in roots for element in root.iter("{*}docPr", "{*}cNvPr")]
+    return "\n".join(dict.fromkeys(element.get("descr", "") for element in found))

@@ -9,7 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuning_room.convert.seen import bare_words, markdown_text, page_text, slides_text, word_text
+from tuning_room.convert.seen import (
+    bare_words,
+    file_pictures,
+    markdown_text,
+    page_pictures,
+    page_text,
+    slides_text,
+    word_text,
+)
 from tuning_room.convert.sources import Source, source_text
 from tuning_room.records import Chunk
 from tuning_room.words import words
@@ -22,8 +30,7 @@ SHOWN_WORDS = 8
 REACH = 40
 # What Docling writes before a comment.
 AUTHOR = re.compile(r"^\[author: [^\]]*\]: ")
-TEXTS = {"html": page_text, "md": markdown_text}
-FILES = {"docx": word_text, "pptx": slides_text}
+PICTURES = "alternative texts of pictures"
 LAYERS = {
     "furniture": "page furniture (menus, running heads and the like)",
     "notes": "notes and comments",
@@ -41,19 +48,34 @@ class Totals(NamedTuple):
 def totals(source: Source, document: "DoclingDocument", markdown: str, chunks: Iterable[Chunk]) -> Totals:
     """Return what is to be said of the words of a file that are not in its markdown or its chunks."""
     layers = _layers(document, notes=source.format == "pptx")
-    left_out = [f"{LAYERS[layer]}: {_count(found)}" for layer, found in layers.items() if found]
-    if source.format in TEXTS:
-        seen = bare_words(TEXTS[source.format](source_text(source)))
-    elif source.format in FILES:
-        seen = bare_words(FILES[source.format](source.path))
-    else:
+    pictures = bare_words(_pictures(source))
+    found = {**{LAYERS[layer]: words for layer, words in layers.items()}, PICTURES: pictures}
+    left_out = [f"{name}: {_count(words)}" for name, words in found.items() if words]
+    text = _seen(source)
+    if text is None:
         return Totals(left_out, [])
+    seen = bare_words(text)
     aside = [word for found in layers.values() for word in found]
     texts = "\n".join(text for chunk in chunks for text in (*chunk.headings, chunk.text))
     lost = _missing(seen, bare_words(markdown), aside)
     cut = _missing(seen, bare_words(texts), [*aside, *lost])
     places = {"markdown": lost, "chunks": cut}
     return Totals(left_out, [f"not in the {place}: {_count(found)}" for place, found in places.items() if found])
+
+
+def _seen(source: Source) -> str | None:
+    """Return what a person sees in a file, None for a format whose words are not counted."""
+    if source.format in ("html", "md"):
+        return (page_text if source.format == "html" else markdown_text)(source_text(source))
+    if source.format in ("docx", "pptx"):
+        return (word_text if source.format == "docx" else slides_text)(source.path)
+    return None
+
+
+def _pictures(source: Source) -> str:
+    if source.format == "html":
+        return page_pictures(source_text(source))
+    return file_pictures(source.path) if source.format in ("docx", "pptx") else ""
 
 
 def _layers(document: "DoclingDocument", *, notes: bool) -> dict[str, list[str]]:

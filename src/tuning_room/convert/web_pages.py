@@ -18,6 +18,8 @@ STRUCK_OUT = ["del", "s", "strike"]
 FURNITURE_ROLES = ["navigation", "contentinfo", "dialog", "alertdialog", "search"]
 CONSENT = re.compile(r"(?:^|[-_ ])(?:cookies?|consent|gdpr)(?:$|[-_ ])", re.IGNORECASE)
 SKIP_LINK = re.compile(r"skip|jump", re.IGNORECASE)
+# The signs of links to a heading, which show where the mouse is.
+ANCHOR_SIGNS = ("\u00b6", "#", "\u00a7")
 UNSEEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)", re.IGNORECASE)
 
 
@@ -72,7 +74,8 @@ def put_in_order(page: BeautifulSoup) -> None:
     """Write raised, lowered and struck text as text, keep the items of a cell apart, and mark what is glued."""
     for tag in page(style=UNSEEN_STYLE):
         tag.decompose()
-    for tag in page("wbr"):
+    anchors = [tag for tag in page("a", href=re.compile("^#")) if tag.get_text(strip=True) in ANCHOR_SIGNS]
+    for tag in [*page("wbr"), *anchors]:
         tag.decompose()
     for tag in page(["rt", "rp"]):
         _put_in_brackets(tag)
