@@ -23,7 +23,7 @@ SHOWN_PART = re.compile(r"word/document\.xml|ppt/slides/slide\d+\.xml")
 HIDDEN_TAGS = ["script", "style", "noscript", "template", "head", "title", "math", "datalist"]
 HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*(?:hidden|collapse)", re.IGNORECASE)
 IN_A_LINE = frozenset(
-    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark q s samp small span strike "
+    "a abbr acronym b bdi bdo big cite code data del dfn em font i ins kbd label mark s samp small span strike "
     "strong time tt u var wbr".split()
 )
 DELETIONS = (f"{W}del", f"{W}moveFrom", f"{W}instrText", FALLBACK)

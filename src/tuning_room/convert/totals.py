@@ -95,24 +95,25 @@ def _missing(seen: Sequence[str], written: Sequence[str], aside: Iterable[str]) 
     rest = iter(written)
     if all(word in rest for word in seen):
         return []
-    lacking = Counter(seen) - Counter([*written, *aside])
-    lost = []
+    lacking, letters, lost = Counter(seen) - Counter([*written, *aside]), "".join(written), []
     # Of a word that stands in several places, the one that is lost is where its neighbours are not found either.
-    for word in [*_unfound(seen, written), *seen]:
-        if lacking[word] > 0:
-            lacking[word] -= 1
-            lost.append(word)
-    return lost
+    for index in dict.fromkeys([*_unfound(seen, written), *range(len(seen))]):
+        if lacking[seen[index]] > 0:
+            lacking[seen[index]] -= 1
+            # Where two words are written as one, or one as two, nothing is lost.
+            if "".join(seen[max(0, index - 2) : index + 3]) not in letters:
+                lost.append(index)
+    return [seen[index] for index in sorted(lost)]
 
 
-def _unfound(seen: Sequence[str], written: Sequence[str]) -> Iterator[str]:
-    """Yield the words of a sequence that do not come soon in another one after the word before."""
+def _unfound(seen: Sequence[str], written: Sequence[str]) -> Iterator[int]:
+    """Yield the places of the words that do not come soon in another sequence after the word before."""
     place = 0
-    for word in seen:
+    for index, word in enumerate(seen):
         try:
             place = written.index(word, place, place + REACH) + 1
         except ValueError:
-            yield word
+            yield index
 
 
 def _count(found: Sequence[str]) -> str:

@@ -84,6 +84,9 @@ def put_in_order(page: BeautifulSoup) -> None:
         if not tag.decomposed and not tag.find(["sup", "sub", "table", "p"]):
             tag.replace_with(_with_spaces(tag.get_text(), write(tag.get_text(), _text_after(tag))))
     for tag in page(STRUCK_OUT):
+        if tag.find_parent(STRUCK_OUT):
+            tag.unwrap()
+    for tag in page(STRUCK_OUT):
         _enclose(tag, STRUCK, STRUCK)
     for tag in page("q"):
         _enclose(tag, "“", "”")
