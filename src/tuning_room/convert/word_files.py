@@ -20,7 +20,7 @@ from tuning_room.convert.signs import BULLET, GLUED, lowered, raised, struck
 
 DELETED = ("w:del", "w:moveFrom")
 # What only wraps what it holds: accepted changes, content controls, marks for programs.
-WRAPPERS = ("w:ins", "w:moveTo", "w:smartTag", "w:customXml", "w:dir", "w:bdo")
+WRAPPERS = ("w:ins", "w:moveTo", "w:smartTag", "w:customXml", "w:fldSimple", "w:dir", "w:bdo")
 PLAIN = ("", False)
 NOTES = {"w:footnoteReference": RELATIONSHIP_TYPE.FOOTNOTES, "w:endnoteReference": RELATIONSHIP_TYPE.ENDNOTES}
 
