@@ -16,7 +16,12 @@ from tuning_room.convert.signs import BULLET, GLUED, INLINE, STRUCK, lowered, pr
 HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
 STRUCK_OUT = ["del", "s", "strike"]
 FURNITURE_ROLES = ["navigation", "contentinfo", "dialog", "alertdialog", "search"]
-CONSENT = re.compile(r"(?:^|[-_ ])(?:cookies?|consent|gdpr)(?:$|[-_ ])", re.IGNORECASE)
+# What asks for consent to cookies, by the names that people and the makers of such banners give it.
+CONSENT = re.compile(
+    r"(?:cookies?|consent|gdpr)[-_ ]?(?:banner|notice|bar|law|pop-?up|modal|overlay|message|warning|dialog|consent)"
+    r"|onetrust|cybotcookie|didomi|usercentrics",
+    re.IGNORECASE,
+)
 SKIP_LINK = re.compile(r"skip|jump", re.IGNORECASE)
 # The signs of links to a heading, which show where the mouse is.
 ANCHOR_SIGNS = ("\u00b6", "#", "\u00a7")
