@@ -23,6 +23,8 @@ from tuning_room.convert.web_pages import put_in_order
 
 # A note is no link, though CommonMark takes a definition of one word for that of a link.
 NOTE = re.compile(r"^( {0,3})\[(?=\^[^\]\s]+\]:)")
+# The time that marko takes doubles with each quotation within another one; deeper ones are taken for part of the last.
+QUOTES = re.compile(r"^((?: {0,3}> ?){8})(?: {0,3}> ?)+")
 ROW = re.compile(r"^ {0,3}\|.*\|\s*$")
 SPAN = re.compile(r"(?<!`)`[^`]+`(?!`)")
 BAR = re.compile(r"(?<!\\)\|")
@@ -61,6 +63,7 @@ def prepared(markdown: str) -> str:
 
 
 def _prepared_line(line: str) -> str:
+    line = QUOTES.sub(r"\1", line)
     if NOTE.match(line):
         # A paragraph of its own, even right below another note.
         return "\n" + NOTE.sub(r"\1&#91;", line)

@@ -61,6 +61,7 @@ class DoclingReader:
 
     def read(self, source: Source) -> Reading:
         """Return the document in a file; DocumentError says what is wrong with the file and what to do."""
+        from tuning_room.convert.markdown_files import prepared
         from tuning_room.convert.repairs import name_languages, name_sheets
 
         if source.format == TEXT:
@@ -74,7 +75,7 @@ class DoclingReader:
             _check(source, result, recognises=self._recognises)
             self._tell_of_scans(source)
             if source.format == "md":
-                name_languages(result.document, source_text(source))
+                name_languages(result.document, prepared(source_text(source)))
             elif source.format == "xlsx":
                 name_sheets(result.document)
         return Reading(result.document, max(len(result.document.pages), result.input.page_count))

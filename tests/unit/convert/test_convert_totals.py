@@ -323,3 +323,8 @@ def test_what_is_lost_is_said(name: str, outcome_of: Convert) -> None:
     text, note = LOST[name]
     outcome = outcome_of(name, lambda path: path.write_text(text))
     assert outcome.left_out + outcome.missing == [note]
+
+
+def test_quotations_within_each_other_have_an_end(outcome_of: Convert) -> None:
+    outcome = outcome_of("a.md", lambda path: path.write_text("> " * 60 + "deep\n\nText.\n"))
+    assert "deep" in outcome.markdown and outcome.missing == []
