@@ -115,6 +115,7 @@ def _result(
         files=files,
         skipped=[*skipped, *(SkippedFile(name=name, reason="an image without text") for name in pictures)],
         failed=[FailedDocument(name=failure.source.name, error=str(failure.error)) for failure in failures],
+        warnings=[f"{file.name}: {note}" for file in files for note in file.notes],
     )
 
 

@@ -69,7 +69,10 @@ class FailedDocument(StageResult):
 
 
 class ConvertedDocument(StageResult):
-    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF."""
+    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF.
+
+    `notes` say what of the document is not in the markdown, and what else there is to say about it.
+    """
 
     name: str
     pages: int
@@ -79,12 +82,13 @@ class ConvertedDocument(StageResult):
     list_items: int
     seconds: float
     layout: Literal["", "rules", "models"] = ""
+    notes: list[str] = Field(default_factory=list)
 
 
 class ConvertResult(StageResult):
     """What was read and what was found; pages count only where a format has pages.
 
-    `reused` of the documents had been converted before.
+    `reused` of the documents had been converted before; `warnings` are the notes of all files.
     """
 
     documents: int
@@ -97,3 +101,4 @@ class ConvertResult(StageResult):
     files: list[ConvertedDocument] = Field(default_factory=list)
     skipped: list[SkippedFile] = Field(default_factory=list)
     failed: list[FailedDocument] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)

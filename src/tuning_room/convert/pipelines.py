@@ -26,7 +26,13 @@ from docling.datamodel.pipeline_options import (
     LayoutPostprocessorOptions,
     ThreadedPdfPipelineOptions,
 )
-from docling.document_converter import DocumentConverter, ImageFormatOption, PdfFormatOption
+from docling.document_converter import (
+    CsvFormatOption,
+    DocumentConverter,
+    ExcelFormatOption,
+    ImageFormatOption,
+    PdfFormatOption,
+)
 from docling.models.base_layout_model import BaseLayoutModel
 from docling.models.base_table_model import BaseTableStructureModel
 from docling.models.postprocessing.reading_order_rb import PageElement, ReadingOrderPredictor, SeparatorElement
@@ -59,6 +65,7 @@ from tuning_room.convert.columns import column_order, gutters
 from tuning_room.convert.outline import Bookmark, PageHeading, levels
 from tuning_room.convert.page_layout import BULLET, BlockKind, PageRules
 from tuning_room.convert.page_text import PageStep, ReadablePages, TextlessPages
+from tuning_room.convert.sheet_backends import CsvCells, ShownSheets
 from tuning_room.convert.tables import MAX_THICKNESS, Grid, cell_lines, page_tables
 from tuning_room.convert.typography import Typography
 
@@ -278,6 +285,8 @@ def docling_converter(
     ways = {
         InputFormat.PDF: PdfFormatOption(**way),
         InputFormat.IMAGE: ImageFormatOption(**way, backend=ImageDocumentBackend),
+        InputFormat.XLSX: ExcelFormatOption(backend=ShownSheets),
+        InputFormat.CSV: CsvFormatOption(backend=CsvCells),
     }
     return DocumentConverter(allowed_formats=[InputFormat(value) for value in formats], format_options=ways)
 

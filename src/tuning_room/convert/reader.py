@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.convert.config import ConvertConfig
+from tuning_room.convert.csv_files import WESTERN, is_western
 from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
 from tuning_room.convert.sources import FORMATS, IMAGES, REPLACE, Source, pages_without_text, text_encoding
 from tuning_room.errors import DocumentError
@@ -27,10 +28,11 @@ OCR_HINT = f"if it is a scan, its text can be recognised; {install_line('ocr')},
 
 
 class Reading(NamedTuple):
-    """A document as Docling reads it, and its number of pages (0 where the format has none)."""
+    """A document as Docling reads it, its number of pages (0 where the format has none), and what is not in it."""
 
     document: "DoclingDocument"
     pages: int
+    notes: list[str] = []
 
 
 class DoclingReader:
@@ -64,7 +66,8 @@ class DoclingReader:
                 name_languages(result.document, _text(source))
             elif source.format == "xlsx":
                 name_sheets(result.document)
-        return Reading(result.document, max(len(result.document.pages), result.input.page_count))
+        pages = max(len(result.document.pages), result.input.page_count)
+        return Reading(result.document, pages, _notes(source, result))
 
     def _tell_of_scans(self, source: Source) -> None:
         if source.format == "pdf" and self._wants_text and not self._recognises:
@@ -80,7 +83,10 @@ def docling_input(source: Source) -> "Path | DocumentStream":
     from tuning_room.convert.repairs import with_formulas
 
     changed = None
-    if source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
+    if source.format == "csv":
+        # With line breaks as they are: a cell may hold them.
+        changed = _text(source).encode("utf-8")
+    elif source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
         changed = _text(source).encode()
     elif source.format == "html":
         changed = with_formulas(_text(source))
@@ -90,7 +96,17 @@ def docling_input(source: Source) -> "Path | DocumentStream":
 def _text(source: Source) -> str:
     """Return a file's text, decoded as its inspection did: parsers guess, by how often each letter occurs."""
     content = source.path.read_bytes()
+    if source.format == "csv" and is_western(content):
+        return content.decode(WESTERN)
     return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
+
+
+def _notes(source: Source, result: "ConversionResult") -> list[str]:
+    """Return what our readers of sheets say of a file: what is not in the document, and how it was read."""
+    notes = list(getattr(result.input._backend, "notes", []))
+    if source.format == "csv" and is_western(source.path.read_bytes()):
+        notes.append("read as Windows-1252 (Western European), because it is not UTF-8")
+    return notes
 
 
 def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> None:
