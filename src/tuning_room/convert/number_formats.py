@@ -31,7 +31,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 }  # fmt: skip
 
 
-class Section(NamedTuple):
+class NumberPart(NamedTuple):
     """A part of a format: which numbers it is for, and whether it has taken their sign."""
 
     tokens: list[Token]
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 class Format(NamedTuple):
     """A format code: its parts for numbers, in the order in which they are tried, and the one for text if any."""
 
-    numbers: list[Section]
+    numbers: list[NumberPart]
     text: list[Token] | None
 
 
@@ -91,7 +91,7 @@ def _parsed(code: str) -> Format:
     return Format([_section(index, parts) for index in range(len(parts))], text)
 
 
-def _section(index: int, parts: Sequence[list[Token]]) -> Section:
+def _section(index: int, parts: Sequence[list[Token]]) -> NumberPart:
     """Return a part with the numbers that it is for: those of its condition, or by its place."""
     kept = [token for token in parts[index] if token.kind != "condition"]
     stated = [token.text for token in parts[index] if token.kind == "condition"]
@@ -101,14 +101,14 @@ def _section(index: int, parts: Sequence[list[Token]]) -> Section:
         assert match is not None
         compare, limit = COMPARE[match[1]], _limit(match[2])
         is_negative = (match[1] == "<" and limit <= 0) or (match[1] in ("<=", "=") and limit < 0)
-        return Section(kept, lambda value: compare(value, limit), is_negative)
+        return NumberPart(kept, lambda value: compare(value, limit), is_negative)
     if len(parts) == 1 or index == len(parts) - 1:
         # The last part is for what is left: zero, or negative numbers too.
         is_negative = len(parts) == 2 and index == 1 and not any_stated
-        return Section(kept, lambda value: True, is_negative)
+        return NumberPart(kept, lambda value: True, is_negative)
     if index == 0:
-        return Section(kept, (lambda value: value >= 0) if len(parts) == 2 else (lambda value: value > 0), False)
-    return Section(kept, lambda value: value < 0, True)
+        return NumberPart(kept, (lambda value: value >= 0) if len(parts) == 2 else (lambda value: value > 0), False)
+    return NumberPart(kept, lambda value: value < 0, True)
 
 
 def _limit(text: str) -> float:

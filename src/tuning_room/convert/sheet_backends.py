@@ -8,6 +8,7 @@ from pathlib import Path
 
 from docling.backend.csv_backend import CsvDocumentBackend
 from docling.backend.msexcel_backend import ExcelCell, ExcelTable, MsExcelDocumentBackend
+from docling.datamodel.backend_options import MsExcelBackendOptions
 from docling_core.types.doc import DoclingDocument, DocumentOrigin, TableCell, TableData
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -29,6 +30,7 @@ class ShownSheets(MsExcelDocumentBackend):
     """Docling's reader of workbooks, with the cells as a reader sees them and without what is hidden."""
 
     notes: list[str]
+    options: MsExcelBackendOptions
 
     def convert(self) -> DoclingDocument:
         """Return the document; `notes` then says what is not in it."""
