@@ -23,6 +23,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tuning_room.convert.boxes import TOLERANCE, Box, Word, around_words
+from tuning_room.convert.table_rows import COLUMN_GAP, NUMBER, crosses, is_one_piece, joined_lines
 from tuning_room.convert.typography import LEADERS
 
 # A painted box that is no thicker than this is a line.
@@ -35,8 +36,6 @@ LEAST_RULED_FILLED = 1 / 3
 # A table with level lines only has one above, one below its header and one at its end.
 LEAST_RULES = 3
 LEAST_ROWS = 3
-# White between columns, over the height of a word; the words of a line are nearer.
-COLUMN_GAP = 0.8
 # At least one column holds short entries: columns of running text have none.
 SHORT = 20
 # The share of rows with text in more than one column.
@@ -53,9 +52,12 @@ MAY_STRAY = 0.2
 LONGEST_ENTRIES = 28
 # The share of cells that hold text, not counting the first row.
 LEAST_UNRULED_FILLED = 0.7
+# In a sparse table less is filled, but it has a head of so many pieces, and so many rows.
+LEAST_SPARSE_FILLED = 0.3
+HEAD_PIECES = 3
+SPARSE_ROWS = 4
 # Two columns may also be a glossary, so one must hold numbers, and in four rows: three of anything may stand so.
 TWO_COLUMN_ROWS = 4
-NUMBER = re.compile(r"^[^\w\s]{0,2}\d[\d.,:/\s]*\W{0,2}$")
 # What numbers a line: '3.', '(4.2)', 'a)', or a bullet.
 MARKER = re.compile(r"^(\W|\(?(\d{1,3}(\.\d+)*|[a-zA-Z])[.)]|\[\d+\])$")
 
@@ -95,7 +97,7 @@ def page_tables(rules: Sequence[Box], words: Sequence[Word]) -> list[Grid]:
     found = ruled
     if len(rules) <= MAX_RULES:
         apart = [frame for frame in level_frames(rules) if not any(frame.meets(grid.box) for grid in ruled)]
-        known = [*ruled, *(grid for frame in apart if (grid := aligned_grid(frame, words)))]
+        known = [*ruled, *(grid for frame in apart if (grid := aligned_grid(frame, words, _heights(frame, rules))))]
         found = [*known, *unruled_grids(word for word in words if not any(grid.box.holds(word[0]) for grid in known))]
     return sorted(found, key=lambda grid: grid.box.top)
 
@@ -226,20 +228,29 @@ def level_frames(rules: Iterable[Box]) -> list[Box]:
     return [Box(g[0].left, g[0].top, g[0].right, g[-1].bottom) for g in groups if len(g) >= LEAST_RULES]
 
 
+def _heights(frame: Box, rules: Iterable[Box]) -> list[float]:
+    """Return where lines that go through all of a frame stand within it."""
+    through = [rule for rule in rules if _same_width(frame, rule)]
+    return [rule.top for rule in through if frame.top + TOLERANCE < rule.top < frame.bottom - TOLERANCE]
+
+
 def _same_width(one: Box, other: Box) -> bool:
     return abs(one.left - other.left) <= TOLERANCE and abs(one.right - other.right) <= TOLERANCE
 
 
-def aligned_grid(frame: Box, words: Iterable[Word]) -> Grid | None:
-    """Return the table that the words in a frame make; None where they do not stand in columns."""
-    rows = _rows([word for word in words if frame.holds(word[0])])
-    if len(rows) < LEAST_ROWS:
-        return None
-    cuts = _cuts(rows)
+def aligned_grid(frame: Box, words: Iterable[Word], rules: Sequence[float] = ()) -> Grid | None:
+    """Return the table that the words in a frame make; None where they do not stand in columns.
+
+    The rules are the heights of the lines within the frame: no row goes on beyond one.
+    """
+    lines = _rows([word for word in words if frame.holds(word[0])])
+    cuts = _cuts(lines) if len(lines) >= LEAST_ROWS else []
     columns = [frame.left, *cuts, frame.right]
-    tops = [frame.top, *((_bottom(a) + min(box.top for box, _ in b)) / 2 for a, b in pairwise(rows)), frame.bottom]
-    if not cuts or not _is_tabular(rows, columns):
+    rows = joined_lines(lines, columns, rules)
+    flat = [[word for line in row for word in line] for row in rows]
+    if not cuts or len(rows) < LEAST_ROWS or not _is_tabular(flat, columns):
         return None
+    tops = [frame.top, *((_bottom(a) + min(box.top for box, _ in b)) / 2 for a, b in pairwise(flat)), frame.bottom]
     cells = [_row_cells(index, row, columns, tops) for index, row in enumerate(rows)]
     # Many lines over all columns are text, or the code of a listing.
     if sum(len(row) == 1 for row in cells) > MOST_TITLES:
@@ -296,21 +307,15 @@ def _says_something(column: Sequence[str]) -> bool:
     return 2 * sum(any(map(str.isalnum, text)) for text in column) > len(column)
 
 
-def _row_cells(index: int, row: Row, columns: Sequence[float], tops: Sequence[float]) -> list[Cell]:
+def _row_cells(index: int, row: Sequence[Row], columns: Sequence[float], tops: Sequence[float]) -> list[Cell]:
     """Return a row's cells; a line of text that crosses the columns is one cell over all of them."""
     count = len(columns) - 1
-    edges = row[0][0].left, row[-1][0].right
-    if _is_one_piece(row) and any(edges[0] < cut < edges[1] for cut in columns[1:-1]):
+    if len(row) == 1 and crosses(row[0], columns):
         return [Cell(index, 0, index + 1, count, Box(columns[0], tops[index], columns[-1], tops[index + 1]))]
     return [
         Cell(index, n, index + 1, n + 1, Box(columns[n], tops[index], columns[n + 1], tops[index + 1]))
         for n in range(count)
     ]
-
-
-def _is_one_piece(row: Row) -> bool:
-    """Say whether words follow each other without a column's gap."""
-    return all(b[0].left - a[0].right < COLUMN_GAP * a[0].height for a, b in pairwise(row))
 
 
 def _between(row: Row, left: float, right: float) -> list[Word]:
@@ -340,16 +345,42 @@ def unruled_grids(words: Iterable[Word]) -> list[Grid]:
 
 
 def _runs(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the rows of more than one piece each that follow each other evenly, at least three at a time."""
+    """Return the rows that follow each other evenly, at least three at a time.
+
+    Each has more than one piece, or stands under one piece of a row of three or more: in a sparse table it is a cell.
+    """
     runs: list[list[Row]] = [[]]
     for row in rows:
-        if _is_one_piece(row):
+        is_alone = is_one_piece(row) and not (runs[-1] and _stands_under(runs[-1][0], row))
+        if is_alone:
             runs.append([])
         elif _goes_on(runs[-1], row):
             runs[-1].append(row)
         else:
-            runs.append([row])
+            runs.append([] if is_one_piece(row) else [row])
     return [run for run in runs if len(run) >= LEAST_ROWS]
+
+
+def _stands_under(head: Row, row: Row) -> bool:
+    """Say whether a line stands under one piece at most of a row that has enough of them to be a table's head."""
+    pieces = _pieces(head)
+    edges = around_words(row)
+    return len(pieces) >= HEAD_PIECES and sum(_share_width(box, edges) for box in pieces) <= 1
+
+
+def _pieces(row: Row) -> list[Box]:
+    """Return the boxes of a row's pieces, between which there is a column's gap."""
+    pieces: list[list[Word]] = [[row[0]]]
+    for before, word in pairwise(row):
+        if is_one_piece([before, word]):
+            pieces[-1].append(word)
+        else:
+            pieces.append([word])
+    return [around_words(piece) for piece in pieces]
+
+
+def _share_width(one: Box, other: Box) -> bool:
+    return one.left < other.right and other.left < one.right
 
 
 def _goes_on(run: Sequence[Row], row: Row) -> bool:
@@ -364,16 +395,32 @@ def _is_table(grid: Grid, run: Sequence[Row]) -> bool:
     entries = [[_text(entry) for entry in column if entry] for column in columns]
     if any(LEADERS.search(text) for column in entries for text in column):
         return False
-    if any(_is_long(column) or _are_markers(column) for column in entries) or _are_contents(entries):
+    if any(_is_long(column) or _are_markers(column) for column in entries) or _are_contents(entries, len(run)):
         return False
     has_numbers = any(_are_numbers(column[1:]) for column in entries)
     is_wide = len(columns) > 2 or len(run) >= TWO_COLUMN_ROWS
-    return has_numbers and is_wide and _is_filled(columns) and all(map(_is_aligned, columns))
+    is_full = _filled(columns) >= LEAST_UNRULED_FILLED or _is_sparse_table(columns)
+    return has_numbers and is_wide and is_full and all(map(_is_aligned, columns))
 
 
-def _is_filled(columns: Sequence[Column]) -> bool:
+def _filled(columns: Sequence[Column]) -> float:
+    """Return the share of cells below the head that hold text."""
     cells = [bool(entry) for column in columns for entry in column[1:]]
-    return sum(cells) >= LEAST_UNRULED_FILLED * len(cells)
+    return sum(cells) / len(cells)
+
+
+def _is_sparse_table(columns: Sequence[Column]) -> bool:
+    """Say whether a head names every one of three columns or more, and all that is below stands under its name."""
+    if len(columns) < HEAD_PIECES or not all(column[0] for column in columns):
+        return False
+    heads = [around_words(column[0]) for column in columns]
+    is_under = all(
+        _share_width(head, around_words(entry))
+        for head, column in zip(heads, columns, strict=True)
+        for entry in column[1:]
+        if entry
+    )
+    return is_under and len(columns[0]) >= SPARSE_ROWS and _filled(columns) >= LEAST_SPARSE_FILLED
 
 
 def _is_aligned(column: Column) -> bool:
@@ -400,8 +447,8 @@ def _are_numbers(column: Sequence[str]) -> bool:
     return sum(bool(NUMBER.match(text)) for text in column) >= (1 - MAY_STRAY) * max(1, len(column))
 
 
-def _are_contents(entries: Sequence[Sequence[str]]) -> bool:
-    """Say whether the last column could be pages: whole numbers that only rise, behind a column of words."""
+def _are_contents(entries: Sequence[Sequence[str]], count: int) -> bool:
+    """Say whether the last column could be pages: whole numbers that only rise, in each row, behind words."""
     pages = [int(text) for text in entries[-1] if text.isdecimal()]
     has_words = any(not _are_numbers(column) for column in entries[:-1])
-    return has_words and len(pages) >= len(entries[-1]) - 1 and pages == sorted(pages)
+    return has_words and len(pages) >= count - 1 and pages == sorted(pages)
