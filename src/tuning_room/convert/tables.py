@@ -33,6 +33,9 @@ MAX_RULES = 1500
 # The share of a ruled table's cells that hold text; the boxes of a drawing are mostly empty.
 LEAST_RULED_FILLED = 1 / 3
 
+# A table with lines between its columns only is a head, a body and perhaps a last row.
+MOST_SLOTS = 3
+
 # A table with level lines only has one above, one below its header and one at its end.
 LEAST_RULES = 3
 LEAST_ROWS = 3
@@ -109,8 +112,47 @@ def _has_text(grid: Grid, words: Sequence[Word]) -> bool:
 
 
 def _within_frame(grid: Grid, words: Sequence[Word]) -> Grid:
-    """Return a framed table whose inner lines are all level by the columns that its words stand in."""
-    return (aligned_grid(grid.box, words) if len(grid.columns) == 2 else None) or grid
+    """Return a framed table by its words where only its lines' ends, or only its columns, are drawn."""
+    if len(grid.columns) == 2:
+        return aligned_grid(grid.box, words) or grid
+    if len(grid.rows) - 1 > MOST_SLOTS:
+        return grid
+    tops = [grid.rows[0]]
+    for top, bottom in pairwise(grid.rows):
+        tops += [*_inner_tops(grid, top, bottom, words), bottom]
+    return grid if tops == grid.rows else _split_at(grid, tops)
+
+
+def _inner_tops(grid: Grid, top: float, bottom: float, words: Sequence[Word]) -> list[float]:
+    """Return where rows part between two lines of a table that has lines between its columns, but not its rows."""
+    slot = Box(grid.columns[0], top, grid.columns[-1], bottom)
+    cells = [cell for cell in grid.cells if slot.holds(cell.box)]
+    if len(cells) != len(grid.columns) - 1:
+        return []
+    # A rule at the edge: the lines of a single row are even, too.
+    rows = joined_lines(_rows([word for word in words if slot.holds(word[0])]), grid.columns, [top])
+    flat = [[word for line in row for word in line] for row in rows]
+    texts = [[_text(_between(row, left, right)) for left, right in pairwise(grid.columns)] for row in flat]
+    is_wide = len(cells) > 2 or any(
+        _are_numbers([text for text in column if text]) for column in zip(*texts, strict=True)
+    )
+    several = sum(sum(map(bool, row)) > 1 for row in texts)
+    if len(rows) < LEAST_ROWS or not is_wide or several < MOSTLY * len(rows):
+        return []
+    return [(_bottom(above) + min(box.top for box, _ in below)) / 2 for above, below in pairwise(flat)]
+
+
+def _split_at(grid: Grid, tops: Sequence[float]) -> Grid:
+    """Return a table with more rows: each of its cells is cut at the heights within it."""
+    cells = []
+    for cell in grid.cells:
+        inside = [top for top in tops if cell.box.top < top < cell.box.bottom]
+        parts = list(pairwise([cell.box.top, *inside, cell.box.bottom]))
+        is_split = cell.row_end - cell.row == 1 and cell.column_end - cell.column == 1
+        for top, bottom in parts if is_split else [(cell.box.top, cell.box.bottom)]:
+            box = Box(cell.box.left, top, cell.box.right, bottom)
+            cells.append(Cell(tops.index(top), cell.column, tops.index(bottom), cell.column_end, box))
+    return Grid(grid.columns, list(tops), sorted(cells))
 
 
 def cell_lines(words: Iterable[Word]) -> list[str]:
@@ -397,10 +439,12 @@ def _is_table(grid: Grid, run: Sequence[Row]) -> bool:
         return False
     if any(_is_long(column) or _are_markers(column) for column in entries) or _are_contents(entries, len(run)):
         return False
-    has_numbers = any(_are_numbers(column[1:]) for column in entries)
+    if not all(map(_is_aligned, columns)):
+        return False
+    if _filled(columns) < LEAST_UNRULED_FILLED:
+        return _is_sparse_table(columns)
     is_wide = len(columns) > 2 or len(run) >= TWO_COLUMN_ROWS
-    is_full = _filled(columns) >= LEAST_UNRULED_FILLED or _is_sparse_table(columns)
-    return has_numbers and is_wide and is_full and all(map(_is_aligned, columns))
+    return is_wide and any(_are_numbers(column[1:]) for column in entries)
 
 
 def _filled(columns: Sequence[Column]) -> float:
@@ -410,7 +454,10 @@ def _filled(columns: Sequence[Column]) -> float:
 
 
 def _is_sparse_table(columns: Sequence[Column]) -> bool:
-    """Say whether a head names every one of three columns or more, and all that is below stands under its name."""
+    """Say whether a head names every one of three columns or more, and all that is below stands under its name.
+
+    It may be words alone: what has so many holes is no text in columns.
+    """
     if len(columns) < HEAD_PIECES or not all(column[0] for column in columns):
         return False
     heads = [around_words(column[0]) for column in columns]
