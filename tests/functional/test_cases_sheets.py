@@ -12,8 +12,7 @@ def test_a_sheet_is_converted_as_its_reader_sees_it(tmp_path: Path) -> None:
     done = run("convert", ".", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     (file,) = json.loads(done.stdout)["files"]
-    assert file["notes"] == ["left out: 1 hidden row, 1 hidden column"]
-    assert "rates.xlsx: left out: 1 hidden row, 1 hidden column" in done.stderr
+    assert (file["left_out"], file["missing"]) == (["1 hidden row", "1 hidden column"], [])
     (page,) = (folder / "runs").rglob("rates.xlsx.md")
     text = page.read_text()
     assert "| Lamp | 47.5% | 2026-03-01 | 19.90 EUR |\n| Chair | 10.0% | 2026-05-04 | 1,234,567.50 EUR |" in text

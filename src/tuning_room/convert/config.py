@@ -71,7 +71,8 @@ class FailedDocument(StageResult):
 class ConvertedDocument(StageResult):
     """What was found in one document; seconds are wall time, layout is '' for anything but a PDF.
 
-    `notes` say what of the document is not in the markdown, and what else there is to say about it.
+    `left_out` says which words are set apart on purpose, `missing` which others of those that a person sees in the
+    file are not in its markdown, or in its chunks: a phrase for each kind.
     """
 
     name: str
@@ -82,13 +83,14 @@ class ConvertedDocument(StageResult):
     list_items: int
     seconds: float
     layout: Literal["", "rules", "models"] = ""
-    notes: list[str] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+    missing: list[str] = Field(default_factory=list)
 
 
 class ConvertResult(StageResult):
     """What was read and what was found; pages count only where a format has pages.
 
-    `reused` of the documents had been converted before; `warnings` are the notes of all files.
+    `reused` of the documents had been converted before. `warnings` name the files of which words are missing.
     """
 
     documents: int

@@ -7,6 +7,7 @@ import csv
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from io import StringIO
 from typing import NamedTuple
 
@@ -33,10 +34,11 @@ MOST_ACCENTS = 0.3
 
 
 class Rows(NamedTuple):
-    """The rows of a file, and what is to be said about it."""
+    """The rows of a file, what is missing or in doubt, and what is odd though nothing is missing."""
 
     rows: list[list[str]]
-    notes: list[str]
+    missing: list[str]
+    odd: list[str]
 
 
 class UnclosedQuoteError(ValueError):
@@ -72,23 +74,28 @@ def csv_rows(text: str) -> Rows:
     lines = text[named.end() :] if named else text
     if ESCAPED_WORD.search(lines):
         lines = ESCAPED.sub('""', lines)
-    rows, notes = _read(lines, named[1] if named else _delimiter(lines))
+    delimiter = named[1] if named else _delimiter(lines)
+    rows, missing = _read(lines, delimiter)
+    return Rows(rows, missing, _ragged(rows))
+
+
+def _ragged(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = Counter(map(len, rows))
-    if len(widths) > 1:
-        usual = widths.most_common(1)[0][0]
-        odd = len(rows) - widths[usual]
-        notes.append(f"{odd} row{'s' * (odd > 1)} with more or fewer cells than the usual {usual}")
-    return Rows(rows, notes)
+    if len(widths) <= 1:
+        return []
+    usual = widths.most_common(1)[0][0]
+    odd = len(rows) - widths[usual]
+    return [f"{odd} row{'s' * (odd > 1)} with more or fewer cells than the usual {usual}"]
 
 
-def _read(text: str, delimiter: str) -> Rows:
+def _read(text: str, delimiter: str) -> tuple[list[list[str]], list[str]]:
     try:
-        return Rows(_parsed(text, delimiter, is_strict=True), [])
+        return _parsed(text, delimiter, is_strict=True), []
     except csv.Error as error:
         if "unexpected end" in str(error):
             raise UnclosedQuoteError(_last_row_line(text, delimiter)) from None
-        note = "quotes within cells are not doubled, so that cells may be cut in the wrong place"
-        return Rows(_parsed(text, delimiter, is_strict=False), [note])
+        doubt = "quotes within cells are not doubled, so that cells may be cut in the wrong place"
+        return _parsed(text, delimiter, is_strict=False), [doubt]
 
 
 def _parsed(text: str, delimiter: str, *, is_strict: bool) -> list[list[str]]:

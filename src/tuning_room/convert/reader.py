@@ -28,11 +28,15 @@ OCR_HINT = f"if it is a scan, its text can be recognised; {install_line('ocr')},
 
 
 class Reading(NamedTuple):
-    """A document as Docling reads it, its number of pages (0 where the format has none), and what is not in it."""
+    """A document as Docling reads it, its number of pages (0 where the format has none), and what is not in it.
+
+    `left_out` says what of a file of sheets is left out on purpose, `missing` what else is not as its reader sees it.
+    """
 
     document: "DoclingDocument"
     pages: int
-    notes: list[str] = []
+    left_out: list[str] = []
+    missing: list[str] = []
 
 
 class DoclingReader:
@@ -67,7 +71,9 @@ class DoclingReader:
             elif source.format == "xlsx":
                 name_sheets(result.document)
         pages = max(len(result.document.pages), result.input.page_count)
-        return Reading(result.document, pages, _notes(source, result))
+        backend = result.input._backend
+        left_out, missing = getattr(backend, "left_out", []), getattr(backend, "missing", [])
+        return Reading(result.document, pages, left_out, [*missing, *_doubts(source)])
 
     def _tell_of_scans(self, source: Source) -> None:
         if source.format == "pdf" and self._wants_text and not self._recognises:
@@ -101,12 +107,11 @@ def _text(source: Source) -> str:
     return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
 
 
-def _notes(source: Source, result: "ConversionResult") -> list[str]:
-    """Return what our readers of sheets say of a file: what is not in the document, and how it was read."""
-    notes = list(getattr(result.input._backend, "notes", []))
-    if source.format == "csv" and is_western(source.path.read_bytes()):
-        notes.append("read as Windows-1252 (Western European), because it is not UTF-8")
-    return notes
+def _doubts(source: Source) -> list[str]:
+    """Return what is uncertain about how a file's letters were read."""
+    if source.format != "csv" or not is_western(source.path.read_bytes()):
+        return []
+    return ["not UTF-8, so it was read as Windows-1252: letters other than Western European ones would be wrong"]
 
 
 def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> None:

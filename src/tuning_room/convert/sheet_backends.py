@@ -3,6 +3,8 @@
 Import it late: Docling takes seconds.
 """
 
+import warnings
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -14,9 +16,9 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from tuning_room.convert.csv_files import csv_rows
 from tuning_room.convert.sheets import (
-    NAMED_CELLS,
+    ENGLISH,
     SheetTable,
-    formulas_without_value,
+    formula_doubts,
     in_words,
     sheet_tables,
     shown_sheets,
@@ -29,19 +31,21 @@ Comments = dict[tuple[int, int], list[tuple[str, str, datetime | None]]]
 class ShownSheets(MsExcelDocumentBackend):
     """Docling's reader of workbooks, with the cells as a reader sees them and without what is hidden."""
 
-    notes: list[str]
+    left_out: list[str]
+    missing: list[str]
     options: MsExcelBackendOptions
 
     def convert(self) -> DoclingDocument:
-        """Return the document; `notes` then says what is not in it."""
+        """Return the document; `left_out` and `missing` then say what is not in it."""
         assert self.workbook is not None and isinstance(self.path_or_stream, Path)
-        self._left_out = unseen_parts(self.path_or_stream, self.workbook)
+        self._counts = unseen_parts(self.path_or_stream, self.workbook)
         visible = shown_sheets(self.workbook)
         # A copy: the options belong to all documents.
         self.options = self.options.model_copy(update={"sheet_names": visible})
         document = super().convert()
-        self.notes = [f"left out: {', '.join(words)}"] if (words := in_words(self._left_out)) else []
-        self.notes += self._formula_notes(visible)
+        english = Counter({ENGLISH: self._counts.pop(ENGLISH, 0)})
+        self.left_out = in_words(self._counts)
+        self.missing = [*formula_doubts(self.path_or_stream, self.workbook), *in_words(english)]
         return document
 
     def page_count(self) -> int:
@@ -49,32 +53,22 @@ class ShownSheets(MsExcelDocumentBackend):
         return len(shown_sheets(self.workbook)) if self.workbook is not None else 0
 
     def _find_data_tables(self, sheet: Worksheet) -> tuple[list[ExcelTable], Comments]:
-        tables = [_excel_table(table) for table in sheet_tables(sheet, self._left_out)]
+        tables = [_excel_table(table) for table in sheet_tables(sheet, self._counts)]
         has_comments = any(cell.comment is not None for cell in sheet._cells.values())
         return tables, super()._find_data_tables(sheet)[1] if has_comments else {}
-
-    def _formula_notes(self, visible: list[str]) -> list[str]:
-        assert self.workbook is not None and isinstance(self.path_or_stream, Path)
-        empty = formulas_without_value(self.path_or_stream, visible)
-        if not empty:
-            return []
-        names = ", ".join(empty[:NAMED_CELLS]) + (", ..." if len(empty) > NAMED_CELLS else "")
-        several = len(empty) > 1
-        return [
-            f"left out: {len(empty)} formula{'s' * several} without a stored result ({names}); "
-            "open the file in a spreadsheet and save it"
-        ]
 
 
 class CsvCells(CsvDocumentBackend):
     """Docling's reader of CSV files, with our way of finding what parts and quotes the cells."""
 
-    notes: list[str]
+    missing: list[str]
 
     def convert(self) -> DoclingDocument:
-        """Return the document: one table with every cell, its first row the head; `notes` says what is odd."""
+        """Return the document: one table with every cell, its first row the head; `missing` says what is in doubt."""
         self.content.seek(0)
-        rows, self.notes = csv_rows(self.content.read())
+        rows, self.missing, odd = csv_rows(self.content.read())
+        for phrase in odd:
+            warnings.warn(phrase, stacklevel=1)
         origin = DocumentOrigin(filename=self.file.name, mimetype="text/csv", binary_hash=self.document_hash)
         document = DoclingDocument(name=self.file.stem, origin=origin)
         if rows:

@@ -8,7 +8,7 @@ import re
 import zipfile
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuning_room.convert.number_formats import shown
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 SHAPE_TEXT = re.compile(rb"<(?:\w+:)?txBody[ >].*?</(?:\w+:)?txBody>", re.DOTALL)
 NAMED_CELLS = 5
+# The language of a format, as a number of Windows: its lower ten bits are the language without the region.
+LANGUAGE = re.compile(r"\[\$[^\]-]*-([0-9a-fA-F]{3,8})\]")
+PRIMARY_LANGUAGE, ENGLISH_LANGUAGE = 0x3FF, 0x09
+NAMED_DATE = re.compile(r"mmm|ddd", re.IGNORECASE)
+ENGLISH = "cell|s| with a month or day named in English, not in the format's language"
 
 
 class SheetCell(NamedTuple):
@@ -105,6 +110,7 @@ def _cells(sheet: "Worksheet", rows: Shown, columns: Shown, left_out: Counter[st
         elif not width:
             hidden_columns.add(column)
         elif text := cell_text(cell).strip():
+            left_out[ENGLISH] += _is_translated(cell)
             top, left = rows.place(row), columns.place(column)
             yield SheetCell(top, left, top + height, left + width, text)
         elif str(cell.value).strip():
@@ -124,6 +130,15 @@ def cell_text(cell: Any) -> str:
     elif not isinstance(value, bool | int | float):
         value = str(value)
     return shown(value, cell.number_format or "General", is_1904=epoch == MAC_EPOCH)
+
+
+def _is_translated(cell: Any) -> bool:
+    """Say whether a format asks for the name of a month or a day in another language than English."""
+    asked = LANGUAGE.search(cell.number_format)
+    is_named = isinstance(cell.value, dt.date) and NAMED_DATE.search(cell.number_format)
+    if not asked or not is_named:
+        return False
+    return int(asked[1], 16) & PRIMARY_LANGUAGE not in (0, ENGLISH_LANGUAGE)
 
 
 # Tables
@@ -184,36 +199,49 @@ def in_words(left_out: Counter[str]) -> list[str]:
     return lines
 
 
-def formulas_without_value(path: "Path", shown_names: Iterable[str]) -> list[str]:
-    """Return the cells of these sheets that hold a formula and no result, as 'Sheet!A1'.
+def formula_doubts(path: "Path", workbook: "Workbook") -> list[str]:
+    """Return what is to be said of the formulas of the sheets that are shown: no result is stored, or an old one.
 
-    A program that is no spreadsheet writes formulas without calculating them.
+    A program that is no spreadsheet writes formulas without calculating them, and leaves that to the next spreadsheet.
     """
+    stored = dict(_formulas(path, set(shown_sheets(workbook))))
+    empty = [place for place, has_result in stored.items() if not has_result]
+    old = [place for place, has_result in stored.items() if has_result]
+    calculation = workbook.calculation
+    doubts = [f"{_places(empty)} without a stored result: open the file in a spreadsheet and save it"] if empty else []
+    if old and calculation is not None and calculation.fullCalcOnLoad:
+        doubts.append(f"{_places(old)} that the file wants calculated anew: the stored results may be wrong")
+    return doubts
+
+
+def _places(cells: Sequence[str]) -> str:
+    names = ", ".join(cells[:NAMED_CELLS]) + (", ..." if len(cells) > NAMED_CELLS else "")
+    return f"{len(cells)} formula{'s' * (len(cells) > 1)} ({names})"
+
+
+def _formulas(path: "Path", names: Container[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the cells of these sheets that hold a formula, as 'Sheet!A1', and whether its result is stored."""
+    from lxml import etree
     from openpyxl.reader.excel import ExcelReader
 
     reader = ExcelReader(str(path))
     reader.read_manifest()
     reader.read_strings()
     reader.read_workbook()
-    names = set(shown_names)
-    return [
-        f"{sheet.name}!{reference}"
-        for sheet, relation in reader.parser.find_sheets()
-        if sheet.name in names and relation.target in reader.valid_files
-        for reference in _without_value(reader.archive, relation.target)
-    ]
+    for sheet, relation in reader.parser.find_sheets():
+        if sheet.name not in names or relation.target not in reader.valid_files:
+            continue
+        with reader.archive.open(relation.target) as content:
+            for _, cell in etree.iterparse(content, tag=f"{MAIN}c", resolve_entities=False, no_network=True):
+                if cell.find(f"{MAIN}f") is not None:
+                    yield f"{sheet.name}!{cell.get('r', '?')}", _has_result(cell)
+                cell.clear()
 
 
-def _without_value(archive: zipfile.ZipFile, part: str) -> Iterator[str]:
-    from lxml import etree
-
-    with archive.open(part) as content:
-        for _, element in etree.iterparse(content, tag=f"{MAIN}c", resolve_entities=False, no_network=True):
-            # An empty text is a result: '=IF(A1="", "", 1)'.
-            is_empty_text = element.get("t") == "str" and element.find(f"{MAIN}v") is not None
-            if element.find(f"{MAIN}f") is not None and not element.findtext(f"{MAIN}v") and not is_empty_text:
-                yield element.get("r", "?")
-            element.clear()
+def _has_result(cell: Any) -> bool:
+    # An empty text is a result: '=IF(A1="", "", 1)'.
+    is_text = cell.get("t") == "str" and cell.find(f"{MAIN}v") is not None
+    return is_text or bool(cell.findtext(f"{MAIN}v"))
 
 
 def unseen_parts(path: "Path", workbook: "Workbook") -> Counter[str]:

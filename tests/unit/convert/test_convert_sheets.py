@@ -95,8 +95,11 @@ def test_hidden_rows_columns_and_sheets_are_out_and_counted(convert: Convert) ->
 
     reading = convert(fill)
     assert tables(reading) == [[[f"{name}{row}" for name in "adef"] for row in (1, 3, 4)] + [["", "d6", "e6", "f6"]]]
-    assert reading.notes == [
-        "left out: 2 hidden sheets, 1 cell with a format that hides the value, 2 hidden rows, 2 hidden columns"
+    assert reading.left_out == [
+        "2 hidden sheets",
+        "1 cell with a format that hides the value",
+        "2 hidden rows",
+        "2 hidden columns",
     ]
     assert "secret" not in reading.document.export_to_text()
     assert reading.pages == 1
@@ -112,7 +115,7 @@ def test_filtered_rows_are_out(tmp_path: Path, reader: DoclingReader) -> None:
         sheet.set_row(2, options={"hidden": True})
     reading = read(tmp_path / "book.xlsx", reader)
     assert tables(reading) == [[["item", "kind"], ["lamp", "a"], ["bed", "a"]]]
-    assert reading.notes == ["left out: 1 hidden row"]
+    assert reading.left_out == ["1 hidden row"]
 
 
 def test_all_rows_hidden_but_those_that_say_so(tmp_path: Path, reader: DoclingReader) -> None:
@@ -148,7 +151,7 @@ def test_hidden_rows_do_not_part_a_table(convert: Convert) -> None:
     reading = convert(fill)
     assert tables(reading) == [[["a", "b"], ["1", "2"]]]
     # It held nothing that could be missed.
-    assert reading.notes == []
+    assert reading.left_out == reading.missing == []
 
 
 def test_merged_cells(convert: Convert) -> None:
@@ -198,9 +201,29 @@ def test_formulas_have_their_stored_result_and_a_missing_one_is_named(tmp_path: 
     write_formulas(tmp_path / "book.xlsx", cells)
     reading = read(tmp_path / "book.xlsx", reader)
     assert tables(reading) == [[["2"]], [["#DIV/0!"]]]
-    assert reading.notes == [
-        "left out: 2 formulas without a stored result (Sums!B1, Sums!C1); open the file in a spreadsheet and save it"
+    assert reading.missing[0] == (
+        "2 formulas (Sums!B1, Sums!C1) without a stored result: open the file in a spreadsheet and save it"
+    )
+
+
+def test_results_that_the_file_itself_calls_old_are_named(tmp_path: Path, reader: DoclingReader) -> None:
+    # XlsxWriter calculates nothing: it stores a zero for each formula, and asks the next spreadsheet to calculate.
+    with xlsxwriter.Workbook(tmp_path / "book.xlsx") as book:
+        book.add_worksheet("Sums").write_formula("A1", "=1+1")
+    assert read(tmp_path / "book.xlsx", reader).missing == [
+        "1 formula (Sums!A1) that the file wants calculated anew: the stored results may be wrong"
     ]
+
+
+def test_names_of_months_in_another_language_are_counted(convert: Convert) -> None:
+    def fill(sheet: Worksheet) -> None:
+        append(sheet, [dt.date(2026, 3, 1)] * 3)
+        for cell, code in zip(sheet[1], ("[$-407]d. mmmm yyyy", "[$-809]d mmmm yyyy", "[$-407]d.m.yyyy"), strict=True):
+            cell.number_format = code
+
+    reading = convert(fill)
+    assert tables(reading) == [[["1. March 2026", "1 March 2026", "1.3.2026"]]]
+    assert reading.missing == ["1 cell with a month or day named in English, not in the format's language"]
 
 
 def test_pictures_charts_notes_and_shapes_are_counted(tmp_path: Path, reader: DoclingReader) -> None:
@@ -212,7 +235,8 @@ def test_pictures_charts_notes_and_shapes_are_counted(tmp_path: Path, reader: Do
         sheet.insert_chart("C1", chart)
         sheet.insert_textbox("C20", "Only for members")
         sheet.write_comment("A1", "who says?")
-    assert read(tmp_path / "book.xlsx", reader).notes == ["left out: 1 chart, 1 note on cells, 1 shape with text"]
+    left_out = read(tmp_path / "book.xlsx", reader).left_out
+    assert left_out == ["1 chart", "1 note on cells", "1 shape with text"]
 
 
 SHOWN = st.text(alphabet="abcäßд字 1.-", min_size=1, max_size=8).filter(lambda text: bool(text.strip()))
@@ -243,7 +267,7 @@ def test_every_cell_that_is_shown_is_there_once_and_in_its_row(
     assert sorted(text for row in found for text in row) == sorted(
         [*(f"r{row} {text}".strip() for (row, _), text in expected.items()), "end"]
     )
-    assert bool(reading.notes) == (len(expected) < len(cells))
+    assert bool(reading.left_out) == (len(expected) < len(cells))
 
 
 # CSV
@@ -258,9 +282,7 @@ def test_csv_by_delimiter_and_encoding(delimiter: str, encoding: str, tmp_path: 
     (tmp_path / "a.csv").write_bytes(text.getvalue().encode(encoding))
     reading = read(tmp_path / "a.csv", reader)
     assert tables(reading) == [rows]
-    assert reading.notes == (
-        ["read as Windows-1252 (Western European), because it is not UTF-8"] if encoding == "cp1252" else []
-    )
+    assert ["Windows-1252" in phrase for phrase in reading.missing] == [True] * (encoding == "cp1252")
 
 
 @pytest.mark.parametrize(
@@ -305,11 +327,13 @@ def test_csv_as_people_have_it(text: str, rows: list[list[str]]) -> None:
 def test_ragged_rows_and_odd_quotes_lose_nothing_and_are_said() -> None:
     assert csv_rows("a,b\n1,2,3\n4\n5,6\n") == (
         [["a", "b"], ["1", "2", "3"], ["4"], ["5", "6"]],
+        [],
         ["2 rows with more or fewer cells than the usual 2"],
     )
-    rows, notes = csv_rows('a,b\n"5" pipe,1\n')
+    rows, missing, odd = csv_rows('a,b\n"5" pipe,1\n')
     assert rows == [["a", "b"], ["5 pipe", "1"]]
-    assert "not doubled" in notes[0]
+    assert "not doubled" in missing[0]
+    assert odd == []
 
 
 def test_a_quote_that_is_never_closed_is_named_with_its_line(tmp_path: Path, reader: DoclingReader) -> None:
