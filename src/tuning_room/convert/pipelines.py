@@ -60,13 +60,14 @@ from docling_core.types.doc import (
 )
 
 from tuning_room.convert import typography
+from tuning_room.convert.aligned_tables import Grid, cell_lines
 from tuning_room.convert.boxes import Box, Word
 from tuning_room.convert.columns import column_order, gutters
 from tuning_room.convert.outline import Bookmark, PageHeading, levels
 from tuning_room.convert.page_layout import BULLET, BlockKind, PageRules
 from tuning_room.convert.page_text import PageStep, ReadablePages, TextlessPages
 from tuning_room.convert.sheet_backends import CsvCells, ShownSheets
-from tuning_room.convert.tables import MAX_THICKNESS, Grid, cell_lines, page_tables
+from tuning_room.convert.tables import MAX_THICKNESS, page_tables
 from tuning_room.convert.typography import Typography
 
 LABELS: dict[BlockKind, DocItemLabel] = {

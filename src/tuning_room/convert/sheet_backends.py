@@ -54,8 +54,17 @@ class ShownSheets(MsExcelDocumentBackend):
 
     def _find_data_tables(self, sheet: Worksheet) -> tuple[list[ExcelTable], Comments]:
         tables = [_excel_table(table) for table in sheet_tables(sheet, self._counts)]
-        has_comments = any(cell.comment is not None for cell in sheet._cells.values())
-        return tables, super()._find_data_tables(sheet)[1] if has_comments else {}
+        return tables, self._comments(sheet)
+
+    def _comments(self, sheet: Worksheet) -> Comments:
+        """Return what is noted on cells: an author, a text and a time for each remark, by its cell's place from 0."""
+        threads = self._parse_threaded_comments(sheet.title)
+        return {
+            (row - 1, column - 1): threads.get(cell.coordinate)
+            or [(cell.comment.author, cell.comment.text.strip(), None)]
+            for (row, column), cell in sheet._cells.items()
+            if cell.comment is not None and cell.comment.text
+        }
 
 
 class CsvCells(CsvDocumentBackend):

@@ -25,6 +25,9 @@ EVEN_LINES = 1.15
 # White between columns, over the height of a word; the words of a line are nearer.
 COLUMN_GAP = 0.8
 
+# The share of a column's entries that may be otherwise than the rest.
+MAY_STRAY = 0.2
+
 Line = Sequence[Word]
 
 
@@ -114,3 +117,8 @@ def _rows_of(run: range, cells: Sequence[Sequence[tuple[int, int]]]) -> list[ran
     """Return the lines that cells hold together as one row; each as its own where a column has two cells in it."""
     most = max((sum(first in run for first, _ in column) for column in cells), default=0)
     return [run] if most <= 1 else [range(line, line + 1) for line in run]
+
+
+def are_numbers(column: Sequence[str]) -> bool:
+    """Say whether the entries of a column are numbers, but for a few."""
+    return sum(bool(NUMBER.match(text)) for text in column) >= (1 - MAY_STRAY) * max(1, len(column))

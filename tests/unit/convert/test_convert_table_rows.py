@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from reportlab.lib import colors
 from reportlab.platypus import Paragraph, Spacer, Table, TableStyle
 
+from tuning_room.convert.aligned_tables import cell_lines
 from tuning_room.convert.boxes import Box, Word
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.reader import DoclingReader
 from tuning_room.convert.sources import Source
 from tuning_room.convert.table_rows import joined_lines
-from tuning_room.convert.tables import cell_lines, page_tables
+from tuning_room.convert.tables import page_tables
 
 ROTA = [
     ["Day", "Room", "Name", "Hours"],
