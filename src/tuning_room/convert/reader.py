@@ -129,8 +129,10 @@ def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> N
             # Many images have no text, and nothing is wrong with them.
             return
         is_unread = source.format in ("pdf", "image") and not recognises
+        left_out = getattr(result.input._backend, "left_out", [])
+        rest = f" but what is left out ({', '.join(left_out)})" if left_out else ""
         raise DocumentError(
-            f"{source.path}: there is no text in this document", hint=OCR_HINT if is_unread else REPLACE
+            f"{source.path}: there is no text in this document{rest}", hint=OCR_HINT if is_unread else REPLACE
         )
 
 

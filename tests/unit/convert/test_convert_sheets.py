@@ -105,6 +105,15 @@ def test_hidden_rows_columns_and_sheets_are_out_and_counted(convert: Convert) ->
     assert reading.pages == 1
 
 
+def test_a_workbook_with_nothing_to_see_says_what_it_has(convert: Convert) -> None:
+    def fill(sheet: Worksheet) -> None:
+        append(sheet, ["x"], ["y"])
+        sheet.column_dimensions["A"].hidden = True
+
+    with pytest.raises(DocumentError, match=r"no text in this document but what is left out \(1 hidden column\)"):
+        convert(fill)
+
+
 def test_filtered_rows_are_out(tmp_path: Path, reader: DoclingReader) -> None:
     with xlsxwriter.Workbook(tmp_path / "book.xlsx") as book:
         sheet = book.add_worksheet("Prices")
