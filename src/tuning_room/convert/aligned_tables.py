@@ -17,6 +17,7 @@ LEAST_ROWS = 3
 SHORT = 20
 # The share of rows with text in more than one column.
 MOSTLY = 0.6
+MOSTLY_HEADED = 0.3
 MOST_TITLES = 2
 
 Row = Sequence[Word]
@@ -139,7 +140,9 @@ def _is_tabular(rows: Sequence[Row], columns: Sequence[float]) -> bool:
     if not all(_says_something(column) for column in entries):
         return False
     is_short = any(sum(map(len, column)) / len(column) <= SHORT for column in entries)
-    return is_short and sum(count > 1 for count in filled) >= MOSTLY * len(rows)
+    # Below a head that names every column, most rows may be sparse.
+    least = MOSTLY_HEADED if filled[0] == len(columns) - 1 > 2 else MOSTLY
+    return is_short and sum(count > 1 for count in filled) >= least * len(rows)
 
 
 def _says_something(column: Sequence[str]) -> bool:

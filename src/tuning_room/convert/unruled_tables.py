@@ -50,12 +50,20 @@ Column = list[list[Word]]
 def unruled_grids(words: Iterable[Word]) -> list[Grid]:
     """Return the tables that a page's words make by their places alone, from top to bottom."""
     grids = []
-    for run in _runs(word_lines(list(words))):
+    rows = word_lines(list(words))
+    for run in _runs(rows):
         flat = [word for row in run for word in row]
         grid = aligned_grid(around_words(flat), flat)
-        if grid and _is_table(grid, run):
+        if grid and _is_table(grid, run) and not _is_cut_off(run, rows):
             grids.append(grid)
     return grids
+
+
+def _is_cut_off(run: Sequence[Row], rows: Sequence[Row]) -> bool:
+    """Say whether a line follows that is nearer than the rows are to each other, and so belongs to the last of them."""
+    behind = [bottom_of(row) for row in rows if bottom_of(row) > bottom_of(run[-1])]
+    step = bottom_of(run[-1]) - bottom_of(run[-2])
+    return bool(behind) and EVEN * (min(behind) - bottom_of(run[-1])) < step
 
 
 def _runs(rows: Sequence[Row]) -> list[list[Row]]:
@@ -109,7 +117,9 @@ def _is_table(grid: Grid, run: Sequence[Row]) -> bool:
     entries = [[joined_text(entry) for entry in column if entry] for column in columns]
     if any(LEADERS.search(text) for column in entries for text in column):
         return False
-    if any(_is_long(column) or _are_markers(column) for column in entries) or _are_contents(entries, len(run)):
+    # Numbers in brackets between other columns are negative ones.
+    has_markers = _are_markers(entries[0]) or _are_markers(entries[-1])
+    if has_markers or any(map(_is_long, entries)) or _are_contents(entries, len(run)):
         return False
     if not all(map(_is_aligned, columns)):
         return False
