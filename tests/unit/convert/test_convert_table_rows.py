@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reportlab.lib import colors
+from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, Spacer, Table, TableStyle
 
 from tuning_room.convert.aligned_tables import cell_lines
@@ -72,7 +73,7 @@ def reader() -> DoclingReader:
 
 def write(path: Path, rows: Sequence[Sequence[Any]], lines: list[tuple[Any, ...]], **table: Any) -> None:
     style = [(*line, 0.5, colors.black) for line in lines]
-    style += [("VALIGN", (0, 0), (-1, -1), table.pop("valign", "MIDDLE"))]
+    style += [("VALIGN", (0, 0), (-1, -1), table.pop("valign", "MIDDLE")), *table.pop("spans", [])]
     text = Paragraph(samples.OPENING, samples.BODY)
     samples.write_pdf(path, [text, Spacer(1, 12), Table(rows, style=TableStyle(style), **table), Spacer(1, 12), text])
 
@@ -106,6 +107,33 @@ def test_a_row_of_long_cells_between_lines_is_not_cut(tmp_path: Path, reader: Do
     for name in ("grid", "frame and lines between columns"):
         write(tmp_path / "a.pdf", cells, LINES[name], colWidths=[60, 110, 110], valign="TOP")
         assert tables(tmp_path / "a.pdf", reader) == [rows]
+
+
+def test_words_beside_a_table_are_not_lost_with_its_lines(tmp_path: Path, reader: DoclingReader) -> None:
+    # Docling's parser makes one line of what stands on one height, in the table or not.
+    canvas = Canvas(str(tmp_path / "a.pdf"))
+    for number, row in enumerate([["Item", "Price"], ["Lamp", "12"], ["Desk", "90"]]):
+        for column, text in enumerate(row):
+            canvas.drawRightString(117 + 50 * column, 705 - 20 * number, text)
+            canvas.rect(70 + 50 * column, 700 - 20 * number, 50, 20)
+    canvas.drawString(173, 685, "sold")
+    canvas.save()
+    document = reader.read(Source(tmp_path / "a.pdf", "a.pdf", "pdf")).document
+    text = document.export_to_markdown(compact_tables=True)
+    assert re.findall(r"\w+", text).count("sold") == 1
+    assert tables(tmp_path / "a.pdf", reader) == [[["Item", "Price"], ["Lamp", "12"], ["Desk", "90"]]]
+
+
+def test_a_label_in_the_middle_of_several_rows_is_not_lost(tmp_path: Path, reader: DoclingReader) -> None:
+    rows = [["Group", "Name", "Points"], ["North", "Ann", "1"], ["", "Ben", ""], ["South", "Dan", ""], ["", "Eve", "6"]]
+    spans = [("SPAN", (0, 1), (0, 2)), ("SPAN", (0, 3), (0, 4))]
+    for lines in LINES.values():
+        write(tmp_path / "a.pdf", rows, lines, spans=spans)
+        document = reader.read(Source(tmp_path / "a.pdf", "a.pdf", "pdf")).document
+        words = re.findall(r"\w+", document.export_to_markdown(compact_tables=True))
+        assert sorted(set(words) & {*"North South Ann Ben Dan Eve".split()}) == sorted(
+            "North South Ann Ben Dan Eve".split()
+        )
 
 
 def words_of(*rows: str, step: float = 18.0) -> list[Word]:
