@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 from bakery import run
 from cases import case
 
 
+@pytest.mark.case("xlsx-formats")
 def test_a_sheet_is_converted_as_its_reader_sees_it(tmp_path: Path) -> None:
     folder = case("xlsx-formats", tmp_path)
     done = run("convert", ".", "--json", cwd=folder)
