@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "docx",
         "lxml",
         "marko",
+        "openpyxl",
         "pptx",
         "pypdfium2",
         "huggingface_hub",

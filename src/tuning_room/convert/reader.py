@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.convert.chunks import PLAIN
 from tuning_room.convert.config import ConvertConfig
+from tuning_room.convert.csv_files import is_western
 from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
 from tuning_room.convert.sources import (
     FORMATS,
@@ -38,10 +39,15 @@ OCR_HINT = f"if it is a scan, its text can be recognised; {install_line('ocr')},
 
 
 class Reading(NamedTuple):
-    """A document as Docling reads it, and its number of pages (0 where the format has none)."""
+    """A document as Docling reads it, its number of pages (0 where the format has none), and what is not in it.
+
+    `left_out` says what of a file of sheets is left out on purpose, `missing` what else is not as its reader sees it.
+    """
 
     document: "DoclingDocument"
     pages: int
+    left_out: list[str] = []
+    missing: list[str] = []
 
 
 class DoclingReader:
@@ -78,7 +84,10 @@ class DoclingReader:
                 name_languages(result.document, prepared(source_text(source)))
             elif source.format == "xlsx":
                 name_sheets(result.document)
-        return Reading(result.document, max(len(result.document.pages), result.input.page_count))
+        pages = max(len(result.document.pages), result.input.page_count)
+        backend = result.input._backend
+        left_out, missing = getattr(backend, "left_out", []), getattr(backend, "missing", [])
+        return Reading(result.document, pages, left_out, [*missing, *_doubts(source)])
 
     def _tell_of_scans(self, source: Source) -> None:
         if source.format == "pdf" and self._wants_text and not self._recognises:
@@ -108,11 +117,21 @@ def docling_input(source: Source) -> "Path | DocumentStream":
     from tuning_room.convert.repairs import with_formulas
 
     changed = None
-    if source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
+    if source.format == "csv":
+        # With line breaks as they are: a cell may hold them.
+        changed = source_text(source).encode("utf-8")
+    elif source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
         changed = source_text(source).encode()
     elif source.format == "html":
         changed = with_formulas(source_text(source))
     return source.path if changed is None else DocumentStream(name=source.path.name, stream=BytesIO(changed))
+
+
+def _doubts(source: Source) -> list[str]:
+    """Return what is uncertain about how a file's letters were read."""
+    if source.format != "csv" or not is_western(source.path.read_bytes()):
+        return []
+    return ["not UTF-8, so it was read as Windows-1252: letters other than Western European ones would be wrong"]
 
 
 def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> None:
@@ -130,8 +149,10 @@ def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> N
             # Many images have no text, and nothing is wrong with them.
             return
         is_unread = source.format in ("pdf", "image") and not recognises
+        left_out = getattr(result.input._backend, "left_out", [])
+        rest = f" but what is left out ({', '.join(left_out)})" if left_out else ""
         raise DocumentError(
-            f"{source.path}: there is no text in this document", hint=OCR_HINT if is_unread else REPLACE
+            f"{source.path}: there is no text in this document{rest}", hint=OCR_HINT if is_unread else REPLACE
         )
 
 

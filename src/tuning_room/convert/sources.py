@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuning_room.convert.config import ConvertConfig, SkippedFile
+from tuning_room.convert.csv_files import WESTERN, is_western
 from tuning_room.errors import DocumentError
 from tuning_room.files import shown_path
 
@@ -129,7 +130,9 @@ def inspect(source: Source, config: ConvertConfig) -> None:
     if found in OFFICE:
         _check_archive(path, config.max_unpacked_mb)
     if source.format in TEXT_FORMATS:
-        check_encoding(path, path.read_bytes(), is_html=source.format == "html")
+        content = path.read_bytes()
+        if source.format != "csv" or not is_western(content):
+            check_encoding(path, content, is_html=source.format == "html")
 
 
 def content_kind(path: Path) -> str:
@@ -227,6 +230,8 @@ def text_encoding(content: bytes, *, is_html: bool = False) -> str:
 def source_text(source: Source) -> str:
     """Return a file's text, decoded as its inspection did: parsers guess, by how often each letter occurs."""
     content = source.path.read_bytes()
+    if source.format == "csv" and is_western(content):
+        return content.decode(WESTERN)
     return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
 
 

@@ -108,7 +108,7 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
     """Convert a document into its task's folder, all or nothing; DocumentError says what is wrong with it."""
     started = time.monotonic()
     source = task.source
-    document, pages = reader.read(source)
+    document, pages, left_out, missing = reader.read(source)
     is_slides = source.format == "pptx"
     chunks = document_chunks(document, source.name, config.max_chunk_characters, notes=is_slides)
     if not chunks and source.format != "image":
@@ -126,8 +126,8 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
         list_items=sum(text.label.value == "list_item" for text in document.texts),
         seconds=round(time.monotonic() - started, 2),
         layout=reader.layout if source.format == "pdf" else "",
-        left_out=found.left_out,
-        missing=found.missing,
+        left_out=[*left_out, *found.left_out],
+        missing=[*missing, *found.missing],
     )
     unglue(document)
     with atomic_folder(task.folder, of_a_run) as folder:
