@@ -247,6 +247,7 @@ def test_words_that_are_lost_are_said_on_the_command_line(tmp_path: Path) -> Non
     assert "warning: faq.html: not in the markdown: 3 words (drawn by hand)" in lost.warned
 
 
+@pytest.mark.case("html-lead")
 def test_case_html_lead(tmp_path: Path) -> None:
     done = convert(case("html-lead", tmp_path), tmp_path / "runs")
     for name in ("blog.html", "guide.md"):
@@ -257,6 +258,7 @@ def test_case_html_lead(tmp_path: Path) -> None:
     assert "- Lot C opens at 7.\n- The gate closes at 22." in done.text("blog.html")
 
 
+@pytest.mark.case("md-inline-html")
 def test_case_md_inline_html(tmp_path: Path) -> None:
     done = convert(case("md-inline-html", tmp_path), tmp_path / "runs")
     for text in (done.markdown("mixed.md"), done.text("mixed.md")):
@@ -268,6 +270,7 @@ def test_case_md_inline_html(tmp_path: Path) -> None:
     assert [file["missing"] for file in done.said["files"]] == [[], []]
 
 
+@pytest.mark.case("docx-tracked")
 def test_case_docx_tracked(tmp_path: Path) -> None:
     done = convert(case("docx-tracked", tmp_path), tmp_path / "runs")
     for text in (done.markdown("fees.docx"), done.text("fees.docx")):
