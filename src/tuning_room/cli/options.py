@@ -121,7 +121,7 @@ def summary(done: "Done") -> str:
     """Return what came of a stage in a few words."""
     values = _plain(done)
     templates = {
-        "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks",
+        "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks{left_out}",
         "generate": "{candidates} candidates, {errors} rows failed{further}",
         "dataset": "{accepted} accepted ({train} train, {valid} valid), {n_rejected} rejected",
         "train": "{rows} rows, {steps} steps, loss {final_loss:.3f}",
@@ -129,10 +129,15 @@ def summary(done: "Done") -> str:
         "report": "{page}",
         "deploy": "release {release}, {n_files} files",
     }
-    values["further"] = _further(values)
+    values["further"], values["left_out"] = _further(values), _left_out(values)
     values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
     values["n_files"] = len(values.get("files", []))
     return templates[done.stage].format(**values)
+
+
+def _left_out(values: Mapping[str, Any]) -> str:
+    files = sum(bool(file.get("left_out")) for file in values.get("files", []) if isinstance(file, dict))
+    return f"; left out on purpose in {files} of them: --json says what" if files else ""
 
 
 def _further(values: Mapping[str, Any]) -> str:
