@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from tuning_room.errors import TrainingError
 from tuning_room.files import atomic_folder, digest, of_a_run
 from tuning_room.models import SETTINGS, WEIGHTS, base_name, hub_name, portable
+from tuning_room.models.attention import known_scores
 from tuning_room.models.lineage import AdapterLineage, adapter_digest, write_lineage
 from tuning_room.records import read_json, write_json
 from tuning_room.rendering import template_digest
-from tuning_room.train.batches import attend_packed
 from tuning_room.train.config import LoopConfig, TrainConfig
 from tuning_room.workspace import Workspace, installed_versions
 
@@ -25,7 +25,6 @@ def with_adapter(model: "PreTrainedModel", config: LoopConfig) -> "PeftModel":
     """
     from peft import LoraConfig, get_peft_model
 
-    attend_packed(model)
     shape = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
@@ -73,7 +72,17 @@ def targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) ->
 
     Raises TrainingError where no layer is left.
     """
-    count = model.config.num_hidden_layers
+    count = model.config.get_text_config(decoder=True).num_hidden_layers
+    passed = passed_by(model)
+    if named := passed & ({modules} if isinstance(modules, str) else {*modules}):
+        raise TrainingError(
+            f"train.target_modules: {', '.join(sorted(named))}: this model never calls it, and an adapter there "
+            "would change nothing",
+            hint="leave it out, or write all-linear, which does",
+        )
+    # PEFT's own all-linear takes a mixture's router too, and its experts one by one: more weights than all the rest.
+    if modules == "all-linear" and (passed or any(weights.dim() > 2 for weights in model.parameters())):
+        modules = [name for name in linear_modules(model) if name not in passed]
     if not skipped:
         return {"target_modules": modules}
     if skipped >= count:
@@ -83,6 +92,26 @@ def targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) ->
     if isinstance(modules, str):
         modules = linear_modules(model) if modules == "all-linear" else [modules]
     return {"target_modules": modules, "layers_to_transform": list(range(skipped, count))}
+
+
+def passed_by(model: "PreTrainedModel") -> set[str]:
+    """Return the names of linear modules that a forward pass never calls; their weights, if at all, are read directly.
+
+    The output projection of a Mamba layer counts as such: on a GPU its kernel reads it.
+    """
+    from torch.nn import Linear
+
+    called, all_names = set[str](), set(linear_modules(model))
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: called.add(name.rsplit(".", 1)[-1]))
+        for name, module in model.named_modules()
+        if isinstance(module, Linear)
+    ]
+    known_scores(model)
+    for hook in hooks:
+        hook.remove()
+    fused = any(hasattr(module, "conv1d") and hasattr(module, "out_proj") for module in model.modules())
+    return all_names - called | ({"out_proj"} if fused else set())
 
 
 def linear_modules(model: "PreTrainedModel") -> list[str]:
