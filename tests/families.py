@@ -112,12 +112,12 @@ FAMILIES = {
 
 
 def write_family(name: str, folder: Path) -> Path:
-    """Write a family's random model beside the tokenizer that is in a folder already."""
+    """Write a family's random model and its tokenizer of bytes."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     family = FAMILIES[name]
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    tokenizer = write_byte_tokenizer(folder)
     settings = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -141,3 +141,23 @@ def write_family(name: str, folder: Path) -> Path:
     model: Any = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     return folder
+
+
+def write_byte_tokenizer(folder: Path) -> Any:
+    """Write and return a tokenizer of bytes and turn marks, with the embedded model's chat template."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from tuning_room.models.embedded import CHAT_TEMPLATE
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    marks = ("<|im_start|>", "<|im_end|>", "<|pad|>")
+    core.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in marks])
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[2], chat_template=CHAT_TEMPLATE
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer

@@ -4,13 +4,16 @@ Real here: torch, transformers, PEFT, Training Hub, our loop and engine. Not rea
 (families.py), so what they say means nothing; but a window or cap that is left out changes it, as one test shows.
 """
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
+from bakery import manifest, small_recipe
+from bakery import run as run_command
 
-from conftest import write_byte_tokenizer
 from families import FAMILIES, WINDOW, write_family
 from tuning_room.engines import Sampling, Talk
 from tuning_room.engines.local import LocalEngine
@@ -59,7 +62,6 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("family")
     model = folder / "model"
     model.mkdir()
-    write_byte_tokenizer(model)
     write_family(name, model)
     workspace = Workspace(folder / "run")
     workspace.train_rows.parent.mkdir(parents=True)
@@ -182,7 +184,6 @@ def test_the_loss_of_a_batch_is_that_of_its_rows_alone(
     ("name", "setting"), [(name, setting) for name, kind in FAMILIES.items() for setting in kind.bites]
 )
 def test_what_a_family_has_of_its_own_changes_what_it_says(tmp_path: Path, name: str, setting: str) -> None:
-    write_byte_tokenizer(tmp_path)
     write_family(name, tmp_path)
     model: Any = load_model(tmp_path)
     prompts = [prompt_ids(load_tokenizer(tmp_path), asked(question)) for question in QUESTIONS]
@@ -191,3 +192,34 @@ def test_what_a_family_has_of_its_own_changes_what_it_says(tmp_path: Path, name:
     other = type(model)(model.config).eval()
     other.load_state_dict(model.state_dict())
     assert [generated(other, prompt) for prompt in prompts] != expected
+
+
+@pytest.mark.parametrize("stage", ["advise", "train", "bake"])
+def test_what_cannot_be_trained_is_said_before_the_first_stage(tmp_path: Path, stage: str) -> None:
+    write_family("Llama", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaForTokenClassification"]}))
+    recipe = tmp_path / "recipe"
+    recipe.mkdir()
+    small_recipe(recipe, model=str(tmp_path))
+    done = run_command(stage, str(recipe), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "its weights are those of a LlamaForTokenClassification" in done.stderr and "Traceback" not in done.stderr
+    assert not manifest(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Gemma 2", "Falcon-H1"])
+def test_a_recipe_is_baked_on_a_model_that_the_fast_decoder_cannot_compute(tmp_path: Path, name: str) -> None:
+    model, recipe = tmp_path / "model", tmp_path / "recipe"
+    model.mkdir()
+    recipe.mkdir()
+    write_family(name, model)
+    settings = yaml.safe_load((small_recipe(recipe) / "recipe.yaml").read_text(encoding="utf-8"))
+    settings |= {"model": str(model), "train": {**settings["train"], "max_length": 4096, "skip_layers": 0}}
+    (recipe / "recipe.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    done = run_command("bake", str(recipe), cwd=tmp_path)
+    assert done.returncode in (0, 1), done.stderr
+    assert "note: trained in padded rows, not packed ones: " in done.stderr
+    assert "note: computed by transformers' own cache, not by the fast decoder: " in done.stderr
+    assert [entry["state"] for entry in manifest(tmp_path)["stages"].values()] == ["done"] * 6

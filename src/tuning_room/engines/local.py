@@ -77,6 +77,13 @@ class LocalEngine(Engine):
         pack(self.model)
         return Decoder(self.model, ends, adapters=self._peft_names, adapted=adapted, most=self.batch_size)
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether the model is computed by our own decoder."""
+        from tuning_room.engines.decoding import Decoder
+
+        return isinstance(self._decoder, Decoder)
+
     def models(self) -> list[str]:
         """Return the base model's name and the adapters'."""
         return [self.base, *self._peft_names]

@@ -47,7 +47,7 @@ def open_engine(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
 
         local = config.model_copy(update={"host": "127.0.0.1", "port": 0})
         return VllmEngine(vllm_server(local, *workspaces, tell=tell))
-    return _local_engine(config, workspaces)
+    return _local_engine(config, workspaces, tell)
 
 
 def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> None:
@@ -59,7 +59,7 @@ def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_st
 
     # An address in use is reported before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
-        engine = _local_engine(config, workspaces)
+        engine = _local_engine(config, workspaces, tell)
         tell(_announcement(engine.models(), f"http://{config.host}:{bound.getsockname()[1]}/v1"))
         serve(engine, longest=config.max_length, bound=bound)
 
@@ -83,11 +83,14 @@ def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
     return VllmServer(served.model, served.base, served.adapters, settings, tell)
 
 
-def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace]) -> Engine:
+def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> Engine:
     from tuning_room.engines.local import LocalEngine
 
     served = _served(config, workspaces)
-    return LocalEngine(served.model, base=served.base, adapters=served.adapters)
+    engine = LocalEngine(served.model, base=served.base, adapters=served.adapters)
+    if not engine.is_fast:
+        tell(f"{served.base} is {engine.path}")
+    return engine
 
 
 def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:

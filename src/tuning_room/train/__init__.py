@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TrainResult(StageResult):
-    """What came of training: losses in nats per token."""
+    """What came of training: losses in nats per token. `path` says why rows were padded, not packed, '' if packed."""
 
     rows: int
     left_out: int = 0
@@ -28,6 +28,7 @@ class TrainResult(StageResult):
     adapter_digest: str
     mlflow_run: str | None = None
     mlflow_error: str | None = None
+    path: str = ""
 
 
 def inputs(config: TrainConfig, workspace: Workspace) -> list[Path]:
@@ -119,6 +120,7 @@ def _result(trained: "Trained", digest: str) -> TrainResult:
         valid_loss=(min(valid) if trained.best_step else valid[-1]) if valid else None,
         trainable_parameters=sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
         adapter_digest=digest,
+        path=f"trained in padded rows, not packed ones: {trained.unpacked}" if trained.unpacked else "",
     )
 
 
