@@ -1,6 +1,7 @@
 """The recipe: what to bake, as typed stage configs; and the one place that knows the order of the stages."""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -294,7 +295,9 @@ def check_model(recipe: Recipe) -> None:
 
     if folder := local_folder(recipe.model):
         modules, skipped = recipe.train.target_modules, recipe.train.skip_layers
-        check_architecture(recipe.model, folder, fits=lambda model: check_targets(model, modules, skipped))
+        # What is needed to put an adapter on a model comes with training.
+        fits = (lambda model: check_targets(model, modules, skipped)) if find_spec("peft") else None
+        check_architecture(recipe.model, folder, fits=fits)
 
 
 def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
