@@ -137,7 +137,7 @@ SPOKEN = (
 )
 PLURAL_PARTS = _any(part for part in PARTS if part.endswith("s"))
 PERCENT = (
-    r"(?:\s?\\?[%\u066a\ufe6a\uff05]|[\s-]+(?:per\s?cent|pct|prozent|procent|pour\s?cent|por\s?ciento|por\s?cento|"
+    r"(?:\s?\\?[%\u066a\ufe6a\uff05]|\s?(?:pct|p\.c\.)(?!\w)|[\s-]+(?:per\s?cent|prozent|procent|pour\s?cent|por\s?ciento|por\s?cento|"
     r"per\s?cento|\u043f\u0440\u043e\u0446\u0435\u043d\u0442\w{0,3}|y\u00fczde)\b|\s?(?:\u30d1\u30fc\u30bb\u30f3\u30c8|"
     r"\ud37c\uc13c\ud2b8|\u092a\u094d\u0930\u0924\u093f\u0936\u0924|\u0628\u0627\u0644\u0645\u0626\u0629|\u062f\u0631\u0635\u062f))"
 )
@@ -377,6 +377,9 @@ def _others(match: re.Match[str], value: Fraction, notation: str) -> tuple[Fract
 LOOKED_BACK = 60  # signs before a number that may say what it is; a long text is not to be read again for each
 _NUMBER_BEFORE = re.compile(rf"(?:\d|\)|\b[a-z]|\b(?:{'|'.join([*WORDS, *SCALES, *PARTS])}))\s*$", re.IGNORECASE)
 
+# What a result stands behind: a minus apart from its number is a sign there, and elsewhere as well a dash.
+_ANSWERED = re.compile(r"\b(?:is|are|be|was|gets?|got|gives?|makes?|equals|to|at|on|by|answer:?)\s$", re.IGNORECASE)
+
 
 def _is_sign(match: re.Match[str]) -> bool:
     # "7 - 3" and "x -3" subtract, "= -3", "(-3" and "is -3" are negative: a minus after a number or a single letter is
@@ -384,7 +387,7 @@ def _is_sign(match: re.Match[str]) -> bool:
     before = match.string[max(0, match.start() - LOOKED_BACK) : match.start()]
     if match["sign"][0].isalpha():
         return match["sign"][0] in "nN" or _NUMBER_BEFORE.search(before) is None
-    if len(match["sign"]) == 1 and re.search(r"[^\W\d_]{2}\s$", before):
+    if re.search(r"[^\W\d_]{2}\s$" if len(match["sign"]) == 1 else _ANSWERED, before):
         return True
     last = before.rstrip()[-1:]
     return not (last.isalnum() or last == ")")

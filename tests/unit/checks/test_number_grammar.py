@@ -21,21 +21,19 @@ from tuning_room.checks.registry import rejected_by
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import number_forms as figures
 
-# A minus apart from its number, behind a word, may as well be a dash.
-MISSED = {"You get - 3; why?"}
 ZEROS = [sign for sign in map(chr, range(0x110000)) if unicodedata.decimal(sign, None) == 0]
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=f"{row['kind']}-{n}") for n, row in enumerate(figures.rows())])
 def test_an_answer_is_found_in_each_form_and_in_no_other_number(row: dict[str, Any]) -> None:
-    assert figures.is_right(row) is (row["reply"] not in MISSED)
+    assert figures.is_right(row)
 
 
 def test_the_labelled_rows_are_counted() -> None:
     counted = dict(figures.by_kind())
     assert counted["all"].gives >= 200
     assert counted["all"].gives_not >= 70
-    assert counted["all"].found == counted["all"].gives - len(MISSED)
+    assert counted["all"].found == counted["all"].gives
     assert sum(right.gives for kind, right in counted.items() if kind != "all") == counted["all"].gives
 
 
