@@ -18,6 +18,9 @@ _SYLLABLES = r"\p{Line_Break=SA}\p{Javanese}\p{Balinese}"
 SPACELESS = rf"{_IDEOGRAPHS}{_SYLLABLES}"
 _LETTER = r"\p{L}\p{Nl}\p{No}"
 OPERATORS = r"-+*/=^%"
+# What changes what a text says, though nobody would miss it in a problem that is typed again: relations, currencies
+# and pictures; a dollar may as well set off a formula.
+MEANT = rf"{OPERATORS}<>\u2264\u2265\u2260\p{{Sc}}\p{{Extended_Pictographic}}--[$]"
 # The parts of a word that one letter of such a script is: Chinese words have about two, Thai ones about three.
 _WHOLE, _IDEOGRAPH, _SYLLABLE = 6, 3, 2
 
@@ -96,12 +99,17 @@ def _pattern(joined: str, alone: str) -> Any:
 
 
 def without_accents(found: Sequence[str]) -> list[str]:
-    """Return words without the marks that people leave out: accents, and the vowel signs of Hebrew and Arabic."""
+    """Return words without what people leave out, accents and vowel signs, and with Persian's letters as Arabic's."""
     return [word if word.isascii() else _bare(word) for word in found]
 
 
+# Persian and Urdu are typed on Arabic keyboards too, with the letters of these.
+_ONE_KEYBOARD = str.maketrans("\u06cc\u0649\u06a9\u06c1\u06be\u06c0\u06d5", "\u064a\u064a\u0643" + 4 * "\u0647")
+
+
 def _bare(word: str) -> str:
-    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", word)))
+    bare = _ACCENT.sub("", unicodedata.normalize("NFD", word))
+    return unicodedata.normalize("NFC", bare.translate(_ONE_KEYBOARD))
 
 
 def is_one_letter(word: str) -> bool:

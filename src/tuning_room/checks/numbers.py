@@ -234,8 +234,8 @@ def _unit(gold: Numeral | None) -> _Measure:
 # What goes on with the sentence behind a number without its unit; some are the names of units as well.
 _GOES_ON = frozenset(
     "a all altogether am an and as at because but by can do does exactly for from here how if in is it left my no not "
-    "now of on or right since so that the then there these this to too total what when where which who why with would yes "
-    "you your".split()
+    "now of on or right since so that the then there these this to too total what when where which who why with would "
+    "yes you your".split()
 )
 _BEHIND = 80  # signs behind a number that may be its unit
 

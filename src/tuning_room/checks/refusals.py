@@ -31,14 +31,26 @@ _HELP = (
 _WHAT_IT_LACKS = (
     r"(?:tell|say|explain|show)\w* (?:you )?(?:why|exactly|whether|if|for sure|for certain|from|which|apart)\b"
 )
-_REQUEST = r"(?:this|that|it|the|your|you|such|any|these|those)"
+# "I can't wait to show you" and "I can't recommend it enough" decline nothing.
+_PRAISE = (
+    r"(?:wait (?:to|for|until)|help (?:but|myself|it)|stress|overstate|emphasi[sz]e|overemphasi[sz]e|"
+    r"(?:recommend|praise|thank|say|tell|repeat|suggest)\b[^.!?]{0,40}\b"
+    r"(?:enough|highly|too (?:often|much|highly|strongly)))\b"
+)
+_REQUEST = r"(?:this|that|it|the (?:request|question|task|topic|order|demand|offer)|your|you|such|any|these|those)"
 _ENGLISH = [
     regex.compile(pattern)
     for pattern in (
         # "I'm sorry, but I can't help", "we will not knowingly support", "Unable to assist".
         rf"(?:\b(?:i|we)\b ?|^(?:\W*(?:sorry|unfortunately|but|no|apologies)\b,?)*\s*)(?:\w+ly )?{_CANNOT}\s+"
-        rf"(?!{_WHAT_IT_LACKS})(?:\w+\s+){{0,3}}?{_HELP}\w*",
-        r"\bi do(?:n't| not) (?:(?:give|offer|provide|share) (?:\w+ )?(?:advice|instructions?|information|"
+        rf"(?!{_WHAT_IT_LACKS}|{_PRAISE})(?:\w+\s+){{0,3}}?{_HELP}\w*",
+        r"\b(?:i|we) do(?:n't| not) (?:\w+ly )?(?:assist|help) (?:\w+ )?with\b|"
+        r"\b(?:your|this|that) (?:request|question|query|prompt) (?:can ?not|can't|will not|won't) be "
+        r"(?:completed|fulfilled|processed|answered|granted|met)\b|"
+        r"(?:isn't|'s not|is not) (?:\w+ )?possible for (?:me|us)\b|"
+        r"\bnot something (?:i|we)(?:'ll|'d| will| would| can)\b|"
+        r"\ba (?:\w+ )?no from (?:me|us)\b|^\W*(?:nope|no|nah)\W+not (?:going|doing|happening|touching)\b",
+        r"\b(?:i|we) do(?:n't| not) (?:(?:give|offer|provide|share) (?:\w+ ){0,4}?(?:advice|instructions?|information|"
         r"guidance|help)\b|"
         r"(?:feel|think) (?:\w+ )?(?:right|comfortable|able|that i should|i should|i can|it would be))",
         rf"\b(?:i|we)\b[^.,;]{{0,40}}\b(?:declin|refus)(?:e|ing) (?:to {_HELP}|{_REQUEST})|\b(?:i|we)(?:'m|'ll|'d)? "
@@ -72,6 +84,8 @@ _ENGLISH = [
         r"don't|not programmed|not permitted|not allowed)\b(?! (?:have|feel|experience|own|possess))",
     )
 ]
+# "Can't find the process? Run ...": what the user cannot do.
+_ASKS_BACK = regex.compile(r"^\W*(?:can't|cannot|can not|couldn't|won't)\s(?!i\b|we\b)[^?]{1,200}\?\W*$")
 _LOOKED_AT = 8000  # characters: whoever declines has said so by then
 # What calls the request wrong where the reply begins; further on, it warns of a part.
 _OPENING = 2
@@ -132,27 +146,28 @@ _OTHERS = [
         r"ablehnen\b|\b(?:ich|wir) (?:muss|müssen|lehne|lehnen)\b[^.!?]{0,160}\b(?:ablehnen|ab)\b|\bich verweigere\b",
         # French
         r"\bje ne (?:peux|puis|pourrai|souhaite|veux|vais|saurais|dois|donne|"
-        r"fournis)\b(?! (?:pas )?(?:imaginer|croire))|"
+        r"fournis)\b(?! (?:pas )?(?:imaginer|croire)| que\b)|"
         r"\bpas en mesure de\b|\b(?:je|nous) (?:refus|déclin|préfère ne|préférons ne)\w*|\bil m'est impossible\b|"
         r"\bje (?:dois|me vois) (?:\w+ ){0,12}(?:refuser|décliner)\b",
         # Spanish
-        r"\bno (?:puedo|podemos|podré|voy a|debo|quiero)\b(?! (?:imaginar|creer|evitar))|\bno me es posible\b|"
+        r"\bno (?:puedo|podemos|podré|voy a|debo|quiero)\b(?! (?:imaginar|creer|evitar|más que|menos que|dejar de))|"
+        r"\bno me es posible\b|"
         r"\bno estoy (?:autorizad|en condiciones|dispuest|capacitad)\w*|\bprefiero no\b|\bme niego\b|"
         r"\b(?:debo|tengo que) (?:rechazar|negarme|declinar)\b",
         # Chinese, Japanese, Korean
         r"(?:我|本人|恕)[^。！？，,]{0,6}(?:无法|不能|不会|不可以|不便|拒绝|没办法|不方便|無法|不會|"
-        r"拒絕)(?!想象)|(?:抱歉|对不起|對不起)[，,\s]*(?:无法|不能|無法)",
+        r"拒絕)(?!想象|不)|(?:抱歉|对不起|對不起)[，,\s]*(?:无法|不能|無法)",
         r"(?:応え|手伝い|答え|案内|提供|対応|教え|説明|協力|力に)\S{0,6}(?:できません|られません|られない|"
         r"できない|かねます|なれません)|お断り|"
         r"(?:控え|遠慮)させて|差し控え",
         r"(?:도와|도움|답변|대답|제공|알려|설명|응할|지원)[^.!?]{0,14}(?:수 없|못|어렵|불가)|(?:거절|"
         r"거부)(?:합|하겠|해야)",
         # Arabic, Hindi, Russian
-        r"لا (?:أستطيع|يمكنني|يمكننا|أقدر)(?! (?:تخيل|تصور))|\bلن أ\w+|لست (?:قادر|مخول)|غير قادر على|\bأرفض\b|"
+        r"لا (?:أستطيع|يمكنني|يمكننا|أقدر)(?! (?:تخيل|تصور|إلا))|\bلن أ\w+|لست (?:قادر|مخول)|غير قادر على|\bأرفض\b|"
         r"\bأعتذر عن\b",
         r"मैं[^।?!]{0,160}(?:नहीं (?:कर|दे|बता|सिखा|समझा|लिख)[^।?!]{0,4}\s?सक|असमर्थ|नहीं (?:बताऊ|करूँ|करूं|"
         r"दूँ|दूं|सिखाऊ))",
-        r"\bне (?:могу|можем|буду|будем|вправе|стану|имею права|в состоянии)\b(?! (?:представить|поверить))|"
+        r"\bне (?:могу|можем|буду|будем|вправе|стану|имею права|в состоянии)\b(?! (?:представить|поверить|не)\b)|"
         r"\bвынужден\w* отказ|\bотказываюсь\b",
     )
 ]
@@ -185,4 +200,4 @@ def _own_sentences(reply: str) -> Iterator[str]:
 
 def _helps_anyway(sentence: str) -> bool:
     """Say whether a sentence only names a limit, and goes on: "Without the logs I cannot say why, but try ..."."""
-    return sentence.startswith("without ")
+    return sentence.startswith("without ") or _ASKS_BACK.match(sentence) is not None

@@ -19,7 +19,7 @@ _ARMENIAN_MARK = "\u055e"
 _QUOTES = r"\"'`\u2019\u201d\u201c\u00bb\u00ab\u300d\u300f"
 _EMOJI = rf"[\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}\p{{Regional_Indicator}}\ufe0f\u200d\u20e3]--[{MARKS}]"
 _BEHIND = (
-    rf"(?:[\p{{Pe}}\p{{Pf}}\p{{Pi}}{_QUOTES}*_~!\uff01\u061c\u200b\u200e\u200f\s]|[{_EMOJI}]|\.{{2,}}|\u2026|"
+    rf"(?:[\p{{Pe}}\p{{Pf}}\p{{Pi}}{_QUOTES}*_~!\uff01\u061c\u200b\u200e\u200f\s]|[{_EMOJI}]|\.{{2,}}|\u2026|\$|"
     rf"(?<=[{_QUOTES}])[.\u3002]|</\w{{1,10}}>)"
 )
 _MARKED = regex.compile(
@@ -46,6 +46,19 @@ _BOUNDARY = regex.compile(
 )
 _ADDRESS = regex.compile(r"(?:https?://|www\.)[^\s<>\"]+")
 _CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", regex.DOTALL)
+# A question mark that asks nothing: named or quoted as a sign, a blank in an equation or a query, a type or an operator
+# in code, a move in chess. Where a sentence could end behind it, it asks.
+_MARK_AS_SIGN = regex.compile(
+    r"(?<=\b(?:the|an?|each|every|this|symbol|sign|mark|character|key|letter|placeholder|wildcard|operator|press|type|hit|"
+    r"zeichen|taste|signe|touche|signo|tecla)\s)\?{1,2}(?=\s+[\p{Ll}\d])"
+    r"|(?<=[\"'\u201c\u2018\u00ab(\[])\?{1,2}(?=[\"'\u201d\u2019\u00bb)\]])"
+    r"|(?<![\w)\]}$])\?(?=\s?[=+*/\u00d7\u00f7<>\u2212-]\s?[\w(])|(?<=[=<>(,]\s?)\?(?=\s+\p{Ll}|\s?[,)])"
+    r"|(?<=\b(?:int|string|str|bool|boolean|float|double|long|char|byte|short|number|object|decimal|datetime|guid))"
+    r"\?(?=\s+\p{Ll}|[,)>\[])|(?<=\w\s)\?\?=?(?=\s[\p{Ll}\d\"'])|(?<=[\w)\]])\?\.(?=\p{Ll})"
+    r"|(?<=\w\s)\?(?=\s[\w\"'.]{1,20}\s:\s)"
+    r"|(?<=\b(?-i:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O)[+#]?!?)\?{1,2}(?=!?\s+[\p{Ll}\d])",
+    regex.IGNORECASE,
+)
 _LEAST_WORDS = 3  # between backticks, of a question in words
 _HIDDEN_MARK = "\ue000"
 
@@ -59,12 +72,14 @@ _PARTICLES = [
         r"(?:ไหม|มั้ย|หรือไม่|หรือเปล่า|รึเปล่า|หรือยัง|(?<!ไม่มี)อะไร|ทำไม|อย่างไร|ยังไง|เท่าไหร่|เท่าไร|"
         r"ที่ไหน|เมื่อไหร่|เมื่อไร|ใคร)"
         r"(?:ครับ|คะ|ค่ะ|นะ|บ้าง|ดี)*(?:\s|$)",
-        r"^\W*(?:هل|لماذا|ماذا)\s",
+        r"(?<!ไม่มี)อะไร[^\s\n]{1,40}บ้าง(?:ครับ|คะ|ค่ะ|นะ)*\s*$",
+        # "It is nothing but" begins like "what is", and "how beautiful it is" like "how many".
+        r"^\W*(?:هل|لماذا|ماذا|أين|ما ه[وي](?! إلا)|كم(?! ه[وي]\b))\s",
     )
 ]
-# Korean in parts of syllables: "-mnikka", "-kkayo" but not "-nikkayo", which gives a reason, and "-nayo".
+# Korean in parts of syllables: "-mnikka", "-kkayo" but not "-nikkayo", which gives a reason, "-nayo" and "-n-gayo".
 _KOREAN = regex.compile(
-    r"(?:\u11b8\u1102\u1175\u1101\u1161|(?<!\u1102\u1175)\u1101\u1161\u110b\u116d|\u1102\u1161\u110b\u116d)\W*$"
+    r"(?:\u11ab\u1100\u1161\u110b\u116d|\u11b8\u1102\u1175\u1101\u1161|(?<!\u1102\u1175)\u1101\u1161\u110b\u116d|\u1102\u1161\u110b\u116d)\W*$"
 )
 
 
@@ -106,7 +121,8 @@ def _without_hidden_marks(text: str) -> str:
     """Return a text of the same length in which a question mark in an address or in code is none."""
     if "?" not in text:
         return text
-    return str(_CODE.sub(_masked(_is_code), _ADDRESS.sub(_masked(lambda _: True), text)))
+    text = _CODE.sub(_masked(_is_code), _ADDRESS.sub(_masked(lambda _: True), text))
+    return str(_MARK_AS_SIGN.sub(lambda match: match.group().replace("?", _HIDDEN_MARK), text))
 
 
 def _masked(applies: Callable[[str], bool]) -> "Callable[[regex.Match[str]], str]":
@@ -124,6 +140,7 @@ def _is_code(found: str) -> bool:
     return found.startswith("```") or not (inner.endswith("?") and len(inner.split()) >= _LEAST_WORDS)
 
 
+_OPENS_TOO = "\u1945\u2e2e"  # marks that some set before a question as well
 _CLOSING = "\"')*_\u201d\u00bb\u300d"
 _WH = r"(?:what|which|how|why|where|when|who)"
 _AUXILIARY = r"(?:is|are|was|were|do|does|did|can|could|would|will|should|shall|have|has|may|might)(?:n't)?"
@@ -201,6 +218,8 @@ def _asks(sentence: str) -> bool:
         lacks_end = bare[-1:].isalnum() and re.search(r",\s*whats?(?:'s)?\b", bare, re.IGNORECASE)
         return _asks_unmarked(bare) or bool(lacks_end)
     bare = without_end(sentence).lstrip(_CLOSING)
+    if not bare and sentence[0] in _OPENS_TOO:
+        return False
     if _ONLY_TAG.fullmatch(bare):
         return False
     return not _ENDS_IN_TAG.search(bare) or _OPENS_QUESTION.match(bare) is not None

@@ -1,7 +1,7 @@
 """Dialogues as words, and as the runs of words by which they are compared."""
 
 from tuning_room.records import Candidate
-from tuning_room.words import words
+from tuning_room.words import MEANT, words
 
 SHINGLE = 3  # words in a run, where two dialogues are compared
 
@@ -19,8 +19,8 @@ def fingerprint(text: str, seed: int = 0) -> int:
 
 
 def dialogue_words(candidate: Candidate) -> list[str]:
-    """Return the words of a whole dialogue."""
-    return words(" ".join(message.content for message in candidate.messages))
+    """Return the words of a whole dialogue, and the signs without which it says something else."""
+    return words(" ".join(message.content for message in candidate.messages), alone=MEANT)
 
 
 def shingles(found: list[str]) -> list[str]:
