@@ -22,7 +22,9 @@ _STRONG = re.compile(
 )
 _LIGHT = re.compile(rf"(?<![\w)*])(?P<sign>[*`]){_INNER}(?P=sign)(?![\w(*])")
 
-_SPACING = re.compile(r"(?<!\d)\\[,;: ]|\\[,;: ](?!\d)|\\(?:quad|qquad|thinspace|enspace|medspace|thickspace)\b")
+_SPACING = re.compile(
+    r"(?<!\d)\\[,;: ]|\\[,;: ](?!\d)|(?<=[\w}])~(?=\\)|\\(?:quad|qquad|thinspace|enspace|medspace|thickspace)\b"
+)
 _NOTHING = re.compile(r"\\!|\\(?:left|right|displaystyle|limits|bigl|bigr)\b")
 _GROUP = re.compile(r"\{([:.=+*<>/\-])\}")
 _WORDS = re.compile(

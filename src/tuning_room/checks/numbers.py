@@ -310,7 +310,8 @@ def _nearly(text: str, wanted: str) -> bool:
 
 
 _LISTED = re.compile(
-    r"\s*(?:[,;|&]|\band\b|\bor\b|\bund\b|\boder\b|\bet\b|\by\b|:|\u2236|\bto\b)\s*(?:and\s|or\s)?", re.IGNORECASE
+    r"\s*(?:[,;|&]|\band\b|\bor\b|\bund\b|\boder\b|\bet\b|\by\b(?!\s*(?:=|is\b))|:|\u2236|\bto\b)\s*(?:and\s|or\s)?",
+    re.IGNORECASE,
 )
 _NAMED = re.compile(r"^[\s$(\[{]*(?:([a-z])\s*(?:=|is|equals)\s*)?", re.IGNORECASE)
 _BETWEEN = re.compile(
@@ -363,7 +364,7 @@ _ONLY_HALF = re.compile(
 )
 _HYPHENATED = re.compile(r"(?<![\w.,/-])(\d{1,3})-(\d{1,2}/\d{1,2})(?![\w/]|[.,]\d)")
 _RAISED_POINT = re.compile(
-    r"(?<![\w.,\u00b7])(\d{1,4})[\u00b7\u02d9\u2e33](\d{1,6})(?![\d.^\u00b7]|\s?[=*\u00b7\u00d7])"
+    r"(?<![\w.,\u00b7])(\d{1,4})[\u00b7\u02d9\u2e33](\d{1,6})(?![\d^\u00b7]|\.\d|\s?[=*\u00b7\u00d7])"
 )
 _COINS = re.compile(
     r"(?<![\w.,])(\d{1,9})\s?(?:dollars?|euros?|pounds?|\$|\u20ac|\u00a3)[\s,]{0,2}(?:and\s)?(\d\d)(?![\d.,]\d|\d)"

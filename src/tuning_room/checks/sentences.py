@@ -56,11 +56,12 @@ _MARK_AS_SIGN = regex.compile(
     r"|(?<=\b(?:int|string|str|bool|boolean|float|double|long|char|byte|short|number|object|decimal|datetime|guid))"
     r"\?(?=\s+\p{Ll}|[,)>\[])|(?<=\w\s)\?\?=?(?=\s[\p{Ll}\d\"'])|(?<=[\w)\]])\?\.(?=\p{Ll})"
     r"|(?<=\w\s)\?(?=\s[\w\"'.]{1,20}\s:\s)"
-    r"|(?<=\b(?-i:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O)[+#]?!?)\?{1,2}(?=!?\s+[\p{Ll}\d])",
+    r"|(?<=\b(?-i:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O)[+#]?!?)\?{1,2}!?(?=\s+[\p{Ll}\d])",
     regex.IGNORECASE,
 )
 _LEAST_WORDS = 3  # between backticks, of a question in words
 _HIDDEN_MARK = "\ue000"
+_HIDDEN = str.maketrans("?!", 2 * _HIDDEN_MARK)
 
 # Where a question needs no mark: what such sentences end in (or, in Arabic, begin with).
 _PARTICLES = [
@@ -122,7 +123,7 @@ def _without_hidden_marks(text: str) -> str:
     if "?" not in text:
         return text
     text = _CODE.sub(_masked(_is_code), _ADDRESS.sub(_masked(lambda _: True), text))
-    return str(_MARK_AS_SIGN.sub(lambda match: match.group().replace("?", _HIDDEN_MARK), text))
+    return str(_MARK_AS_SIGN.sub(lambda match: match.group().translate(_HIDDEN), text))
 
 
 def _masked(applies: Callable[[str], bool]) -> "Callable[[regex.Match[str]], str]":
@@ -140,7 +141,7 @@ def _is_code(found: str) -> bool:
     return found.startswith("```") or not (inner.endswith("?") and len(inner.split()) >= _LEAST_WORDS)
 
 
-_OPENS_TOO = "\u1945\u2e2e"  # marks that some set before a question as well
+_OPENS_TOO = "\u1945\u2e2e\ua60f"  # marks that some set before a question as well
 _CLOSING = "\"')*_\u201d\u00bb\u300d"
 _WH = r"(?:what|which|how|why|where|when|who)"
 _AUXILIARY = r"(?:is|are|was|were|do|does|did|can|could|would|will|should|shall|have|has|may|might)(?:n't)?"

@@ -167,18 +167,24 @@ def whole_unit(text: str) -> Unit | None:
     return None if len(text) == 1 and text.isupper() and text not in _SHORT_CAPITALS else unit
 
 
-_HALF_DAY = r"(?:\s?(?P<half>[ap])\.?\s?m\b\.?)"
+_HALVES = ("half", "spoken_half", "bare_half", "full_half", "only_half")
+
+
+def _half_day(name: str) -> str:
+    return rf"(?:\s?(?P<{name}>[ap])\.?\s?m\b\.?|\sin\sthe\s(?P<{name}_named>morning|afternoon|evening))"
+
+
 _NUMERAL = r"(?<![\w.,:/])(?P<hour>[01]?\d|2[0-3])"
 _CLOCK = re.compile(
     rf"{_NUMERAL}\s?(?:[:\uff1a\u2236.]|h(?:ours?|rs?)?(?:\sand)?|uhr|heures?|時|时|点|點|시)\s?"
-    rf"(?P<minute>[0-5]\d)(?!\d|[.,:]\d{{3}})(?::[0-5]\d)?(?:\s?(?:min(?:ute)?s?\b|分|분))?{_HALF_DAY}?"
+    rf"(?P<minute>[0-5]\d)(?!\d|[.,:]\d{{3}})(?::[0-5]\d)?(?:\s?(?:min(?:ute)?s?\b|分|분))?{_half_day('half')}?"
     r"|(?<![\w.,:/])(?P<military>[01]\d|2[0-3])(?P<military_minute>[0-5]\d)\s?(?:hours|hrs|h)\b"
     r"|(?:\b(?P<part>half|quarter|[0-5]?\d)(?:\s?min(?:ute)?s?)?)[\s-](?P<side>past|after|to|before|till)[\s-]"
-    rf"(?P<spoken>1[0-2]|[1-9])(?![\d.,:]\d|\d){_HALF_DAY.replace('half', 'spoken_half')}?"
+    rf"(?P<spoken>1[0-2]|[1-9])(?![\d.,:]\d|\d){_half_day('spoken_half')}?"
     rf"|(?<![\w.,:/])(?P<bare>1[0-2]|[1-9])[\s-](?P<bare_minute>[1-5]\d)(?![\w/]|[.,:]\d)"
-    rf"{_HALF_DAY.replace('half', 'bare_half')}?"
+    rf"{_half_day('bare_half')}?"
     r"|(?<![\w.,:/])(?P<full>[01]?\d|2[0-3])(?:\s?(?:o['\u2019]?\s?clock|uhr|時|点|點|시)(?!\w)"
-    rf"{_HALF_DAY.replace('half', 'full_half')}?|{_HALF_DAY.replace('half', 'only_half')})"
+    rf"{_half_day('full_half')}?|{_half_day('only_half')})"
     r"|\b(?P<named>noon|midday|midnight)\b",
     re.IGNORECASE,
 )
@@ -216,11 +222,12 @@ def clock(text: str) -> Clock | None:
 def _clock(match: re.Match[str]) -> Clock:
     if match["named"]:
         return Clock(0, "a" if match["named"].lower() == "midnight" else "p", False)
-    half = match["half"] or match["spoken_half"] or match["bare_half"] or match["full_half"] or match["only_half"] or ""
+    half = next(filter(None, (match[name] or match[f"{name}_named"] for name in _HALVES)), "").lower()
+    half = {"morning": "a", "afternoon": "p", "evening": "p"}.get(half, half)
     hour = int(match["hour"] or match["military"] or match["spoken"] or match["bare"] or match["full"])
     minute = int(match["minute"] or match["military_minute"] or match["bare_minute"] or 0)
     if match["spoken"]:
         part = {"half": 30, "quarter": 15}.get(match["part"].lower()) or int(match["part"])
         minute = part if match["side"].lower() in ("past", "after") else -part
     by_24 = hour > 12 and not half
-    return Clock((hour % 12 * 60 + minute) % 720, "p" if by_24 else half.lower(), by_24)
+    return Clock((hour % 12 * 60 + minute) % 720, "p" if by_24 else half, by_24)
