@@ -163,6 +163,9 @@ def stands_in(text: str, result: str) -> bool:
 
 
 def _stands_in(text: str, result: str) -> bool:
+    # A number alone is compared by its value elsewhere: here words that count things would be found.
+    if _PLAIN.fullmatch(result):
+        return written(text, result)
     text = _in_digits(text)
     if moment := clock(_in_digits(result)):
         return any(one.may_be(moment) for one, _ in clocks(text))
@@ -181,7 +184,7 @@ def _in_digits(text: str) -> str:
     return text if text.isascii() else _DIGIT.sub(lambda match: str(int(match.group())), text)
 
 
-_DIGIT = re.compile(r"\d")
+_DIGIT, _PLAIN = re.compile(r"\d"), re.compile(r"[-\d.,\s]*")
 
 
 def equal(one: str, other: str, language: str = "") -> bool:
@@ -378,10 +381,13 @@ _POWER_OF_TEN = re.compile(
 _BELOW = re.compile(r"(?<![\w.,])(\d{1,9}(?:\.\d{1,9})?)(?:\s?\u00b0|\sdegrees?)?\sbelow\s(?:0|freezing)(?!\w)")
 
 
+_LEAST_SCALED = 1000  # what is written with a k or as a power of ten
+
+
 def _spoken(text: str, wanted: str, besides: str, language: str) -> Iterator[Numeral]:
     """Yield the numbers in phrases that mean one only beside such a result: "one in four" beside 25 %."""
     gold = _alone(wanted, language)
-    if gold is None:
+    if gold is None or (gold.value.denominator == 1 and 0 <= gold.value < _LEAST_SCALED and not gold.match["percent"]):
         return
     text, known = _in_digits(text), _in_digits(besides).lower()
     given = {one.value for one in read(besides, language)}
@@ -396,7 +402,7 @@ def _spoken(text: str, wanted: str, besides: str, language: str) -> Iterator[Num
 def _phrases(text: str, gold: Numeral) -> Iterator[tuple[re.Match[str], str]]:
     if gold.value < 0:
         yield from ((match, f"-{match[1]}") for match in _BELOW.finditer(text))
-    if gold.value >= 1000:
+    if gold.value >= _LEAST_SCALED:
         yield from (
             (match, f"{match[1]} {'thousand' if match[2] else 'million'}") for match in _SHORT_SCALE.finditer(text)
         )

@@ -49,15 +49,15 @@ _CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", regex.DOTALL)
 # A question mark that asks nothing: named or quoted as a sign, a blank in an equation or a query, a type or an operator
 # in code, a move in chess. Where a sentence could end behind it, it asks.
 _MARK_AS_SIGN = regex.compile(
-    r"(?<=\b(?:the|an?|each|every|this|symbol|sign|mark|character|key|letter|placeholder|wildcard|operator|press|type|hit|"
-    r"zeichen|taste|signe|touche|signo|tecla)\s)\?{1,2}(?=\s+[\p{Ll}\d])"
+    r"(?<=\b(?i:the|an?|each|every|this|symbol|sign|mark|character|key|letter|placeholder|wildcard|operator|press|type|"
+    r"hit|zeichen|taste|signe|touche|signo|tecla)\s)\?{1,2}(?=\s+[\p{Ll}\d])"
     r"|(?<=[\"'\u201c\u2018\u00ab(\[])\?{1,2}(?=[\"'\u201d\u2019\u00bb)\]])"
-    r"|(?<![\w)\]}$])\?(?=\s?[=+*/\u00d7\u00f7<>\u2212-]\s?[\w(])|(?<=[=<>(,]\s?)\?(?=\s+\p{Ll}|\s?[,)])"
-    r"|(?<=\b(?:int|string|str|bool|boolean|float|double|long|char|byte|short|number|object|decimal|datetime|guid))"
+    r"|(?<![\w)\]}$=])\?(?=\s?[=+*/\u00d7\u00f7<>\u2212-]\s?[\w(])"
+    r"|(?<=[=<>]\s?)\?(?=\s+(?i:and|or|order|limit|group)\b)|(?<=[(,]\s?)\?(?=\s?[,)])"
+    r"|(?<=\b(?i:int|string|str|bool|boolean|float|double|long|char|byte|short|number|object|decimal|datetime|guid))"
     r"\?(?=\s+\p{Ll}|[,)>\[])|(?<=\w\s)\?\?=?(?=\s[\p{Ll}\d\"'])|(?<=[\w)\]])\?\.(?=\p{Ll})"
     r"|(?<=\w\s)\?(?=\s[\w\"'.]{1,20}\s:\s)"
-    r"|(?<=\b(?-i:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O)[+#]?!?)\?{1,2}!?(?=\s+[\p{Ll}\d])",
-    regex.IGNORECASE,
+    r"|(?<=\b(?:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O)[+#]?!?)\?{1,2}!?(?=\s+[\p{Ll}\d])"
 )
 _LEAST_WORDS = 3  # between backticks, of a question in words
 _HIDDEN_MARK = "\ue000"
