@@ -78,13 +78,16 @@ _QUOTIENTS = {
     "rpm": (("revolution", 1), ("min", -1)),
 }
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻\u2212", "0123456789--")
 # Single letters are variables where nothing says that they are units.
 _VARIABLES = frozenset("abcdefijknopqrtuvwxyz")
 _SHORT_CAPITALS = frozenset("NJWVAKΩ")
 
 _WORD = re.compile(r"[°º˚]\s?[CFcf]\b|[^\W\d_¹²³⁰-₟]{1,20}|[°º˚℃℉\u2032″]")
 _EXPONENT = re.compile(r"\s?(?:\^\{?|\*\*)\s?([-\u2212]?[1-9])\s?\}?|(⁻?[¹²³⁴])|([23])(?!\d|[.,]\d)")
+_POWER_BEFORE = re.compile(r"(square|sq|cubic|cu)\b\.?\s?", re.IGNORECASE)
+_POWER_BEHIND = re.compile(r"\s(squared|cubed)\b", re.IGNORECASE)
+_SCALE_OF_DEGREES = re.compile(r"\s?(celsius|fahrenheit|centigrade)\b", re.IGNORECASE)
 _LINK = re.compile(r"\s?(?:/|\bper\b|\bpro\b|\bpar\b|\bpor\b|\ban?\b(?=\s(?:hour|second|minute)))\s?")
 _TIMES = re.compile(r"\s?(?:\\cdot|\\times|[·⋅\u00d7∙*])\s?|\s(?=\w{1,3}(?:\^\{?-|⁻))")
 
@@ -127,35 +130,30 @@ def unit_at(text: str) -> tuple[Unit, int]:
 
 
 def _factor_at(text: str, place: int) -> _Factor | None:
-    match, power = _WORD.match(text, place), 1
-    if match and (before := _POWERS.get(match.group().lower())):
-        power, place = before, match.end() + len(re.match(r"\.?\s?", text[match.end() : match.end() + 3]).group())  # type: ignore[union-attr]
-        match = _WORD.match(text, place)
+    power, place = _named_power(text, place)
+    match = _WORD.match(text, place)
     if not match:
         return None
     name = match.group().lower().replace(" ", "").replace("º", "°").replace("˚", "°")
     if name in _QUOTIENTS:
         return _Factor(_QUOTIENTS[name], match.end())
-    known = _UNITS.get(name)
-    if known is None:
+    if name not in _UNITS:
         return None
-    end = _degrees_of(text, match.end()) if known == "°" else match.end()
-    if end != match.end():
-        known = _UNITS.get(text[match.end() : end].strip().split()[-1].lower(), known)
-        known = {"c": "°c", "f": "°f"}.get(known, known)
+    known, end = _UNITS[name], match.end()
+    if known == "°" and (scale := _SCALE_OF_DEGREES.match(text, end)):
+        known, end = _UNITS[scale[1].lower()], scale.end()
     if exponent := _EXPONENT.match(text, end):
-        power, end = (
-            int(next(filter(None, exponent.groups())).translate(_RAISED).replace("\u2212", "-")),
-            exponent.end(),
-        )
-    elif after := re.match(r"\s(squared|cubed)\b", text[end : end + 10]):
-        power, end = _POWERS[after[1]], end + after.end()
+        power = int(next(filter(None, exponent.groups())).translate(_RAISED))
+        end = exponent.end()
+    elif after := _POWER_BEHIND.match(text, end):
+        power, end = _POWERS[after[1].lower()], after.end()
     return _Factor(((known, power),), end)
 
 
-def _degrees_of(text: str, end: int) -> int:
-    scale = re.match(r"\s?(?:celsius|fahrenheit|centigrade)\b", text[end : end + 14], re.IGNORECASE)
-    return end + scale.end() if scale else end
+def _named_power(text: str, place: int) -> tuple[int, int]:
+    """Return the power of "square" or "cu." and where the unit begins behind it."""
+    before = _POWER_BEFORE.match(text, place)
+    return (_POWERS[before[1].lower()], before.end()) if before else (1, place)
 
 
 def whole_unit(text: str) -> Unit | None:
