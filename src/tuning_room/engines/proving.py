@@ -24,8 +24,8 @@ class Bound(NamedTuple):
     most: float
 
 
-# By number format: what was measured of good adapters, times about five (the decision's table).
-BOUNDS: dict[str, Bound] = {"fp32": Bound(0.002, 0.02), "bf16": Bound(0.15, 1.5), "fp16": Bound(0.02, 0.2)}
+# By number format, from what good and bad adapters were measured to do.
+BOUNDS: dict[str, Bound] = {"fp32": Bound(0.001, 0.01), "bf16": Bound(0.08, 0.6), "fp16": Bound(0.02, 0.15)}
 
 
 class Forced(NamedTuple):
@@ -51,15 +51,16 @@ class Proof(NamedTuple):
     """What came of a proof: distances are means over the forced tokens, in nats, the largest of all rounds.
 
     `from_record` is how far the served adapter lies from its record, `worst` its worst token, `base_from_record` how
-    far the served base lies from the base of the record; `apart` is how far the record's adapter and base lie apart.
+    far the served base lies from the base of the record; `apart` is how far the record's adapter and base lie apart, or
+    without a record, and then the others are None, the served ones.
     """
 
     state: State
     reason: str
     format: str
-    from_record: float
-    worst: float
-    base_from_record: float
+    from_record: float | None
+    worst: float | None
+    base_from_record: float | None
     apart: float
     bound: float
 
@@ -79,7 +80,10 @@ def prove(scorer: Scorer, base: str, records: Mapping[str, ProbeRecord]) -> dict
     """
     bound = bound_for(scorer.format)
     names = [base, *records]
-    rounds = [_alone(scorer, base, records), *(_together(scorer, base, order, records) for order in (names, names[::-1]))]
+    rounds = [
+        _alone(scorer, base, records),
+        *(_together(scorer, base, order, records) for order in (names, names[::-1])),
+    ]
     return {
         name: judge(record, [found[name] for found in rounds], scorer.format, bound) for name, record in records.items()
     }
@@ -104,9 +108,7 @@ def _alone(scorer: Scorer, base: str, records: Mapping[str, ProbeRecord]) -> dic
     return found
 
 
-def _together(
-    scorer: Scorer, base: str, order: Sequence[str], records: Mapping[str, ProbeRecord]
-) -> dict[str, Round]:
+def _together(scorer: Scorer, base: str, order: Sequence[str], records: Mapping[str, ProbeRecord]) -> dict[str, Round]:
     """Ask all models at once, probe by probe, so that neighbours in a batch are of different models."""
     asked = [
         (model, owner, record.probes[number])
@@ -155,7 +157,9 @@ def _misfit(found: Round, base: Sequence[float], adapter: Sequence[float], bound
     if not _fits(found.base, base, bound):
         off = mean_distance(found.base, base)
         known = "is not the one it was trained on" if found.asked == "alone" else "answers otherwise than alone"
-        return f"{found.asked}, the base model {known}: {off:.4f} nats from its record, at most {bound.mean} are allowed"
+        return (
+            f"{found.asked}, the base model {known}: {off:.4f} nats from its record, at most {bound.mean} are allowed"
+        )
     if _fits(found.adapter, adapter, bound):
         return ""
     off, moved = mean_distance(found.adapter, adapter), mean_distance(found.adapter, found.base)
@@ -183,3 +187,18 @@ def _distances(found: Sequence[float], expected: Sequence[float]) -> list[float]
     """Return the absolute differences, the largest last; infinite for a value that is no number."""
     pairs = zip(found, expected, strict=True)
     return sorted(abs(a - b) if math.isfinite(a) else math.inf for a, b in pairs)
+
+
+def reach(scorer: Scorer, base: str, name: str, plain: Sequence[Forced]) -> Proof | None:
+    """Return why an adapter without probes is refused, None if it at least says other things than the base model.
+
+    The model that each text names is left aside.
+    """
+    bound = bound_for(scorer.format)
+    asked = [one._replace(model=model) for one in plain for model in (base, name)]
+    scores = scorer.forced_scores(asked)
+    apart = mean_distance(_flat(scores[1::2]), _flat(scores[::2]))
+    if apart > bound.mean:
+        return None
+    reason = "it answers like the base model: it is served but not applied"
+    return Proof("refused", reason, scorer.format, None, None, None, apart, bound.mean)

@@ -122,7 +122,7 @@ def _result(trained: "Trained", written: "WrittenAdapter") -> TrainResult:
         valid_loss=(min(valid) if trained.best_step else valid[-1]) if valid else None,
         trainable_parameters=sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
         adapter_digest=written.digest,
-        probes=written.probes.count,
+        probes=written.probes.number,
         probes_error=written.probes.error,
     )
 

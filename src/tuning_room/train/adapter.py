@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.errors import TrainingError, TuningRoomError, one_line
 from tuning_room.files import atomic_folder, digest, of_a_run
-from tuning_room.models import SETTINGS, WEIGHTS, base_name, device, hub_name, load_adapter, load_model, portable, resolve
+from tuning_room.models import (
+    SETTINGS,
+    WEIGHTS,
+    base_name,
+    device,
+    hub_name,
+    load_adapter,
+    load_model,
+    portable,
+    resolve,
+)
 from tuning_room.models.lineage import AdapterLineage, adapter_digest, write_lineage
 from tuning_room.models.probes import write_probes
 from tuning_room.records import read_json, write_json
@@ -24,7 +34,7 @@ class WrittenProbes(NamedTuple):
     """The sha256 of an adapter's probes and their number; without any, what went wrong."""
 
     digest: str = ""
-    count: int = 0
+    number: int = 0
     error: str | None = None
 
 

@@ -90,9 +90,7 @@ def _base_reply(model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", prompt
 def _probe(model: "PeftModel", kind: Literal["row", "base", "neutral"], asked: Question, answer: list[int]) -> Probe:
     with model.disable_adapter():
         base = _scores(model, asked.prompt, answer)
-    return Probe(
-        kind=kind, prompt=asked.prompt, answer=answer, base=base, adapter=_scores(model, asked.prompt, answer)
-    )
+    return Probe(kind=kind, prompt=asked.prompt, answer=answer, base=base, adapter=_scores(model, asked.prompt, answer))
 
 
 def _scores(model: "PeftModel", prompt: list[int], answer: Sequence[int]) -> list[float]:
