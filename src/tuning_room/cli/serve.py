@@ -17,10 +17,10 @@ HELP = f"""{COMMANDS["serve"].help}
 
 Further recipes add their adapters of the same base model; the settings of the first apply.
 
-No adapter answers before it is proven: the server has to say to its probes what training recorded. --prove ends with 0
-if all adapters are proven, 1 if one is refused, 3 if one has no probes, 2 after an error.
+No adapter answers before it is proven: the server has to say to its probes what training recorded. --prove ends with
+0 if all adapters are proven, 3 if one is refused, 4 if one has no probes, 2 after an error.
 """
-REFUSED, UNPROVEN = 1, 3
+REFUSED, UNPROVEN = 3, 4
 # Distances in nats: of the adapter from its record, the most that is allowed, of the base from its record, and between
 # the two.
 COLUMNS = ["adapter", "state", "from record", "at most", "base from record", "apart"]

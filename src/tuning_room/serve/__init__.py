@@ -52,7 +52,7 @@ def open_engine(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
         return VllmEngine(vllm_server(config, *workspaces, tell=tell))
     from tuning_room.serve.preparing import prepare
 
-    served = prepare(config, workspaces, strict=True)
+    served = prepare(config, workspaces)
     engine = _local_engine(served)
     roster = _roster(config, served, engine)
     roster.prove_all()
@@ -78,7 +78,7 @@ def run_server(
     # An address in use is reported before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
         address = f"http://{config.host}:{bound.getsockname()[1]}/v1"
-        run = _Run(config, prepare(config, workspaces, more, strict=False), bound, address, tell)
+        run = _Run(config, prepare(config, workspaces, more, at_least=1), bound, address, tell)
         (_run_vllm if config.engine == "vllm" else _run_local)(run)
 
 
@@ -87,11 +87,14 @@ def prove_served(
 ) -> "Roster":
     """Prove the adapters of some runs and of more folders, and return who may answer; nothing is served.
 
-    Raises what run_server raises.
+    Raises the base model's and the engine's errors.
     """
     from tuning_room.serve.preparing import prepare
+    from tuning_room.serve.roster import Roster
 
-    served = prepare(config, workspaces, more, strict=False)
+    served = prepare(config, workspaces, more, at_least=0)
+    if not served.adapters:
+        return Roster(served.base, served.entries)
     if config.engine == "vllm":
         server = _vllm_server(config, served, tell)
         try:
@@ -113,7 +116,7 @@ def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
     """
     from tuning_room.serve.preparing import prepare
 
-    return _vllm_server(config, prepare(config, workspaces, strict=True), tell)
+    return _vllm_server(config, prepare(config, workspaces), tell)
 
 
 def _vllm_server(config: ServeConfig, served: "ServedModels", tell: Tell) -> "VllmServer":

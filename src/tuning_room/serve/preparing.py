@@ -43,10 +43,10 @@ class ServedModels(NamedTuple):
 
 
 class Faults:
-    """What is wrong with which adapter; without `strict` one that is faulty does not keep the others out."""
+    """What is wrong with which adapter; at least so many have to be without a fault, None for all of them."""
 
-    def __init__(self, *, strict: bool) -> None:
-        self.strict = strict
+    def __init__(self, at_least: int | None) -> None:
+        self.at_least = at_least
         self.found: dict[Path, TuningRoomError] = {}
 
     @contextmanager
@@ -55,30 +55,32 @@ class Faults:
         try:
             yield
         except TuningRoomError as error:
-            if self.strict:
+            if self.at_least is None:
                 raise
             self.found[folder] = error
 
     def sound(self, folders: Sequence[Path]) -> list[Path]:
-        """Return the folders without a fault; raises the first fault if there is none."""
-        if folders and all(folder in self.found for folder in folders):
-            raise self.found[folders[0]]
-        return [folder for folder in folders if folder not in self.found]
+        """Return the folders without a fault; raises the first fault if there are too few of them."""
+        sound = [folder for folder in folders if folder not in self.found]
+        if self.found and len(sound) < (self.at_least or 0):
+            raise next(iter(self.found.values()))
+        return sound
 
 
 def prepare(
-    config: ServeConfig, workspaces: Sequence[Workspace], more: Sequence[Path] = (), *, strict: bool
+    config: ServeConfig, workspaces: Sequence[Workspace], more: Sequence[Path] = (), *, at_least: int | None = None
 ) -> ServedModels:
     """Check the adapters of some runs and of more folders, and find or convert the base model.
 
-    Raises what is wrong with an adapter if `strict`, else only where none is left; the others are refused entries.
+    Raises what is wrong with an adapter where fewer than `at_least` are left, by default for any; the other faulty
+    ones are refused entries.
     """
     from tuning_room.control_tokens import control_texts
     from tuning_room.models import base_name, check_base, load_tokenizer, resolve
     from tuning_room.models.fitting import BaseShapes
     from tuning_room.models.templates import guarded
 
-    folders, faults = [*(workspace.adapter for workspace in workspaces), *more], Faults(strict=strict)
+    folders, faults = [*(workspace.adapter for workspace in workspaces), *more], Faults(at_least)
     # Small files are checked before the base model is fetched or converted.
     for workspace in workspaces:
         with faults.of(workspace.adapter):

@@ -71,7 +71,7 @@ def opened(served: ServedModels, **more: Any) -> tuple[LocalEngine, Roster]:
 @pytest.fixture
 def both(tiny_model: Path, runs: dict[str, Workspace]) -> tuple[LocalEngine, Roster]:
     """An engine with both adapters, and their names, not proven yet."""
-    return opened(prepare(config(tiny_model), list(runs.values()), strict=True))
+    return opened(prepare(config(tiny_model), list(runs.values())))
 
 
 def client_of(engine: LocalEngine, roster: Roster, host: str = "127.0.0.1") -> TestClient:
@@ -118,18 +118,20 @@ def test_an_impostor_is_refused_and_keeps_nobody_out(
 
 @pytest.mark.parametrize("kind", LOUD)
 def test_files_that_cannot_be_loaded_are_an_error_of_one_line(
-    kind: str, impostor: Callable[[str], Workspace], tiny_model: Path
+    kind: str, impostor: Callable[[str], Workspace], tiny_model: Path, tmp_path: Path
 ) -> None:
     """Complaint 1: alone, such an adapter ends the command."""
     with pytest.raises(TuningRoomError) as caught:
-        prove_served(config(tiny_model), impostor(kind), tell=lambda _text: None)
+        prepare(config(tiny_model), [impostor(kind)], at_least=1)
     assert "\n" not in str(caught.value)
+    (refused,) = prove_served(config(tiny_model), Workspace(tmp_path / "impostor"), tell=lambda _text: None).adapters()
+    assert (refused.state, refused.reason) == ("refused", str(caught.value))
 
 
 def test_missing_modules_are_counted_and_named(impostor: Callable[[str], Workspace], tiny_model: Path) -> None:
     """Complaint 1: what was expected and what was found stands in the refusal."""
     with pytest.raises(AdapterMismatchError) as caught:
-        prove_served(config(tiny_model), impostor("one module left"), tell=lambda _text: None)
+        prepare(config(tiny_model), [impostor("one module left")])
     assert "asks for 28 weights on this base model, adapter_model.safetensors has 2" in str(caught.value)
     assert "lacks base_model.model.model.layers." in str(caught.value)
 
@@ -139,7 +141,7 @@ def test_a_refused_name_does_not_answer(
 ) -> None:
     """Complaint 1: not under its own name, not under its recipe's, and never by the base model in its place."""
     bad = impostor("lora_alpha of 1")
-    engine, roster = opened(prepare(config(tiny_model), [bad, runs["clerk"]], strict=False))
+    engine, roster = opened(prepare(config(tiny_model), [bad, runs["clerk"]], at_least=1))
     roster.prove_all()
     client = client_of(engine, roster)
     answer = ask(client, name_of(bad))
@@ -154,7 +156,7 @@ def test_with_every_adapter_refused_the_server_is_not_healthy(
     impostor: Callable[[str], Workspace], tiny_model: Path
 ) -> None:
     """Complaint 4: such a replica gets no traffic."""
-    engine, roster = opened(prepare(config(tiny_model), [impostor("use_rslora")], strict=False))
+    engine, roster = opened(prepare(config(tiny_model), [impostor("use_rslora")], at_least=1))
     roster.prove_all()
     health = client_of(engine, roster).get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "refused")
@@ -244,7 +246,7 @@ def test_an_alias_never_stands_for_what_was_refused(
     impostor: Callable[[str], Workspace], runs: dict[str, Workspace], tiny_model: Path
 ) -> None:
     bad = impostor("another valid adapter")
-    engine, roster = opened(prepare(config(tiny_model), [runs["cook"], bad], strict=False))
+    engine, roster = opened(prepare(config(tiny_model), [runs["cook"], bad], at_least=1))
     roster.prove_all()
     client = client_of(engine, roster)
     assert client.put("/v1/aliases/cook", json={"adapter": name_of(bad)}).status_code == 409
@@ -290,7 +292,7 @@ def test_an_adapter_from_before_there_were_probes_is_served_as_unproven(
     runs: dict[str, Workspace], tiny_model: Path, tmp_path: Path
 ) -> None:
     old = without_probes(runs["cook"], tmp_path / "old")
-    served = prepare(config(tiny_model), [old], strict=True)
+    served = prepare(config(tiny_model), [old])
     engine, roster = opened(served)
     roster.prove_all()
     answer = ask(client_of(engine, roster), name_of(old))
@@ -328,7 +330,7 @@ def test_probes_that_were_changed_are_refused(
     path = tmp_path / "adapter" / "probes.json"
     path.write_text(spoil(path.read_text()))
     with pytest.raises(AdapterMismatchError, match=reason):
-        prepare(config(tiny_model), [Workspace(tmp_path)], strict=True)
+        prepare(config(tiny_model), [Workspace(tmp_path)])
 
 
 def test_probes_of_another_adapter_are_refused(runs: dict[str, Workspace], tiny_model: Path, tmp_path: Path) -> None:
@@ -339,4 +341,4 @@ def test_probes_of_another_adapter_are_refused(runs: dict[str, Workspace], tiny_
     lineage["probes_digest"] = read_lineage(runs["clerk"].adapter).probes_digest
     (tmp_path / "adapter" / "tuning_room.json").write_text(json.dumps(lineage))
     with pytest.raises(AdapterMismatchError, match="recorded for another adapter"):
-        prepare(config(tiny_model), [Workspace(tmp_path)], strict=True)
+        prepare(config(tiny_model), [Workspace(tmp_path)])
