@@ -44,22 +44,34 @@ def command(name: str) -> click.Command:
         help="Folder of another adapter of the same base model; may be given several times.",
     )
     @click.option("--prove", is_flag=True, help="Prove the adapters and serve nothing.")
+    @click.option("--address", help="With --prove: a vLLM that serves them already, as http://host:8000/v1.")
     @click.option("--json", "as_json", is_flag=True, help="With --prove: print JSON.")
     @permission_options
     @click.option("--runs", default="runs", show_default=True, help="Folder that holds the run folders.")
     def run(
-        recipes: tuple[str, ...], runs: str, more: tuple[Path, ...], prove: bool, as_json: bool, **chosen: object
+        recipes: tuple[str, ...],
+        runs: str,
+        more: tuple[Path, ...],
+        prove: bool,
+        address: str | None,
+        as_json: bool,
+        **chosen: object,
     ) -> int:
+        if (address or as_json) and not prove:
+            raise click.UsageError("--address and --json need --prove")
         (loaded, workspace), *others = [opened(folder, runs) for folder in recipes]
-        from tuning_room.serve import prove_served, run_server
+        from tuning_room.serve import prove_at, prove_served, run_server
 
         given = {key: value for key, value in chosen.items() if value is not None}
         config, workspaces = loaded.serve.model_copy(update=given), [workspace, *(other for _, other in others)]
         if not prove:
             run_server(config, *workspaces, more=more)
             return 0
-        roster = prove_served(config, *workspaces, more=more)
-        _show(roster, config.engine, as_json=as_json)
+        if address:
+            roster = prove_at(address, config, *workspaces, more=more)
+        else:
+            roster = prove_served(config, *workspaces, more=more)
+        _show(roster, "vllm" if address else config.engine, as_json=as_json)
         return _outcome(roster)
 
     return run

@@ -17,7 +17,7 @@ APART = 3.0  # an adapter that moves the base by less than this many bounds cann
 State = Literal["proven", "refused"]
 
 
-class Bound(NamedTuple):
+class Tolerance(NamedTuple):
     """How far values may lie from the record, in nats: in the mean over all forced tokens, and for any one of them."""
 
     mean: float
@@ -25,7 +25,11 @@ class Bound(NamedTuple):
 
 
 # By number format, from what good and bad adapters were measured to do.
-BOUNDS: dict[str, Bound] = {"fp32": Bound(0.001, 0.01), "bf16": Bound(0.08, 0.6), "fp16": Bound(0.02, 0.15)}
+BOUNDS: dict[str, Tolerance] = {
+    "fp32": Tolerance(0.001, 0.01),
+    "bf16": Tolerance(0.08, 0.6),
+    "fp16": Tolerance(0.02, 0.15),
+}
 
 
 class Forced(NamedTuple):
@@ -89,7 +93,7 @@ def prove(scorer: Scorer, base: str, records: Mapping[str, ProbeRecord]) -> dict
     }
 
 
-def bound_for(form: str) -> Bound:
+def bound_for(form: str) -> Tolerance:
     """Return the bound of a number format; EngineError for one that was never measured."""
     if form not in BOUNDS:
         raise EngineError(f"no proof is possible in the number format '{form}'", hint=f"serve in {' or '.join(BOUNDS)}")
@@ -128,7 +132,7 @@ def _flat(scores: Sequence[Sequence[float]]) -> list[float]:
     return [value for one in scores for value in one]
 
 
-def judge(record: ProbeRecord, rounds: Sequence[Round], form: str, bound: Bound) -> Proof:
+def judge(record: ProbeRecord, rounds: Sequence[Round], form: str, bound: Tolerance) -> Proof:
     """Compare what a server said with an adapter's record; the first round that does not fit gives the reason."""
     base, adapter = record.values("base"), record.values("adapter")
     apart = mean_distance(base, adapter)
@@ -146,13 +150,13 @@ def judge(record: ProbeRecord, rounds: Sequence[Round], form: str, bound: Bound)
     )
 
 
-def _too_close(apart: float, bound: Bound) -> str:
+def _too_close(apart: float, bound: Tolerance) -> str:
     if apart >= APART * bound.mean:
         return ""
     return f"its record is {apart:.4f} nats from the base model's, too little to be told apart from it here"
 
 
-def _misfit(found: Round, base: Sequence[float], adapter: Sequence[float], bound: Bound) -> str:
+def _misfit(found: Round, base: Sequence[float], adapter: Sequence[float], bound: Tolerance) -> str:
     """Return why a round does not show this adapter on its base model, or nothing."""
     if not _fits(found.base, base, bound):
         off = mean_distance(found.base, base)
@@ -171,7 +175,7 @@ def _misfit(found: Round, base: Sequence[float], adapter: Sequence[float], bound
     )
 
 
-def _fits(found: Sequence[float], expected: Sequence[float], bound: Bound) -> bool:
+def _fits(found: Sequence[float], expected: Sequence[float], bound: Tolerance) -> bool:
     distances = _distances(found, expected)
     # Written so that a value that is no number does not fit.
     return sum(distances) / len(distances) <= bound.mean and distances[-1] <= bound.most

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from tuning_room.engines.addresses import public
 from tuning_room.engines.endpoint import EndpointEngine
 from tuning_room.engines.proving import Forced, prove
-from tuning_room.errors import EngineError, MissingPrerequisiteError
+from tuning_room.errors import EngineError, MissingPrerequisiteError, one_line
 from tuning_room.models.lineage import adapter_digest, read_lineage
 from tuning_room.models.probes import ProbeRecord, read_probes
 from tuning_room.records import LINEAGE, WEIGHTS, read_json
@@ -54,6 +55,59 @@ class Settings(NamedTuple):
     start_timeout: float = 600.0
     loadable: int = 0
     template: str = ""
+
+
+class VllmScorer:
+    """Scores forced tokens by a vLLM that runs somewhere, at an address that ends in `/v1`, in a number format."""
+
+    def __init__(self, address: str, form: str) -> None:
+        self.address, self.format = address.rstrip("/"), form
+
+    def models(self) -> list[str]:
+        """Return the names that are served, the base model's first; EngineError without an answer."""
+        import httpx
+
+        try:
+            listed = httpx.get(f"{self.address}/models", timeout=60, trust_env=False).json()["data"]
+            return [str(entry["id"]) for entry in sorted(listed, key=lambda entry: entry.get("parent") is not None)]
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise EngineError(
+                f"{public(self.address)}: lists no models ({one_line(error)})", hint="name one that ends in /v1"
+            ) from None
+
+    def forced_scores(self, forced: Sequence[Forced]) -> list[list[float]]:
+        """Return the log-probability of each forced token, all requests sent at once; EngineError without an answer."""
+        import httpx
+
+        limits = httpx.Limits(max_connections=AT_ONCE)
+        with httpx.Client(timeout=600, trust_env=False, limits=limits) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda one: self._forced(client, one), forced))
+
+    def _forced(self, client: "httpx.Client", one: Forced) -> list[float]:
+        import httpx
+
+        ids = [*one.prompt, *one.answer]
+        # prompt_logprobs of 0: those of the prompt's own tokens and no others.
+        body = {"model": one.model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        place = f"{public(self.address)}: model '{one.model}'"
+        try:
+            answer = client.post(f"{self.address}/completions", json=body)
+        except httpx.HTTPError as error:
+            raise EngineError(f"{place} does not answer ({one_line(error)})") from None
+        try:
+            scored = answer.json()["choices"][0]["prompt_logprobs"][-len(one.answer) :]
+            return [float(entry[str(token)]["logprob"]) for token, entry in zip(one.answer, scored, strict=True)]
+        except (ValueError, LookupError, TypeError):
+            raise EngineError(f"{place} does not score its prompt ({answer.text.strip()[:300]})") from None
+
+
+def number_format(dtype: str, model: Path) -> str:
+    """Return what vLLM's --dtype means for a model's folder: fp32, bf16 or fp16."""
+    if dtype != "auto":
+        return FORMATS.get(dtype, dtype)
+    own = read_json(model / "config.json")
+    named = str(own.get("dtype") or own.get("torch_dtype")) if isinstance(own, dict) else ""
+    return "fp16" if named == "float16" else "bf16"
 
 
 class VllmServer:
@@ -188,36 +242,11 @@ class VllmServer:
     @property
     def format(self) -> str:
         """The number format that the server computes in: fp32, bf16 or fp16."""
-        if self.settings.dtype != "auto":
-            return FORMATS.get(self.settings.dtype, self.settings.dtype)
-        own = read_json(self.model / "config.json")
-        named = str(own.get("dtype") or own.get("torch_dtype")) if isinstance(own, dict) else ""
-        return "fp16" if named == "float16" else "bf16"
+        return number_format(self.settings.dtype, self.model)
 
     def forced_scores(self, forced: Sequence[Forced]) -> list[list[float]]:
         """Return the log-probability of each forced token, all requests sent at once; EngineError without an answer."""
-        import httpx
-
-        limits = httpx.Limits(max_connections=AT_ONCE)
-        with httpx.Client(timeout=600, trust_env=False, limits=limits) as client, ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda one: self._forced(client, one), forced))
-
-    def _forced(self, client: "httpx.Client", one: Forced) -> list[float]:
-        import httpx
-
-        ids = [*one.prompt, *one.answer]
-        # prompt_logprobs of 0: those of the prompt's own tokens and no others.
-        body = {"model": one.model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
-        try:
-            answer = client.post(f"{self.address}/completions", json=body)
-        except httpx.HTTPError as error:
-            raise EngineError(f"{self.address}: model '{one.model}' does not answer ({error})") from None
-        try:
-            scored = answer.json()["choices"][0]["prompt_logprobs"][-len(one.answer) :]
-            return [float(entry[str(token)]["logprob"]) for token, entry in zip(one.answer, scored, strict=True)]
-        except (ValueError, LookupError, TypeError):
-            reason = answer.text.strip()[:300]
-            raise EngineError(f"{self.address}: model '{one.model}' does not score its prompt ({reason})") from None
+        return VllmScorer(self.address, self.format).forced_scores(forced)
 
     def check_applied(self, name: str) -> None:
         """Raise EngineError if an adapter changes no log-probability: it is then served but not applied."""

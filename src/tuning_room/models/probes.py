@@ -17,7 +17,7 @@ from tuning_room.records import PROBES, Record, read_json, write_json
 HINT = "run 'tuning-room train --force' to record them again"
 
 
-class Probe(Record):
+class RecordedProbe(Record):
     """A prompt, the tokens that are forced after it, and how likely each was, in nats, in fp32.
 
     `kind` says where both come from: a training row with its own reply (`row`), a row with the base model's reply
@@ -42,7 +42,7 @@ class ProbeRecord(Record):
 
     schema_version: Literal[1] = 1
     adapter_digest: str = Field(pattern=SHA256)
-    probes: list[Probe] = Field(min_length=1)
+    probes: list[RecordedProbe] = Field(min_length=1)
 
     def values(self, of: Literal["base", "adapter"]) -> list[float]:
         """Return the recorded log-probabilities of all forced tokens, in order."""

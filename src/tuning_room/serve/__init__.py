@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
+from tuning_room.engines.addresses import public
 from tuning_room.errors import DataError, EngineError
 from tuning_room.records import SETTINGS, read_json
 from tuning_room.serve.config import ServeConfig
@@ -105,6 +106,28 @@ def prove_served(
             server.stop()
         return roster
     roster = _roster(config, served, _local_engine(served))
+    roster.prove_all()
+    return roster
+
+
+def prove_at(address: str, config: ServeConfig, *workspaces: Workspace, more: Sequence[Path] = ()) -> "Roster":
+    """Prove the adapters of some runs and of more folders by a vLLM that serves them somewhere under their names.
+
+    `serve.dtype` has to be the number format that it was started with. Raises the base model's errors, and EngineError
+    for a server that does not answer; an adapter that it does not list is refused.
+    """
+    from tuning_room.engines.vllm import VllmScorer, number_format
+    from tuning_room.serve.preparing import prepare
+    from tuning_room.serve.roster import Roster
+
+    served = prepare(config, workspaces, more, at_least=0)
+    scorer = VllmScorer(address, number_format(config.dtype, served.model))
+    base, *names = scorer.models() or [served.base]
+    entries = [
+        entry if entry.state == "refused" or entry.name in names else entry.refused(f"not served at {public(address)}")
+        for entry in served.entries
+    ]
+    roster = Roster(base, entries, scorer, plain=served.plain, require_proof=config.require_proof)
     roster.prove_all()
     return roster
 

@@ -182,7 +182,7 @@ class Roster:
     def prove_all(self) -> None:
         """Prove all adapters that are not refused yet, each as the others are asked; then those that passed answer."""
         try:
-            self._prove([adapter for adapter in self.adapters() if adapter.state != "refused"])
+            self._prove([adapter for adapter in self.adapters() if adapter.state == "waiting"])
         except TuningRoomError as error:
             # Of several adapters one may be what the server stumbles over.
             waiting = [adapter for adapter in self.adapters() if adapter.state == "waiting"]
@@ -217,8 +217,10 @@ class Roster:
     def _prove(self, adapters: Sequence[ServedAdapter]) -> None:
         if self.scorer is None or not adapters:
             return
+        # The others that answer are asked as well: a proof is worth what it is worth among them.
+        company = [adapter for adapter in self.adapters() if adapter.state == "proven"]
         with self._proving:
-            records = {adapter.name: adapter.record for adapter in adapters if adapter.record}
+            records = {adapter.name: adapter.record for adapter in [*adapters, *company] if adapter.record}
             proofs = prove(self.scorer, self.base, records) if records else {}
             for adapter in adapters:
                 found = proofs.get(adapter.name) if adapter.record else self._unrecorded(self.scorer, adapter)

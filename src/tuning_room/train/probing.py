@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from tuning_room.models.probes import Probe, ProbeRecord
+from tuning_room.models.probes import ProbeRecord, RecordedProbe
 from tuning_room.records import Dialogue, Message, read_jsonl
 from tuning_room.rendering import prompt_ids, render_dialogue
 from tuning_room.train.config import NEUTRAL_PROMPTS
@@ -26,7 +26,7 @@ LONGEST = 256  # tokens of a prompt that is preferred: a proof costs as much as 
 DECIMALS = 5  # more would be the noise of the order of additions
 
 
-class Question(NamedTuple):
+class ProbePrompt(NamedTuple):
     """A prompt in tokens, and the first tokens of the reply that a row has to it; none for a neutral prompt."""
 
     prompt: list[int]
@@ -47,23 +47,23 @@ def record_probes(model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", rows
     return ProbeRecord(adapter_digest=digest, probes=probes)
 
 
-def _from_rows(tokenizer: "PreTrainedTokenizerBase", path: Path) -> list[Question]:
+def _from_rows(tokenizer: "PreTrainedTokenizerBase", path: Path) -> list[ProbePrompt]:
     """Return some rows up to their first reply, the same ones for the same rows; the shortest if all are long."""
     found = []
     for dialogue in sorted(read_jsonl(path, Dialogue), key=lambda row: hashlib.sha256(row.id.encode()).digest()):
         ids, learned = render_dialogue(tokenizer, dialogue.messages)
         begin = learned.index(True)
         end = next((n for n in range(begin, len(ids)) if not learned[n]), len(ids))
-        found.append(Question(ids[:begin], ids[begin : min(end, begin + TOKENS)]))
+        found.append(ProbePrompt(ids[:begin], ids[begin : min(end, begin + TOKENS)]))
         if len([one for one in found if len(one.prompt) <= LONGEST]) == 2 * EACH:
             break
     return sorted(found, key=lambda one: len(one.prompt) > LONGEST and len(one.prompt))[: 2 * EACH]
 
 
-def _neutral(tokenizer: "PreTrainedTokenizerBase") -> list[Question]:
+def _neutral(tokenizer: "PreTrainedTokenizerBase") -> list[ProbePrompt]:
     prompts = read_prompts(NEUTRAL_PROMPTS)
     chosen = prompts[:: len(prompts) // EACH][:EACH]
-    return [Question(prompt_ids(tokenizer, [Message(role="user", content=text)]), []) for text in chosen]
+    return [ProbePrompt(prompt_ids(tokenizer, [Message(role="user", content=text)]), []) for text in chosen]
 
 
 def _base_reply(model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", prompt: list[int]) -> list[int]:
@@ -87,10 +87,14 @@ def _base_reply(model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", prompt
     return [int(token) for token in drawn[0, len(prompt) :]]
 
 
-def _probe(model: "PeftModel", kind: Literal["row", "base", "neutral"], asked: Question, answer: list[int]) -> Probe:
+def _probe(
+    model: "PeftModel", kind: Literal["row", "base", "neutral"], asked: ProbePrompt, answer: list[int]
+) -> RecordedProbe:
     with model.disable_adapter():
         base = _scores(model, asked.prompt, answer)
-    return Probe(kind=kind, prompt=asked.prompt, answer=answer, base=base, adapter=_scores(model, asked.prompt, answer))
+    return RecordedProbe(
+        kind=kind, prompt=asked.prompt, answer=answer, base=base, adapter=_scores(model, asked.prompt, answer)
+    )
 
 
 def _scores(model: "PeftModel", prompt: list[int], answer: Sequence[int]) -> list[float]:

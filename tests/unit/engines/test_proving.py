@@ -14,10 +14,10 @@ import pytest
 from drawn_adapters import write_drawn_adapter, write_drawn_lineage
 from impostors import SILENT, add_probes, write_impostor
 from tuning_room.engines.local import LocalEngine
-from tuning_room.engines.proving import BOUNDS, Bound, Forced, Proof, Round, judge, prove
+from tuning_room.engines.proving import BOUNDS, Forced, Proof, Round, Tolerance, judge, prove
 from tuning_room.errors import EngineError
 from tuning_room.models.lineage import read_lineage
-from tuning_room.models.probes import Probe, ProbeRecord, read_probes
+from tuning_room.models.probes import ProbeRecord, RecordedProbe, read_probes
 
 BASE, NAME = "tiny", "drawn"
 
@@ -136,11 +136,11 @@ def test_scores_are_those_of_each_model_in_any_company(good: Path, tiny_model: P
 
 
 def record(base: float, adapter: float) -> ProbeRecord:
-    probe = Probe(kind="row", prompt=[1], answer=[2, 3], base=[base, base], adapter=[adapter, adapter])
+    probe = RecordedProbe(kind="row", prompt=[1], answer=[2, 3], base=[base, base], adapter=[adapter, adapter])
     return ProbeRecord(adapter_digest="0" * 64, probes=[probe])
 
 
-BOUND = Bound(0.1, 0.3)
+BOUND = Tolerance(0.1, 0.3)
 
 
 @pytest.mark.parametrize(

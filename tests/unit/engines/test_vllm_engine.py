@@ -17,7 +17,12 @@ from impostors import seal
 from tuning_room.engines.proving import Forced
 from tuning_room.engines.vllm import Settings, VllmEngine, VllmServer, allowed_rank, free_port
 from tuning_room.errors import EngineError, MissingPrerequisiteError
-from tuning_room.models.probes import Probe, ProbeRecord
+from tuning_room.models.lineage import read_lineage
+from tuning_room.models.probes import ProbeRecord, RecordedProbe, read_probes
+from tuning_room.serve import prove_at
+from tuning_room.serve.config import ServeConfig
+from tuning_room.serve.preparing import ServedModels
+from tuning_room.serve.roster import ServedAdapter
 
 SERVER = """
 import json, os, subprocess, sys
@@ -38,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        if self.path == "/v1/models":
+            names = {"wrong-1": "tiny", "tiny": None, "tutor-1": "tiny"}
+            return self.answer(200, {"data": [{"id": name, "parent": parent} for name, parent in names.items()]})
         self.answer(503 if (folder / "slow").exists() else 200, {})
 
     def do_POST(self):
@@ -138,7 +146,7 @@ def test_an_adapter_is_loaded_at_runtime_under_a_new_name_only(python: Path, tmp
 def recorded(folder: Path, content: bytes = b"weights") -> Path:
     """Write an adapter whose probes say what the script says of `tutor`, and of the base model."""
     write_stated_adapter(folder, content)
-    probe = Probe(kind="row", prompt=[7, 8], answer=[2, 3], base=[-2.02, -2.03], adapter=[-1.02, -1.03])
+    probe = RecordedProbe(kind="row", prompt=[7, 8], answer=[2, 3], base=[-2.02, -2.03], adapter=[-1.02, -1.03])
     seal(folder, ProbeRecord(adapter_digest="0" * 64, probes=[probe]))
     return folder
 
@@ -281,3 +289,26 @@ def test_the_address_is_one_that_can_be_asked(tmp_path: Path, host: str, address
 
 def test_a_free_port_is_one(tmp_path: Path) -> None:
     assert 1024 < free_port("127.0.0.1") < 65536
+
+
+def test_a_server_that_runs_elsewhere_is_proven_from_outside(
+    python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Complaints 1 and 4: each name that it lists is held to its record, and one that it does not list is refused."""
+    entries = []
+    for number, name in enumerate(("tutor-1", "wrong-1", "absent-1")):
+        folder = recorded(tmp_path / name, str(number).encode())
+        record = read_probes(folder, read_lineage(folder))
+        entries.append(ServedAdapter(name, digest=str(number) * 64, folder=folder, record=record))
+    served = ServedModels(tmp_path, "smollm", entries, "", [])
+    monkeypatch.setattr("tuning_room.serve.preparing.prepare", lambda *_args, **_more: served)
+    config = ServeConfig(model="embedded:tiny", recipe="tutor")
+    with server(python) as started:
+        roster = prove_at(started.address, config)
+    assert roster.base == "tiny"
+    assert [(one.name, one.state) for one in roster.adapters()] == [
+        ("tutor-1", "proven"), ("wrong-1", "refused"), ("absent-1", "refused"),
+    ]  # fmt: skip
+    assert roster.adapters()[2].reason.startswith("not served at http://127.0.0.1:")
+    with pytest.raises(EngineError, match="lists no models"):
+        prove_at("http://127.0.0.1:9/v1", config)
