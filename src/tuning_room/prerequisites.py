@@ -14,9 +14,21 @@ _CHECKS = ("jsonschema", "jsonschema_specifications", "py3langid", "referencing"
 # The modules that each extra in pyproject.toml brings. The first is the one that the stage never does without.
 EXTRAS: dict[str, tuple[str, ...]] = {
     "advise": ("transformers", "gguf", "huggingface_hub"),
-    "convert": ("docling", "docling_core", "bs4", "marko", "pypdfium2", "huggingface_hub", "torch"),
+    "convert": (
+        "docling",
+        "docling_core",
+        "bs4",
+        "docx",
+        "lxml",
+        "marko",
+        "openpyxl",
+        "pptx",
+        "pypdfium2",
+        "huggingface_hub",
+        "torch",
+    ),
     "generate": ("sdg_hub", "pandas", "sympy", *_MODELS, *_ENDPOINTS, *_CHECKS),
-    "dataset": ("datasketch", "phonenumbers", "scipy", "xxhash", *_MODELS, *_CHECKS),
+    "dataset": ("datasketch", "phonenumbers", "scipy", "stdnum", "xxhash", *_MODELS, *_CHECKS),
     "train": ("training_hub", "datasets", *_MODELS, *_CHECKS),
     "evaluate": ("lm_eval", "datasets", "scipy", "statsmodels", *_MODELS, *_ENDPOINTS, *_CHECKS),
     "report": ("huggingface_hub",),

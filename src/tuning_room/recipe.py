@@ -106,10 +106,19 @@ class Recipe(BaseModel):
             check(self.evaluate)
         return self
 
-    def unread(self) -> list[str]:
-        """Return the checks and metrics of the recipe whose rules do not read its language (docs/languages.md)."""
+    def unread(self) -> Iterator[str]:
+        """Yield what the rules do not know of the recipe's language or region, in words (docs/languages.md)."""
+        from tuning_room.dataset.accounts import regions
+
         metrics = [name for suite in self.evaluate.suites for name in self.evaluate.metrics_of(suite)]
-        return list(unread(self.language, [*self.dataset.checks, *metrics])) if self.language else []
+        names = list(unread(self.language, [*self.dataset.checks, *metrics])) if self.language else []
+        if names:
+            yield f"the rules of {', '.join(names)} do not read '{self.language}'; let a judge answer instead"
+        pii = self.dataset.pii
+        if self.language and "phone" in pii.kinds and list(unread(self.language, ["dataset.pii"])):
+            yield f"dataset.pii does not know the words for phone numbers in '{self.language}': only their form tells"
+        if "national_id" in pii.kinds and pii.region not in regions():
+            yield f"dataset.pii knows no numbers of persons for the region '{pii.region}'"
 
     def read_requirements(self) -> list[Requirement]:
         """Return what the full prompt asks, empty without a file; RecipeError for a quote that stands there no more."""

@@ -43,6 +43,7 @@ def data(recipe: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.case("control-tokens")
 def test_control_tokens_in_words_are_text(tmp_path: Path) -> None:
     recipe = case("control-tokens", tmp_path)
     data(recipe)
@@ -62,6 +63,7 @@ READ = (
 )  # fmt: skip
 
 
+@pytest.mark.case("sharegpt-wild")
 @pytest.mark.parametrize("name", READ)
 def test_rows_of_other_projects_are_read(name: str, tmp_path: Path) -> None:
     found = read_examples(case(f"sharegpt-wild/{name}", tmp_path) / "seeds.jsonl").candidates
@@ -69,6 +71,7 @@ def test_rows_of_other_projects_are_read(name: str, tmp_path: Path) -> None:
     assert "<think>" not in str(found)
 
 
+@pytest.mark.case("sharegpt-wild")
 def test_what_cannot_be_read_is_listed_once_or_left_out(tmp_path: Path) -> None:
     recipe = case("sharegpt-wild/many-bad", tmp_path)
     lines = (recipe / "seeds.jsonl").read_text(encoding="utf-8")
@@ -97,6 +100,7 @@ def without_a_system_role(folder: Path) -> Path:
     return change(recipe, model="../model")
 
 
+@pytest.mark.case("no-system-role")
 @pytest.mark.parametrize("stage", ["advise", "convert", "generate", "dataset", "train", "bake"])
 def test_a_template_without_a_system_role_is_said_before_the_first_stage(stage: str, tmp_path: Path) -> None:
     done = run(stage, str(without_a_system_role(tmp_path)), cwd=tmp_path)
@@ -120,6 +124,7 @@ def test_it_is_folded_where_the_recipe_says_so(tmp_path: Path) -> None:
     assert reply.prompt_tokens == len(prompt_ids(engine.tokenizer, row.messages[:2]))  # type: ignore[attr-defined]
 
 
+@pytest.mark.case("yaml-norway")
 def test_yes_and_no_without_quotes_are_said_before_the_first_stage(tmp_path: Path) -> None:
     done = run("convert", str(case("yaml-norway", tmp_path)), cwd=tmp_path)
     assert done.returncode == 2
@@ -127,6 +132,7 @@ def test_yes_and_no_without_quotes_are_said_before_the_first_stage(tmp_path: Pat
     assert "recipe.yaml" in done.stderr and "line " in done.stderr
 
 
+@pytest.mark.case("bom-prompt")
 def test_a_byte_order_mark_is_no_part_of_the_prompt(tmp_path: Path) -> None:
     recipe = case("bom-prompt", tmp_path)
     marked = (recipe / "prompt.md").read_bytes()
@@ -138,6 +144,7 @@ def test_a_byte_order_mark_is_no_part_of_the_prompt(tmp_path: Path) -> None:
     assert with_mark["full_tokens"] == 17
 
 
+@pytest.mark.case("line-separators")
 def test_rows_with_other_line_separators_go_through_a_sweep(tmp_path: Path) -> None:
     recipe = case("line-separators", tmp_path)
     data(recipe)
@@ -145,6 +152,7 @@ def test_rows_with_other_line_separators_go_through_a_sweep(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.case("long-names")
 def test_names_are_held_to_what_kserve_makes_of_them(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="<name>-predictor-<namespace> of it, which has 70 characters"):
         check_names(load_recipe(str(case("long-names/inference", tmp_path))).deploy)

@@ -44,6 +44,7 @@ def refused(folder: Path, *command: str) -> str:
     return line
 
 
+@pytest.mark.case("fault-yaml-bomb")
 @pytest.mark.parametrize(("name", "said"), [("bomb", "anchors stand for"), ("self", "itself a part of")])
 def test_case_yaml_bomb(name: str, said: str, tmp_path: Path) -> None:
     place = case("fault-yaml-bomb", tmp_path)
@@ -51,6 +52,7 @@ def test_case_yaml_bomb(name: str, said: str, tmp_path: Path) -> None:
         assert said in refused(place, command, f"{name}.yaml")
 
 
+@pytest.mark.case("fault-yaml-deep")
 def test_case_yaml_deep(tmp_path: Path) -> None:
     assert "within each other" in refused(case("fault-yaml-deep", tmp_path), "status", "recipe.yaml")
 
@@ -61,6 +63,7 @@ def test_rules_that_are_deep(name: str, folder: Path) -> None:
     assert f"{name}: not YAML" in refused(folder, "generate", ".")
 
 
+@pytest.mark.case("fault-redos")
 def test_case_redos(folder: Path, tmp_path: Path) -> None:
     file = case("fault-redos", tmp_path) / "recipe.yaml"
     pattern = yaml.safe_load(file.read_text())["dataset"]["checks"]["regular_expression"]
@@ -76,6 +79,7 @@ def test_case_redos(folder: Path, tmp_path: Path) -> None:
     assert pattern["must_match"] in line and "takes more than 10 s" in line
 
 
+@pytest.mark.case("fault-expressions-hang")
 def test_case_expressions_hang(folder: Path, tmp_path: Path) -> None:
     shutil.copy(case("fault-expressions-hang", tmp_path) / "a.yaml", folder / "rules" / "families" / "a.yaml")
     assert "family 'f': expression 'expand(" in refused(folder, "generate", ".")
@@ -88,6 +92,7 @@ DEEP = {
 }
 
 
+@pytest.mark.case("fault-json-deep")
 @pytest.mark.parametrize("command", DEEP)
 def test_json_that_is_deep(command: str, folder: Path) -> None:
     name, said = DEEP[command]
@@ -96,6 +101,7 @@ def test_json_that_is_deep(command: str, folder: Path) -> None:
     assert said in line and name.split("/")[0] in line
 
 
+@pytest.mark.case("fault-non-utf8-name")
 def test_a_name_that_is_not_utf8(folder: Path) -> None:
     (folder / "documents" / os.fsdecode(b"bad\xff.md")).write_text("# A page\n\nOf words.\n")
     assert r"bad\xff.md: the name is not UTF-8" in refused(folder, "convert", ".")
@@ -121,6 +127,7 @@ SPOILT_TRAINING: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.case("fault-checkpoint-spoilt")
 @pytest.mark.parametrize(("name", "spoil"), SPOILT_TRAINING.items(), ids=SPOILT_TRAINING)
 def test_a_training_whose_state_is_spoilt(name: str, spoil: Callable[[Path], object], folder: Path) -> None:
     spoil(folder / "runs" / "tiny" / "training" / name)
@@ -128,6 +135,7 @@ def test_a_training_whose_state_is_spoilt(name: str, spoil: Callable[[Path], obj
     assert f"training/{name}" in refused(folder, "train", ".")
 
 
+@pytest.mark.case("fault-weights-cut-evaluate")
 @pytest.mark.parametrize("command", ["evaluate", "merge"])
 def test_weights_that_are_cut(command: str, folder: Path) -> None:
     cut_in_half(folder / "runs" / "tiny" / "adapter" / "adapter_model.safetensors")
@@ -142,6 +150,7 @@ def test_a_base_model_that_is_cut(folder: Path, tiny_model: Path) -> None:
     assert "the model cannot be read" in refused(folder, "merge", ".")
 
 
+@pytest.mark.case("fault-evaluate-no-memory")
 def test_too_little_memory_for_a_model(folder: Path) -> None:
     """Asked for is more than any machine has: what a model exceeds differs from one to the next."""
     from tuning_room import cli, models

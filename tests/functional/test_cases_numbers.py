@@ -4,10 +4,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 from bakery import COMMAND
 from cases import case
 
 
+@pytest.mark.case("gold-forms")
 def test_every_way_of_giving_the_answer_is_rejected(tmp_path: Path) -> None:
     recipe, runs = case("gold-forms", tmp_path), tmp_path / "runs"
     for stage in ("convert", "generate", "dataset"):

@@ -21,6 +21,9 @@ ACCEPTED = {
 }  # fmt: skip
 
 
+@pytest.mark.case(
+    "hindi-marks", "cjk-near-duplicates", "held-out-zh", "held-out-unicode", "question-marks", "forbidden-unicode"
+)
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_the_rows_that_are_right_are_accepted(name: str, tmp_path: Path) -> None:
     recipe, runs = case(name, tmp_path), tmp_path / "runs"
@@ -37,6 +40,7 @@ def test_the_rows_that_are_right_are_accepted(name: str, tmp_path: Path) -> None
     assert done.returncode == (0 if ACCEPTED[name] else 2)
 
 
+@pytest.mark.case("metrics-scripted")
 def test_refusals_and_values_are_read_as_people_read_them(tmp_path: Path) -> None:
     folder = case("metrics-scripted", tmp_path)
     replies = json.loads((folder / "table.json").read_text(encoding="utf-8"))

@@ -63,6 +63,7 @@ MODES = {
 }
 
 
+@pytest.mark.case("teacher-replies")
 @pytest.mark.parametrize(("mode", "cleaned"), MODES.items())
 def test_no_unusable_reply_of_a_teacher_becomes_a_row(mode: str, cleaned: dict[str, int], tmp_path: Path) -> None:
     folder, port = case("teacher-replies", tmp_path), free_port()
@@ -84,6 +85,7 @@ def test_no_unusable_reply_of_a_teacher_becomes_a_row(mode: str, cleaned: dict[s
     assert not [turn for turn in turns if any(sign in turn for sign in ("think>", "<|", '"', "User:", "result is"))]
 
 
+@pytest.mark.case("fault-retry-after-0")
 @pytest.mark.parametrize("mode", ["retry0", "retrydate", "retrynan", "retrynan429", "retryinf", "trickle"])
 def test_a_teacher_that_never_answers_is_an_error_after_its_retries(mode: str, tmp_path: Path) -> None:
     folder, port = case("fault-retry-after-0", tmp_path), free_port()

@@ -41,6 +41,7 @@ def refused(*arguments: str, cwd: Path) -> str:
     return lines[0]
 
 
+@pytest.mark.case("fault-task-include-code")
 @pytest.mark.parametrize("stage", ["convert", "dataset", "evaluate", "bake"])
 def test_a_recipe_runs_no_code(stage: str, tmp_path: Path) -> None:
     folder = shipped_files(case("fault-task-include-code", tmp_path))
@@ -68,6 +69,7 @@ def listening() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
+@pytest.mark.case("fault-json-schema-ref")
 def test_a_json_schema_calls_no_address_and_reads_no_file(tmp_path: Path, listening: tuple[str, list[str]]) -> None:
     folder = shipped_files(case("fault-json-schema-ref", tmp_path))
     recipe = folder / "recipe.yaml"
@@ -80,6 +82,7 @@ def test_a_json_schema_calls_no_address_and_reads_no_file(tmp_path: Path, listen
     assert asked == []
 
 
+@pytest.mark.case("fault-symlink-out")
 def test_a_link_that_leads_out_is_refused_and_let_in_by_a_flag(tmp_path: Path) -> None:
     for name in ("recipe", "elsewhere"):
         (tmp_path / name).mkdir()
@@ -157,6 +160,7 @@ def results_edited(folder: Path) -> None:
     path.write_text(json.dumps(results))
 
 
+@pytest.mark.case("fault-samples-tampered", "fault-samples-row-gone")
 @pytest.mark.parametrize("spoil", [raised, row_gone, answers_edited, results_edited])
 def test_an_edited_evaluation_is_refused_by_the_report_and_made_again(
     spoil: Callable[[Path], None], folder: Path
@@ -192,6 +196,7 @@ def weights_flipped(adapter: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.case("fault-adapter-config", "fault-deploy-unverified")
 @pytest.mark.parametrize("spoil", [alpha, settings_gone, weights_cut, weights_flipped])
 def test_an_adapter_that_was_changed_is_used_by_nothing(spoil: Callable[[Path], None], folder: Path) -> None:
     spoil(folder / "runs" / "small" / "adapter")
@@ -204,6 +209,7 @@ def test_an_adapter_that_was_changed_is_used_by_nothing(spoil: Callable[[Path], 
     assert not (folder / "runs" / "small" / "deploy").exists()
 
 
+@pytest.mark.case("fault-deploy-unverified")
 def test_another_recipes_adapter_is_not_deployed(folder: Path) -> None:
     adapter = folder / "runs" / "small" / "adapter" / "tuning_room.json"
     adapter.write_text(json.dumps({**json.loads(adapter.read_text()), "recipe": "other"}))
@@ -236,6 +242,7 @@ main()
 """
 
 
+@pytest.mark.case("fault-new-training-empties-metrics")
 def test_a_training_that_is_killed_before_its_first_step_leaves_what_was_finished(folder: Path) -> None:
     recipe = folder / "recipe.yaml"
     before, metrics = recipe.read_text(), folder / "runs" / "small" / "training" / "metrics.jsonl"

@@ -115,6 +115,7 @@ def test_arms_that_servers_answer_need_no_adapter_here(folder: Path, tiny_model:
     assert len(samples(workspace, "baked")) == len(SINGLE) + 3 * len(DRIFT)
 
 
+@pytest.mark.case("fault-address-password")
 def test_a_password_in_an_address_is_nowhere_in_what_is_written(folder: Path, tiny_model: Path, address: str) -> None:
     workspace = workspace_of(folder, "with-password")
     secret = address.replace("//", "//ada:sk-geheim@")

@@ -109,6 +109,7 @@ FOREIGN = [
 ]
 
 
+@pytest.mark.case("fault-merge-to-existing")
 @pytest.mark.parametrize(("place", "word"), FOREIGN, ids=[f"{n}" for n in range(len(FOREIGN))])
 def test_what_others_made_is_left_alone(folder: Path, place: Callable[[Path], str], word: str) -> None:
     target = place(folder)

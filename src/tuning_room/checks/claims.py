@@ -54,6 +54,12 @@ _ASKED_FOR = re.compile(
     r"expand|please)\b",
     re.IGNORECASE,
 )
+# Behind "I" the same verbs tell what its user did.
+_ORDERED = re.compile(
+    r"(?:^|[.!?,;:\n]|\b(?:please|and|you|to|then|me))\W*"
+    r"(?:write|express|convert|round|turn|change|put|reduce|determine|state|give)\b",
+    re.IGNORECASE,
+)
 _SUPPOSED = re.compile(r"\b(?:if|when|where|let|given|suppose|what|how (?:much|many)|for)\b[^.!?;]*$", re.IGNORECASE)
 _GOES_ON = re.compile(
     r"\s*(?:[a-z]{3,}\s)?\s*(?:[-+*/x\u2212\u00d7\u00f7^]|times|plus|minus|divided by|%? of)\s*[\d($\u20ac\u00a3]",
@@ -141,7 +147,7 @@ def _is_loose(sentence: str, after: str) -> bool:
 
     A message that asks for something behind it states a problem.
     """
-    if _SUPPOSED.search(sentence) or _ASKED_FOR.search(after):
+    if _SUPPOSED.search(sentence) or _ORDERED.search(sentence) or _ASKED_FOR.search(after):
         return False
     if sentence.rstrip(" *$").endswith("="):
         # "1 dog + 4 cats = 5" adds up; "3x + 4 = 19" is an equation to be solved.

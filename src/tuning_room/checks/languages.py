@@ -7,6 +7,10 @@ ENGLISH = frozenset({"en"})
 READS: dict[str, frozenset[str]] = {
     **dict.fromkeys(("refuses", "over_refuses"), frozenset("en de fr es zh ja ko ar hi ru".split())),
     **dict.fromkeys(("tells", "states_no_result", "withholds", "endorses", "endorses_no_wrong_result"), ENGLISH),
+    # The words beside a phone number; a number with a country code is found without them.
+    "dataset.pii": frozenset(
+        "ar cs da de el en es fa fi fr he hi hu id it ja ko nb nl nn no pl pt ro ru sk sv th tr uk vi zh".split()
+    ),
     **dict.fromkeys(("judges", "explains", "acknowledges", "closes"), ENGLISH),
 }
 

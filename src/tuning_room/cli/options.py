@@ -69,9 +69,8 @@ def opened(recipe: str, runs: str) -> "tuple[Recipe, Workspace]":
     from tuning_room.workspace import Workspace
 
     loaded = load_recipe(recipe, lambda text: click.echo(f"{click.style('note:', fg='yellow')} {text}", err=True))
-    if names := loaded.unread():
-        what = f"the rules of {', '.join(names)} do not read '{loaded.language}' (docs/languages.md)"
-        click.echo(f"{click.style('warning:', fg='yellow')} {what}; let a judge answer instead", err=True)
+    for what in loaded.unread():
+        click.echo(f"{click.style('warning:', fg='yellow')} {what} (docs/languages.md)", err=True)
     return loaded, Workspace(Path(runs) / loaded.name)
 
 
@@ -124,7 +123,7 @@ def summary(done: "Done") -> str:
     """Return what came of a stage in a few words."""
     values = _plain(done)
     templates = {
-        "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks",
+        "convert": "{documents} documents, {pages} pages, {tables} tables, {chunks} chunks{left_out}",
         "generate": "{candidates} candidates, {errors} rows failed{further}",
         "dataset": "{accepted} accepted ({train} train, {valid} valid), {n_rejected} rejected",
         "train": "{rows} rows, {steps} steps, loss {final_loss:.3f}",
@@ -132,10 +131,15 @@ def summary(done: "Done") -> str:
         "report": "{page}",
         "deploy": "release {release}, {n_files} files",
     }
-    values["further"] = _further(values)
+    values["further"], values["left_out"] = _further(values), _left_out(values)
     values["n_rejected"] = sum(values.get("rejected", {}).values()) if done.stage == "dataset" else 0
     values["n_files"] = len(values.get("files", []))
     return templates[done.stage].format(**values)
+
+
+def _left_out(values: Mapping[str, Any]) -> str:
+    files = sum(bool(file.get("left_out")) for file in values.get("files", []) if isinstance(file, dict))
+    return f"; left out on purpose in {files} of them: --json says what" if files else ""
 
 
 def _further(values: Mapping[str, Any]) -> str:

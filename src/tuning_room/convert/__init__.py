@@ -114,6 +114,7 @@ def _result(
         reused=reused,
         files=files,
         skipped=[*skipped, *(SkippedFile(name=name, reason="an image without text") for name in pictures)],
+        warnings=[f"{file.name}: {phrase}" for file in files for phrase in file.missing],
         failed=[FailedDocument(name=failure.source.name, error=str(failure.error)) for failure in failures],
     )
 

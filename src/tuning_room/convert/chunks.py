@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from tuning_room.convert.signs import unglued
 from tuning_room.records import Chunk
 
 if TYPE_CHECKING:
-    from docling_core.types.doc import DoclingDocument, NodeItem, TableItem
+    from docling_core.types.doc import DoclingDocument, NodeItem, TableCell, TableItem
 
 PARAGRAPH_BREAK = "\n\n"
+PLAIN = "text/plain"
 
 
 class Passage(NamedTuple):
@@ -88,7 +90,8 @@ def markdown(passages: Iterable[Passage]) -> str:
     for passage in passages:
         text += ("\n" if was_item and passage.item else PARAGRAPH_BREAK) + passage.text
         was_item = bool(passage.item)
-    return text.strip()
+    # In plain text, the first line may be indented.
+    return text.strip("\n")
 
 
 def elements(document: "DoclingDocument", *, notes: bool = False) -> Iterator[Heading | Passage]:
@@ -105,9 +108,11 @@ def _elements_below(
     captions = {reference.cref for table in document.tables for reference in table.captions}
     for child in (reference.resolve(document) for reference in node.children if reference.cref not in captions):
         is_own_text = isinstance(child, InlineGroup) and isinstance(node, TextItem) and not node.text
-        if child.content_layer.value not in layers or is_own_text:
+        if is_own_text:
             continue
-        yield from _own_elements(child, document, depth)
+        # What stands below a heading that is hidden need not be.
+        if child.content_layer.value in layers:
+            yield from _own_elements(child, document, depth)
         if not isinstance(child, TableItem | InlineGroup):
             yield from _elements_below(child, document, layers, depth + isinstance(child, ListItem))
 
@@ -115,9 +120,9 @@ def _elements_below(
 def _own_elements(node: "NodeItem", document: "DoclingDocument", depth: int) -> Iterator[Heading | Passage]:
     from docling_core.types.doc import ListItem, SectionHeaderItem, TableItem, TitleItem
 
-    text, page = plain_text(node, document), _page(node)
+    text, page = unglued(plain_text(node, document)), _page(node)
     if isinstance(node, TableItem):
-        texts = [node.caption_text(document).strip(), table_markdown(node)]
+        texts = [unglued(text) for text in (node.caption_text(document).strip(), table_markdown(node, document))]
         yield from (Passage(text, page=page) for text in texts if text)
     elif not text:
         return
@@ -137,6 +142,8 @@ def plain_text(node: "NodeItem", document: "DoclingDocument") -> str:
     if isinstance(node, InlineGroup):
         return joined(plain_text(child.resolve(document), document) for child in node.children)
     own = node.text if isinstance(node, TextItem) else ""
+    if own and document.origin and document.origin.mimetype == PLAIN:
+        return own
     if own or not isinstance(node, TextItem):
         return own.strip()
     groups = [child.resolve(document) for child in node.children]
@@ -149,13 +156,40 @@ def joined(pieces: Iterable[str]) -> str:
     return re.sub(r"([(\[]) ", r"\1", re.sub(r" ([.,;:!?)\]])", r"\1", text))
 
 
-def table_markdown(table: "TableItem") -> str:
+def table_markdown(table: "TableItem", document: "DoclingDocument") -> str:
     """Return a table as markdown, a line for each row."""
-    rows = [[" ".join(cell.text.split()).replace("|", "\\|") for cell in row] for row in table.data.grid]
+    rows = [
+        [" ".join(_cell_text(cell, document).split()).replace("|", "\\|") for cell in row] for row in table.data.grid
+    ]
     if not rows or not any(any(row) for row in rows):
         return ""
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]])
+
+
+def _cell_text(cell: "TableCell", document: "DoclingDocument") -> str:
+    """Return a cell's text, or that of what is in it where its own lacks some, such as a table's within it."""
+    from docling_core.types.doc import RichTableCell
+
+    own: str = cell.text
+    if not isinstance(cell, RichTableCell):
+        return own
+    below = " ".join(_texts_below(cell.ref.resolve(document), document))
+    return max(own, below, key=lambda text: sum(map(str.isalnum, text)))
+
+
+def _texts_below(node: "NodeItem", document: "DoclingDocument") -> Iterator[str]:
+    from docling_core.types.doc import InlineGroup, TableItem
+
+    if node.content_layer.value != "invisible":
+        yield plain_text(node, document)
+    if isinstance(node, TableItem):
+        yield from (_cell_text(cell, document) for cell in node.data.table_cells)
+    elif not isinstance(node, InlineGroup):
+        children = (reference.resolve(document) for reference in node.children)
+        for child in children:
+            if not (isinstance(child, InlineGroup) and plain_text(node, document)):
+                yield from _texts_below(child, document)
 
 
 def _section(path: list[Heading], passages: list[Passage]) -> Section:

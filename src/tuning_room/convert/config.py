@@ -69,7 +69,11 @@ class FailedDocument(StageResult):
 
 
 class ConvertedDocument(StageResult):
-    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF."""
+    """What was found in one document; seconds are wall time, layout is '' for anything but a PDF.
+
+    `left_out` says which words are set apart on purpose, `missing` which others of those that a person sees in the
+    file are not in its markdown, or in its chunks: a phrase for each kind.
+    """
 
     name: str
     pages: int
@@ -79,12 +83,14 @@ class ConvertedDocument(StageResult):
     list_items: int
     seconds: float
     layout: Literal["", "rules", "models"] = ""
+    left_out: list[str] = Field(default_factory=list)
+    missing: list[str] = Field(default_factory=list)
 
 
 class ConvertResult(StageResult):
     """What was read and what was found; pages count only where a format has pages.
 
-    `reused` of the documents had been converted before.
+    `reused` of the documents had been converted before. `warnings` name the files of which words are missing.
     """
 
     documents: int
@@ -97,3 +103,4 @@ class ConvertResult(StageResult):
     files: list[ConvertedDocument] = Field(default_factory=list)
     skipped: list[SkippedFile] = Field(default_factory=list)
     failed: list[FailedDocument] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from docling.backend.image_backend import ImageDocumentBackend
+from docling.datamodel.backend_options import HTMLBackendOptions
 from docling.datamodel.base_models import (
     Cluster,
     InputFormat,
@@ -26,7 +27,17 @@ from docling.datamodel.pipeline_options import (
     LayoutPostprocessorOptions,
     ThreadedPdfPipelineOptions,
 )
-from docling.document_converter import DocumentConverter, ImageFormatOption, PdfFormatOption
+from docling.document_converter import (
+    CsvFormatOption,
+    DocumentConverter,
+    ExcelFormatOption,
+    HTMLFormatOption,
+    ImageFormatOption,
+    MarkdownFormatOption,
+    PdfFormatOption,
+    PowerpointFormatOption,
+    WordFormatOption,
+)
 from docling.models.base_layout_model import BaseLayoutModel
 from docling.models.base_table_model import BaseTableStructureModel
 from docling.models.postprocessing.reading_order_rb import PageElement, ReadingOrderPredictor, SeparatorElement
@@ -52,15 +63,22 @@ from docling_core.types.doc import (
     TableCell,
     TextItem,
 )
+from docling_core.types.doc.page import TextCell
 
 from tuning_room.convert import typography
+from tuning_room.convert.aligned_tables import Grid, cell_lines
 from tuning_room.convert.boxes import Box, Word
 from tuning_room.convert.columns import column_order, gutters
+from tuning_room.convert.markdown_files import MarkdownBackend
 from tuning_room.convert.outline import Bookmark, PageHeading, levels
 from tuning_room.convert.page_layout import BULLET, BlockKind, PageRules
 from tuning_room.convert.page_text import PageStep, ReadablePages, TextlessPages
-from tuning_room.convert.tables import MAX_THICKNESS, Grid, cell_lines, page_tables
+from tuning_room.convert.sheet_backends import CsvCells, ShownSheets
+from tuning_room.convert.slides import SlidesBackend
+from tuning_room.convert.tables import MAX_THICKNESS, page_tables
 from tuning_room.convert.typography import Typography
+from tuning_room.convert.web_pages import WebPageBackend
+from tuning_room.convert.word_files import WordBackend
 
 LABELS: dict[BlockKind, DocItemLabel] = {
     "heading": DocItemLabel.SECTION_HEADER,
@@ -108,7 +126,7 @@ class RuleLayout(BaseLayoutModel):
 
     def _clusters(self, page: Page) -> list[Cluster]:
         tables = [grid.box for grid in page_grids(page)]
-        cells = [cell for cell in page.cells if not any(table.holds(_box(cell.to_bounding_box())) for table in tables)]
+        cells = [part for cell in page.cells for part in _outside(cell, tables, page)]
         words = [(_box(cell.to_bounding_box()), cell.text) for cell in cells]
         cuts = self.cuts[page.page_no] = gutters([box for box, text in words if text.strip()])
         rules = PageRules(self.typography, page.page_no, page.size.height if page.size else 0.0, cuts)
@@ -278,6 +296,14 @@ def docling_converter(
     ways = {
         InputFormat.PDF: PdfFormatOption(**way),
         InputFormat.IMAGE: ImageFormatOption(**way, backend=ImageDocumentBackend),
+        InputFormat.HTML: HTMLFormatOption(
+            backend=WebPageBackend, backend_options=HTMLBackendOptions(infer_furniture=False)
+        ),
+        InputFormat.MD: MarkdownFormatOption(backend=MarkdownBackend),
+        InputFormat.DOCX: WordFormatOption(backend=WordBackend),
+        InputFormat.PPTX: PowerpointFormatOption(backend=SlidesBackend),
+        InputFormat.XLSX: ExcelFormatOption(backend=ShownSheets),
+        InputFormat.CSV: CsvFormatOption(backend=CsvCells),
     }
     return DocumentConverter(allowed_formats=[InputFormat(value) for value in formats], format_options=ways)
 
@@ -322,6 +348,17 @@ def page_grids(page: Page) -> list[Grid]:
         return []
     lines = [*(backend.get_shape_lines() or []), *(backend.get_thin_shape_boxes(max_thickness=MAX_THICKNESS) or [])]
     return page_tables([_box(line) for line in lines], _words(page))
+
+
+def _outside(cell: TextCell, tables: Sequence[Box], page: Page) -> list[TextCell]:
+    """Return what of a line stands in no table: the line, none of it, or its words where a table's edge cuts it."""
+    box = _box(cell.to_bounding_box())
+    if not any(table.meets(box) for table in tables):
+        return [cell]
+    known = page.parsed_page.word_cells if page.parsed_page else []
+    words = [word for word in known if box.holds(_box(word.to_bounding_box()))] or [cell]
+    rest = [word for word in words if not any(table.holds(_box(word.to_bounding_box())) for table in tables)]
+    return [cell] if len(rest) == len(words) else rest
 
 
 def _words(page: Page) -> list[Word]:

@@ -3,15 +3,27 @@
 import logging
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tuning_room.convert.chunks import PLAIN
 from tuning_room.convert.config import ConvertConfig
+from tuning_room.convert.csv_files import is_western
 from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
-from tuning_room.convert.sources import FORMATS, IMAGES, REPLACE, Source, pages_without_text, text_encoding
+from tuning_room.convert.sources import (
+    FORMATS,
+    IMAGES,
+    REPLACE,
+    TEXT,
+    Source,
+    pages_without_text,
+    source_text,
+    text_encoding,
+)
 from tuning_room.errors import DocumentError
 from tuning_room.prerequisites import install_line
 
@@ -27,10 +39,15 @@ OCR_HINT = f"if it is a scan, its text can be recognised; {install_line('ocr')},
 
 
 class Reading(NamedTuple):
-    """A document as Docling reads it, and its number of pages (0 where the format has none)."""
+    """A document as Docling reads it, its number of pages (0 where the format has none), and what is not in it.
+
+    `left_out` says what of a file of sheets is left out on purpose, `missing` what else is not as its reader sees it.
+    """
 
     document: "DoclingDocument"
     pages: int
+    left_out: list[str] = []
+    missing: list[str] = []
 
 
 class DoclingReader:
@@ -42,7 +59,7 @@ class DoclingReader:
         self.layout: PdfLayout = pdf_layout(config)
         self._wants_text, self._recognises = config.ocr, recognises(config)
         self._docling = docling_converter(
-            sorted({*FORMATS.values(), *IMAGES.values()}),
+            sorted({*FORMATS.values(), *IMAGES.values()} - {TEXT}),
             by_models=self.layout == "models",
             recognises=self._recognises,
             artifacts=config.artifacts,
@@ -50,8 +67,11 @@ class DoclingReader:
 
     def read(self, source: Source) -> Reading:
         """Return the document in a file; DocumentError says what is wrong with the file and what to do."""
+        from tuning_room.convert.markdown_files import prepared
         from tuning_room.convert.repairs import name_languages, name_sheets
 
+        if source.format == TEXT:
+            return Reading(text_document(source_text(source), source), 0)
         with docling_warnings(source):
             try:
                 result = self._docling.convert(docling_input(source), raises_on_error=False)
@@ -61,16 +81,33 @@ class DoclingReader:
             _check(source, result, recognises=self._recognises)
             self._tell_of_scans(source)
             if source.format == "md":
-                name_languages(result.document, _text(source))
+                name_languages(result.document, prepared(source_text(source)))
             elif source.format == "xlsx":
                 name_sheets(result.document)
-        return Reading(result.document, max(len(result.document.pages), result.input.page_count))
+        pages = max(len(result.document.pages), result.input.page_count)
+        backend = result.input._backend
+        left_out, missing = getattr(backend, "left_out", []), getattr(backend, "missing", [])
+        return Reading(result.document, pages, left_out, [*missing, *_doubts(source)])
 
     def _tell_of_scans(self, source: Source) -> None:
         if source.format == "pdf" and self._wants_text and not self._recognises:
             _, textless = pages_without_text(source.path)
             if textless:
                 logger.warning("%s: no text on pages %s; %s", source.path, ", ".join(map(str, textless)), OCR_HINT)
+
+
+def text_document(text: str, source: Source) -> "DoclingDocument":
+    """Return plain text as a document of paragraphs, which blank lines part; their lines stay as they are."""
+    from docling_core.types.doc import DocItemLabel, DoclingDocument, DocumentOrigin
+
+    origin = DocumentOrigin(filename=source.path.name, mimetype=PLAIN, binary_hash=zlib.crc32(text.encode()))
+    document = DoclingDocument(name=source.path.stem, origin=origin)
+    for paragraph in re.split(r"(?:[^\S\n]*\n){2,}", "\n".join(text.splitlines())):
+        if paragraph.strip():
+            document.add_text(label=DocItemLabel.TEXT, text=paragraph.strip("\n").rstrip())
+    if not document.texts:
+        raise DocumentError(f"{source.path}: there is no text in this document", hint=REPLACE)
+    return document
 
 
 def docling_input(source: Source) -> "Path | DocumentStream":
@@ -80,17 +117,21 @@ def docling_input(source: Source) -> "Path | DocumentStream":
     from tuning_room.convert.repairs import with_formulas
 
     changed = None
-    if source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
-        changed = _text(source).encode()
+    if source.format == "csv":
+        # With line breaks as they are: a cell may hold them.
+        changed = source_text(source).encode("utf-8")
+    elif source.format == "latex" and text_encoding(source.path.read_bytes()) != "utf-8":
+        changed = source_text(source).encode()
     elif source.format == "html":
-        changed = with_formulas(_text(source))
+        changed = with_formulas(source_text(source))
     return source.path if changed is None else DocumentStream(name=source.path.name, stream=BytesIO(changed))
 
 
-def _text(source: Source) -> str:
-    """Return a file's text, decoded as its inspection did: parsers guess, by how often each letter occurs."""
-    content = source.path.read_bytes()
-    return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
+def _doubts(source: Source) -> list[str]:
+    """Return what is uncertain about how a file's letters were read."""
+    if source.format != "csv" or not is_western(source.path.read_bytes()):
+        return []
+    return ["not UTF-8, so it was read as Windows-1252: letters other than Western European ones would be wrong"]
 
 
 def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> None:
@@ -108,8 +149,10 @@ def _check(source: Source, result: "ConversionResult", *, recognises: bool) -> N
             # Many images have no text, and nothing is wrong with them.
             return
         is_unread = source.format in ("pdf", "image") and not recognises
+        left_out = getattr(result.input._backend, "left_out", [])
+        rest = f" but what is left out ({', '.join(left_out)})" if left_out else ""
         raise DocumentError(
-            f"{source.path}: there is no text in this document", hint=OCR_HINT if is_unread else REPLACE
+            f"{source.path}: there is no text in this document{rest}", hint=OCR_HINT if is_unread else REPLACE
         )
 
 

@@ -4,12 +4,12 @@ from typing import Literal
 
 from tuning_room.convert.config import ConvertConfig
 from tuning_room.convert.installed import PdfLayout, pdf_layout, recognises
-from tuning_room.convert.sources import Source, find_sources, inspect, pages_without_text
+from tuning_room.convert.sources import TEXT, Source, find_sources, inspect, pages_without_text
 from tuning_room.convert.store import ConversionStore
 from tuning_room.errors import DocumentError
 from tuning_room.workspace import StageResult, Workspace
 
-Way = Literal["rules", "models", "ocr", "docling", "refused", "skipped"]
+Way = Literal["rules", "models", "ocr", "docling", "text", "refused", "skipped"]
 NAMES = {
     "docx": "Word",
     "pptx": "PowerPoint",
@@ -50,6 +50,9 @@ def _route(source: Source, config: ConvertConfig, layout: PdfLayout, store: Conv
     try:
         inspect(source, config)
         converted = store.task(source).is_done
+        if source.format == TEXT:
+            reason = "plain text is taken as it stands"
+            return Route(name=source.name, route="text", reason=reason, converted=converted)
         if source.format not in ("pdf", "image"):
             reason = f"Docling reads {NAMES[source.format]} itself, without a model"
             return Route(name=source.name, route="docling", reason=reason, converted=converted)

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tuning_room.convert.config import ConvertConfig, SkippedFile
+from tuning_room.convert.csv_files import WESTERN, is_western
 from tuning_room.errors import DocumentError
 from tuning_room.files import shown_path
 
+# Plain text, for which Docling has no word: it would read it as Markdown.
+TEXT = "text"
 # Extension to the value of Docling's InputFormat: those that Docling reads without a model or a network.
 FORMATS = {
     ".pdf": "pdf",
@@ -21,7 +24,7 @@ FORMATS = {
     ".htm": "html",
     ".md": "md",
     ".markdown": "md",
-    ".txt": "md",
+    ".txt": TEXT,
     ".xlsx": "xlsx",
     ".csv": "csv",
     ".adoc": "asciidoc",
@@ -33,7 +36,7 @@ IMAGES = {".png": "image", ".jpg": "image", ".jpeg": "image", ".tif": "image", "
 
 MEGABYTE = 1_000_000
 HEAD_BYTES = 1024
-TEXT_FORMATS = {"md", "html", "csv", "asciidoc", "latex"}
+TEXT_FORMATS = {TEXT, "md", "html", "csv", "asciidoc", "latex"}
 OFFICE = {"docx": "word/", "pptx": "ppt/", "xlsx": "xl/"}
 MAGIC = {
     "pdf": (b"%PDF-",),
@@ -58,7 +61,7 @@ REPLACE = "replace it with the real document, or delete it"
 
 
 class Source(NamedTuple):
-    """A document to convert; `name` is its path below the documents folder, `format` Docling's word for it."""
+    """A document to convert; `name` is its path below the documents folder, `format` Docling's word for it, or TEXT."""
 
     path: Path
     name: str
@@ -127,7 +130,9 @@ def inspect(source: Source, config: ConvertConfig) -> None:
     if found in OFFICE:
         _check_archive(path, config.max_unpacked_mb)
     if source.format in TEXT_FORMATS:
-        check_encoding(path, path.read_bytes(), is_html=source.format == "html")
+        content = path.read_bytes()
+        if source.format != "csv" or not is_western(content):
+            check_encoding(path, content, is_html=source.format == "html")
 
 
 def content_kind(path: Path) -> str:
@@ -220,6 +225,14 @@ def text_encoding(content: bytes, *, is_html: bool = False) -> str:
     except (LookupError, UnicodeError):
         return "utf-8"
     return codecs.lookup(name).name
+
+
+def source_text(source: Source) -> str:
+    """Return a file's text, decoded as its inspection did: parsers guess, by how often each letter occurs."""
+    content = source.path.read_bytes()
+    if source.format == "csv" and is_western(content):
+        return content.decode(WESTERN)
+    return content.decode(text_encoding(content, is_html=source.format == "html"), errors="replace")
 
 
 def pages_without_text(path: Path) -> tuple[int, list[int]]:

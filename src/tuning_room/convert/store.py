@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from tuning_room.convert.chunks import document_chunks
 from tuning_room.convert.config import ConvertConfig, ConvertedDocument
 from tuning_room.convert.installed import models_folder
-from tuning_room.convert.sources import Source
+from tuning_room.convert.signs import unglue, unglued
+from tuning_room.convert.sources import TEXT, Source
+from tuning_room.convert.totals import totals
 from tuning_room.convert.tracing import located
 from tuning_room.errors import DocumentError
 from tuning_room.files import atomic_folder, atomic_writer, digest, of_a_run
@@ -106,14 +108,15 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
     """Convert a document into its task's folder, all or nothing; DocumentError says what is wrong with it."""
     started = time.monotonic()
     source = task.source
-    document, pages = reader.read(source)
+    document, pages, left_out, missing = reader.read(source)
     is_slides = source.format == "pptx"
     chunks = document_chunks(document, source.name, config.max_chunk_characters, notes=is_slides)
     if not chunks and source.format != "image":
         raise DocumentError(f"{source.path}: there are headings but no text", hint="fill it in, or delete it")
     if digest(source.path) != task.digest:
         raise DocumentError(f"{source.path}: changed while it was being read", hint="run the stage again")
-    markdown = _markdown(document, notes=is_slides)
+    markdown = _markdown(document, source, notes=is_slides)
+    found = totals(source, document, markdown, chunks)
     report = ConvertedDocument(
         name=source.name,
         pages=pages,
@@ -123,7 +126,10 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
         list_items=sum(text.label.value == "list_item" for text in document.texts),
         seconds=round(time.monotonic() - started, 2),
         layout=reader.layout if source.format == "pdf" else "",
+        left_out=[*left_out, *found.left_out],
+        missing=[*missing, *found.missing],
     )
+    unglue(document)
     with atomic_folder(task.folder, of_a_run) as folder:
         (folder / MARKDOWN).write_text(markdown + "\n", encoding="utf-8")
         document.save_as_json(folder / DOCLING)
@@ -131,14 +137,16 @@ def convert_document(task: Task, reader: "DoclingReader", config: ConvertConfig)
         write_json(folder / REPORT, report.model_dump(mode="json"))
 
 
-def _markdown(document: "DoclingDocument", *, notes: bool) -> str:
+def _markdown(document: "DoclingDocument", source: Source, *, notes: bool) -> str:
     from docling_core.types.doc import ContentLayer
 
     from tuning_room.convert.repairs import with_languages
 
+    if source.format == TEXT:
+        return "\n\n".join(item.text for item in document.texts)
     layers = {ContentLayer.BODY, ContentLayer.NOTES} if notes else {ContentLayer.BODY}
     # This is read by models and people, not browsers: escapes would only be in the way.
     text: str = document.export_to_markdown(
         escape_html=False, escape_underscores=False, compact_tables=True, included_content_layers=layers
     )
-    return with_languages(text, document)
+    return unglued(with_languages(text, document))

@@ -17,13 +17,25 @@ formulas and columns of running text must all be told apart, and what is in doub
 Coordinates are points from the top left corner of the page. Knows nothing of Docling.
 """
 
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
-from tuning_room.convert.boxes import TOLERANCE, Box, Word, around_words
-from tuning_room.convert.typography import LEADERS
+from tuning_room.convert.aligned_tables import (
+    LEAST_ROWS,
+    MOSTLY,
+    Cell,
+    Grid,
+    aligned_grid,
+    between,
+    bottom_of,
+    inner_heights,
+    joined_text,
+    level_frames,
+    word_lines,
+)
+from tuning_room.convert.boxes import TOLERANCE, Box, Word
+from tuning_room.convert.table_rows import are_numbers, joined_lines
+from tuning_room.convert.unruled_tables import unruled_grids
 
 # A painted box that is no thicker than this is a line.
 MAX_THICKNESS = 2.0
@@ -32,61 +44,8 @@ MAX_RULES = 1500
 # The share of a ruled table's cells that hold text; the boxes of a drawing are mostly empty.
 LEAST_RULED_FILLED = 1 / 3
 
-# A table with level lines only has one above, one below its header and one at its end.
-LEAST_RULES = 3
-LEAST_ROWS = 3
-# White between columns, over the height of a word; the words of a line are nearer.
-COLUMN_GAP = 0.8
-# At least one column holds short entries: columns of running text have none.
-SHORT = 20
-# The share of rows with text in more than one column.
-MOSTLY = 0.6
-MOST_TITLES = 2
-
-# Without lines, rows are nearer than this, over the height of their words, and their steps differ by less than EVEN.
-FARTHEST_STEP = 2.6
-EVEN = 1.5
-# Entries stand under each other within this distance, except for a column's head and this share of the others.
-ALIGNED_WITHIN = 2.0
-MAY_STRAY = 0.2
-# The mean length of a column's entries, in characters.
-LONGEST_ENTRIES = 28
-# The share of cells that hold text, not counting the first row.
-LEAST_UNRULED_FILLED = 0.7
-# Two columns may also be a glossary, so one must hold numbers, and in four rows: three of anything may stand so.
-TWO_COLUMN_ROWS = 4
-NUMBER = re.compile(r"^[^\w\s]{0,2}\d[\d.,:/\s]*\W{0,2}$")
-# What numbers a line: '3.', '(4.2)', 'a)', or a bullet.
-MARKER = re.compile(r"^(\W|\(?(\d{1,3}(\.\d+)*|[a-zA-Z])[.)]|\[\d+\])$")
-
-Edge = Callable[[Box], float]
-EDGES: list[Edge] = [lambda box: box.left, lambda box: box.right, lambda box: box.middle]
-Row = Sequence[Word]
-# A column's entries from top to bottom, each the words of one row.
-Column = list[list[Word]]
-
-
-class Cell(NamedTuple):
-    """A cell of a grid; rows and columns count from 0, the ends are exclusive."""
-
-    row: int
-    column: int
-    row_end: int
-    column_end: int
-    box: Box
-
-
-class Grid(NamedTuple):
-    """A table: the places of its lines from left to right and from top to bottom, and its cells."""
-
-    columns: list[float]
-    rows: list[float]
-    cells: list[Cell]
-
-    @property
-    def box(self) -> Box:
-        """Return the table's outer edge."""
-        return Box(self.columns[0], self.rows[0], self.columns[-1], self.rows[-1])
+# A table with lines between its columns only is a head, a body and perhaps a last row.
+MOST_SLOTS = 3
 
 
 def page_tables(rules: Sequence[Box], words: Sequence[Word]) -> list[Grid]:
@@ -95,7 +54,10 @@ def page_tables(rules: Sequence[Box], words: Sequence[Word]) -> list[Grid]:
     found = ruled
     if len(rules) <= MAX_RULES:
         apart = [frame for frame in level_frames(rules) if not any(frame.meets(grid.box) for grid in ruled)]
-        known = [*ruled, *(grid for frame in apart if (grid := aligned_grid(frame, words)))]
+        known = [
+            *ruled,
+            *(grid for frame in apart if (grid := aligned_grid(frame, words, inner_heights(frame, rules)))),
+        ]
         found = [*known, *unruled_grids(word for word in words if not any(grid.box.holds(word[0]) for grid in known))]
     return sorted(found, key=lambda grid: grid.box.top)
 
@@ -107,22 +69,47 @@ def _has_text(grid: Grid, words: Sequence[Word]) -> bool:
 
 
 def _within_frame(grid: Grid, words: Sequence[Word]) -> Grid:
-    """Return a framed table whose inner lines are all level by the columns that its words stand in."""
-    return (aligned_grid(grid.box, words) if len(grid.columns) == 2 else None) or grid
+    """Return a framed table by its words where only its lines' ends, or only its columns, are drawn."""
+    if len(grid.columns) == 2:
+        return aligned_grid(grid.box, words) or grid
+    if len(grid.rows) - 1 > MOST_SLOTS:
+        return grid
+    tops = [grid.rows[0]]
+    for top, bottom in pairwise(grid.rows):
+        tops += [*_inner_tops(grid, top, bottom, words), bottom]
+    return grid if tops == grid.rows else _split_at(grid, tops)
 
 
-def cell_lines(words: Iterable[Word]) -> list[str]:
-    """Return the lines that the words of a cell make: each a string, from top to bottom."""
-    lines: list[list[Word]] = []
-    for word in sorted(words, key=lambda word: word[0].bottom):
-        if lines and lines[-1][-1][0].is_level_with(word[0]):
-            lines[-1].append(word)
-        else:
-            lines.append([word])
-    return [_text(sorted(line, key=lambda word: word[0].left)) for line in lines]
+def _inner_tops(grid: Grid, top: float, bottom: float, words: Sequence[Word]) -> list[float]:
+    """Return where rows part between two lines of a table that has lines between its columns, but not its rows."""
+    slot = Box(grid.columns[0], top, grid.columns[-1], bottom)
+    cells = [cell for cell in grid.cells if slot.holds(cell.box)]
+    if len(cells) != len(grid.columns) - 1:
+        return []
+    # A rule at the edge: the lines of a single row are even, too.
+    rows = joined_lines(word_lines([word for word in words if slot.holds(word[0])]), grid.columns, [top])
+    flat = [[word for line in row for word in line] for row in rows]
+    texts = [[joined_text(between(row, left, right)) for left, right in pairwise(grid.columns)] for row in flat]
+    is_wide = len(cells) > 2 or any(
+        are_numbers([text for text in column if text]) for column in zip(*texts, strict=True)
+    )
+    several = sum(sum(map(bool, row)) > 1 for row in texts)
+    if len(rows) < LEAST_ROWS or not is_wide or several < MOSTLY * len(rows):
+        return []
+    return [(bottom_of(above) + min(box.top for box, _ in below)) / 2 for above, below in pairwise(flat)]
 
 
-# Ruled tables
+def _split_at(grid: Grid, tops: Sequence[float]) -> Grid:
+    """Return a table with more rows: each of its cells is cut at the heights within it."""
+    cells = []
+    for cell in grid.cells:
+        inside = [top for top in tops if cell.box.top < top < cell.box.bottom]
+        parts = list(pairwise([cell.box.top, *inside, cell.box.bottom]))
+        is_split = cell.row_end - cell.row == 1 and cell.column_end - cell.column == 1
+        for top, bottom in parts if is_split else [(cell.box.top, cell.box.bottom)]:
+            box = Box(cell.box.left, top, cell.box.right, bottom)
+            cells.append(Cell(tops.index(top), cell.column, tops.index(bottom), cell.column_end, box))
+    return Grid(grid.columns, list(tops), sorted(cells))
 
 
 def ruled_grids(lines: Iterable[Box]) -> list[Grid]:
@@ -209,199 +196,3 @@ def _cell_at(
 def _is_crossed(x: float, y: float, rules: Iterable[Box]) -> bool:
     point = Box(x, y, x, y)
     return any(rule.meets(point) for rule in rules)
-
-
-# Tables with level lines only
-
-
-def level_frames(rules: Iterable[Box]) -> list[Box]:
-    """Return the areas between the first and last of at least three level rules of one width."""
-    groups: list[list[Box]] = []
-    for rule in sorted((r for r in rules if r.width > 10 * r.height), key=lambda r: r.top):
-        group = next((g for g in groups if _same_width(g[0], rule)), None)
-        if group is None:
-            groups.append([rule])
-        elif rule.top - group[-1].top > TOLERANCE:
-            group.append(rule)
-    return [Box(g[0].left, g[0].top, g[0].right, g[-1].bottom) for g in groups if len(g) >= LEAST_RULES]
-
-
-def _same_width(one: Box, other: Box) -> bool:
-    return abs(one.left - other.left) <= TOLERANCE and abs(one.right - other.right) <= TOLERANCE
-
-
-def aligned_grid(frame: Box, words: Iterable[Word]) -> Grid | None:
-    """Return the table that the words in a frame make; None where they do not stand in columns."""
-    rows = _rows([word for word in words if frame.holds(word[0])])
-    if len(rows) < LEAST_ROWS:
-        return None
-    cuts = _cuts(rows)
-    columns = [frame.left, *cuts, frame.right]
-    tops = [frame.top, *((_bottom(a) + min(box.top for box, _ in b)) / 2 for a, b in pairwise(rows)), frame.bottom]
-    if not cuts or not _is_tabular(rows, columns):
-        return None
-    cells = [_row_cells(index, row, columns, tops) for index, row in enumerate(rows)]
-    # Many lines over all columns are text, or the code of a listing.
-    if sum(len(row) == 1 for row in cells) > MOST_TITLES:
-        return None
-    return Grid(columns, tops, [cell for row in cells for cell in row])
-
-
-def _rows(words: Sequence[Word]) -> list[list[Word]]:
-    """Return words as rows from top to bottom, each from left to right."""
-    rows: list[list[Word]] = []
-    for word in sorted(words, key=lambda word: word[0].bottom):
-        if rows and around_words(rows[-1]).overlap(word[0]) > 0.4 * word[0].height:
-            rows[-1].append(word)
-        else:
-            rows.append([word])
-    return [sorted(row, key=lambda word: word[0].left) for row in rows]
-
-
-def _cuts(rows: Sequence[Row]) -> list[float]:
-    """Return where columns part: the middles of the white that no row crosses, apart from titles over the columns.
-
-    What the parted rows cover is laid on one line, and the gaps that are left are the white:
-
-        Results of the first run       a title: one piece, so left aside
-        Model        Errors
-        small            12
-        #####        ######            covered; the cut is in the middle of the gap
-    """
-    heights = sorted(box.height for row in rows for box, _ in row)
-    least = COLUMN_GAP * heights[len(heights) // 2]
-    parted = [row for row in rows if any(b[0].left - a[0].right >= least for a, b in pairwise(row))]
-    covered = sorted((box.left, box.right) for row in parted for box, _ in row)
-    cuts: list[float] = []
-    reach = covered[0][1] if covered else 0.0
-    for left, right in covered:
-        if left - reach >= least:
-            cuts.append((left + reach) / 2)
-        reach = max(reach, right)
-    return cuts
-
-
-def _is_tabular(rows: Sequence[Row], columns: Sequence[float]) -> bool:
-    texts = [[_text(_between(row, left, right)) for left, right in pairwise(columns)] for row in rows]
-    filled = [sum(map(bool, row)) for row in texts]
-    entries = [[text for text in column if text] for column in zip(*texts, strict=True)]
-    if not all(_says_something(column) for column in entries):
-        return False
-    is_short = any(sum(map(len, column)) / len(column) <= SHORT for column in entries)
-    return is_short and sum(count > 1 for count in filled) >= MOSTLY * len(rows)
-
-
-def _says_something(column: Sequence[str]) -> bool:
-    """Say whether a column has more than marks: prompts and bullets make no column."""
-    return 2 * sum(any(map(str.isalnum, text)) for text in column) > len(column)
-
-
-def _row_cells(index: int, row: Row, columns: Sequence[float], tops: Sequence[float]) -> list[Cell]:
-    """Return a row's cells; a line of text that crosses the columns is one cell over all of them."""
-    count = len(columns) - 1
-    edges = row[0][0].left, row[-1][0].right
-    if _is_one_piece(row) and any(edges[0] < cut < edges[1] for cut in columns[1:-1]):
-        return [Cell(index, 0, index + 1, count, Box(columns[0], tops[index], columns[-1], tops[index + 1]))]
-    return [
-        Cell(index, n, index + 1, n + 1, Box(columns[n], tops[index], columns[n + 1], tops[index + 1]))
-        for n in range(count)
-    ]
-
-
-def _is_one_piece(row: Row) -> bool:
-    """Say whether words follow each other without a column's gap."""
-    return all(b[0].left - a[0].right < COLUMN_GAP * a[0].height for a, b in pairwise(row))
-
-
-def _between(row: Row, left: float, right: float) -> list[Word]:
-    return [word for word in row if left <= word[0].middle <= right]
-
-
-def _text(words: Iterable[Word]) -> str:
-    return " ".join(text for _, text in words)
-
-
-def _bottom(row: Row) -> float:
-    return max(box.bottom for box, _ in row)
-
-
-# Tables without lines
-
-
-def unruled_grids(words: Iterable[Word]) -> list[Grid]:
-    """Return the tables that a page's words make by their places alone, from top to bottom."""
-    grids = []
-    for run in _runs(_rows(list(words))):
-        flat = [word for row in run for word in row]
-        grid = aligned_grid(around_words(flat), flat)
-        if grid and _is_table(grid, run):
-            grids.append(grid)
-    return grids
-
-
-def _runs(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return the rows of more than one piece each that follow each other evenly, at least three at a time."""
-    runs: list[list[Row]] = [[]]
-    for row in rows:
-        if _is_one_piece(row):
-            runs.append([])
-        elif _goes_on(runs[-1], row):
-            runs[-1].append(row)
-        else:
-            runs.append([row])
-    return [run for run in runs if len(run) >= LEAST_ROWS]
-
-
-def _goes_on(run: Sequence[Row], row: Row) -> bool:
-    if not run:
-        return True
-    steps = [_bottom(b) - _bottom(a) for a, b in pairwise([*run, row])]
-    return steps[-1] <= FARTHEST_STEP * row[0][0].height and max(steps[-2:]) <= EVEN * min(steps[-2:])
-
-
-def _is_table(grid: Grid, run: Sequence[Row]) -> bool:
-    columns = [[_between(row, left, right) for row in run] for left, right in pairwise(grid.columns)]
-    entries = [[_text(entry) for entry in column if entry] for column in columns]
-    if any(LEADERS.search(text) for column in entries for text in column):
-        return False
-    if any(_is_long(column) or _are_markers(column) for column in entries) or _are_contents(entries):
-        return False
-    has_numbers = any(_are_numbers(column[1:]) for column in entries)
-    is_wide = len(columns) > 2 or len(run) >= TWO_COLUMN_ROWS
-    return has_numbers and is_wide and _is_filled(columns) and all(map(_is_aligned, columns))
-
-
-def _is_filled(columns: Sequence[Column]) -> bool:
-    cells = [bool(entry) for column in columns for entry in column[1:]]
-    return sum(cells) >= LEAST_UNRULED_FILLED * len(cells)
-
-
-def _is_aligned(column: Column) -> bool:
-    """Say whether the entries below the head share their left edge, their right edge or their middle."""
-    boxes = [around_words(entry) for entry in column[1:] if entry]
-    return any(_stray([edge(box) for box in boxes]) <= MAY_STRAY * len(boxes) for edge in EDGES)
-
-
-def _stray(places: Sequence[float]) -> int:
-    """Return how many places are far from the median."""
-    median = sorted(places)[len(places) // 2] if places else 0.0
-    return sum(abs(place - median) > ALIGNED_WITHIN for place in places)
-
-
-def _is_long(column: Sequence[str]) -> bool:
-    return sum(map(len, column)) > LONGEST_ENTRIES * len(column)
-
-
-def _are_markers(column: Sequence[str]) -> bool:
-    return sum(bool(MARKER.match(text)) for text in column) > len(column) / 2
-
-
-def _are_numbers(column: Sequence[str]) -> bool:
-    return sum(bool(NUMBER.match(text)) for text in column) >= (1 - MAY_STRAY) * max(1, len(column))
-
-
-def _are_contents(entries: Sequence[Sequence[str]]) -> bool:
-    """Say whether the last column could be pages: whole numbers that only rise, behind a column of words."""
-    pages = [int(text) for text in entries[-1] if text.isdecimal()]
-    has_words = any(not _are_numbers(column) for column in entries[:-1])
-    return has_words and len(pages) >= len(entries[-1]) - 1 and pages == sorted(pages)

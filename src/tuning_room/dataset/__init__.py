@@ -9,6 +9,7 @@ from tuning_room.dataset.config import DatasetConfig, DatasetResult
 from tuning_room.workspace import Stage, Workspace
 
 if TYPE_CHECKING:
+    from tuning_room.dataset.pii import Masks
     from tuning_room.dataset.selection import Selection
 
 
@@ -49,9 +50,9 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
     with atomic_folder(workspace.train_rows.parent, of_a_run) as folder:
         with masking(config.pii, folder / workspace.pii_report.name) as masks:
             candidates = map(masks.mask, read_jsonl(workspace.candidates, Candidate))
-            selection = select(candidates, held_out, config, folder)
+            selection = select(candidates, held_out, config, folder, masks.again)
         with closing(selection):
-            result = _write(selection, config, workspace, folder, masks.found)
+            result = _write(selection, config, workspace, folder, masks)
             result = result.model_copy(update=selection.coverage.summary())
         _enough(result, config)
         describe(folder, config, result)
@@ -59,7 +60,7 @@ def run(config: DatasetConfig, workspace: Workspace) -> DatasetResult:
 
 
 def _write(
-    selection: "Selection", config: DatasetConfig, workspace: Workspace, folder: Path, masked: dict[str, int]
+    selection: "Selection", config: DatasetConfig, workspace: Workspace, folder: Path, masks: "Masks"
 ) -> DatasetResult:
     from tuning_room.dataset.split import dialogue
     from tuning_room.records import Rejection, jsonl_writer
@@ -71,7 +72,7 @@ def _write(
         for candidate, reason, detail, is_valid in selection:
             if reason:
                 rejected[reason] += 1
-                thrown_away(Rejection(reason=reason, detail=detail, candidate=candidate))
+                thrown_away(Rejection(reason=reason, detail=masks.text(detail), candidate=candidate))
                 continue
             (valid if is_valid else train)(dialogue(candidate, config.short_prompt))
             sides["valid" if is_valid else "train"] += 1
@@ -85,7 +86,7 @@ def _write(
         rejected=dict(rejected),
         topics=dict(topics),
         situations=dict(situations),
-        masked=masked,
+        masked=masks.found,
     )
 
 

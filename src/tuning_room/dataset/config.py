@@ -1,18 +1,30 @@
 """The configuration and the result of the dataset stage."""
 
 import re
-from typing import Literal
+from importlib.util import find_spec
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath
 from tuning_room.workspace import StageConfig, StageResult
 
+PiiKind = Literal["email", "iban", "card", "ip", "national_id", "phone", "student_id"]
+PII_KINDS: tuple[PiiKind, ...] = get_args(PiiKind)
 STUDENT_IDS = [
     r"(?i)\b(?:student|matriculation|matric|enrol?ment)\s*(?:id|no|nr|number)\W{0,3}(?:is\s+)?"
     r"(?P<id>[a-z]{0,3}-?\d{5,10})\b",
     r"\b(?P<id>[A-Z]{1,2}\d{7,9})\b",
 ]
+
+
+def _regions() -> set[str]:
+    """Return the countries that the library knows, none where it is not installed: other stages do without it."""
+    if find_spec("phonenumbers") is None:
+        return set()
+    from phonenumbers import SUPPORTED_REGIONS
+
+    return set(SUPPORTED_REGIONS)
 
 
 class Balance(BaseModel):
@@ -32,14 +44,25 @@ class Pii(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    kinds: list[Literal["email", "phone", "student_id"]] = Field(
-        ["email", "phone", "student_id"], description="what is masked; nothing if empty"
-    )
-    region: str = Field("US", pattern="^[A-Z]{2}$", description="country of phone numbers that have no country code")
+    kinds: list[PiiKind] = Field([*PII_KINDS], description="what is masked; nothing if empty")
+    region: str = Field("US", description="country of phone numbers without a country code and of ids (ISO 3166-1)")
     student_ids: list[str] | None = Field(
         None,
         description="regular expressions, of which a group named `id` is masked; the defaults are in docs/selection.md",
     )
+
+    @field_validator("region")
+    @classmethod
+    def _is_known(cls, region: str) -> str:
+        # Not looked up for the default, so that reading most recipes stays cheap.
+        known = _regions() if region != "US" else set()
+        if known and region not in known:
+            near = {"UK": "GB", "EL": "GR", "EN": "GB"}.get(region.upper(), region.upper())
+            meant = f"; '{near}' is" if near in known else ""
+            raise ValueError(
+                f"'{region}' is no country whose phone numbers are known{meant} (ISO 3166-1, two capitals)"
+            )
+        return region
 
     @field_validator("student_ids")
     @classmethod

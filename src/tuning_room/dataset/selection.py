@@ -5,7 +5,7 @@ The candidates are read once and spooled to disk; only digests of each stay in m
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
@@ -294,8 +294,17 @@ def signature(text: str, gold: str) -> tuple[Fraction | str, ...]:
     return (*numbers, gold.replace(" ", "")) if len(numbers) > 1 else ()
 
 
-def select(candidates: Iterable[Candidate], held_out: list[Item], config: DatasetConfig, folder: Path) -> Selection:
-    """Judge candidates, which are spooled to `folder`, and return them all; DataError if two have the same id."""
+def select(
+    candidates: Iterable[Candidate],
+    held_out: list[Item],
+    config: DatasetConfig,
+    folder: Path,
+    masked: Callable[[Candidate], Candidate] = lambda candidate: candidate,
+) -> Selection:
+    """Judge candidates, which are spooled to `folder`, and return them all; DataError if two have the same id.
+
+    What people made of one in a review is `masked`, as the candidates are already.
+    """
     if config.semantic_duplicate:
         from tuning_room.models import embedding_folder
 
@@ -303,7 +312,9 @@ def select(candidates: Iterable[Candidate], held_out: list[Item], config: Datase
         embedding_folder(config.embedding_model)
     contamination = Contamination(held_out, config.overlap)
     selection, review = Selection(folder, config), Review(config.review)
-    for candidate in map(review.edited, candidates):
+    for given in candidates:
+        edited = review.edited(given)
+        candidate = edited if edited is given else masked(edited)
         selection.add(candidate, *judge(candidate, config, selection.coverage, contamination, review))
     selection.compare()
     return selection

@@ -126,6 +126,12 @@ def test_the_result_is_read_from_the_last_message(
         ("86 x 47, please.", []),
         ("What is 7 x 8?", []),
         ("Find f(3) if x = 5.", []),
+        ("Write 0.75 as a fraction.", []),
+        ("Can you express 45 minutes in hours", []),
+        ("Please round 3.14159 to two places", []),
+        ("Convert 3/4 to a decimal", []),
+        ("I wrote 12", ["12"]),
+        ("I would write 3/4.", ["3/4"]),
     ],
 )
 def test_results_are_told_from_the_numbers_of_a_problem(message: str, texts: list[str]) -> None:

@@ -15,6 +15,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, PageBreak, Paragraph, Spacer, Table, TableStyle
 
+from tuning_room.convert.aligned_tables import aligned_grid, cell_lines, level_frames
 from tuning_room.convert.boxes import Box
 from tuning_room.convert.chunks import document_chunks
 from tuning_room.convert.columns import column_order, gutters
@@ -23,8 +24,9 @@ from tuning_room.convert.outline import Bookmark, PageHeading, levels, titled
 from tuning_room.convert.page_layout import Block, PageRules
 from tuning_room.convert.reader import DoclingReader
 from tuning_room.convert.sources import Source
-from tuning_room.convert.tables import aligned_grid, cell_lines, level_frames, ruled_grids, unruled_grids
+from tuning_room.convert.tables import ruled_grids
 from tuning_room.convert.typography import Page, Run, Typography, describe, is_bold, label_key, read_typography
+from tuning_room.convert.unruled_tables import unruled_grids
 from tuning_room.records import Chunk
 
 DEJAVU = Path("/usr/share/fonts/truetype/dejavu")

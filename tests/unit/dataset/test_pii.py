@@ -1,6 +1,7 @@
 """Masking of personal data. Real here: the phone number library, the shipped recipe's rows where they were made."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tuning_room.dataset.config import Pii
+from tuning_room.dataset.config import PII_KINDS, DatasetConfig, Pii
 from tuning_room.dataset.pii import Masker, masking
+from tuning_room.dataset.review import Review, RowDecision, content_key
+from tuning_room.dataset.selection import select
 from tuning_room.records import Candidate, Message
 
 SEEDS = Path(__file__).parents[3] / "recipes" / "socratic-tutor"
@@ -124,7 +127,7 @@ def test_the_report_counts_and_names_no_value(tmp_path: Path) -> None:
     written = (tmp_path / "pii.json").read_text(encoding="utf-8")
     assert json.loads(written) == {
         "rows": [{"id": "a", "email": 4, "phone": 1}],
-        "counts": {"email": 4, "phone": 1, "student_id": 0},
+        "counts": dict.fromkeys(PII_KINDS, 0) | {"email": 4, "phone": 1},
     }
 
 
@@ -145,3 +148,80 @@ def test_the_shipped_recipes_own_texts_are_left_alone() -> None:
     texts = [path.read_text(encoding="utf-8") for path in [*SEEDS.rglob("*.jsonl"), *SEEDS.rglob("*.yaml")]]
     assert len(texts) > 5
     assert [masked(text) for text in texts] == texts
+
+
+def named(name: str, text: str, **fields: object) -> Candidate:
+    said = [{"role": "user", "content": text}, {"role": "assistant", "content": "Which one?"}]
+    return Candidate.model_validate({"id": name, "source": f"seeds:{name}", "group": name, "messages": said} | fields)
+
+
+def masked_rows(folder: Path, *candidates: Candidate) -> list[Candidate]:
+    with masking(Pii(), folder / "pii.json") as masks:
+        return [masks.mask(one) for one in candidates]
+
+
+def test_names_and_labels_are_masked_and_names_stay_apart(tmp_path: Path) -> None:
+    traits = {"mail of jo@example.org": "jo@example.org"}
+    given = [
+        named("jo@example.org", "One?", topic="of jo@example.org", situation="415-555-2671", traits=traits),
+        named("lee@example.org", "Two?"),
+        named("+49 30 23125 042/1", "Three?"),
+    ]
+    rows = masked_rows(tmp_path, *given)
+    written = (tmp_path / "pii.json").read_text(encoding="utf-8") + "".join(row.model_dump_json() for row in rows)
+    assert not any(value in written for value in ("example", "555", "23125"))
+    assert len({row.id for row in rows}) == len({row.group for row in rows}) == 3
+    assert rows[0].id == rows[0].group and rows[0].id.startswith("[email]-")
+    assert (rows[0].topic, rows[0].situation) == ("of [email]", "[phone]")
+    assert rows[0].traits == {"mail of [email]": "[email]"}
+    assert [row["id"] for row in json.loads((tmp_path / "pii.json").read_text())["rows"]] == [row.id for row in rows]
+
+
+def test_a_masked_name_is_the_same_wherever_it_stands_and_in_every_run(tmp_path: Path) -> None:
+    given = [named("jo@example.org", "One?"), named("lee@example.org", "Two?")]
+    there, back = masked_rows(tmp_path, *given), masked_rows(tmp_path, *reversed(given))
+    assert [row.id for row in there] == [row.id for row in reversed(back)]
+    again = masked_rows(tmp_path, given[0], named("b", "Three?", group="jo@example.org"))
+    assert again[1].group == again[0].id == there[0].id
+
+
+def test_a_masked_name_says_nothing_of_what_it_was(tmp_path: Path) -> None:
+    # By a digest of the name, whoever tries all numbers would find it.
+    first, second = (
+        masked_rows(tmp_path, named("415-555-2671", "One?")),
+        masked_rows(tmp_path, named("415-555-0132", "One?")),
+    )
+    assert first == second
+
+
+def test_two_persons_with_one_dialogue_stay_apart(tmp_path: Path) -> None:
+    rows = masked_rows(tmp_path, *[named(f"person{n}@example.org", "One?") for n in range(4)])
+    assert len({row.id for row in rows}) == 4
+
+
+def test_what_people_made_of_a_row_is_masked_too(tmp_path: Path) -> None:
+    row, path = named("a", "One?"), tmp_path / "review.jsonl"
+    edited = [Message(role="user", content="One?"), Message(role="assistant", content="Ask jo@example.org?")]
+    Review(path).decide(RowDecision(key=content_key(row.messages), decision="edit", id="a", messages=edited))
+    config = DatasetConfig(recipe="r", short_prompt="s", review=path)
+    with masking(config.pii, tmp_path / "pii.json") as masks:
+        selected = list(select(map(masks.mask, [row]), [], config, tmp_path, masks.again))
+    assert selected[0].candidate.messages[1].content == "Ask [email]?"
+
+
+@pytest.mark.parametrize(
+    ("name", "masked"),
+    [
+        ("user_415-555-2671_open", "user_[phone]_open"),
+        ("mail_of_kim_lee@example.org", "[email]"),
+        ("notes of kim.lee@example.org.pdf#3", "notes of [email]#3"),
+        ("https://example.org/?to=kim%40example.org", "https://example.org/?to=[email]"),
+        ("tel-4155552671", "tel-[phone]"),
+        ("wb-0001:2026-11-28_12-30-45", ""),
+        ("problem_1234567_of_9999999", ""),
+        ("3f2a8c1e-9d4b-4c1a-8f00-1234567890ab", ""),
+    ],
+)
+def test_a_name_of_a_file_or_row_is_read_like_its_words(name: str, masked: str, tmp_path: Path) -> None:
+    row = masked_rows(tmp_path, named(name, "One?"))[0]
+    assert re.sub(r"-[0-9a-f]{8}$", "", row.id) == (masked or name) if masked else row.id == name

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuning_room import dataset
-from tuning_room.dataset.config import DatasetConfig
+from tuning_room.dataset.config import PII_KINDS, DatasetConfig
 from tuning_room.dataset.selection import Contamination, select
 from tuning_room.dataset.split import Split, dialogue
 from tuning_room.errors import DataError, MissingInputError, RecipeError, StageError
@@ -239,7 +239,7 @@ def test_personal_data_is_in_no_file_of_the_dataset(tmp_path: Path) -> None:
     bad = candidate("Call me at 415-555-2671.", "Sure, student ID 1234567.", name="thrown-away")
     write_jsonl(workspace.candidates, [*rows, told, bad])
     result = dataset.run(configured.model_copy(update={"valid_fraction": 0}), workspace)
-    assert result.masked == {"email": 1, "phone": 1, "student_id": 1}
+    assert result.masked == dict.fromkeys(PII_KINDS, 0) | {"email": 1, "phone": 1, "student_id": 1}
     found = {path.name: path.read_text(encoding="utf-8") for path in dataset.outputs(workspace)}
     assert "[email]" in found["train.jsonl"] and "[phone]" in found["rejected.jsonl"]
     assert not [name for name, text in found.items() if re.search("jo@x|415-555|1234567", text)]
