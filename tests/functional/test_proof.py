@@ -93,6 +93,18 @@ def test_a_file_that_is_cut_is_one_line(trained: Path, tiny_model: Path, tmp_pat
     assert "cannot be read" in json.loads(done.stdout)["adapters"][1]["reason"]
 
 
+@pytest.mark.parametrize("option", [["--json"], ["--address", "http://127.0.0.1:9/v1"]])
+def test_what_belongs_to_a_proof_needs_one(trained: Path, option: list[str]) -> None:
+    done = run("serve", "cook", *option, cwd=trained)
+    assert (done.returncode, "need --prove" in done.stderr) == (2, True)
+
+
+def test_a_server_that_is_not_there_is_one_line(trained: Path, tiny_model: Path) -> None:
+    done = prove(trained, tiny_model, "--address", "http://127.0.0.1:9/v1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "lists no models" in done.stderr
+
+
 def test_the_server_answers_once_it_has_proven_itself(trained: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Complaints 4 and 5: early clients wait, the refused name gives its reason, the good one answers."""
     bad = write_impostor("use_rslora", trained / "runs" / "cook" / "adapter", tiny_model, tmp_path / "adapter")

@@ -87,8 +87,8 @@ class VllmScorer:
         import httpx
 
         ids = [*one.prompt, *one.answer]
-        # prompt_logprobs of 0: those of the prompt's own tokens and no others.
-        body = {"model": one.model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        # Beside the likeliest token each place has the prompt's own; some versions take a 0 for none at all.
+        body = {"model": one.model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 1}
         place = f"{public(self.address)}: model '{one.model}'"
         try:
             answer = client.post(f"{self.address}/completions", json=body)

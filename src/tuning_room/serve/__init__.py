@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Tell = Callable[[str], None]
 
 
-class _Run(NamedTuple):
+class _Serving(NamedTuple):
     """What is served, where, and who hears of it."""
 
     config: ServeConfig
@@ -79,7 +79,7 @@ def run_server(
     # An address in use is reported before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
         address = f"http://{config.host}:{bound.getsockname()[1]}/v1"
-        run = _Run(config, prepare(config, workspaces, more, at_least=1), bound, address, tell)
+        run = _Serving(config, prepare(config, workspaces, more, at_least=1), bound, address, tell)
         (_run_vllm if config.engine == "vllm" else _run_local)(run)
 
 
@@ -169,7 +169,7 @@ def _roster(config: ServeConfig, served: "ServedModels", scorer: "LocalEngine | 
     return Roster(served.base, served.entries, scorer, plain=served.plain, require_proof=config.require_proof)
 
 
-def _run_local(run: "_Run") -> None:
+def _run_local(run: "_Serving") -> None:
     from tuning_room.serve.server import create_app, run_app
 
     engine = _local_engine(run.served)
@@ -179,7 +179,7 @@ def _run_local(run: "_Run") -> None:
     run_app(app, run.bound, ending, lambda: _prove(roster, run))
 
 
-def _run_vllm(run: "_Run") -> None:
+def _run_vllm(run: "_Serving") -> None:
     from tuning_room.serve.front import create_front
     from tuning_room.serve.server import run_app
 
@@ -201,7 +201,7 @@ def _run_vllm(run: "_Run") -> None:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _prove(roster: "Roster", run: "_Run") -> None:
+def _prove(roster: "Roster", run: "_Serving") -> None:
     """Prove the adapters, and say who is served now and who is not."""
     run.tell(f"proving {', '.join(adapter.name for adapter in roster.adapters())}")
     roster.prove_all()

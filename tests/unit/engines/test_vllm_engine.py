@@ -164,7 +164,7 @@ def test_it_scores_forced_tokens_by_the_prompts_own(python: Path) -> None:
             started.forced_scores([Forced("mute-1", [7], [2])])
     bodies = asked(python, "/v1/completions")
     assert bodies[0] == {"model": bodies[0]["model"], "prompt": [7, 8, 2, 3], "max_tokens": 1, "temperature": 0,
-                         "prompt_logprobs": 0}  # fmt: skip
+                         "prompt_logprobs": 1}  # fmt: skip
 
 
 @pytest.mark.parametrize(
