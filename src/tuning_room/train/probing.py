@@ -91,13 +91,13 @@ def _probe(
     model: "PeftModel", kind: Literal["row", "base", "neutral"], asked: ProbePrompt, answer: list[int]
 ) -> RecordedProbe:
     with model.disable_adapter():
-        base = _scores(model, asked.prompt, answer)
+        base = token_scores(model, asked.prompt, answer)
     return RecordedProbe(
-        kind=kind, prompt=asked.prompt, answer=answer, base=base, adapter=_scores(model, asked.prompt, answer)
+        kind=kind, prompt=asked.prompt, answer=answer, base=base, adapter=token_scores(model, asked.prompt, answer)
     )
 
 
-def _scores(model: "PeftModel", prompt: list[int], answer: Sequence[int]) -> list[float]:
+def token_scores(model: "PeftModel", prompt: list[int], answer: Sequence[int]) -> list[float]:
     """Return the log-probability of each token of an answer after a prompt, in nats."""
     import torch
 
