@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from drawn_adapters import EMBEDDED, write_drawn_adapter, write_drawn_lineage, write_small_run
+from families import write_byte_tokenizer
 from prerequisites import missing
 from tuning_room.errors import MissingPrerequisiteError
 from tuning_room.models import resolve
@@ -146,23 +147,3 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
-
-
-def write_byte_tokenizer(folder: Path) -> Any:
-    """Write and return a tokenizer of bytes and turn marks, with the embedded model's chat template."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from tuning_room.models.embedded import CHAT_TEMPLATE
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    marks = ("<|im_start|>", "<|im_end|>", "<|pad|>")
-    core.add_special_tokens([AddedToken(mark, normalized=False, special=True) for mark in marks])
-    tokenizer: Any = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=marks[0], eos_token=marks[1], pad_token=marks[2], chat_template=CHAT_TEMPLATE
-    )
-    tokenizer.save_pretrained(folder)
-    return tokenizer

@@ -10,11 +10,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tuning_room.errors import DataError, MissingInputError
 from tuning_room.records import Message, Role, whole
+from tuning_room.words import seen
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 LONGEST = 4_000_000  # bytes of a row: no model reads a dialogue of a million tokens
+
+THOUGHTS = ("thinking", "redacted_thinking", "reasoning")  # kinds of content parts
+BAD_LABELS = ("label", "kto_tag")  # TRL's and LLaMA-Factory's names for whether a reply is a good one
 
 SPEAKERS: Mapping[str, Role] = {
     "system": "system",
@@ -35,9 +39,10 @@ def _role(speaker: object) -> object:
 
 
 def _text(content: object) -> object:
-    """Return the text of content parts; what is no list stays what it is."""
+    """Return the text of content parts, reasoning left aside; what is no list stays what it is."""
     if not isinstance(content, list):
         return content
+    content = [part for part in content if not (isinstance(part, dict) and part.get("type") in THOUGHTS)]
     for part in content:
         if not isinstance(part, dict) or not isinstance(part.get("text"), str):
             kind = part.get("type", "without a type") if isinstance(part, dict) else "without a type"
@@ -51,40 +56,60 @@ def _nothing(value: object) -> object:
     return value
 
 
-def _learned(weight: float | None) -> float | None:
-    if weight == 0:
-        raise ValueError("0, but every reply of a row is learned; delete the reply, or the row")
-    return weight
+def _shown(text: str) -> str:
+    if text and not seen(text):
+        raise ValueError("nothing but blanks")
+    return text
 
 
 Side = Annotated[Role, BeforeValidator(_role)]
-Words = Annotated[str, Field(min_length=1)]
+Words = Annotated[str, Field(min_length=1), AfterValidator(_shown)]
 Nothing = Annotated[Any, AfterValidator(_nothing)]
-Weight = Annotated[float | None, AfterValidator(_learned)]
 
 
-class Turn(BaseModel):
+class Weighted(BaseModel):
+    """What other projects' files have beside a turn to say whether it is learned."""
+
+    weight: float | None = None
+    loss: float | None = None
+    train: float | None = None
+    masked: bool = False
+
+    def check_learned(self, role: Role) -> None:
+        """Raise ValueError for a reply that is not to be learned: here every reply of a row is."""
+        for name in ("weight", "loss", "train"):
+            if role == "assistant" and (getattr(self, name) == 0 or self.masked):
+                said = "masked: true" if self.masked else f"{name}: 0"
+                raise ValueError(f"{said}, but every reply of a row is learned; delete the reply, or the row")
+
+
+class Turn(Weighted):
     """A turn of a ShareGPT dialogue."""
 
     speaker: Side = Field(alias="from")
     value: Words
-    weight: Weight = None
+
+    @model_validator(mode="after")
+    def _is_learned(self) -> Self:
+        self.check_learned(self.speaker)
+        return self
 
     def message(self) -> Message:
         """Return the turn as a chat message."""
         return Message(role=self.speaker, content=self.value)
 
 
-class ChatTurn(BaseModel):
+class ChatTurn(Weighted):
     """A turn in OpenAI's form, with what its fine-tuning files and answers have beside role and content."""
 
     model_config = ConfigDict(extra="forbid")
 
     role: Side
     content: Annotated[Words | None, BeforeValidator(_text)]
-    weight: Weight = None
     name: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    thinking: str | None = None
     tool_calls: Nothing = None
     function_call: Nothing = None
     refusal: Nothing = None
@@ -95,6 +120,7 @@ class ChatTurn(BaseModel):
     def _says_something(self) -> Self:
         if self.content is None and self.role != "assistant":
             raise ValueError("content: null, which only an assistant's turn may be")
+        self.check_learned(self.role)
         return self
 
     def messages(self) -> list[Message]:
@@ -137,9 +163,9 @@ class ShareGpt(BaseModel):
 class Alpaca(BaseModel):
     """A row of Alpaca, with LLaMA-Factory's `system` and `history` (pairs of instruction and reply)."""
 
-    instruction: str = Field(min_length=1)
+    instruction: Words
     input: str | None = None
-    output: str = Field(min_length=1)
+    output: Words
     system: str | None = None
     history: list[tuple[str, str]] | None = None
 
@@ -152,8 +178,8 @@ class Alpaca(BaseModel):
 class Completion(BaseModel):
     """A row of TRL's prompt and completion, as texts."""
 
-    prompt: str = Field(min_length=1)
-    completion: str = Field(min_length=1)
+    prompt: Words
+    completion: Words
 
     def dialogue(self) -> list[Message]:
         """Return the row as chat messages."""
@@ -210,6 +236,9 @@ def read_rows(path: Path, on_fault: OnFault = stop) -> Iterator[FileRow]:
     if not path.is_file():
         raise MissingInputError(f"{path}: no such file", hint="correct its name")
     with path.open("rb") as lines:
+        if b"\0" in lines.read(200):
+            raise DataError(f"{path}: not UTF-8 (UTF-16, or no text at all)", hint="save it as UTF-8")
+        lines.seek(0)
         is_list = next((line for line in lines if line.strip()), b"").removeprefix(BOM_UTF8).lstrip().startswith(b"[")
     for line, values in _listed(path) if is_list else _lines(path, on_fault):
         where = f"{path}:{line}"
@@ -227,7 +256,8 @@ def _lines(path: Path, on_fault: OnFault) -> Iterator[tuple[int, Any]]:
                 on_fault(_too_long(f"{path}:{number}", len(line)))
             elif line.removeprefix(BOM_UTF8).strip():
                 try:
-                    values = whole(json.loads(line.removeprefix(BOM_UTF8)))
+                    # As text: of bytes, the package guesses the encoding.
+                    values = whole(json.loads(line.removeprefix(BOM_UTF8).decode(), parse_constant=_refuse))
                 except (ValueError, RecursionError) as error:
                     on_fault(_unreadable(f"{path}:{number}", error))
                 else:
@@ -239,7 +269,7 @@ def _listed(path: Path) -> Iterator[tuple[int, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _unreadable(f"{path}:{path.read_bytes()[: error.start].count(10) + 1}", error) from None
-    decoder, place, line = json.JSONDecoder(), text.index("[") + 1, 1
+    decoder, place, line = json.JSONDecoder(parse_constant=_refuse), text.index("[") + 1, 1
     counted = 0
     while True:
         while text[place : place + 1] in tuple(" \t\r\n,"):
@@ -262,6 +292,10 @@ def _listed(path: Path) -> Iterator[tuple[int, Any]]:
         yield line, values
 
 
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _too_long(where: str, size: int) -> DataError:
     return DataError(f"{where}: a row of {size / 1e6:.1f} MB, more than {LONGEST / 1e6:.0f}", hint="split or delete it")
 
@@ -273,6 +307,8 @@ def _unreadable(where: str, error: Exception) -> DataError:
 
 def read_dialogue(row: FileRow) -> list[Message]:
     """Return a row's dialogue, whichever format it has; DataError names file, line and field."""
+    if bad := next((name for name in BAD_LABELS if row.values.get(name) is False), ""):
+        raise DataError(f"{row.where}: {bad}: false, a reply that is not to be learned", hint="delete this line")
     try:
         return _form(row).model_validate(row.values).dialogue()
     except ValidationError as error:

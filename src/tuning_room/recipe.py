@@ -1,6 +1,7 @@
 """The recipe: what to bake, as typed stage configs; and the one place that knows the order of the stages."""
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -283,11 +284,29 @@ def check_template(recipe: Recipe) -> None:
         check_system(recipe.model, folder, folds=recipe.system_turn == "fold")
 
 
+def check_model(recipe: Recipe) -> None:
+    """Raise ModelError or TrainingError for a model on this machine that cannot be trained as the recipe says.
+
+    A model of the hub counts as soon as it has been fetched.
+    """
+    from tuning_room.models import local_folder
+    from tuning_room.models.architectures import check_architecture
+    from tuning_room.train.adapter import check_targets
+
+    if folder := local_folder(recipe.model):
+        modules, skipped = recipe.train.target_modules, recipe.train.skip_layers
+        # What is needed to put an adapter on a model comes with training.
+        fits = (lambda model: check_targets(model, modules, skipped)) if find_spec("peft") else None
+        check_architecture(recipe.model, folder, fits=fits)
+
+
 def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:
     """Run one stage of a recipe, unless nothing that it depends on has changed."""
     if stage in BY_HAND:
         check_filled_in(recipe)
     check_template(recipe)
+    if stage == "train":
+        check_model(recipe)
     result, ran = workspace.perform(ALL_STAGES[stage], recipe.config(stage), force=force)
     return Done(stage, result, ran, workspace.record(stage).seconds)
 
@@ -303,5 +322,6 @@ def bake(recipe: Recipe, workspace: Workspace, *, force: bool = False) -> Iterat
     device()
     resolve(recipe.model)
     check_template(recipe)
+    check_model(recipe)
     for stage in STAGES:
         yield run_stage(recipe, workspace, stage, force=force)

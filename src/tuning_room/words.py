@@ -41,6 +41,11 @@ _SIGNS = str.maketrans(
 )
 
 
+def seen(text: str) -> bool:
+    """Return whether a text has anything in it that is seen: more than white space and signs without width."""
+    return bool(_HIDDEN.sub("", text).strip())
+
+
 def folded(text: str) -> str:
     """Return a text as it is compared: in one normal form, without capitals, signs without width, and typography.
 

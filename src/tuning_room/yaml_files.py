@@ -70,8 +70,14 @@ class _BoundedLoader(yaml.SafeLoader):
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
+        seen = set()
         for key, _ in node.value:
             self._refuse_word(key)
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                # PyYAML would take the last one and drop what stands under the others.
+                problem = f"the key '{key.value[:40]}' stands twice in one mapping"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            seen.add((key.tag, str(key.value)))
         return node
 
     def _refuse_word(self, node: yaml.Node) -> None:

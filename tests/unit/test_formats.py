@@ -12,8 +12,9 @@ from tuning_room.errors import DataError, MissingInputError
 from tuning_room.formats import FORMATS, FileRow, Format, read_dialogue, read_rows, written
 from tuning_room.generate.examples import example_candidates, read_examples
 from tuning_room.records import Message
+from tuning_room.words import seen
 
-TEXT = st.text(min_size=1)
+TEXT = st.text(min_size=1).filter(seen)
 
 
 @st.composite
@@ -165,6 +166,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Why?"}]
 GREETED = [("gpt", "Welcome!"), ("human", "Hi"), ("gpt", "Why?"), ("human", "Bye")]
 PARTS = [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]
+WHY = [{"type": "text", "text": "Why?"}]
 THOUGHT = {"role": "assistant", "content": "<think>No.</think>\n\nWhy?", "reasoning_content": "x"}
 
 
@@ -177,6 +179,11 @@ THOUGHT = {"role": "assistant", "content": "<think>No.</think>\n\nWhy?", "reason
         {"messages": [CHAT[0], {"role": "assistant", "content": None}, CHAT[1]]},
         {"messages": [{"role": "User", "content": PARTS}, CHAT[1]]},
         {"messages": [CHAT[0], THOUGHT]},
+        {"messages": [CHAT[0], {"role": "assistant", "content": [{"type": "thinking", "thinking": "No."}, *WHY]}]},
+        {"messages": [CHAT[0], {**CHAT[1], "thinking": "No."}]},
+        {"messages": [{"role": "system", "content": "A."}, {"role": "system", "content": "B."}, *CHAT]},
+        {"messages": [{**CHAT[0], "weight": 0}, {**CHAT[1], "train": True}]},
+        {"prompt": CHAT[:1], "completion": CHAT[1:], "label": True},
         {"conversations": CHAT},
         {"conversations": [{"from": "Prompter", "value": "Hi"}, {"from": "chatgpt", "value": "Why?", "weight": 0.5}]},
         {"conversations": [{"from": side, "value": text} for side, text in GREETED]},
@@ -188,6 +195,22 @@ def test_rows_as_other_projects_write_them_are_read(row: dict[str, Any], tmp_pat
     path.write_text(json.dumps(row), encoding="utf-8")
     (candidate,) = example_candidates(path)
     assert [message.as_dict() for message in candidate.messages] == CHAT
+
+
+@pytest.mark.parametrize("content", ["\ufeff{}".encode("utf-16"), '{"a": 1}'.encode("utf-16-be"), b"\x00\x01"])
+def test_what_is_no_utf_8_is_said_once(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "seeds.jsonl"
+    path.write_bytes(content * 3)
+    with pytest.raises(DataError, match=r"seeds\.jsonl: not UTF-8.*save it as UTF-8"):
+        read_examples(path)
+
+
+@pytest.mark.parametrize("written", ['{"gold": NaN, "messages": []}', '[{"gold": -Infinity, "messages": []}]'])
+def test_what_json_has_no_word_for_is_refused(written: str, tmp_path: Path) -> None:
+    path = tmp_path / "seeds.json"
+    path.write_text(written, encoding="utf-8")
+    with pytest.raises(DataError, match=r"seeds\.json:1: not JSON in UTF-8 \((?:NaN|-Infinity) is not JSON\)"):
+        read_examples(path)
 
 
 def chat_row(**turns: Any) -> str:
@@ -205,6 +228,12 @@ FAULTS = {
     chat_row(assistant={"weight": 0}): "weight: 0",
     chat_row(assistant={"content": None, "tool_calls": [{"id": "c"}]}): "calls of tools",
     chat_row(assistant={"content": "<think>hm"}): "reasoning without",
+    chat_row(assistant={"content": "\u200b "}): "nothing but blanks",
+    chat_row(assistant={"masked": True}): "masked: true",
+    json.dumps({"prompt": CHAT[:1], "completion": CHAT[1:], "label": False}): "label: false",
+    json.dumps(
+        {"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": "y", "loss": False}]}
+    ): "loss: 0",
 }
 
 

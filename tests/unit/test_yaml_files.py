@@ -33,6 +33,12 @@ def test_an_anchor_is_for_being_used_again() -> None:
     }
 
 
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "c:\n  - {x: 1, x: 1}", "'a': 1\na: 2"])
+def test_a_key_that_stands_twice_is_refused(text: str) -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match="stands twice"):
+        parse_yaml(text)
+
+
 def bomb(levels: int) -> str:
     lines = [f"- &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, levels)]
     return "\n".join(["- &l0 [1, 1]", *lines])

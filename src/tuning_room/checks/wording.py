@@ -26,6 +26,8 @@ def regular_expression(exchange: Exchange, *, must_match: str = "", must_not_mat
     """Reject a reply in which `must_match` is not found, or in which `must_not_match` is."""
     if not must_match and not must_not_match:
         raise ValueError("must_match or must_not_match: one of them is needed")
+    if not isinstance(must_match, str) or not isinstance(must_not_match, str):
+        raise ValueError("must_match and must_not_match: must be text")
     if must_match and _found(must_match, exchange.reply) is None:
         return f"does not match {must_match}"
     match = _found(must_not_match, exchange.reply) if must_not_match else None

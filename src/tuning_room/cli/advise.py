@@ -19,9 +19,10 @@ def command(name: str) -> click.Command:
     def run(recipe: str, runs: str, as_json: bool) -> int:
         loaded, _ = opened(recipe, runs)
         from tuning_room import advise
-        from tuning_room.recipe import check_template
+        from tuning_room.recipe import check_model, check_template
 
         check_template(loaded)
+        check_model(loaded)
         advice = advise.run(loaded.advise)
         if as_json:
             click.echo(advice.model_dump_json())

@@ -32,10 +32,13 @@ def command(name: str) -> click.Command:
         recipe: str, runs: str, as_json: bool, force: bool, is_plan: bool, is_sweep: bool, place: str, submit: bool
     ) -> int:
         loaded, workspace = opened(recipe, runs)
+        from tuning_room.recipe import check_model
+
         if submit and place == "here":
             raise click.UsageError("--submit goes with --on kubeflow")
         if is_plan or is_sweep:
             _check_trial(loaded)
+            check_model(loaded)
         if is_plan:
             return _plan(loaded, workspace, as_json)
         if is_sweep:

@@ -48,7 +48,7 @@ class Pii(BaseModel):
     region: str = Field("US", description="country of phone numbers without a country code and of ids (ISO 3166-1)")
     student_ids: list[str] | None = Field(
         None,
-        description="regular expressions, of which a group named `id` is masked; the defaults are in docs/selection.md",
+        description="regular expressions; their group `id`, or all they find, is masked; defaults: docs/selection.md",
     )
 
     @field_validator("region")
@@ -69,9 +69,11 @@ class Pii(BaseModel):
     def _compile(cls, patterns: list[str] | None) -> list[str] | None:
         for pattern in patterns or []:
             try:
-                re.compile(pattern)
+                compiled = re.compile(pattern)
             except re.error as error:
                 raise ValueError(f"'{pattern}' is not a regular expression ({error})") from None
+            if compiled.match(""):
+                raise ValueError(f"'{pattern}' matches nothing at all, and so everywhere")
         return patterns
 
 

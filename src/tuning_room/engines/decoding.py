@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING
 
 from tuning_room.engines import Sampling
 from tuning_room.engines.batch import Ask, DecodeBatch, DialogueRow, Prefix, alike, cut
+from tuning_room.engines.choosing import TokenChooser
 from tuning_room.engines.kept import Kept, Known
+from tuning_room.models.attention import KnownScores, departure, is_same, misfit
 from tuning_room.rendering import shared_prefix
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
-    from transformers import GenerationConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
     from tuning_room.engines.layers import AdaptedRows
 
@@ -76,7 +78,7 @@ class Decoder:
         choose = TokenChooser(self.model.generation_config, sampling)
         batch, new = self._filled(None, [], waiting, prefixes, sampling.max_tokens)
         while batch.rows:
-            tokens = choose(batch, self._forward(batch, new)[:, -1]).tolist()
+            tokens = choose(batch.rows, self._forward(batch, new)[:, -1]).tolist()
             # Rows that have ended stay until enough have: what the model says after their end is dropped.
             going = [pair for pair in zip(batch.rows, tokens, strict=True) if self.goes_on(pair[0].reply, sampling)]
             for row, token in going:
@@ -125,6 +127,14 @@ class Decoder:
         scores = self._forward(self._batch(ordered, {}, rest, 0), rest, logits)
         places = {row.index: place for place, row in enumerate(ordered)}
         return scores[[places[i] for i in range(len(rows))]]
+
+    def scores(self, name: str, prompts: list[list[int]], ends: Sequence[list[int]], logits: int) -> "Sequence[Tensor]":
+        """Return the scores after the last tokens of each prompt with its end, (logits, vocabulary) each."""
+        return [*self.read(name, prompts, ends, 0, logits)[1]]
+
+    def forget(self) -> None:
+        """Empty the cache of earlier calls."""
+        self.kept.clear()
 
     def _filled(
         self, batch: DecodeBatch | None, alive: list[int], waiting: deque[Ask], prefixes: Prefixes, room: int
@@ -282,42 +292,30 @@ def _count(states: "Tensor | None") -> int:
     return 0 if states is None else int(states.shape[3])
 
 
-class TokenChooser:
-    """Chooses each row's next token as transformers' `generate` does under the model's own generation settings."""
+def unlike_lanes(model: "PreTrainedModel", known: KnownScores) -> str:
+    """Have a model attend in lanes and return ''; or return why it cannot, and leave it as it was."""
+    from tuning_room.engines.lanes import install
 
-    def __init__(self, settings: "GenerationConfig", sampling: Sampling) -> None:
-        import torch
-        from transformers import (
-            LogitsProcessorList,
-            RepetitionPenaltyLogitsProcessor,
-            TemperatureLogitsWarper,
-            TopKLogitsWarper,
-            TopPLogitsWarper,
-        )
+    if reason := departure(model.config):
+        return reason
+    own = model.config._attn_implementation
+    try:
+        install(model)
+        if _same_in_lanes(Decoder(model, set()), known):
+            return ""
+        reason = "its scores would differ"
+    except Exception as error:
+        reason = misfit(error)
+    model.set_attn_implementation(own)
+    return reason
 
-        self.is_greedy = sampling.temperature == 0
-        self.penalty = LogitsProcessorList()
-        if (settings.repetition_penalty or 1.0) != 1.0:
-            self.penalty.append(RepetitionPenaltyLogitsProcessor(settings.repetition_penalty))
-        self.warpers = LogitsProcessorList()
-        if not self.is_greedy:
-            torch.manual_seed(sampling.seed)
-            self.warpers.append(TemperatureLogitsWarper(sampling.temperature))
-            self.warpers.append(TopKLogitsWarper(50 if settings.top_k is None else settings.top_k))
-            if (settings.top_p or 1.0) < 1.0:
-                self.warpers.append(TopPLogitsWarper(settings.top_p))
 
-    def __call__(self, batch: DecodeBatch, scores: "Tensor") -> "Tensor":
-        """Return the chosen tokens, (rows,), from scores, (rows, vocabulary)."""
-        import torch
+def _same_in_lanes(decoder: Decoder, known: KnownScores) -> bool:
+    """Return whether reading rows in a batch, and then one more token of each, gives the scores of each row alone."""
+    import torch
 
-        if self.penalty:
-            pairs = zip(batch.rows, scores.split(1), strict=True)
-            read = [(torch.tensor([row.prompt + row.reply], device=one.device), one) for row, one in pairs]
-            scores = torch.cat([self.penalty(ids, one) for ids, one in read])
-        if self.is_greedy:
-            return scores.argmax(-1)
-        weights = self.warpers(torch.empty(0), scores.float()).softmax(-1)
-        # On the CPU, whose generator was seeded: a seed draws the same replies wherever the model computes.
-        chosen: Tensor = weights.cpu().multinomial(1)[:, 0]
-        return chosen
+    with torch.no_grad():
+        batch, before = decoder.read("", [row[:-2] for row in known.rows], [row[-2:-1] for row in known.rows], 1)
+        after = decoder._forward(batch, [row[-1:] for row in known.rows])
+    found = torch.cat([before, after], dim=1)  # (rows, 2, vocabulary)
+    return all(is_same(pair, alone[-2:]) for pair, alone in zip(found, known.scores, strict=True))

@@ -26,7 +26,6 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from tuning_room.errors import EngineError
 from tuning_room.models import attend_by
 
 if TYPE_CHECKING:
@@ -229,12 +228,5 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float | 
 
 
 def install(model: "PreTrainedModel") -> None:
-    """Make a model attend through this module; EngineError unless all of its layers attend to all tokens."""
-    layers = DynamicCache(config=model.config).layers
-    softcap = getattr(model.config, "attn_logit_softcapping", None)
-    if softcap or any(type(layer) is not DynamicLayer for layer in layers):
-        raise EngineError(
-            f"models of type '{model.config.model_type}' do not attend to all tokens in all layers",
-            hint="serve it with vLLM; the in-process engine cannot",
-        )
+    """Make a model attend through this module; every layer of it must attend to all tokens (models/attention.py)."""
     attend_by(model, NAME, attend)

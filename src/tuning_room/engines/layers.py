@@ -42,11 +42,12 @@ class AdaptedRows:
 def hasten(model: torch.nn.Module) -> AdaptedRows | None:
     """Shorten the forward pass of a model's plain LoRA layers; all others stay as PEFT made them.
 
-    Returns the handle that sets which rows are adapted, or None if some layer does not obey it.
+    Returns the handle that sets which rows are adapted, or None if some layer does not obey it, or does not see rows.
     """
     from peft.tuners.lora import Linear
     from peft.tuners.lora.layer import LoraLayer
 
+    apart = _rows_stand_apart(model)
     rows = AdaptedRows()
     for module in model.modules():
         plain = type(module) is Linear and not module.lora_variant and not any(module.lora_bias.values())
@@ -54,7 +55,24 @@ def hasten(model: torch.nn.Module) -> AdaptedRows | None:
             module.forward = MethodType(_forward, module)
             module.adapted_rows = rows
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
-    return rows if all(hasattr(layer, "adapted_rows") for layer in layers) else None
+    return rows if apart and all(hasattr(layer, "adapted_rows") for layer in layers) else None
+
+
+def _rows_stand_apart(model: torch.nn.Module) -> bool:
+    """Return whether all layers with an adapter see rows as rows: those of a mixture's expert see loose tokens."""
+    from peft.tuners.lora.layer import LoraLayer
+
+    ids = torch.ones(2, 3, dtype=torch.long, device=next(model.parameters()).device)
+    shapes: list[torch.Size] = []
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    hooks = [layer.register_forward_pre_hook(lambda _, given: shapes.append(given[0].shape)) for layer in layers]
+    try:
+        with torch.no_grad():
+            model(input_ids=ids, use_cache=False)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return all(shape[:-1] == ids.shape for shape in shapes)
 
 
 def _forward(layer: "Linear", hidden: "Tensor") -> "Tensor":  # (rows, tokens, in) -> (rows, tokens, out)

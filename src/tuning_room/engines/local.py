@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tuning_room.engines.batch import Ask
     from tuning_room.engines.decoding import Decoder
+    from tuning_room.engines.library import LibraryDecoder
     from tuning_room.engines.proving import Forced
     from tuning_room.engines.scoring import Divergence, Likelihood, TopTokens
     from tuning_room.rendering import Rendered
@@ -34,7 +35,8 @@ READ_AT_ONCE = 16  # dialogues read together if scores over the vocabulary are h
 class LocalEngine(Engine):
     """A base model in this process and, under names of their own, the same model with each of its adapters.
 
-    It computes on `device`, by default the one that `models.device` chooses.
+    It computes on `device`, by default the one that `models.device` chooses. `path` says in a line whether the fast
+    decoder computes it or the library, and why.
     """
 
     def __init__(
@@ -56,18 +58,33 @@ class LocalEngine(Engine):
         self._decoder = self._opened(adapters)
         self._lock = Lock()
 
-    def _opened(self, adapters: Mapping[str, Path]) -> "Decoder":
-        from tuning_room.engines.decoding import Decoder
-        from tuning_room.engines.lanes import install
+    def _opened(self, adapters: Mapping[str, Path]) -> "Decoder | LibraryDecoder":
+        from tuning_room.engines.decoding import Decoder, unlike_lanes
         from tuning_room.engines.layers import hasten, pack
+        from tuning_room.engines.library import by_library
+        from tuning_room.models.attention import known_scores
 
-        install(self.model)
-        adapted = None
+        base, ends = self.model, self._end_tokens()
+        expected = known_scores(base)
+        reason = unlike_lanes(base, expected)
+        library = by_library(base, ends, expected, self.batch_size) if reason else None
         if adapters:
-            self.model = load_adapters(self.model, {self._peft_names[name]: path for name, path in adapters.items()})
-            adapted = hasten(self.model)
+            self.model = load_adapters(base, {self._peft_names[name]: path for name, path in adapters.items()})
+        if library:
+            self.path = f"computed {library.way.words}, not by the fast decoder: {reason}"
+            library.model = self.model
+            return library
+        self.path = "computed by the fast decoder: all layers attend to all tokens"
+        adapted = hasten(self.model) if adapters else None
         pack(self.model)
-        return Decoder(self.model, self._end_tokens(), adapters=self._peft_names, adapted=adapted, most=self.batch_size)
+        return Decoder(self.model, ends, adapters=self._peft_names, adapted=adapted, most=self.batch_size)
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether the model is computed by our own decoder."""
+        from tuning_room.engines.decoding import Decoder
+
+        return isinstance(self._decoder, Decoder)
 
     def models(self) -> list[str]:
         """Return the base model's name and the adapters'."""
@@ -145,7 +162,7 @@ class LocalEngine(Engine):
     def forget(self) -> None:
         """Empty the cache of earlier calls; only the time that the next one takes depends on it."""
         with self._lock:
-            self._decoder.kept.clear()
+            self._decoder.forget()
 
     def log_likelihoods(
         self, model: str, dialogues: Sequence[Sequence[Message]], answers: Sequence[str]

@@ -24,6 +24,7 @@ THOUGHTS, TEXTS = ("thinking", "reasoning", "redacted_thinking"), ("text", "outp
 # Why a reply ended, as the servers of OpenAI, Anthropic, Google, Mistral, DeepSeek, Zhipu, SGLang and OpenRouter say it
 CUT_OFF = ("length", "max_tokens", "max_output_tokens", "max_length", "model_length", "incomplete")
 FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "spii", "sensitive", "refusal")
+CALLS = ("tool_calls", "function_call", "tool_use")
 BROKEN_OFF = ("error", "abort", "aborted", "cancelled", "insufficient_system_resource", "network_error", "other")
 NO_ANSWER = 0  # in place of a status
 
@@ -119,6 +120,8 @@ def parsed_reply(body: bytes, most_tokens: int = 0) -> Reply:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         raise EngineError(f"not a chat completion ({server_words(body)})") from None
+    if isinstance(answer, dict) and answer.get("error"):
+        raise EngineError(f"the server answered with an error ({server_words(body)})")
     choice = _first(answer.get("choices") if isinstance(answer, dict) else None)
     message = choice.get("message")
     message = message if isinstance(message, dict) else {}
@@ -127,6 +130,8 @@ def parsed_reply(body: bytes, most_tokens: int = 0) -> Reply:
     if text is None and has_reasoned:
         # All tokens went into reasoning, which this server keeps apart.
         text = ""
+    if message.get("tool_calls") or message.get("function_call") or str(choice.get("finish_reason")).lower() in CALLS:
+        raise EngineError("the reply calls a tool, and there is none")
     prompt, completion = _counts(usage)
     ended = _ended(choice.get("finish_reason"), bool(most_tokens) and completion >= most_tokens)
     if text is None:

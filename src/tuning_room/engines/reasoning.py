@@ -31,6 +31,9 @@ _MARKS = {
     rf"\[(?:{_WORD})\]": rf"\[/(?:{_WORD})\]",  # Mistral
     rf"&lt;(?:{_WORD})&gt;": rf"&lt;/(?:{_WORD})&gt;",  # written for a web page
     r'<details type="reasoning"[^<>]*>': _DETAILS,  # Open WebUI
+    rf"<details[^<>]*>\s*<summary>[^<>]{{0,40}}\b(?:{_WORD}|thought)[^<>]{{0,40}}</summary>": _DETAILS,
+    rf"\uff1c(?:{_WORD})\uff1e": rf"\uff1c[/\uff0f](?:{_WORD})\uff1e",  # full width
+    r"\AHere are my reasoning steps:": r"\[BEGIN FINAL RESPONSE\]",  # Apriel
     rf"<\|(?:{_WORD})\|>": rf"<\|/(?:{_WORD})\|>",
     "◁think▷": "◁/think▷",  # Kimi
     r"<\|begin_of_thought\|>": r"<\|end_of_thought\|>",  # OpenThinker
@@ -51,7 +54,11 @@ _TICKS = re.compile(r"(?<!`)(`+)(?!`)[^\n]+?(?<!`)\1(?!`)")
 # White space, quotes, brackets or emphasis before a tag, and no letter after it: a sentence that speaks of the tag.
 _BEFORE_MENTION = re.compile(r"(?:\A|[\s\"'(\[{«“„‘*_|/=])\Z")  # noqa: RUF001
 _ANSWER = re.compile(r"\A<(answer|response|output|final|final_answer|reply)>(.*)</\1>\Z", re.IGNORECASE | re.DOTALL)
-_ANSWER_TAGS = re.compile(r"\A<answer>|</answer>\Z", re.IGNORECASE)
+_ANSWER_TAGS = re.compile(
+    r"\A(?:<answer>|<\|begin_of_solution\|>)\s*"
+    r"|\s*(?:</answer>|<\|end_of_solution\|>|\[END FINAL RESPONSE\](?:\s*<\|end\|>)?)\Z",
+    re.IGNORECASE,
+)
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060"
 _SENTENCE_END = re.compile(r"[.!?…。！？)”]\Z")  # noqa: RUF001
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tuning_room.engines.decoding import Decoder
+    from tuning_room.engines.library import LibraryDecoder
     from tuning_room.engines.proving import Forced
 
 WINDOW = 512  # a longer text is compared in parts: scores over two vocabularies are held for each token
@@ -56,17 +57,19 @@ def rendered_answers(
     return pairs
 
 
-def log_likelihoods(decoder: "Decoder", name: str, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+def log_likelihoods(
+    decoder: "Decoder | LibraryDecoder", name: str, pairs: Sequence[tuple[list[int], list[int]]]
+) -> list[Likelihood]:
     """Return the score of each answer after its prompt, both in tokens; common beginnings are computed once."""
     longest = max(len(answer) for _, answer in pairs)
     # The last token of an answer need not be read: nothing after it is asked for.
     ends = [answer[:-1] for _, answer in pairs]
     # (pairs, longest, vocabulary): what comes before the first token of a shorter answer is cut off below.
-    _, logits = decoder.read(name, [prompt for prompt, _ in pairs], ends, 0, longest)
+    logits = decoder.scores(name, [prompt for prompt, _ in pairs], ends, longest)
     return [_score(rows[-len(answer) :], answer) for rows, (_, answer) in zip(logits, pairs, strict=True)]
 
 
-def top_tokens(decoder: "Decoder", name: str, rows: Sequence[Rendered], count: int) -> list[TopTokens]:
+def top_tokens(decoder: "Decoder | LibraryDecoder", name: str, rows: Sequence[Rendered], count: int) -> list[TopTokens]:
     """Return the `count` likeliest tokens at each place whose token is learned; common beginnings are computed once.
 
     Of a row `[S, Q, a, b]` that learns `a` and `b`, the places are those of `a` and `b`: `[S, Q]` is the prompt, `[a]`
@@ -77,12 +80,12 @@ def top_tokens(decoder: "Decoder", name: str, rows: Sequence[Rendered], count: i
     ends = [len(row.learned) - 1 - row.learned[::-1].index(True) for row in rows]
     replies = [row.input_ids[begin:end] for row, begin, end in zip(rows, begins, ends, strict=True)]
     prompts = [row.input_ids[:begin] for row, begin in zip(rows, begins, strict=True)]
-    _, logits = decoder.read(name, prompts, replies, 0, 1 + max(map(len, replies)))
+    logits = decoder.scores(name, prompts, replies, 1 + max(map(len, replies)))
     places = [row.learned[begin : end + 1] for row, begin, end in zip(rows, begins, ends, strict=True)]
     return [_top(scores[-len(place) :], place, count) for scores, place in zip(logits, places, strict=True)]
 
 
-def forced_scores(decoder: "Decoder", forced: "Sequence[Forced]") -> list[list[float]]:
+def forced_scores(decoder: "Decoder | LibraryDecoder", forced: "Sequence[Forced]") -> list[list[float]]:
     """Return the log-probability of each forced token, all texts read in one batch, each by its own model."""
     import torch
 

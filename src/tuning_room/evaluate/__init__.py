@@ -15,13 +15,17 @@ __all__ = ["BUILTIN", "STAGE", "EvaluateConfig", "EvaluateResult", "run"]
 
 
 class EvaluateResult(StageResult):
-    """The verdict, the rate of each metric by arm over all items, each requirement's state, and what was lost."""
+    """The verdict, the rate of each metric by arm over all items, each requirement's state, and what was lost.
+
+    `path` says why a model in this process was not computed by the fast decoder, '' if it was, or if none was loaded.
+    """
 
     verdict: str
     rates: dict[str, dict[str, float]]
     failed_gates: list[str]
     requirements: dict[str, str] = {}
     lost: str = "not_shown"
+    path: str = ""
 
 
 def inputs(config: EvaluateConfig, workspace: Workspace) -> list[Path]:
@@ -90,6 +94,7 @@ def run(config: EvaluateConfig, workspace: Workspace) -> EvaluateResult:
         failed_gates=[held.gate.name for held in results.verdict.gates if not held.passed],
         requirements={one.id: one.state for one in results.requirements or []},
         lost=results.verdict.lost,
+        path=runner.path,
     )
 
 

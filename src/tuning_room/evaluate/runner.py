@@ -177,6 +177,11 @@ class Runner:
             )
         return self.local()
 
+    @property
+    def path(self) -> str:
+        """Say why the model in this process is not computed by the fast decoder, '' if it is or was not needed."""
+        return self._engine.path if self._engine and not self._engine.is_fast else ""
+
     def local(self) -> LocalEngine:
         """Return the engine of the arms in this process, loaded on first use."""
         if self._engine is None:

@@ -15,15 +15,17 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from tuning_room.engines.reasoning import BEGINNING, Left, without_code, without_reasoning
+from tuning_room.words import seen
 
 PASSES = 8  # one cut can lay bare another; what is still changing after this many is not a reply
+CALL = "the teacher's reply calls a tool, and there is none"
 TRANSCRIPT = "the teacher's reply is a transcript of both sides, not one message"
 Writes = Literal["user", "assistant", "notes"]  # whose message a reply becomes; notes are read, never taught
 
 _ROLES = "user|assistant|human|model|system"
 _TOKEN = (
     r"<\|[a-z0-9_]{1,40}\|>|<\|[a-z0-9_]{1,40}>|<[a-z0-9_]{1,40}\|>|<\uff5c[^\uff5c<>]{1,40}\uff5c>"
-    r"|<(?:start|end)_of_turn>|<end_of_utterance>|<(?:bos|eos|pad|eot|eo[ahp])>"
+    r"|<(?:start|end)_of_turn>|<end_of_utterance>|<(?:bos|eos|pad|unk|sep|eot|eo[ahp])>"
     r"|<(?:reserved|extra_id)_\d{1,4}>|\[\|[a-z]{1,40}\|\]|\[(?:bos|eos|pad)\]|\]~b\]|\[e~\["
 )
 _FIRST_TOKENS = re.compile(
@@ -53,7 +55,19 @@ _ENDS = re.compile(rf"(?:{_END})(?:\s*(?:{_END}))*\s*", re.IGNORECASE)
 _NEXT_TURN = re.compile(
     rf"(?:<s>|<bos>|<\|begin_of_text\|>)?\s*(?:{_TURN}|(?:{_ROLES})[ \t]*\n)|{_LABEL.format(_ROLES)}", re.IGNORECASE
 )
+# Before or behind the message, in its own line: a sentence that speaks of these signs goes on.
+_OTHER_TURN = re.compile(
+    r"(?<=\S)<\uff5c(?:user|assistant)\uff5c>"
+    r"|\A\s*(?:<s>)?\s*\[INST\][^\[\]]{1,2000}\[/INST\]\s*(?!</s>)\S|(?<=\S)\s*\[INST\][^\[\]]{1,2000}\[/INST\]\s*\Z",
+    re.IGNORECASE,
+)
 _LATER_TURN = re.compile(rf"\n[ \t]*(?:{_TURN})", re.IGNORECASE)
+_CALL = re.compile(
+    r"\A(?:<tool_calls?>|\[TOOL_CALLS\]|<\|tool_calls?(?:_begin|_section_begin)?\|>|<function=|<function_call>|<\|python_tag\|>"
+    r"|<invoke\b|<\uff5ctool\u2581calls\u2581begin\uff5c>)",
+    re.IGNORECASE,
+)
+_CONTROLS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _SPEAKERS = {"user": "user|human", "assistant": "assistant"}
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“”", "‘": "’", "«": "»", "»": "«", "「": "」", "『": "』"}  # noqa: RUF001
@@ -114,9 +128,14 @@ def _is_json(text: str) -> bool:
 
 def _without_tokens(text: str) -> Left:
     searched = without_code(text)
+    if _CALL.match(text):
+        return Left("", CALL)
     # After the end of its turn a model plays the other side.
     ends = (end.start() for end in _ENDS.finditer(searched) if _NEXT_TURN.match(searched, end.end()))
-    text = _ROLE_LINE.sub("", _FIRST_TOKENS.sub("", text[: next(ends, None)]))
+    text = text[: next(ends, None)]
+    if _OTHER_TURN.search(without_code(text)):
+        return Left("", TRANSCRIPT)
+    text = _ROLE_LINE.sub("", _FIRST_TOKENS.sub("", text))
     # Without the end of a turn before it, a turn's beginning may be one that the reply speaks of.
     if _LATER_TURN.search(without_code(text)):
         return Left("", TRANSCRIPT)
@@ -151,7 +170,7 @@ class _SidesLabels(NamedTuple):
 def _labels(writer: str, other: str, never: str) -> _SidesLabels:
     first = re.compile(rf"\A(?:{_LABEL.format(_SPEAKERS[writer])}|### ?response\s*:)\s*", re.IGNORECASE)
     both = re.compile(rf"\n[ \t]*{_LABEL.format(_SPEAKERS[other])}", re.IGNORECASE)
-    return _SidesLabels(first, both, re.compile(rf"\n[ \t]*(?:{_INSTRUCTION}|{never})", re.IGNORECASE))
+    return _SidesLabels(first, both, re.compile(rf"\n[ \t]*{_INSTRUCTION}|{never}", re.IGNORECASE))
 
 
 # One side's label may be a word that an answer explains; both of them, in turn, are two people who speak.
@@ -160,6 +179,11 @@ _LABELS = {
     "user": _labels("user", "assistant", r"\n[ \t]*assistant\s*:"),
     "assistant": _labels("assistant", "user", _TURNS),
 }
+
+
+def _without_controls(text: str) -> Left:
+    text = _CONTROLS.sub("", text)
+    return Left(text if seen(text) else "")
 
 
 def _without_fence(text: str) -> Left:
@@ -203,5 +227,5 @@ def _steps(writes: Writes) -> dict[str, Callable[[str], Left]]:
     return {**_NOTES, "template tokens": _without_tokens, **wrapping}
 
 
-_NOTES: dict[str, Callable[[str], Left]] = {"reasoning": without_reasoning}
+_NOTES: dict[str, Callable[[str], Left]] = {"control characters": _without_controls, "reasoning": without_reasoning}
 _STEPS = {"user": _steps("user"), "assistant": _steps("assistant"), "notes": _NOTES}

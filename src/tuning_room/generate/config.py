@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from tuning_room.paths import Checks, ModelReference, RecipeFile, RecipePath, RecipeText, model_beside
 from tuning_room.workspace import StageConfig
 
+MOST_ROWS = 1_000_000  # a thousand times what a behaviour takes; each is drawn, checked and kept
 MOST_TURNS = 8  # exchanges: past that a simulated user repeats itself
 
 
@@ -76,7 +77,7 @@ class GenerateConfig(StageConfig):
     checks: Checks = Field({}, description="the dataset's checks, by which replies are ranked")
     teacher: TeacherConfig = Field(TeacherConfig(), description="who answers")
     families: list[str] = Field([], description="names of the families to draw from; all of them if empty")
-    rows: int = Field(800, ge=0, description="dialogues drawn from the problem families")
+    rows: int = Field(800, ge=0, le=MOST_ROWS, description="dialogues drawn from the problem families")
     first_reply_share: float = Field(
         0.0, ge=0, le=1, description="how often a family's first reply is drawn; the others share the rest"
     )

@@ -5,6 +5,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,7 +150,7 @@ def _in_turn(messages: list[Message], where: str) -> tuple[list[Message], list[s
 
     The rows get the recipe's own short prompt.
     """
-    spoken, mends = messages[1:] if messages and messages[0].role == "system" else messages, dict[str, None]()
+    spoken, mends = list(dropwhile(lambda message: message.role == "system", messages)), dict[str, None]()
     turns: list[Message] = []
     for message in spoken:
         text = message.content

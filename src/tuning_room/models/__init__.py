@@ -273,12 +273,15 @@ def load_adapters(model: "PreTrainedModel", adapters: Mapping[str, Path]) -> "Pe
 
 # Returns (rows, tokens, heads, size), or None for a call that the library's own attention should answer.
 Attend = Callable[..., "Tensor | None"]
+# What layers hand to their attention besides queries, keys and values, and what no attention of ours computes.
+CHANGES = ("softcap", "s_aux", "position_bias", "sliding_window")
 
 
 def attend_by(model: "PreTrainedModel", name: str, attend: Attend) -> None:
     """Make a model attend through `attend(module, query, key, value, mask, **more)`, or else by the library's SDPA.
 
-    Query, key and value are (rows, heads, tokens, size); key and value may have fewer heads.
+    Query, key and value are (rows, heads, tokens, size); key and value may have fewer heads. A call that asks for more
+    than plain attention raises ModelError.
     """
     from transformers import AttentionInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -290,6 +293,8 @@ def attend_by(model: "PreTrainedModel", name: str, attend: Attend) -> None:
         found = attend(module, query, key, value, mask, **more)
         if found is None:
             found = sdpa_attention_forward(module, query, key, value, mask, **more)[0]
+        elif changed := [argument for argument in CHANGES if more.get(argument) is not None]:
+            raise ModelError(f"attention with {changed[0]} is not plain attention")
         return found, None
 
     AttentionInterface.register(name, attention)

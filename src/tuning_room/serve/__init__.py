@@ -54,7 +54,7 @@ def open_engine(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
     from tuning_room.serve.preparing import prepare
 
     served = prepare(config, workspaces)
-    engine = _local_engine(served)
+    engine = _local_engine(served, tell)
     roster = _roster(config, served, engine)
     roster.prove_all()
     for adapter in roster.adapters():
@@ -105,7 +105,7 @@ def prove_served(
         finally:
             server.stop()
         return roster
-    roster = _roster(config, served, _local_engine(served))
+    roster = _roster(config, served, _local_engine(served, tell))
     roster.prove_all()
     return roster
 
@@ -157,10 +157,13 @@ def _vllm_server(config: ServeConfig, served: "ServedModels", tell: Tell) -> "Vl
     return VllmServer(served.model, served.base, served.adapters, settings, tell)
 
 
-def _local_engine(served: "ServedModels") -> "LocalEngine":
+def _local_engine(served: "ServedModels", tell: Tell) -> "LocalEngine":
     from tuning_room.engines.local import LocalEngine
 
-    return LocalEngine(served.model, base=served.base, adapters=served.adapters)
+    engine = LocalEngine(served.model, base=served.base, adapters=served.adapters)
+    if not engine.is_fast:
+        tell(f"{served.base} is {engine.path}")
+    return engine
 
 
 def _roster(config: ServeConfig, served: "ServedModels", scorer: "LocalEngine | VllmServer") -> "Roster":
@@ -172,7 +175,7 @@ def _roster(config: ServeConfig, served: "ServedModels", scorer: "LocalEngine | 
 def _run_local(run: "_Serving") -> None:
     from tuning_room.serve.server import create_app, run_app
 
-    engine = _local_engine(run.served)
+    engine = _local_engine(run.served, run.tell)
     roster, ending = _roster(run.config, run.served, engine), Event()
     app = create_app(engine, longest=run.config.max_length, ending=ending, roster=roster)
     # The server listens meanwhile, and says that it is not ready.

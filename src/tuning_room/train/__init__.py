@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrainResult(StageResult):
-    """What came of training: losses in nats per token."""
+    """What came of training: losses in nats per token. `path` says why rows were padded, not packed, '' if packed."""
 
     rows: int
     left_out: int = 0
@@ -31,6 +31,7 @@ class TrainResult(StageResult):
     probes_error: str | None = None
     mlflow_run: str | None = None
     mlflow_error: str | None = None
+    path: str = ""
 
 
 def inputs(config: TrainConfig, workspace: Workspace) -> list[Path]:
@@ -124,6 +125,7 @@ def _result(trained: "Trained", written: "WrittenAdapter") -> TrainResult:
         adapter_digest=written.digest,
         probes=written.probes.number,
         probes_error=written.probes.error,
+        path=f"trained in padded rows, not packed ones: {trained.unpacked}" if trained.unpacked else "",
     )
 
 

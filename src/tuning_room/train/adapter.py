@@ -16,11 +16,11 @@ from tuning_room.models import (
     portable,
     resolve,
 )
+from tuning_room.models.attention import known_scores
 from tuning_room.models.lineage import AdapterLineage, adapter_digest, write_lineage
 from tuning_room.models.probes import write_probes
 from tuning_room.records import read_json, write_json
 from tuning_room.rendering import template_digest
-from tuning_room.train.batches import attend_packed
 from tuning_room.train.config import LoopConfig, TrainConfig
 from tuning_room.train.probing import record_probes
 from tuning_room.workspace import Workspace, installed_versions
@@ -52,7 +52,6 @@ def with_adapter(model: "PreTrainedModel", config: LoopConfig) -> "PeftModel":
     """
     from peft import LoraConfig, get_peft_model
 
-    attend_packed(model)
     shape = LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
@@ -98,18 +97,75 @@ def refused_targets(error: ValueError) -> TrainingError:
 def targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) -> dict[str, object]:
     """Return PEFT's arguments that say which modules get an adapter, in all layers but the `skipped` lowest.
 
-    Raises TrainingError where no layer is left.
+    Raises TrainingError where no layer is left, and for a module in which an adapter would do nothing.
     """
-    count = model.config.num_hidden_layers
+    count, passed = _check_skipped(model, skipped), passed_by(model)
+    if named := passed & ({modules} if isinstance(modules, str) else {*modules}):
+        raise TrainingError(
+            f"train.target_modules: {', '.join(sorted(named))}: this model never calls it, and an adapter there "
+            "would change nothing",
+            hint="leave it out, or write all-linear, which does",
+        )
+    # PEFT's own all-linear takes a mixture's router too, and its experts one by one: more weights than all the rest.
+    if modules == "all-linear" and (passed or any(weights.dim() > 2 for weights in model.parameters())):
+        modules = [name for name in linear_modules(model) if name not in passed]
+    # The modules that read images have names like the others.
+    outside = {"exclude_modules": names} if (names := _outside_decoder(model)) else {}
     if not skipped:
-        return {"target_modules": modules}
+        return {"target_modules": modules, **outside}
+    if isinstance(modules, str):
+        modules = linear_modules(model) if modules == "all-linear" else [modules]
+    return {"target_modules": modules, "layers_to_transform": list(range(skipped, count)), **outside}
+
+
+def _outside_decoder(model: "PreTrainedModel") -> list[str]:
+    from torch.nn import Linear
+
+    inside = {*model.get_decoder().modules(), model.get_output_embeddings()}
+    return [name for name, module in model.named_modules() if isinstance(module, Linear) and module not in inside]
+
+
+def check_targets(model: "PreTrainedModel", modules: str | list[str], skipped: int) -> None:
+    """Raise TrainingError where no layer would get an adapter; the model need not have weights."""
+    from peft import LoraConfig, get_peft_model
+
+    _check_skipped(model, skipped)
+    if modules == "all-linear":
+        return
+    try:
+        get_peft_model(model, LoraConfig(r=1, task_type="CAUSAL_LM", target_modules=modules))
+    except ValueError as error:
+        raise refused_targets(error) from None
+
+
+def _check_skipped(model: "PreTrainedModel", skipped: int) -> int:
+    """Return the number of layers; TrainingError if none is left."""
+    count: int = model.config.get_text_config(decoder=True).num_hidden_layers
     if skipped >= count:
         raise TrainingError(
             f"train.skip_layers is {skipped}, but the model has {count} layers", hint="lower train.skip_layers"
         )
-    if isinstance(modules, str):
-        modules = linear_modules(model) if modules == "all-linear" else [modules]
-    return {"target_modules": modules, "layers_to_transform": list(range(skipped, count))}
+    return count
+
+
+def passed_by(model: "PreTrainedModel") -> set[str]:
+    """Return the names of linear modules that a forward pass never calls; their weights, if at all, are read directly.
+
+    The output projection of a Mamba layer counts as such: on a GPU its kernel reads it.
+    """
+    from torch.nn import Linear
+
+    called, all_names = set[str](), set(linear_modules(model))
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: called.add(name.rsplit(".", 1)[-1]))
+        for name, module in model.named_modules()
+        if isinstance(module, Linear)
+    ]
+    known_scores(model)
+    for hook in hooks:
+        hook.remove()
+    fused = any(hasattr(module, "conv1d") and hasattr(module, "out_proj") for module in model.modules())
+    return all_names - called | ({"out_proj"} if fused else set())
 
 
 def linear_modules(model: "PreTrainedModel") -> list[str]:

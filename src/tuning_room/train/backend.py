@@ -34,7 +34,8 @@ WITHOUT_EFFECT: dict[str, object] = {
 class Trained(NamedTuple):
     """What a backend returns: the PEFT model and its steps, the rows trained on and those left out as too long.
 
-    `best_step` is the step whose weights the model has, None where these are the last ones.
+    `best_step` is the step whose weights the model has, None where these are the last ones. `unpacked` says why rows
+    were padded, '' if they were packed.
     """
 
     model: "PeftModel"
@@ -43,6 +44,7 @@ class Trained(NamedTuple):
     rows: int
     left_out: int
     best_step: int | None = None
+    unpacked: str = ""
 
 
 def trained(
@@ -85,5 +87,5 @@ class CpuLoraBackend(Backend):
         model = trainer.train()
         steps, lessons = trainer.metrics.read(), trainer.lessons
         return Trained(
-            model, trainer.tokenizer, steps, len(lessons.rows), lessons.left_out, trainer.best_step
+            model, trainer.tokenizer, steps, len(lessons.rows), lessons.left_out, trainer.best_step, trainer.unpacked
         )._asdict()

@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from tuning_room.errors import DataError
 from tuning_room.models import attend_by
+from tuning_room.models.attention import KnownScores, departure, is_same, known_scores, misfit
 from tuning_room.records import Dialogue, Message, read_jsonl
 from tuning_room.rendering import Rendered, render_dialogue, shared_prefix
 
@@ -141,6 +142,40 @@ class PackedBatch(NamedTuple):
         ids, labels, positions = (part.to(device) for part in (self.input_ids, self.labels, self.position_ids))
         return PackedBatch(ids, labels, positions, Packing(*(part.to(device) for part in self.packing)))
 
+    def arguments(self) -> dict[str, object]:
+        """Return what the model's forward pass is called with."""
+        return {"input_ids": self.input_ids, "position_ids": self.position_ids, "packing": self.packing}
+
+
+class PaddedBatch(NamedTuple):
+    """Rows padded on the right, where causal layers of any kind do not see it: ids and labels, (rows, longest row)."""
+
+    input_ids: "Tensor"
+    labels: "Tensor"
+
+    def to(self, device: "torch.device | str") -> "PaddedBatch":
+        """Return the batch on a device."""
+        return PaddedBatch(self.input_ids.to(device), self.labels.to(device))
+
+    def arguments(self) -> dict[str, object]:
+        """Return what the model's forward pass is called with."""
+        return {"input_ids": self.input_ids}
+
+
+Batch = PackedBatch | PaddedBatch
+
+
+def padded(rows: Sequence[Rendered]) -> PaddedBatch:
+    """Return rows as one batch for a model whose layers cannot tell packed rows apart."""
+    lengths = [read_length(row) for row in rows]
+    width = max(lengths)
+    ids = [row.input_ids[:length] + [0] * (width - length) for row, length in zip(rows, lengths, strict=True)]
+    labels = [
+        [_label(row, place) for place in range(length)] + [IGNORED] * (width - length)
+        for row, length in zip(rows, lengths, strict=True)
+    ]
+    return PaddedBatch(torch.tensor(ids), torch.tensor(labels))
+
 
 def collate(rows: Sequence[Rendered]) -> PackedBatch:
     """Return rows as one batch without padding, their shared beginning once.
@@ -196,9 +231,35 @@ def shared_length(rows: Sequence[Rendered]) -> int:
     return len(shared_prefix(prompts)) if len(rows) > 1 else 0
 
 
-def attend_packed(model: "PreTrainedModel") -> None:
-    """Have a model attend within the rows of a packed batch; it answers other calls as before."""
-    attend_by(model, ATTENTION, attend)
+def attend_packed(model: "PreTrainedModel") -> str:
+    """Have a model attend within the rows of a packed batch; it answers other calls as before.
+
+    Returns why its rows cannot be packed, '' if they can; a model whose rows cannot stays as it was.
+    """
+    if reason := departure(model.config):
+        return reason
+    expected, own = known_scores(model), model.config._attn_implementation
+    try:
+        attend_by(model, ATTENTION, attend)
+        if _same_when_packed(model, expected):
+            return ""
+        reason = "its scores would differ"
+    except Exception as error:
+        reason = misfit(error)
+    model.set_attn_implementation(own)
+    return reason
+
+
+def _same_when_packed(model: "PreTrainedModel", known: KnownScores) -> bool:
+    """Return whether packed rows get the scores of each row alone."""
+    rows = [Rendered(ids, [False] * (len(ids) - 1) + [True]) for ids in known.rows]
+    batch = collate(rows).to(model.device)
+    with torch.no_grad():
+        scores = model(**batch.arguments(), use_cache=False).logits[0]
+    return all(
+        is_same(scores[places[: read_length(row)]], alone[: read_length(row)])
+        for row, places, alone in zip(rows, batch.packing.places, known.scores, strict=True)
+    )
 
 
 def attend(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from tuning_room.errors import DataError
 from tuning_room.models import device, limit_threads, load_model, load_tokenizer
+from tuning_room.models.attention import accepted
 from tuning_room.records import TrainingStep
 from tuning_room.rendering import Rendered
 from tuning_room.train import checkpoint
 from tuning_room.train.adapter import with_adapter
-from tuning_room.train.batches import IGNORED, PackedBatch, collate, epoch_order
+from tuning_room.train.batches import IGNORED, Batch, attend_packed, collate, epoch_order, padded
 from tuning_room.train.checkpoint import BestAdapter
 from tuning_room.train.config import LoopConfig
 from tuning_room.train.faults import LossWatch, explained, stopped_by_signals
@@ -45,7 +46,10 @@ class LoraTrainer:
         self.tokenizer = load_tokenizer(config.model_path)
         self.lessons = Lessons(config, self.tokenizer, self.team)
         self.rows, self.valid = self.lessons.rows, self.lessons.valid
-        self.model = with_adapter(load_model(config.model_path, self.device, config.precision), config)
+        base = load_model(config.model_path, self.device, config.precision)
+        self.unpacked = attend_packed(base)
+        self._accepted = accepted(base)
+        self.model = with_adapter(base, config)
         self.parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         learned = self.parameters.values()
         self.optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=0.0, fused=True)
@@ -174,6 +178,9 @@ class LoraTrainer:
         loss, tokens = self._on_own_replies(share) if on_policy else self._on_rows(share)
         if self.lessons.neutral:
             tokens += self._on_neutral_rows(self.lessons.neutral)
+        for parameter in self.parameters.values():
+            if parameter.grad is None:  # that of an expert which no token was sent to
+                parameter.grad = torch.zeros_like(parameter)
         self.team.sum_gradients(self.parameters.values())
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         self.optimizer.step()
@@ -191,7 +198,7 @@ class LoraTrainer:
         seed = self.config.seed + 1000 * self.done + self.team.rank
         own = self.lessons.on_policy.draw(self.model, places, seed)
 
-        def judged(batch: PackedBatch) -> "Tensor":
+        def judged(batch: Batch) -> "Tensor":
             return reverse_divergence(self._scores(batch)[0], joined(own.tops, self.device), self.config.on_policy_clip)
 
         return self._backward(own.rows, judged)
@@ -201,35 +208,36 @@ class LoraTrainer:
         chosen = self.team.share(neutral.chosen(self.done + 1, self.config.retention_rows, self.config.seed))
         tops = [neutral.tops[i] for i in chosen]
 
-        def moved(batch: PackedBatch) -> "Tensor":
+        def moved(batch: Batch) -> "Tensor":
             return self.config.retention * forward_divergence(self._scores(batch)[0], joined(tops, self.device))
 
         return self._backward([neutral.rendered[i] for i in chosen], moved)[1]
 
-    def _backward(self, rows: Sequence[Rendered], loss_of: "Callable[[PackedBatch], Tensor]") -> tuple[float, int]:
+    def _backward(self, rows: Sequence[Rendered], loss_of: "Callable[[Batch], Tensor]") -> tuple[float, int]:
         """Add the gradient of a mean loss over the learned tokens of rows, all processes' together."""
         learned = sum(sum(row.learned) for row in rows)
         share = learned / self.team.total(learned)
         if not rows:
             return 0.0, 0
-        batch = collate(rows).to(self.device)
+        batch = self.batch(rows)
         loss = loss_of(batch) * share
         loss.backward()
         return float(loss.detach()), int(batch.input_ids.numel())
 
-    def _scores(self, batch: PackedBatch) -> "tuple[Tensor, Tensor]":
+    def batch(self, rows: Sequence[Rendered]) -> Batch:
+        """Return rows as one batch on the model's device: packed, or padded where `unpacked` says why not."""
+        return (padded(rows) if self.unpacked else collate(rows)).to(self.device)
+
+    def _scores(self, batch: Batch) -> "tuple[Tensor, Tensor]":
         """Return the scores at the m learned tokens, (m, vocabulary), made for those alone, and the tokens, (m,)."""
-        base = self.model.get_base_model()
         learned = batch.labels != IGNORED
+        # By the model's own last steps: some scale or cap what their output layer gives.
+        places = learned.any(0).nonzero()[:, 0]
+        named: dict[str, object] = {"logits_to_keep": places} if "logits_to_keep" in self._accepted else {}
         with self._products():
-            seen = base.get_decoder()(
-                input_ids=batch.input_ids,
-                position_ids=batch.position_ids,
-                packing=batch.packing,
-                use_cache=False,
-            )
-            scores = base.get_output_embeddings()(seen.last_hidden_state[learned])
-        return scores.float(), batch.labels[learned]
+            scores = self.model.get_base_model()(**batch.arguments(), use_cache=False, **named).logits
+        kept = learned[:, places]
+        return (scores if named else scores[:, places])[kept].float(), batch.labels[learned]
 
     def _products(self) -> "AbstractContextManager[object]":
         """Have products in bf16 where the recipe asks for it, those with the adapter's fp32 weights too."""
@@ -240,7 +248,7 @@ class LoraTrainer:
         in_bf16: AbstractContextManager[object] = torch.autocast(self.device, torch.bfloat16)
         return in_bf16
 
-    def _loss(self, batch: PackedBatch, tops: "Sequence[TopTokens]" = ()) -> "Tensor":
+    def _loss(self, batch: Batch, tops: "Sequence[TopTokens]" = ()) -> "Tensor":
         """Return the mean loss over the learned tokens: cross entropy, and the divergence from a teacher if given."""
         scores, tokens = self._scores(batch)
         parts = []
@@ -259,7 +267,7 @@ class LoraTrainer:
         with torch.inference_mode():
             for start in range(0, len(self.valid), size):
                 rows, tops = self.valid[start : start + size], self.lessons.valid_tops[start : start + size]
-                total += float(self._loss(collate(rows).to(self.device), tops)) * len(rows)
+                total += float(self._loss(self.batch(rows), tops)) * len(rows)
         self.model.train()
         return total / len(self.valid)
 

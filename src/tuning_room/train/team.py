@@ -55,9 +55,6 @@ class Team:
         import torch
 
         learned = list(parameters)
-        for parameter in learned:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
         # gloo sums on CPUs, wherever the gradients are.
         whole = self._summed(torch.cat([parameter.grad.flatten() for parameter in learned]).cpu())
         parts = whole.split([parameter.numel() for parameter in learned])

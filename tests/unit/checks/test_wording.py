@@ -38,6 +38,11 @@ def test_a_forbidden_phrase_is_found_as_words(reply: str, found: str) -> None:
     assert said == (f"says '{found}'" if found else "")
 
 
+def test_a_pattern_that_is_no_text_is_an_error_of_its_own() -> None:
+    with pytest.raises(ValueError, match="must be text"):
+        reason("regular_expression", "Why?", must_match=5)
+
+
 @given(before=st.text(), after=st.text(), phrase=st.text(min_size=1).filter(str.strip))
 def test_a_forbidden_phrase_is_found_wherever_it_stands(before: str, after: str, phrase: str) -> None:
     assert reason("forbidden_phrases", f"{before} {phrase} {after}", phrases=[phrase])

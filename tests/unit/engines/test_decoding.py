@@ -18,7 +18,6 @@ from tuning_room.engines.batch import WASTE, WIDER, Ask, alike, cut
 from tuning_room.engines.decoding import SHORTEST_PREFIX, Decoder
 from tuning_room.engines.kept import Kept, Known
 from tuning_room.engines.lanes import install
-from tuning_room.errors import EngineError
 from tuning_room.models import load_model
 
 LONGEST = 10
@@ -231,13 +230,6 @@ def test_kept_states_are_those_of_the_tokens_that_agree(
     else:
         assert found is None
     assert kept.prefix("base", asked)[0] == (same if first == 0 else 0)
-
-
-def test_a_model_with_windows_is_refused(plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain.config, "sliding_window", 16, raising=False)
-    monkeypatch.setattr(plain.config, "layer_types", ["sliding_attention", "full_attention"], raising=False)
-    with pytest.raises(EngineError, match="do not attend to all tokens in all layers; serve it with vLLM"):
-        install(plain)
 
 
 def test_a_repetition_penalty_counts_as_in_generate(

@@ -289,6 +289,32 @@ def test_why_a_reply_ended_is_read_as_any_server_says_it(
     assert engine.complete("tiny", [dialogue("Hello")], SAMPLING)[0].finish_reason == ended
 
 
+def calls_beside(answer: dict[str, Any]) -> None:
+    answer["choices"][0]["message"]["tool_calls"] = [{"id": "c", "type": "function", "function": {"name": "f"}}]
+
+
+def calls_as_reason(answer: dict[str, Any]) -> None:
+    answer["choices"][0]["finish_reason"] = "tool_calls"
+
+
+def error_beside(answer: dict[str, Any]) -> None:
+    answer["error"] = {"message": "Internal error, try again."}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [(calls_beside, "calls a tool"), (calls_as_reason, "calls a tool"), (error_beside, "Internal error, try again.")],
+)
+def test_a_text_beside_a_call_or_an_error_is_no_reply(
+    spoil: Callable[[dict[str, Any]], None], words: str, server: ScriptedServer, engine: EndpointEngine
+) -> None:
+    answer = completion("Let me look that up.")
+    spoil(answer)
+    server.script = lambda body, attempt: (200, answer)
+    with pytest.raises(EngineError, match=words):
+        engine.complete("tiny", [dialogue("Hello")], SAMPLING)
+
+
 @pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource", "SAFETY", "RECITATION"])
 def test_a_reply_that_the_server_broke_off_is_an_error(
     server: ScriptedServer, engine: EndpointEngine, finish: str

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from drawn_adapters import write_drawn_adapter, write_drawn_lineage
+from families import write_family
 from impostors import SILENT, add_probes, write_impostor
 from tuning_room.engines.local import LocalEngine
 from tuning_room.engines.proving import BOUNDS, Forced, Proof, Round, Tolerance, judge, prove
@@ -98,6 +99,19 @@ def other_base(tiny_model: Path, folder: Path) -> Path:
     LlamaForCausalLM(LlamaConfig.from_pretrained(tiny_model)).save_pretrained(folder / "base")
     AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder / "base")
     return folder / "base"
+
+
+@pytest.mark.parametrize("family", ["Gemma 2", "LFM2", "Mistral, window"])
+def test_models_that_the_library_computes_are_proven_as_well(family: str, tmp_path: Path) -> None:
+    """Complaints 1 and 2, where dialogues of several models share no batch."""
+    base, adapter = write_family(family, tmp_path), tmp_path / "adapter"
+    write_drawn_adapter(base, adapter)
+    write_drawn_lineage(base, adapter, "drawn", str(base))
+    add_probes(base, adapter)
+    assert not LocalEngine(base).is_fast
+    assert proof_of(adapter, base).state == "proven"
+    idle = write_impostor("no effect: lora_B all zero", adapter, base, tmp_path / "idle")
+    assert "not applied" in proof_of(idle, base).reason
 
 
 class ConfusedEngine:

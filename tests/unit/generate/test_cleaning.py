@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuning_room.engines.reasoning import UNCLEAR
-from tuning_room.generate.cleaning import TRANSCRIPT, Cleaned, Writes, cleaned
+from tuning_room.generate.cleaning import CALL, TRANSCRIPT, Cleaned, Writes, cleaned
+from tuning_room.words import seen
 
 SIDES: list[Writes] = ["user", "assistant"]
 CLEAN = [
@@ -65,6 +66,14 @@ CLEAN = [
     "「木」",
 ]
 SPOILT = {
+    "<details><summary>Thinking</summary>Four.</details>\n\nWhich?": "Which?",
+    "<details open>\n<summary>Thought for 3 seconds</summary>\nFour.\n</details>\nWhich?": "Which?",
+    "Here are my reasoning steps:\nFour.\n[BEGIN FINAL RESPONSE]\nWhich?\n[END FINAL RESPONSE]\n<|end|>": "Which?",
+    "\uff1cthink\uff1eFour.\uff1c/think\uff1eWhich?": "Which?",
+    "<|begin_of_thought|>4<|end_of_thought|>\n\n<|begin_of_solution|>\nWhich?\n<|end_of_solution|>": "Which?",
+    "Which?<unk><unk>": "Which?",
+    "Wh\x07ich\x1b[0m?": "Which?",
+    " \u200b ": "",
     "<think>It is 4.</think>\n\nWhich?": "Which?",
     "<THINK>It is 4.</THINK>Which?": "Which?",
     "<think>\n\n</think>\n\nWhich?": "Which?",
@@ -196,6 +205,14 @@ UNUSABLE: list[tuple[Writes, str, str]] = [
     ("assistant", "Which?\n### Human: Four.", TRANSCRIPT),
     ("assistant", "Which?\n\n### Instruction:\nFour.", TRANSCRIPT),
     ("assistant", "Which?\n[|user|]Four.", TRANSCRIPT),
+    ("assistant", "Which?\nUser: Four.\nAssistant: Right.", TRANSCRIPT),
+    ("assistant", "Which? [INST] It is four. [/INST]", TRANSCRIPT),
+    ("assistant", "[INST] Four. [/INST] Which?</s>", TRANSCRIPT),
+    ("assistant", "Which?<\uff5cUser\uff5c>It is four.", TRANSCRIPT),
+    ("assistant", '<tool_call>{"name": "f"}</tool_call>', CALL),
+    ("assistant", '[TOOL_CALLS][{"name": "f"}]', CALL),
+    ("assistant", "<function=f>{}</function>", CALL),
+    ("assistant", "<|python_tag|>print(4)<|eom_id|>", CALL),
     ("assistant", "<think>I close with </think> and it is 4</think>Which?", UNCLEAR),
     ("assistant", "Sure.\n<think>\nIt is 4.\n</think>\nWhich?", UNCLEAR),
     ("assistant", "Which?\n<think>\nIt is", UNCLEAR),
@@ -215,7 +232,11 @@ UNKNOWN_TAGS = {
 # Nothing is taken off such words and signs: there are no tags, labels and quotes around them.
 WORDS = st.text("abcdefghxyzÄé木0123456789 ,.;!?()+=/-\n", min_size=1).map(str.strip).filter(bool)
 SPECIAL = re.compile(r"[<>◁\[&\"]|\A\W*(?:user|human|assistant)|assistantfinal|\A[\"'“„‘«»「『]", re.IGNORECASE)  # noqa: RUF001
-PLAIN = st.text().map(str.strip).filter(lambda text: text and not SPECIAL.search(text))
+PLAIN = (
+    st.text(st.characters(exclude_categories=["Cc", "Cs"]) | st.sampled_from("\t\n"))
+    .map(str.strip)
+    .filter(lambda text: seen(text) and not SPECIAL.search(text))
+)
 MENTIONED = ["<think>", "</think>", "<|im_end|>", "<|endoftext|>", "<unk>", "</s>", "[/THINK]", "<reasoning>", "User:"]
 SLOW = [
     "<eos>",
