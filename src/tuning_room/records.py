@@ -16,10 +16,11 @@ from tuning_room.files import atomic_writer
 Role = Literal["system", "user", "assistant"]
 
 
-# What an adapter's folder holds: its weights, how they are applied, and what it says of itself.
+# What an adapter's folder holds: its weights, how they are applied, what it says of itself, and what it was seen to do.
 WEIGHTS = "adapter_model.safetensors"
 SETTINGS = "adapter_config.json"
 LINEAGE = "tuning_room.json"
+PROBES = "probes.json"
 
 
 class Record(BaseModel):

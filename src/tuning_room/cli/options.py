@@ -96,6 +96,8 @@ def show(done: "Done", *, as_json: bool, more: Mapping[str, object] | None = Non
         click.echo(f"{click.style('stopped:', fg='yellow')} {stopped}; {advice}", err=True)
     if problem := _plain(done).get("mlflow_error"):
         click.echo(f"{click.style('not tracked:', fg='yellow')} {problem}", err=True)
+    if problem := _plain(done).get("probes_error"):
+        click.echo(f"{click.style('no probes:', fg='yellow')} {problem}; the adapter cannot prove itself", err=True)
     if path := _plain(done).get("path"):
         click.echo(f"{click.style('note:', fg='yellow')} {path}", err=True)
     for warning in _plain(done).get("warnings", []):

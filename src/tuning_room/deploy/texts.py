@@ -82,7 +82,8 @@ against the served one, images by digest, revisions that cannot move, server-sid
 every file which another one names is there.
 
 Only a cluster can show that KServe's controller and webhooks accept the model server, that it is scheduled, that model
-and images can be pulled, that the gateway routes to it, and that the adapter takes effect. A `hf://`, `s3://` or
+and images can be pulled, that the gateway routes to it, and that the adapter takes effect: by the probes in the
+adapter's folder, `tuning-room serve RECIPE --prove --address URL` finds that out of a replica. A `hf://`, `s3://` or
 `pvc://` address can change its content: compare the adapter there with the sha256 above.
 """
 

@@ -115,6 +115,19 @@ class Decoder:
         batch = self._batch(rows, known, rest, room)
         return batch, self._forward(batch, rest, logits)
 
+    def read_together(self, texts: Sequence[tuple[str, list[int]]], logits: int) -> "Tensor":
+        """Read texts of several models in one batch, all of each, whatever is kept, as a mixed batch of replies is.
+
+        Returns the scores after the last tokens, (texts, logits, vocabulary), in the texts' order.
+        """
+        prefixes = {name: Prefix(name, [], None, number) for number, name in enumerate(dict(texts))}
+        rows = [DialogueRow(i, prefixes[name], tokens) for i, (name, tokens) in enumerate(texts)]
+        ordered = self._in_order(rows, {})
+        rest = [row.prompt for row in ordered]
+        scores = self._forward(self._batch(ordered, {}, rest, 0), rest, logits)
+        places = {row.index: place for place, row in enumerate(ordered)}
+        return scores[[places[i] for i in range(len(rows))]]
+
     def scores(self, name: str, prompts: list[list[int]], ends: Sequence[list[int]], logits: int) -> "Sequence[Tensor]":
         """Return the scores after the last tokens of each prompt with its end, (logits, vocabulary) each."""
         return [*self.read(name, prompts, ends, 0, logits)[1]]

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from tuning_room.engines.batch import Ask
     from tuning_room.engines.decoding import Decoder
     from tuning_room.engines.library import LibraryDecoder
+    from tuning_room.engines.proving import Forced
     from tuning_room.engines.scoring import Divergence, Likelihood, TopTokens
     from tuning_room.rendering import Rendered
 
+FORMATS = {"torch.float32": "fp32", "torch.bfloat16": "bf16", "torch.float16": "fp16"}
 READ_AT_ONCE = 16  # dialogues read together if scores over the vocabulary are held for each of their tokens
 
 
@@ -179,6 +181,28 @@ class LocalEngine(Engine):
                 found = log_likelihoods(self._decoder, model, [pairs[i] for i in chosen])
             scores |= zip(chosen, found, strict=True)
         return [scores[i] for i in range(len(pairs))]
+
+    def forced_scores(self, forced: "Sequence[Forced]") -> list[list[float]]:
+        """Return the log-probability of each forced token; texts of several models are read in one batch.
+
+        Raises EngineError for an unknown model.
+        """
+        from tuning_room.engines.scoring import forced_scores
+
+        scores: dict[int, list[float]] = {}
+        lengths = [len(one.prompt) + len(one.answer) for one in forced]
+        for model, chosen in self._apart([Talk(one.model, []) for one in forced]):
+            for part in even_batches([lengths[i] for i in chosen], READ_AT_ONCE):
+                places = [chosen[i] for i in part]
+                with self._ready(model):
+                    found = forced_scores(self._decoder, [forced[i] for i in places])
+                scores |= zip(places, found, strict=True)
+        return [scores[i] for i in range(len(forced))]
+
+    @property
+    def format(self) -> str:
+        """The number format that the model computes in: fp32, bf16 or fp16."""
+        return FORMATS.get(str(self.model.dtype), str(self.model.dtype))
 
     def top_tokens(
         self,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tuning_room.engines.decoding import Decoder
     from tuning_room.engines.library import LibraryDecoder
+    from tuning_room.engines.proving import Forced
 
 WINDOW = 512  # a longer text is compared in parts: scores over two vocabularies are held for each token
 
@@ -82,6 +83,21 @@ def top_tokens(decoder: "Decoder | LibraryDecoder", name: str, rows: Sequence[Re
     logits = decoder.scores(name, prompts, replies, 1 + max(map(len, replies)))
     places = [row.learned[begin : end + 1] for row, begin, end in zip(rows, begins, ends, strict=True)]
     return [_top(scores[-len(place) :], place, count) for scores, place in zip(logits, places, strict=True)]
+
+
+def forced_scores(decoder: "Decoder | LibraryDecoder", forced: "Sequence[Forced]") -> list[list[float]]:
+    """Return the log-probability of each forced token, all texts read in one batch, each by its own model."""
+    import torch
+
+    longest = max(len(one.answer) for one in forced)
+    # The last token need not be read: nothing after it is asked for.
+    logits = decoder.read_together([(one.model, [*one.prompt, *one.answer[:-1]]) for one in forced], longest)
+    found = []
+    for rows, one in zip(logits, forced, strict=True):
+        chosen = torch.tensor(one.answer, device=rows.device)
+        scores = rows[-len(one.answer) :].float().log_softmax(-1).gather(-1, chosen[:, None])
+        found.append([float(score) for score in scores[:, 0]])
+    return found
 
 
 def _top(logits: "Tensor", places: list[bool], count: int) -> TopTokens:  # logits (tokens, vocabulary)

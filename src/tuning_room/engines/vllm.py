@@ -7,14 +7,20 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from tuning_room.engines.addresses import public
 from tuning_room.engines.endpoint import EndpointEngine
-from tuning_room.errors import EngineError, MissingPrerequisiteError
+from tuning_room.engines.proving import Forced, prove
+from tuning_room.errors import EngineError, MissingPrerequisiteError, one_line
+from tuning_room.models.lineage import adapter_digest, read_lineage
+from tuning_room.models.probes import ProbeRecord, read_probes
+from tuning_room.records import LINEAGE, WEIGHTS, read_json
 
 if TYPE_CHECKING:
     import httpx
@@ -26,6 +32,9 @@ LOG_TAIL = 20_000  # bytes
 LAST_LINES = 15
 SAME = 1e-3  # nats: an adapter that moves no log-probability by more than this is not applied
 PROBE = "How do I solve 3x + 5 = 20?"
+AT_ONCE = 64  # requests of a proof under way together
+# The number formats that --dtype names; `auto` is the model's own, and where that is fp32 vLLM chooses a shorter one.
+FORMATS = {"float32": "fp32", "float": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16"}
 
 
 class Settings(NamedTuple):
@@ -46,6 +55,59 @@ class Settings(NamedTuple):
     start_timeout: float = 600.0
     loadable: int = 0
     template: str = ""
+
+
+class VllmScorer:
+    """Scores forced tokens by a vLLM that runs somewhere, at an address that ends in `/v1`, in a number format."""
+
+    def __init__(self, address: str, form: str) -> None:
+        self.address, self.format = address.rstrip("/"), form
+
+    def models(self) -> list[str]:
+        """Return the names that are served, the base model's first; EngineError without an answer."""
+        import httpx
+
+        try:
+            listed = httpx.get(f"{self.address}/models", timeout=60, trust_env=False).json()["data"]
+            return [str(entry["id"]) for entry in sorted(listed, key=lambda entry: entry.get("parent") is not None)]
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise EngineError(
+                f"{public(self.address)}: lists no models ({one_line(error)})", hint="name one that ends in /v1"
+            ) from None
+
+    def forced_scores(self, forced: Sequence[Forced]) -> list[list[float]]:
+        """Return the log-probability of each forced token, all requests sent at once; EngineError without an answer."""
+        import httpx
+
+        limits = httpx.Limits(max_connections=AT_ONCE)
+        with httpx.Client(timeout=600, trust_env=False, limits=limits) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda one: self._forced(client, one), forced))
+
+    def _forced(self, client: "httpx.Client", one: Forced) -> list[float]:
+        import httpx
+
+        ids = [*one.prompt, *one.answer]
+        # Beside the likeliest token each place has the prompt's own; some versions take a 0 for none at all.
+        body = {"model": one.model, "prompt": ids, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 1}
+        place = f"{public(self.address)}: model '{one.model}'"
+        try:
+            answer = client.post(f"{self.address}/completions", json=body)
+        except httpx.HTTPError as error:
+            raise EngineError(f"{place} does not answer ({one_line(error)})") from None
+        try:
+            scored = answer.json()["choices"][0]["prompt_logprobs"][-len(one.answer) :]
+            return [float(entry[str(token)]["logprob"]) for token, entry in zip(one.answer, scored, strict=True)]
+        except (ValueError, LookupError, TypeError):
+            raise EngineError(f"{place} does not score its prompt ({answer.text.strip()[:300]})") from None
+
+
+def number_format(dtype: str, model: Path) -> str:
+    """Return what vLLM's --dtype means for a model's folder: fp32, bf16 or fp16."""
+    if dtype != "auto":
+        return FORMATS.get(dtype, dtype)
+    own = read_json(model / "config.json")
+    named = str(own.get("dtype") or own.get("torch_dtype")) if isinstance(own, dict) else ""
+    return "fp16" if named == "float16" else "bf16"
 
 
 class VllmServer:
@@ -74,6 +136,8 @@ class VllmServer:
         # CPU, rows without an adapter in a mixed batch are computed with the last slot's weights (lora_ops.py indexes
         # them by -1), so the base would answer as the last adapter does.
         self._slots = len(adapters) + settings.loadable + 1
+        # By name, also of adapters that are served no more: vLLM may still have what it computed under a name.
+        self._digests: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._template: IO[bytes] | None = None
@@ -85,7 +149,17 @@ class VllmServer:
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
     def start(self) -> None:
-        """Start the server and wait until it answers; stop it again if it does not."""
+        """Start the server, wait until it answers, and prove its adapters; stop it again if that fails."""
+        self.launch()
+        try:
+            self._digests |= {name: _digest(path) for name, path in self.adapters.items()}
+            self._hold(self.adapters)
+        except BaseException:
+            self.stop()
+            raise
+
+    def launch(self) -> None:
+        """Start the server and wait until it answers; stop it again if it does not. Nothing is proven yet."""
         python = self.settings.python
         if not python.is_file():
             raise MissingPrerequisiteError(f"{python}: vLLM's environment is not installed", hint="run: make vllm")
@@ -99,8 +173,6 @@ class VllmServer:
         )
         try:
             self._wait_until_ready()
-            for name in self.adapters:
-                self.check_applied(name)
         except BaseException:
             self.stop()
             raise
@@ -133,15 +205,48 @@ class VllmServer:
     def load_adapter(self, name: str, path: Path) -> None:
         """Load an adapter into the running server; its name must be new, since vLLM caches prefixes by name.
 
-        EngineError if it is refused, is not applied, or would take the slot that has to stay empty.
+        It is proven before this returns, and unloaded again if its proof refuses it. EngineError says so, and also
+        where the name stands for other bytes already or the adapter would take the slot that has to stay empty.
         """
         if len(self.adapters) + 1 >= self._slots:
             raise EngineError(f"{self.address}: no slot is free for adapter '{name}'", hint="start with more of them")
+        found = _digest(path)
+        if self._digests.setdefault(name, found) != found:
+            raise EngineError(f"{self.address}: the name '{name}' stands for other weights", hint="give it a new name")
         answer = self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path.resolve())})
         if answer.status_code != 200:
             raise EngineError(f"{self.address}: adapter '{name}' was not loaded ({answer.text.strip()[:300]})")
+        try:
+            self._hold({name: path})
+        except BaseException:
+            self.unload_adapter(name)
+            raise
         self.adapters[name] = path
-        self.check_applied(name)
+
+    def unload_adapter(self, name: str) -> None:
+        """Have the running server forget an adapter; EngineError if it does not."""
+        answer = self._post("/v1/unload_lora_adapter", {"lora_name": name})
+        if answer.status_code != 200:
+            raise EngineError(f"{self.address}: adapter '{name}' was not unloaded ({answer.text.strip()[:300]})")
+        self.adapters.pop(name, None)
+
+    def _hold(self, adapters: Mapping[str, Path]) -> None:
+        """Raise EngineError for the first adapter that its proof refuses, or which without probes changes nothing."""
+        records = {name: record for name, path in adapters.items() if (record := _probes(path))}
+        for name, proof in prove(self, self.base, records).items() if records else ():
+            if proof.reason:
+                raise EngineError(f"{self.address}: adapter '{name}' is refused: {proof.reason}")
+        for name in adapters.keys() - records.keys():
+            self.check_applied(name)
+
+    @property
+    def format(self) -> str:
+        """The number format that the server computes in: fp32, bf16 or fp16."""
+        return number_format(self.settings.dtype, self.model)
+
+    def forced_scores(self, forced: Sequence[Forced]) -> list[list[float]]:
+        """Return the log-probability of each forced token, all requests sent at once; EngineError without an answer."""
+        return VllmScorer(self.address, self.format).forced_scores(forced)
 
     def check_applied(self, name: str) -> None:
         """Raise EngineError if an adapter changes no log-probability: it is then served but not applied."""
@@ -236,6 +341,15 @@ class VllmEngine(EndpointEngine):
         self.server = server
         server.start()
         self.close = weakref.finalize(self, server.stop)
+
+
+def _digest(folder: Path) -> str:
+    """Return an adapter's digest, empty for a folder that holds none: vLLM says what is wrong with it."""
+    return adapter_digest(folder) if (folder / WEIGHTS).is_file() else ""
+
+
+def _probes(folder: Path) -> ProbeRecord | None:
+    return read_probes(folder, read_lineage(folder)) if (folder / LINEAGE).is_file() else None
 
 
 def allowed_rank(rank: int) -> int:

@@ -47,6 +47,8 @@ class AdapterLineage(Record):
     adapter_digest: str = Field(pattern=SHA256)
     template_digest: str = Field(pattern=SHA256)
     train_digest: str = ""
+    # Of probes.json, which says what the adapter was seen to do; empty for an adapter from before there were probes.
+    probes_digest: str = Field("", exclude_if=not_)
     config: dict[str, Any] = {}
     versions: dict[str, str] = {}
     # Only in the folder of a merged model: how it compares, and which files the merge wrote beside this one.

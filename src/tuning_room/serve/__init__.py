@@ -1,34 +1,38 @@
-"""Serve: the base model and adapters of it behind OpenAI's chat API."""
+"""Serve: the base model and adapters of it, each once it is proven, behind OpenAI's chat API."""
 
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
-from tuning_room.errors import DataError
-from tuning_room.models.lineage import trained_lineage, verify_adapter
+from tuning_room.engines.addresses import public
+from tuning_room.errors import DataError, EngineError
 from tuning_room.records import SETTINGS, read_json
 from tuning_room.serve.config import ServeConfig
 from tuning_room.workspace import Workspace
 
 if TYPE_CHECKING:
+    from socket import socket
+
+    from tuning_room.engines.local import LocalEngine
     from tuning_room.engines.vllm import VllmServer
+    from tuning_room.serve.preparing import ServedModels
+    from tuning_room.serve.roster import Roster
 
 Tell = Callable[[str], None]
 
 
-class ServedModels(NamedTuple):
-    """The base model's folder and name, and the adapters' folders by the names that they are served under.
+class _Serving(NamedTuple):
+    """What is served, where, and who hears of it."""
 
-    `template` is the chat template for a server that encodes messages by itself.
-    """
-
-    model: Path
-    base: str
-    adapters: dict[str, Path]
-    template: str
+    config: ServeConfig
+    served: "ServedModels"
+    bound: "socket"
+    address: str
+    tell: Tell
 
 
 def tell_stderr(text: str) -> None:
@@ -40,39 +44,109 @@ def open_engine(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
     """Return an engine that serves the base model and, under names of their own, the adapters of some runs.
 
     A vLLM server that it starts lives as long as the engine does. Raises MissingInputError before training,
-    AdapterMismatchError for an adapter of another model or template, and the model's and the engine's errors.
+    AdapterMismatchError for an adapter of another model or template, EngineError for one that its proof refuses, and
+    the model's and the engine's errors.
     """
     if config.engine == "vllm":
         from tuning_room.engines.vllm import VllmEngine
 
-        local = config.model_copy(update={"host": "127.0.0.1", "port": 0})
-        return VllmEngine(vllm_server(local, *workspaces, tell=tell))
-    return _local_engine(config, workspaces, tell)
+        return VllmEngine(vllm_server(config, *workspaces, tell=tell))
+    from tuning_room.serve.preparing import prepare
+
+    served = prepare(config, workspaces)
+    engine = _local_engine(served, tell)
+    roster = _roster(config, served, engine)
+    roster.prove_all()
+    for adapter in roster.adapters():
+        if adapter.state == "refused":
+            raise EngineError(f"adapter '{adapter.name}' is refused: {adapter.reason}")
+        if adapter.state == "unproven":
+            tell(f"adapter '{adapter.name}' is unproven: {adapter.reason}")
+    return engine
 
 
-def run_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> None:
-    """Serve the base model and the adapters of some runs until interrupted; raises what open_engine raises."""
-    if config.engine == "vllm":
-        _run_vllm(config, workspaces, tell)
-        return
-    from tuning_room.serve.server import bound_socket, serve
+def run_server(
+    config: ServeConfig, *workspaces: Workspace, more: Sequence[Path] = (), tell: Tell = tell_stderr
+) -> None:
+    """Serve the base model and the adapters of some runs and of more folders until interrupted.
+
+    No name answers before its adapter is proven; one that is refused does not keep the others out. Raises what
+    open_engine raises where no adapter is left.
+    """
+    from tuning_room.serve.preparing import prepare
+    from tuning_room.serve.server import bound_socket
 
     # An address in use is reported before the model is loaded.
     with bound_socket(config.host, config.port) as bound:
-        engine = _local_engine(config, workspaces, tell)
-        tell(_announcement(engine.models(), f"http://{config.host}:{bound.getsockname()[1]}/v1"))
-        serve(engine, longest=config.max_length, bound=bound)
+        address = f"http://{config.host}:{bound.getsockname()[1]}/v1"
+        run = _Serving(config, prepare(config, workspaces, more, at_least=1), bound, address, tell)
+        (_run_vllm if config.engine == "vllm" else _run_local)(run)
+
+
+def prove_served(
+    config: ServeConfig, *workspaces: Workspace, more: Sequence[Path] = (), tell: Tell = tell_stderr
+) -> "Roster":
+    """Prove the adapters of some runs and of more folders, and return who may answer; nothing is served.
+
+    Raises the base model's and the engine's errors.
+    """
+    from tuning_room.serve.preparing import prepare
+    from tuning_room.serve.roster import Roster
+
+    served = prepare(config, workspaces, more, at_least=0)
+    if not served.adapters:
+        return Roster(served.base, served.entries)
+    if config.engine == "vllm":
+        server = _vllm_server(config, served, tell)
+        try:
+            server.launch()
+            roster = _roster(config, served, server)
+            roster.prove_all()
+        finally:
+            server.stop()
+        return roster
+    roster = _roster(config, served, _local_engine(served, tell))
+    roster.prove_all()
+    return roster
+
+
+def prove_at(address: str, config: ServeConfig, *workspaces: Workspace, more: Sequence[Path] = ()) -> "Roster":
+    """Prove the adapters of some runs and of more folders by a vLLM that serves them somewhere under their names.
+
+    `serve.dtype` has to be the number format that it was started with. Raises the base model's errors, and EngineError
+    for a server that does not answer; an adapter that it does not list is refused.
+    """
+    from tuning_room.engines.vllm import VllmScorer, number_format
+    from tuning_room.serve.preparing import prepare
+    from tuning_room.serve.roster import Roster
+
+    served = prepare(config, workspaces, more, at_least=0)
+    scorer = VllmScorer(address, number_format(config.dtype, served.model))
+    base, *names = scorer.models() or [served.base]
+    entries = [
+        entry if entry.state == "refused" or entry.name in names else entry.refused(f"not served at {public(address)}")
+        for entry in served.entries
+    ]
+    roster = Roster(base, entries, scorer, plain=served.plain, require_proof=config.require_proof)
+    roster.prove_all()
+    return roster
 
 
 def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_stderr) -> "VllmServer":
-    """Return the vLLM server for some runs, not started yet; raises what open_engine raises."""
+    """Return the vLLM server for some runs, on a port that only this machine reaches, not started yet.
+
+    Raises what open_engine raises.
+    """
+    from tuning_room.serve.preparing import prepare
+
+    return _vllm_server(config, prepare(config, workspaces), tell)
+
+
+def _vllm_server(config: ServeConfig, served: "ServedModels", tell: Tell) -> "VllmServer":
     from tuning_room.engines.vllm import Settings, VllmServer
 
-    served = _served(config, workspaces)
     settings = Settings(
         python=config.vllm_python,
-        host=config.host,
-        port=config.port,
         max_length=config.max_length,
         max_lora_rank=config.max_lora_rank or max(map(adapter_rank, served.adapters.values())),
         dtype=config.dtype,
@@ -83,54 +157,65 @@ def vllm_server(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
     return VllmServer(served.model, served.base, served.adapters, settings, tell)
 
 
-def _local_engine(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> Engine:
+def _local_engine(served: "ServedModels", tell: Tell) -> "LocalEngine":
     from tuning_room.engines.local import LocalEngine
 
-    served = _served(config, workspaces)
     engine = LocalEngine(served.model, base=served.base, adapters=served.adapters)
     if not engine.is_fast:
         tell(f"{served.base} is {engine.path}")
     return engine
 
 
-def _served(config: ServeConfig, workspaces: Sequence[Workspace]) -> ServedModels:
-    from tuning_room.control_tokens import control_texts
-    from tuning_room.models import base_name, check_base, load_tokenizer, resolve
-    from tuning_room.models.templates import guarded
+def _roster(config: ServeConfig, served: "ServedModels", scorer: "LocalEngine | VllmServer") -> "Roster":
+    from tuning_room.serve.roster import Roster
 
-    # Small files are checked before the base model is fetched or converted.
-    folders = [workspace.adapter for workspace in workspaces]
-    for workspace in workspaces:
-        workspace.hold(workspace.adapter)
-    for folder in folders:
-        check_base(folder, trained_lineage(folder).base_model, config.model)
-    model = resolve(config.model)
-    tokenizer = load_tokenizer(model)
-    adapters = {verify_adapter(path, tokenizer).name: path for path in folders}
-    template = guarded(str(tokenizer.chat_template), control_texts(tokenizer))
-    return ServedModels(model, base_name(config.model), adapters, template)
+    return Roster(served.base, served.entries, scorer, plain=served.plain, require_proof=config.require_proof)
 
 
-def _run_vllm(config: ServeConfig, workspaces: Sequence[Workspace], tell: Tell) -> None:
-    server = vllm_server(config, *workspaces, tell=tell)
+def _run_local(run: "_Serving") -> None:
+    from tuning_room.serve.server import create_app, run_app
+
+    engine = _local_engine(run.served, run.tell)
+    roster, ending = _roster(run.config, run.served, engine), Event()
+    app = create_app(engine, longest=run.config.max_length, ending=ending, roster=roster)
+    # The server listens meanwhile, and says that it is not ready.
+    run_app(app, run.bound, ending, lambda: _prove(roster, run))
+
+
+def _run_vllm(run: "_Serving") -> None:
+    from tuning_room.serve.front import create_front
+    from tuning_room.serve.server import run_app
+
+    server = _vllm_server(run.config, run.served, run.tell)
+    roster = _roster(run.config, run.served, server)
+
+    def start() -> None:
+        server.launch()
+        _prove(roster, run)
+        server.wait()
+
     # A plain SIGTERM would end this process and leave vLLM, which is a process group of its own.
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with server:
-            tell(_announcement([server.base, *server.adapters], server.address))
-            server.wait()
-    except KeyboardInterrupt:
-        tell("vLLM has been stopped")
+        run_app(create_front(roster, server.address.removesuffix("/v1")), run.bound, Event(), start)
+        run.tell("vLLM has been stopped")
     finally:
+        server.stop()
         signal.signal(signal.SIGTERM, previous)
+
+
+def _prove(roster: "Roster", run: "_Serving") -> None:
+    """Prove the adapters, and say who is served now and who is not."""
+    run.tell(f"proving {', '.join(adapter.name for adapter in roster.adapters())}")
+    roster.prove_all()
+    for adapter in roster.adapters():
+        if adapter.state != "proven":
+            run.tell(f"adapter '{adapter.name}' is {adapter.state}: {adapter.reason}")
+    run.tell(f"serving {', '.join(roster.names())} at {run.address} (Ctrl-C stops it)")
 
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _announcement(names: list[str], address: str) -> str:
-    return f"serving {', '.join(names)} at {address} (Ctrl-C stops it)"
 
 
 def adapter_rank(folder: Path) -> int:

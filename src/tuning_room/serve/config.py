@@ -21,6 +21,9 @@ class ServeConfig(StageConfig):
         default="127.0.0.1", description="address to listen on; 0.0.0.0 admits other machines, without a key"
     )
     port: int = Field(default=8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    require_proof: bool = Field(
+        default=False, description="refuse adapters whose training recorded no probes, which nothing can prove"
+    )
     max_length: int = Field(default=2048, ge=16, description="longest reply in tokens; vllm: prompt and reply together")
     vllm_python: RecipeProgram = Field(
         default=Path(".venv-vllm/bin/python"),

@@ -1,9 +1,9 @@
 """The HTTP server: OpenAI's chat API over any engine."""
 
 import socket
-import time
+from collections.abc import Callable
 from contextlib import suppress
-from threading import Event
+from threading import Event, Thread
 from types import FrameType
 
 import uvicorn
@@ -14,9 +14,17 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from tuning_room.engines import Engine
-from tuning_room.errors import EngineError, RenderingError
-from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, error_body, model_list
+from tuning_room.errors import AdapterMismatchError, EngineError, RenderingError
+from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, error_body
 from tuning_room.serve.chat import ChatRequest
+from tuning_room.serve.names import add_roster
+from tuning_room.serve.roster import (
+    RETRY_AFTER,
+    NotProvenYetError,
+    RefusedAdapterError,
+    Roster,
+    UnknownModelError,
+)
 from tuning_room.serve.stream import Pieces, events, whole
 
 LONGEST_REPLY = 2048  # tokens
@@ -24,41 +32,34 @@ GRACE = 5  # seconds that requests under way are given when the server is stoppe
 CLIENT_HAS_GONE = 499  # what nginx calls it; nobody reads it
 
 
-class UnknownModelError(EngineError):
-    """A request for a model that is not served."""
-
-
-def create_app(engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | None = None) -> FastAPI:
+def create_app(
+    engine: Engine, *, longest: int = LONGEST_REPLY, ending: Event | None = None, roster: Roster | None = None
+) -> FastAPI:
     """Return the application over an engine; a reply has at most `longest` tokens, and stops once `ending` is set.
 
-    It has GET /health, GET /v1/models and POST /v1/chat/completions. Errors have OpenAI's shape: 400 for a
-    request that cannot be answered, 404 for an unknown model or path, 502 for an engine that does not answer.
+    It has POST /v1/chat/completions and what `add_roster` adds. Without a roster all of the engine's models answer.
+    Errors have OpenAI's shape: 400 for a request that cannot be answered, 404 for an unknown model or path, 409 for an
+    adapter that was refused, 502 for an engine that does not answer, 503 before the adapters are proven.
     """
     app = FastAPI(title="Tuning Room", docs_url=None, redoc_url=None)
-    names, created, end = engine.models(), int(time.time()), ending or Event()
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/v1/models")
-    async def models() -> dict[str, object]:
-        return model_list(names, created)
+    served, end = roster or Roster.of_names(engine.models()), ending or Event()
 
     @app.post("/v1/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
-        if asked.model not in names:
-            raise UnknownModelError(f"model '{asked.model}' is not served here", hint=f"choose from {', '.join(names)}")
-        source = engine.stream(asked.model, asked.dialogue(), asked.sampling(longest))
+        name, dialogue = served.resolve(asked.model), asked.dialogue()
+        source = engine.stream(name, dialogue, asked.sampling(longest))
         pieces = await run_in_threadpool(Pieces, source, asked.stops())
-        return await _answered(asked, pieces, end, request)
+        answer = await _answered(name, asked, pieces, end, request)
+        answer.headers.update(served.headers(name, dialogue))
+        return answer
 
-    _answer_errors(app)
+    add_roster(app, served)
+    answer_errors(app)
     return app
 
 
-async def _answered(asked: ChatRequest, pieces: Pieces, ending: Event, request: Request) -> Response:
-    answer = ChatAnswer(asked.model)
+async def _answered(name: str, asked: ChatRequest, pieces: Pieces, ending: Event, request: Request) -> Response:
+    answer = ChatAnswer(name)
     if asked.stream:
         streamed = events(answer, pieces, ending, usage=asked.wants_usage)
         return StreamingResponse(streamed, media_type="text/event-stream")
@@ -68,7 +69,9 @@ async def _answered(asked: ChatRequest, pieces: Pieces, ending: Event, request: 
     return JSONResponse(answer.completion(text, pieces.finish_reason, pieces.reply))
 
 
-def _answer_errors(app: FastAPI) -> None:
+def answer_errors(app: FastAPI) -> None:
+    """Have an application answer all errors in OpenAI's shape."""
+
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
@@ -79,6 +82,20 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(UnknownModelError)
     async def unknown(_request: Request, error: UnknownModelError) -> JSONResponse:
         return _refused(404, str(error), "invalid_request_error", "model", "model_not_found")
+
+    @app.exception_handler(NotProvenYetError)
+    async def early(_request: Request, error: NotProvenYetError) -> JSONResponse:
+        answer = _refused(503, str(error), "server_error", "model", "model_not_ready")
+        answer.headers["Retry-After"] = str(RETRY_AFTER)
+        return answer
+
+    @app.exception_handler(RefusedAdapterError)
+    async def refused(_request: Request, error: RefusedAdapterError) -> JSONResponse:
+        return _refused(409, str(error), "invalid_request_error", "model", "adapter_refused")
+
+    @app.exception_handler(AdapterMismatchError)
+    async def unfit(_request: Request, error: AdapterMismatchError) -> JSONResponse:
+        return _refused(409, str(error), "invalid_request_error", "model", "name_taken")
 
     @app.exception_handler(RenderingError)
     async def unrendered(_request: Request, error: RenderingError) -> JSONResponse:
@@ -122,14 +139,34 @@ def serve(
     *,
     longest: int = LONGEST_REPLY,
     bound: socket.socket | None = None,
+    roster: Roster | None = None,
 ) -> None:
     """Serve an engine until it is interrupted; EngineError if the address is taken."""
-    taken = bound or bound_socket(host, port)
     ending = Event()
-    app = create_app(engine, longest=longest, ending=ending)
+    app = create_app(engine, longest=longest, ending=ending, roster=roster)
+    run_app(app, bound or bound_socket(host, port), ending)
+
+
+def run_app(app: FastAPI, bound: socket.socket, ending: Event, meanwhile: Callable[[], None] | None = None) -> None:
+    """Run an application on a socket until it is interrupted; `ending` is set as soon as it is.
+
+    `meanwhile` runs beside it in a thread of its own; an error of it ends the application, and is raised.
+    """
     settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
-    with taken, suppress(KeyboardInterrupt):
-        _Server(settings, ending).run(sockets=[taken])
+    server, failed = _Server(settings, ending), list[Exception]()
+
+    def work() -> None:
+        try:
+            (meanwhile or (lambda: None))()
+        except Exception as error:
+            failed.append(error)
+            server.should_exit = True
+
+    Thread(target=work).start()
+    with bound, suppress(KeyboardInterrupt):
+        server.run(sockets=[bound])
+    if failed and not ending.is_set():
+        raise failed[0]
 
 
 class _Server(uvicorn.Server):

@@ -10,6 +10,7 @@ from tuning_room.workspace import Stage, StageResult, Workspace
 
 if TYPE_CHECKING:
     from tuning_room.records import Tried
+    from tuning_room.train.adapter import WrittenAdapter
     from tuning_room.train.backend import Trained
     from tuning_room.train.planning import Plan
 
@@ -26,6 +27,8 @@ class TrainResult(StageResult):
     valid_loss: float | None
     trainable_parameters: int
     adapter_digest: str
+    probes: int = 0
+    probes_error: str | None = None
     mlflow_run: str | None = None
     mlflow_error: str | None = None
     path: str = ""
@@ -52,8 +55,8 @@ def run(config: TrainConfig, workspace: Workspace) -> TrainResult:
     from tuning_room.train.adapter import write_adapter
 
     trained = _trained(config, workspace)
-    digest = write_adapter(trained.model, trained.tokenizer, config, workspace)
-    return _result(trained, digest).model_copy(update=_tracked(config, workspace))
+    written = write_adapter(trained.model, trained.tokenizer, config, workspace)
+    return _result(trained, written).model_copy(update=_tracked(config, workspace))
 
 
 def assist(config: TrainConfig, workspace: Workspace) -> None:
@@ -107,7 +110,7 @@ def _tracked(config: TrainConfig, workspace: Workspace) -> dict[str, str]:
         return {"mlflow_error": str(error)}
 
 
-def _result(trained: "Trained", digest: str) -> TrainResult:
+def _result(trained: "Trained", written: "WrittenAdapter") -> TrainResult:
     steps = trained.steps
     valid = [step.valid_loss for step in steps if step.valid_loss is not None]
     return TrainResult(
@@ -119,7 +122,9 @@ def _result(trained: "Trained", digest: str) -> TrainResult:
         first_valid_loss=valid[0] if valid else None,
         valid_loss=(min(valid) if trained.best_step else valid[-1]) if valid else None,
         trainable_parameters=sum(p.numel() for p in trained.model.parameters() if p.requires_grad),
-        adapter_digest=digest,
+        adapter_digest=written.digest,
+        probes=written.probes.number,
+        probes_error=written.probes.error,
         path=f"trained in padded rows, not packed ones: {trained.unpacked}" if trained.unpacked else "",
     )
 

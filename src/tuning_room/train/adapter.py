@@ -1,21 +1,48 @@
 """The adapter: PEFT's LoRA put on a base model, and written as PEFT and vLLM read it, with card and lineage."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tuning_room.errors import TrainingError
+from tuning_room.errors import TrainingError, TuningRoomError, one_line
 from tuning_room.files import atomic_folder, digest, of_a_run
-from tuning_room.models import SETTINGS, WEIGHTS, base_name, hub_name, portable
+from tuning_room.models import (
+    SETTINGS,
+    WEIGHTS,
+    base_name,
+    device,
+    hub_name,
+    load_adapter,
+    load_model,
+    portable,
+    resolve,
+)
 from tuning_room.models.attention import known_scores
 from tuning_room.models.lineage import AdapterLineage, adapter_digest, write_lineage
+from tuning_room.models.probes import write_probes
 from tuning_room.records import read_json, write_json
 from tuning_room.rendering import template_digest
 from tuning_room.train.config import LoopConfig, TrainConfig
+from tuning_room.train.probing import record_probes
 from tuning_room.workspace import Workspace, installed_versions
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class WrittenProbes(NamedTuple):
+    """The sha256 of an adapter's probes and their number; without any, what went wrong."""
+
+    digest: str = ""
+    number: int = 0
+    error: str | None = None
+
+
+class WrittenAdapter(NamedTuple):
+    """The digest of an adapter that was written, and its probes."""
+
+    digest: str
+    probes: WrittenProbes
 
 
 def with_adapter(model: "PreTrainedModel", config: LoopConfig) -> "PeftModel":
@@ -152,19 +179,25 @@ def linear_modules(model: "PreTrainedModel") -> list[str]:
 
 def write_adapter(
     model: "PeftModel", tokenizer: "PreTrainedTokenizerBase", config: TrainConfig, workspace: Workspace
-) -> str:
-    """Write the adapter's folder, all or nothing, and return its digest."""
+) -> WrittenAdapter:
+    """Write the adapter's folder, all or nothing.
+
+    Its probes are recorded last, from the weights in memory where these are in fp32, else from those just written.
+    """
     with atomic_folder(workspace.adapter, of_a_run) as folder:
         # PEFT writes the folder that it was loaded from, which is a path of this machine.
         model.peft_config["default"].base_model_name_or_path = portable(config.model)
         # Otherwise PEFT asks the hub for the base model's vocabulary, under a name that the hub does not know.
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         _in_order(folder / SETTINGS)
+        named = adapter_digest(folder)
+        probes = _probed(model, tokenizer, config, workspace, folder, named)
         lineage = AdapterLineage(
             recipe=config.recipe,
             base_model=portable(config.model),
             short_prompt=config.short_prompt,
-            adapter_digest=adapter_digest(folder),
+            adapter_digest=named,
+            probes_digest=probes.digest,
             template_digest=template_digest(tokenizer),
             train_digest=digest(workspace.train_rows),
             config=portable_config(config),
@@ -172,7 +205,32 @@ def write_adapter(
         )
         write_lineage(folder, lineage)
         (folder / "README.md").write_text(card(config, lineage), encoding="utf-8")
-    return lineage.adapter_digest
+    return WrittenAdapter(named, probes)
+
+
+def _probed(
+    model: "PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    config: TrainConfig,
+    workspace: Workspace,
+    folder: Path,
+    named: str,
+) -> WrittenProbes:
+    """Record the probes beside an adapter; what goes wrong must not cost the training that came before it."""
+    try:
+        record = record_probes(_in_fp32(model, config, folder), tokenizer, workspace.train_rows, named)
+    except (TuningRoomError, RuntimeError, ValueError) as error:
+        return WrittenProbes(error=one_line(error))
+    return WrittenProbes(write_probes(folder, record), len(record.probes))
+
+
+def _in_fp32(model: "PeftModel", config: TrainConfig, folder: Path) -> "PeftModel":
+    """Return the adapter on its base model in fp32: the trained one, or, of another number format, one read anew."""
+    import torch
+
+    if config.quantize == "none" and all(weights.dtype == torch.float32 for weights in model.parameters()):
+        return model
+    return load_adapter(load_model(resolve(config.model), device()), folder)
 
 
 def _in_order(settings: Path) -> None:

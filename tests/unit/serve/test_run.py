@@ -22,6 +22,7 @@ from tuning_room.engines.vllm import Settings, VllmServer, free_port
 from tuning_room.errors import EngineError
 from tuning_room.records import Message
 from tuning_room.serve.config import ServeConfig
+from tuning_room.serve.preparing import ServedModels
 from tuning_room.serve.server import serve as serve_engine
 from tuning_room.workspace import Workspace
 
@@ -44,7 +45,7 @@ class SleepingServer(VllmServer):
         self._command = command
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def launch(self) -> None:
         self.process = self._process = subprocess.Popen(self._command, start_new_session=True)
 
 
@@ -85,21 +86,63 @@ def test_a_reply_under_way_does_not_hold_up_the_end(stream: bool) -> None:
     assert "the server is shutting down" in "".join(answers)
 
 
+@pytest.fixture
+def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let a process of the given command stand for vLLM, and nothing be prepared for it."""
+    command: list[str] = []
+    nothing = ServedModels(Path("/model"), "tiny", [], "", [])
+    monkeypatch.setattr("tuning_room.serve.preparing.prepare", lambda *_args, **_more: nothing)
+    servers: list[SleepingServer] = []
+
+    def made(*_args: Any) -> SleepingServer:
+        servers.append(SleepingServer(*command))
+        return servers[-1]
+
+    monkeypatch.setattr(serve, "_vllm_server", made)
+    yield command
+    for server in servers:
+        assert server.process is not None
+        assert server.process.poll() is not None
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_vllm_ends_with_the_command(number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = SleepingServer("sleep", "600")
-    monkeypatch.setattr(serve, "vllm_server", lambda *_args, **_more: server)
+def test_vllm_ends_with_the_command(number: signal.Signals, tmp_path: Path, vllm: list[str]) -> None:
+    vllm += ["sleep", "600"]
     said: list[str] = []
     before = signal.getsignal(signal.SIGTERM)
-    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
-    serve.run_server(CONFIG, Workspace(tmp_path), tell=said.append)
-    assert said == ["serving tiny at http://127.0.0.1:81/v1 (Ctrl-C stops it)", "vLLM has been stopped"]
-    assert server.process is not None
-    assert server.process.returncode is not None
+    threading.Timer(1.5, os.kill, (os.getpid(), number)).start()
+    serve.run_server(CONFIG.model_copy(update={"port": 0}), Workspace(tmp_path), tell=said.append)
+    assert said[-1] == "vLLM has been stopped"
+    assert any(line.startswith("serving tiny at http://127.0.0.1:") for line in said)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_vllm_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "vllm_server", lambda *_args, **_more: SleepingServer("false"))
+def test_vllm_that_dies_is_an_error(tmp_path: Path, vllm: list[str]) -> None:
+    vllm += ["false"]
     with pytest.raises(EngineError, match="stopped with status 1"):
-        serve.run_server(CONFIG, Workspace(tmp_path), tell=lambda _text: None)
+        serve.run_server(CONFIG.model_copy(update={"port": 0}), Workspace(tmp_path), tell=lambda _text: None)
+
+
+def test_while_vllm_starts_clients_are_asked_to_wait(
+    tmp_path: Path, vllm: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Complaint 4 of tests/impostors.py: nobody gets an answer that is not proven."""
+    vllm += ["sleep", "600"]
+    port, answers = free_port("127.0.0.1"), list[httpx.Response]()
+    launch = SleepingServer.launch
+    monkeypatch.setattr(SleepingServer, "launch", lambda server: (launch(server), time.sleep(2)))
+
+    def ask_and_interrupt() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=5), base_url=f"http://127.0.0.1:{port}") as client:
+            time.sleep(0.5)
+            answers.append(client.post("/v1/chat/completions", json={"model": "tiny", "messages": []}))
+            answers.append(client.get("/health"))
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=ask_and_interrupt)
+    thread.start()
+    serve.run_server(CONFIG.model_copy(update={"port": port}), Workspace(tmp_path), tell=lambda _text: None)
+    thread.join()
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)

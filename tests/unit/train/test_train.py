@@ -275,7 +275,7 @@ def test_the_stage_trains_through_training_hub_and_writes_an_adapter(
     assert (adapter["base_model_name_or_path"], adapter["r"], adapter["lora_alpha"]) == (tiny_model.name, 4, 8)
     # Nothing that travels with the adapter says where it was made.
     written = [path for path in workspace.adapter.iterdir() if path.suffix in (".json", ".md")]
-    assert len(written) == 3 and not any(str(tiny_model.parent) in path.read_text("utf-8") for path in written)
+    assert len(written) == 4 and not any(str(tiny_model.parent) in path.read_text("utf-8") for path in written)
     assert not list(workspace.adapter.glob("*.bin"))
     # What was written is what was trained: PEFT reads it back, and it says what the trainer's model says.
     again = {"ckpt_output_dir": workspace.root / "again"}

@@ -1,0 +1,58 @@
+"""What a server says of its names over HTTP: health, models, the adapters' states, proofs on demand, aliases."""
+
+import time
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+
+from tuning_room.serve.answers import error_body, model_list
+from tuning_room.serve.roster import RETRY_AFTER, Roster
+
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+
+
+class AliasTarget(BaseModel):
+    """The body of PUT /v1/aliases/{alias}: the adapter that it is to stand for."""
+
+    adapter: str = Field(min_length=1)
+
+
+def add_roster(app: FastAPI, roster: Roster) -> None:
+    """Add the routes of a roster: /health, /v1/models, /v1/adapters with proofs, and /v1/aliases."""
+    created = int(time.time())
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        if not roster.is_open:
+            return JSONResponse({"status": "proving"}, 503, {"Retry-After": str(RETRY_AFTER)})
+        if not roster.is_fit:
+            return JSONResponse({"status": "refused", "adapters": roster.status()}, 503)
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, object]:
+        return model_list(roster.names() if roster.is_open else [roster.base], created)
+
+    @app.get("/v1/adapters")
+    async def adapters() -> dict[str, object]:
+        return {"object": "list", "base": roster.base, "data": roster.status()}
+
+    @app.post("/v1/adapters/{name}/proof")
+    async def proof(name: str) -> dict[str, object]:
+        adapter = await run_in_threadpool(roster.prove, name)
+        return next(entry for entry in roster.status() if entry["name"] == adapter.name)
+
+    @app.get("/v1/aliases")
+    async def aliases() -> dict[str, object]:
+        return {"object": "list", "data": dict(roster.aliases())}
+
+    @app.put("/v1/aliases/{alias}")
+    async def point(alias: str, target: AliasTarget, request: Request) -> JSONResponse:
+        # The server has no keys: who may decide who answers is whoever is on this machine.
+        if request.client is None or request.client.host not in LOOPBACK:
+            message = "aliases are moved from the server's own machine only"
+            return JSONResponse(error_body(message, "invalid_request_error", code="forbidden"), 403)
+        roster.point(alias, target.adapter)
+        return JSONResponse({"alias": alias, "adapter": roster.aliases()[alias]})
