@@ -73,7 +73,8 @@ def _shielded(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message])
     if not control_tokens.found_in(tokenizer, [message.content for message in messages]):
         return list(messages), False
     texts = [control_tokens.shielded(tokenizer, message.content) for message in messages]
-    return [Message(role=turn.role, content=text) for turn, text in zip(messages, texts, strict=True)], True
+    # Copied unchecked: a served turn may be empty.
+    return [turn.model_copy(update={"content": text}) for turn, text in zip(messages, texts, strict=True)], True
 
 
 def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], has_shields: bool) -> list[int]:

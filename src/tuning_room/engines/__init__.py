@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tuning_room.errors import EngineError
 from tuning_room.records import Message
 
 
@@ -15,6 +17,44 @@ class Sampling:
     max_tokens: int = 96
     temperature: float = 0.0
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What else decides how one reply is drawn; None stands for the model's own setting.
+
+    `biases` are added to the scores of tokens by their ids, `stop_tokens` end the reply. With `logprobs` each token
+    comes with its log-probability and with those of that many of the likeliest ones.
+    """
+
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float = 0.0
+    repetition_penalty: float | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    biases: tuple[tuple[int, float], ...] = ()
+    stop_tokens: tuple[int, ...] = ()
+    logprobs: int | None = None
+
+
+class ScoredToken(NamedTuple):
+    """A token of a reply with its log-probability in nats, and the likeliest tokens in its place with theirs."""
+
+    text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...] = ()
+
+
+class Piece(NamedTuple):
+    """A piece of a reply: its text, how many tokens it took, and the tokens themselves if their scores are wanted.
+
+    Where an engine does not count as it goes, the number of tokens is 0.
+    """
+
+    text: str
+    tokens: int = 0
+    scored: tuple[ScoredToken, ...] = ()
 
 
 class Reply(NamedTuple):
@@ -87,3 +127,30 @@ class Engine(ABC):
         reply = self.complete(model, [messages], sampling)[0]
         yield reply.text
         return reply
+
+    def pieces(
+        self, model: str, prompt: Sequence[Message] | str, sampling: Sampling, drawing: Drawing | None = None
+    ) -> Generator[Piece, None, Reply | None]:
+        """Yield a reply piece by piece, as `stream` does; a prompt that is a text is continued without a template.
+
+        Raises EngineError for what an engine cannot do.
+        """
+        if isinstance(prompt, str) or drawing not in (None, Drawing()):
+            raise EngineError("this engine only answers dialogues, and draws replies by temperature and seed alone")
+        source = self.stream(model, prompt, sampling)
+        with closing(source):
+            try:
+                while True:
+                    yield Piece(next(source))
+            except StopIteration as end:
+                reply: Reply | None = end.value
+        return reply
+
+    def prompt_tokens(self, prompt: Sequence[Message] | str) -> int | None:
+        """Return how many tokens the model would read before it replies, or None if the engine does not know."""
+        return None
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens prompt and reply may have together, or None if the engine does not know."""
+        return None

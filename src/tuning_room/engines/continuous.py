@@ -1,0 +1,224 @@
+"""Replies to whoever asks, whenever they ask, in one batch that newcomers join and the finished leave at any token.
+
+The idea is Orca's iteration-level scheduling (OSDI 2022), as in vLLM. decoding.py does it for one call's dialogues,
+which all are there at the start and are drawn alike; here each row has its own limit, seed and settings. A newcomer is
+read and then joins the batch with a lane of its own (lanes.py), so nothing of the others is copied.
+
+    step   first client      second client    third client
+    1      a
+    2      b                 asks: read, x
+    3      c                 y                asks: read, p
+    4      . (ends, leaves)  z                q
+    5                        . (has left)     r
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+from tuning_room.engines import Drawing, Sampling
+from tuning_room.engines.batch import Ask, DialogueRow, Prefix
+from tuning_room.engines.drawing import Chosen, RowChooser
+
+if TYPE_CHECKING:
+    from tuning_room.engines.batch import DecodeBatch
+    from tuning_room.engines.decoding import Decoder
+
+ROOM = 64  # tokens that a lane has room for before it is copied into a larger one
+MOST_PREFIXES = 8  # system turns whose states are held, the latest used
+
+
+@dataclass(eq=False)
+class LiveReply:
+    """A reply that somebody waits for: what was asked, how it is drawn, and the tokens that have not been fetched yet.
+
+    The last thing fetched is None, or the error that ended the reply. `has_left` is set when nobody waits any more.
+    """
+
+    ask: Ask
+    start: list[int]
+    limit: int
+    ends: set[int]
+    choose: RowChooser
+    tokens: "SimpleQueue[Chosen | Exception | None]" = field(default_factory=SimpleQueue)
+    has_left: bool = False
+
+    def goes_on(self, row: DialogueRow) -> bool:
+        """Return whether the reply has neither ended nor been left."""
+        ended = row.reply and row.reply[-1] in self.ends
+        return not (ended or self.has_left or len(row.reply) >= self.limit)
+
+
+class ContinuousBatch:
+    """One batch for all who ask from any thread; a thread of its own computes while there is anything to compute.
+
+    `hold` gives the model to that thread for one step, under a model's name or '' if rows of all models may be mixed.
+    """
+
+    def __init__(self, decoder: "Decoder", hold: Callable[[str], AbstractContextManager[None]], *, mixes: bool) -> None:
+        self._decoder, self._hold, self._mixes = decoder, hold, mixes
+        self._mutex = Lock()
+        self._waiting: deque[LiveReply] = deque()
+        self._is_running = False
+        self._prefixes: OrderedDict[tuple[str, tuple[int, ...]], Prefix] = OrderedDict()
+        self._numbers = 0
+
+    def answer(self, ask: Ask, start: list[int], sampling: Sampling, drawing: Drawing) -> Generator[Chosen, None, None]:
+        """Yield a reply's tokens, the one that ends it included; whoever closes the generator stops the reply.
+
+        `start` is what other prompts begin with as well: the system turn.
+        """
+        choose = RowChooser(self._decoder.model.generation_config, sampling, drawing)
+        ends = {*self._decoder.ends, *drawing.stop_tokens}
+        reply = LiveReply(ask, start, sampling.max_tokens, ends, choose)
+        self._add(reply)
+        try:
+            while (found := reply.tokens.get()) is not None:
+                if isinstance(found, Exception):
+                    raise found
+                yield found
+        finally:
+            reply.has_left = True
+
+    def _add(self, reply: LiveReply) -> None:
+        with self._mutex:
+            self._waiting.append(reply)
+            if not self._is_running:
+                self._is_running = True
+                # Not a daemon: Python could exit in the midst of torch's work.
+                Thread(target=self._run, name="continuous-batch").start()
+
+    def _run(self) -> None:
+        under_way: dict[DialogueRow, LiveReply] = {}
+        batch: DecodeBatch | None = None
+        while self._has_work(under_way):
+            try:
+                with self._hold(self._model(under_way)):
+                    batch = self._joined(batch, under_way)
+                    if under_way and batch:
+                        self._advance(batch, under_way)
+            except Exception as error:
+                # All rows share the forward pass that failed; those who still wait are tried afresh.
+                batch = None
+                self._fail(under_way, error)
+
+    def _has_work(self, under_way: dict[DialogueRow, LiveReply]) -> bool:
+        with self._mutex:
+            self._is_running = bool(under_way or self._waiting)
+            return self._is_running
+
+    def _model(self, under_way: dict[DialogueRow, LiveReply]) -> str:
+        if self._mixes:
+            return ""
+        return next(iter([*under_way.values(), *self._waiting])).ask.model
+
+    def _fail(self, under_way: dict[DialogueRow, LiveReply], error: Exception) -> None:
+        failed = list(under_way.values())
+        under_way.clear()
+        if not failed:
+            with self._mutex:
+                failed = list(self._waiting)
+                self._waiting.clear()
+        for reply in failed:
+            reply.tokens.put(error)
+
+    def _joined(self, batch: "DecodeBatch | None", under_way: dict[DialogueRow, LiveReply]) -> "DecodeBatch | None":
+        """Return the batch with those who wait, as many as it has room for."""
+        come: dict[DialogueRow, LiveReply] = {}
+        for reply in self._next(self._decoder.most - len(under_way), under_way):
+            try:
+                come[self._row(reply)] = reply
+            except Exception as error:
+                reply.tokens.put(error)
+        if not come:
+            return batch
+        try:
+            batch = self._decoder.join(batch, list(come), ROOM)
+        except Exception as error:
+            self._fail(come, error)
+            return batch
+        under_way |= come
+        return batch
+
+    def _next(self, room: int, under_way: dict[DialogueRow, LiveReply]) -> list[LiveReply]:
+        """Return the first who wait and can share the batch; one of another model holds up those behind it."""
+        found: list[LiveReply] = []
+        with self._mutex:
+            while self._waiting and len(found) < room:
+                first = next(iter([*under_way.values(), *found]), self._waiting[0])
+                if not self._mixes and self._waiting[0].ask.model != first.ask.model:
+                    break
+                reply = self._waiting.popleft()
+                if not reply.has_left:
+                    found.append(reply)
+        return found
+
+    def _row(self, reply: LiveReply) -> DialogueRow:
+        ask = reply.ask
+        key = (ask.model, tuple(reply.start))
+        if key not in self._prefixes:
+            self._numbers += 1
+            self._prefixes[key] = self._decoder.prefix(ask.model, reply.start, self._numbers)
+        self._prefixes.move_to_end(key)
+        while len(self._prefixes) > MOST_PREFIXES:
+            self._prefixes.popitem(last=False)
+        return DialogueRow(ask.place, self._prefixes[key], ask.tokens)
+
+    def _advance(self, batch: "DecodeBatch", under_way: dict[DialogueRow, LiveReply]) -> None:
+        """Give each row its next token, and let those leave whose replies have ended."""
+        scores = self._decoder.advance(batch, ROOM)
+        likeliest = scores.argmax(-1).tolist()
+        for place, row in enumerate(batch.rows):
+            reply = under_way[row]
+            chosen = reply.choose(row, scores[place], likeliest[place])
+            row.reply.append(chosen.token)
+            reply.tokens.put(chosen)
+        alive = [place for place, row in enumerate(batch.rows) if under_way[row].goes_on(row)]
+        if len(alive) < len(batch.rows):
+            ended = {*batch.rows} - {batch.rows[place] for place in alive}
+            self._decoder.leave(batch, alive)
+            for row in ended:
+                under_way.pop(row).tokens.put(None)
+
+
+class Turns:
+    """A lock that threads get in the order in which they asked; a plain one often goes to whoever has just had it."""
+
+    def __init__(self) -> None:
+        self._mutex = Lock()
+        self._line: deque[Lock] = deque()
+
+    def __enter__(self) -> None:
+        mine = Lock()
+        mine.acquire()
+        with self._mutex:
+            self._line.append(mine)
+            is_first = len(self._line) == 1
+        if is_first:
+            return
+        try:
+            mine.acquire()
+        except BaseException:
+            self._give_up(mine)
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        with self._mutex:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._line.popleft()
+        if self._line:
+            self._line[0].release()
+
+    def _give_up(self, mine: Lock) -> None:
+        """Leave the line on an interrupt, which may come just as the turn does."""
+        with self._mutex:
+            if self._line[0] is mine:
+                self._pass_on()
+            else:
+                self._line.remove(mine)
