@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tuning_room.errors import EngineError
@@ -36,6 +36,12 @@ class Drawing:
     biases: tuple[tuple[int, float], ...] = ()
     stop_tokens: tuple[int, ...] = ()
     logprobs: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether an engine that knows none of these settings does all that is asked."""
+        is_neutral = self.top_p in (None, 1) and self.top_k in (None, 0, -1) and self.repetition_penalty in (None, 1)
+        return is_neutral and replace(self, top_p=None, top_k=None, repetition_penalty=None) == Drawing()
 
 
 class ScoredToken(NamedTuple):
@@ -86,6 +92,10 @@ class Talk(NamedTuple):
         return messages
 
 
+class UnfitRequestError(EngineError):
+    """A request that an engine cannot answer in the way that it asks for."""
+
+
 SILENCE = "..."  # stands for an empty reply in a dialogue that continues: a message must not be empty
 OnReply = Callable[[int, Reply], None]
 
@@ -133,10 +143,12 @@ class Engine(ABC):
     ) -> Generator[Piece, None, Reply | None]:
         """Yield a reply piece by piece, as `stream` does; a prompt that is a text is continued without a template.
 
-        Raises EngineError for what an engine cannot do.
+        Raises UnfitRequestError for what an engine cannot do.
         """
-        if isinstance(prompt, str) or drawing not in (None, Drawing()):
-            raise EngineError("this engine only answers dialogues, and draws replies by temperature and seed alone")
+        if isinstance(prompt, str) or (drawing and not drawing.is_plain):
+            raise UnfitRequestError(
+                "this engine answers dialogues only, and draws replies by temperature and seed alone"
+            )
         source = self.stream(model, prompt, sampling)
         with closing(source):
             try:

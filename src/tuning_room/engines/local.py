@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.engines import Drawing, Engine, OnReply, Piece, Reply, Sampling, Talk
+from tuning_room.engines import Drawing, Engine, OnReply, Piece, Reply, Sampling, Talk, UnfitRequestError
 from tuning_room.engines.continuous import ContinuousBatch, Turns
 from tuning_room.engines.drawing import Chosen, TextSoFar, scored_token
 from tuning_room.errors import EngineError
@@ -239,6 +239,7 @@ class LocalEngine(Engine):
     ) -> Generator[Piece, None, Reply]:
         """Yield a reply's pieces as they are generated, in one batch with the replies to all others who ask."""
         self._check(model)
+        self._check_tokens(drawing)
         ask, start = self._live_ask(model, prompt)
         text, tokens, unsaid = TextSoFar(self.tokenizer), list[int](), list[Chosen]()
         ends = {*self._end_tokens(), *(drawing.stop_tokens if drawing else ())}
@@ -257,6 +258,13 @@ class LocalEngine(Engine):
         if (rest := text.rest()) or unsaid:
             yield self._piece(rest, unsaid, drawing)
         return self._reply(tokens, len(ask.tokens), ends)
+
+    def _check_tokens(self, drawing: Drawing | None) -> None:
+        """Raise UnfitRequestError for a bias of a token that the model does not have."""
+        size = int(self.model.config.vocab_size)
+        unknown = [token for token, _ in drawing.biases if not 0 <= token < size] if drawing else []
+        if unknown:
+            raise UnfitRequestError(f"logit_bias: there is no token {unknown[0]}; the model has {size}")
 
     def _piece(self, text: str, chosen: Sequence[Chosen], drawing: Drawing | None) -> Piece:
         spoken = [one for one in chosen if one.token not in self._end_tokens()]
