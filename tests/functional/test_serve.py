@@ -149,7 +149,7 @@ def test_a_stream_whose_model_fails_ends_with_an_error(served: Served, monkeypat
     def fail(*_args: Any, **_more: Any) -> Any:
         raise MemoryError("no room for the cache")
 
-    monkeypatch.setattr(served.engine, "_steps", fail)
+    monkeypatch.setattr(served.engine._decoder, "advance", fail)
     impatient = served._replace(client=served.client.with_options(max_retries=0))
     with pytest.raises(APIStatusError, match="no room for the cache"):
         impatient.stream(served.base)
