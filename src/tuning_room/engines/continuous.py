@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tuning_room.engines.decoding import Decoder
 
 ROOM = 64  # tokens that a lane has room for before it is copied into a larger one
+MOST_BYTES = 2 << 30  # of keys and values of all rows; a row that would need more waits, unless it is alone
+EXPECTED = 256  # tokens for which a reply counts at most: few are as long as they may be
 MOST_PREFIXES = 8  # system turns whose states are held, the latest used
 
 
@@ -46,6 +48,11 @@ class LiveReply:
     choose: RowChooser
     tokens: "SimpleQueue[Chosen | Exception | None]" = field(default_factory=SimpleQueue)
     has_left: bool = False
+
+    @property
+    def expected(self) -> int:
+        """How many tokens of its own its row will hold, as far as can be foreseen."""
+        return len(self.ask.tokens) - len(self.start) + min(self.limit, EXPECTED)
 
     def goes_on(self, row: DialogueRow) -> bool:
         """Return whether the reply has neither ended nor been left."""
@@ -66,6 +73,7 @@ class ContinuousBatch:
         self._is_running = False
         self._prefixes: OrderedDict[tuple[str, tuple[int, ...]], Prefix] = OrderedDict()
         self._numbers = 0
+        self._most_tokens = MOST_BYTES // _bytes_a_token(decoder)
 
     def answer(self, ask: Ask, start: list[int], sampling: Sampling, drawing: Drawing) -> Generator[Chosen, None, None]:
         """Yield a reply's tokens, the one that ends it included; whoever closes the generator stops the reply.
@@ -145,17 +153,20 @@ class ContinuousBatch:
         return batch
 
     def _next(self, room: int, under_way: dict[DialogueRow, LiveReply]) -> list[LiveReply]:
-        """Return the first who wait and can share the batch; one of another model holds up those behind it."""
+        """Return the first who wait and fit into the batch; one who does not holds up those behind it."""
         found: list[LiveReply] = []
         with self._mutex:
-            while self._waiting and len(found) < room:
-                first = next(iter([*under_way.values(), *found]), self._waiting[0])
-                if not self._mixes and self._waiting[0].ask.model != first.ask.model:
-                    break
+            while self._waiting and len(found) < room and self._fits([*under_way.values(), *found], self._waiting[0]):
                 reply = self._waiting.popleft()
                 if not reply.has_left:
                     found.append(reply)
         return found
+
+    def _fits(self, others: list[LiveReply], reply: LiveReply) -> bool:
+        if not others:
+            return True
+        is_alike = self._mixes or others[0].ask.model == reply.ask.model
+        return is_alike and sum(one.expected for one in [*others, reply]) <= self._most_tokens
 
     def _row(self, reply: LiveReply) -> DialogueRow:
         ask = reply.ask
@@ -174,7 +185,12 @@ class ContinuousBatch:
         likeliest = scores.argmax(-1).tolist()
         for place, row in enumerate(batch.rows):
             reply = under_way[row]
-            chosen = reply.choose(row, scores[place], likeliest[place])
+            try:
+                chosen = reply.choose(row, scores[place], likeliest[place])
+            except Exception as error:
+                reply.tokens.put(error)
+                reply.has_left = True
+                continue
             row.reply.append(chosen.token)
             reply.tokens.put(chosen)
         alive = [place for place, row in enumerate(batch.rows) if under_way[row].goes_on(row)]
@@ -183,6 +199,12 @@ class ContinuousBatch:
             self._decoder.leave(batch, alive)
             for row in ended:
                 under_way.pop(row).tokens.put(None)
+
+
+def _bytes_a_token(decoder: "Decoder") -> int:
+    config = decoder.model.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(config.num_hidden_layers * 2 * config.num_key_value_heads * size * 4)
 
 
 class Turns:
