@@ -87,7 +87,8 @@ def _encoded(
     """Return a rendered text's token ids and, if they are asked for, the places of the tokens in it."""
     if has_shields:
         return control_tokens.encode(tokenizer, text)
-    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=places)
+    # Not verbose: what is too long for the model is refused elsewhere, in words.
+    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=places, verbose=False)
     return list(encoded["input_ids"]), list(encoded["offset_mapping"]) if places else []
 
 

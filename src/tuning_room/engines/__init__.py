@@ -52,7 +52,7 @@ class ScoredToken(NamedTuple):
     likeliest: tuple[tuple[str, float], ...] = ()
 
 
-class Piece(NamedTuple):
+class ReplyPiece(NamedTuple):
     """A piece of a reply: its text, how many tokens it took, and the tokens themselves if their scores are wanted.
 
     Where an engine does not count as it goes, the number of tokens is 0.
@@ -140,7 +140,7 @@ class Engine(ABC):
 
     def pieces(
         self, model: str, prompt: Sequence[Message] | str, sampling: Sampling, drawing: Drawing | None = None
-    ) -> Generator[Piece, None, Reply | None]:
+    ) -> Generator[ReplyPiece, None, Reply | None]:
         """Yield a reply piece by piece, as `stream` does; a prompt that is a text is continued without a template.
 
         Raises UnfitRequestError for what an engine cannot do.
@@ -153,7 +153,7 @@ class Engine(ABC):
         with closing(source):
             try:
                 while True:
-                    yield Piece(next(source))
+                    yield ReplyPiece(next(source))
             except StopIteration as end:
                 reply: Reply | None = end.value
         return reply

@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.engines import Drawing, Engine, OnReply, Piece, Reply, Sampling, Talk, UnfitRequestError
+from tuning_room.engines import Drawing, Engine, OnReply, Reply, ReplyPiece, Sampling, Talk, UnfitRequestError
 from tuning_room.engines.continuous import ContinuousBatch, Turns
 from tuning_room.engines.drawing import Chosen, TextSoFar, scored_token
 from tuning_room.errors import EngineError
@@ -236,7 +236,7 @@ class LocalEngine(Engine):
 
     def pieces(
         self, model: str, prompt: Sequence[Message] | str, sampling: Sampling, drawing: Drawing | None = None
-    ) -> Generator[Piece, None, Reply]:
+    ) -> Generator[ReplyPiece, None, Reply]:
         """Yield a reply's pieces as they are generated, in one batch with the replies to all others who ask."""
         self._check(model)
         self._check_tokens(drawing)
@@ -266,10 +266,12 @@ class LocalEngine(Engine):
         if unknown:
             raise UnfitRequestError(f"logit_bias: there is no token {unknown[0]}; the model has {size}")
 
-    def _piece(self, text: str, chosen: Sequence[Chosen], drawing: Drawing | None) -> Piece:
+    def _piece(self, text: str, chosen: Sequence[Chosen], drawing: Drawing | None) -> ReplyPiece:
         spoken = [one for one in chosen if one.token not in self._end_tokens()]
         wanted = drawing is not None and drawing.logprobs is not None
-        return Piece(text, len(spoken), tuple(scored_token(self.tokenizer, one) for one in spoken) if wanted else ())
+        return ReplyPiece(
+            text, len(spoken), tuple(scored_token(self.tokenizer, one) for one in spoken) if wanted else ()
+        )
 
     def _live_ask(self, model: str, prompt: Sequence[Message] | str) -> "tuple[Ask, list[int]]":
         """Return what is asked, and the tokens that it shares with others of the same system turn."""
@@ -283,7 +285,7 @@ class LocalEngine(Engine):
 
     def _prompt_ids(self, prompt: Sequence[Message] | str) -> list[int]:
         if isinstance(prompt, str):
-            return list(self.tokenizer(prompt)["input_ids"])
+            return list(self.tokenizer(prompt, verbose=False)["input_ids"])
         return prompt_ids(self.tokenizer, prompt)
 
     def prompt_tokens(self, prompt: Sequence[Message] | str) -> int:

@@ -11,7 +11,7 @@ UNEXPECTED = "unexpected server error; the server's log says more"
 LEAST_LOGPROB = -9999.0  # JSON has no infinity; OpenAI and vLLM write this
 
 
-class Usage(NamedTuple):
+class TokenUsage(NamedTuple):
     """How many tokens an answer took."""
 
     prompt: int
@@ -32,7 +32,7 @@ class ChatAnswer:
         self.model, self.wants_usage = model, wants_usage
         self._head = {"id": f"{self.prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
 
-    def completion(self, choices: Sequence[dict[str, object]], usage: Usage) -> dict[str, object]:
+    def completion(self, choices: Sequence[dict[str, object]], usage: TokenUsage) -> dict[str, object]:
         """Return a whole answer."""
         return {**self._head, "object": self.whole, "choices": [*choices], "usage": usage.body()}
 
@@ -55,7 +55,7 @@ class ChatAnswer:
         """Return what a streamed reply ends with."""
         return self._chunk(index, {}, None, finish_reason)
 
-    def usage_chunk(self, usage: Usage) -> dict[str, object]:
+    def usage_chunk(self, usage: TokenUsage) -> dict[str, object]:
         """Return the last piece of a streamed answer, which counts its tokens."""
         return {**self._head, "object": self.part, "choices": [], "usage": usage.body()}
 

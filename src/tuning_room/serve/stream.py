@@ -8,10 +8,10 @@ from contextlib import aclosing, suppress
 
 import anyio.to_thread
 
-from tuning_room.engines import Piece, Reply, ScoredToken
+from tuning_room.engines import Reply, ReplyPiece, ScoredToken
 from tuning_room.errors import TuningRoomError
 from tuning_room.serve.admission import Admission
-from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, Usage, error_body
+from tuning_room.serve.answers import UNEXPECTED, ChatAnswer, TokenUsage, error_body
 
 DONE = "data: [DONE]\n\n"
 
@@ -26,7 +26,7 @@ class Pieces:
     its error before an answer has begun.
     """
 
-    def __init__(self, source: Generator[Piece, None, Reply | None], stops: Sequence[str] = ()) -> None:
+    def __init__(self, source: Generator[ReplyPiece, None, Reply | None], stops: Sequence[str] = ()) -> None:
         self.stopped = False
         self.reply: Reply | None = None
         self.tokens = 0
@@ -35,7 +35,7 @@ class Pieces:
         self._pieces = self._cut()
         self._first = next(self._pieces, None)
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[ReplyPiece]:
         if self._first:
             yield self._first
         yield from self._pieces
@@ -57,7 +57,7 @@ class Pieces:
             self._pieces.close()
             self._source.close()
 
-    def _cut(self) -> Generator[Piece, None, None]:
+    def _cut(self) -> Generator[ReplyPiece, None, None]:
         held, scored = "", list[ScoredToken]()
         for piece in self._whole():
             held += piece.text
@@ -66,19 +66,19 @@ class Pieces:
             if end >= 0:
                 self.stopped = True
                 self._source.close()
-                yield Piece(held[:end], scored=_within(scored, end))
+                yield ReplyPiece(held[:end], scored=_within(scored, end))
                 return
             if ready := len(held) - possible_stop(held, self._stops):
                 said = _within(scored, ready)
-                yield Piece(held[:ready], scored=said)
+                yield ReplyPiece(held[:ready], scored=said)
                 held, scored = held[ready:], scored[len(said) :]
         if held or scored:
-            yield Piece(held, scored=tuple(scored))
+            yield ReplyPiece(held, scored=tuple(scored))
 
-    def _whole(self) -> Generator[Piece, None, None]:
+    def _whole(self) -> Generator[ReplyPiece, None, None]:
         self.reply = yield from self._counted()
 
-    def _counted(self) -> Generator[Piece, None, Reply | None]:
+    def _counted(self) -> Generator[ReplyPiece, None, Reply | None]:
         try:
             while True:
                 piece = next(self._source)
@@ -111,7 +111,7 @@ def possible_stop(text: str, stops: Sequence[str]) -> int:
     return max(lengths, default=0)
 
 
-async def read(pieces: Pieces, admission: Admission) -> AsyncGenerator[Piece, None]:
+async def read(pieces: Pieces, admission: Admission) -> AsyncGenerator[ReplyPiece, None]:
     """Yield pieces without holding up the event loop; ShuttingDownError once the server breaks off."""
     source = iter(pieces)
     try:
@@ -137,12 +137,12 @@ class Answering:
         self._prompt_tokens = prompt_tokens
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenUsage:
         """Return how many tokens have been read and generated so far."""
         counted = self._prompt_tokens
         if counted is None:
             counted = sum(pieces.reply.prompt_tokens for pieces in self.choices if pieces.reply)
-        return Usage(counted, sum(pieces.completion_tokens for pieces in self.choices))
+        return TokenUsage(counted, sum(pieces.completion_tokens for pieces in self.choices))
 
     def close(self) -> None:
         """Let the engine know that nobody reads any further."""
@@ -195,7 +195,9 @@ class Answering:
                     yield self.answer.chunk(index, piece.text, piece.scored if self.scored else None)
 
 
-async def _merged(sources: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerator[tuple[int, Piece | None], None]:
+async def _merged(
+    sources: Sequence[AsyncGenerator[ReplyPiece, None]],
+) -> AsyncGenerator[tuple[int, ReplyPiece | None], None]:
     """Yield the pieces of several sources with their numbers as they come, and None after each one's last."""
     following = {asyncio.ensure_future(anext(source, None)): n for n, source in enumerate(sources)}
     try:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from drawn_adapters import write_drawn_adapter
-from tuning_room.engines import Drawing, Piece, Reply, Sampling, UnfitRequestError
+from tuning_room.engines import Drawing, Reply, ReplyPiece, Sampling, UnfitRequestError
 from tuning_room.engines.continuous import ROOM, Turns
 from tuning_room.engines.drawing import RowChooser, TextSoFar
 from tuning_room.engines.local import LocalEngine
@@ -39,7 +39,7 @@ def asked(question: str, system: str = SYSTEM) -> list[Message]:
     return [Message(role="system", content=system), *turns] if system else turns
 
 
-def reply_of(source: Any) -> tuple[list[Piece], Reply]:
+def reply_of(source: Any) -> tuple[list[ReplyPiece], Reply]:
     pieces = []
     while True:
         try:

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuning_room.engines import Drawing, Engine, Piece, Reply, Sampling, ScoredToken
+from tuning_room.engines import Drawing, Engine, Reply, ReplyPiece, Sampling, ScoredToken
 from tuning_room.records import Message
 from tuning_room.serve.connection import LARGEST_BODY
 from tuning_room.serve.fields import CHAT, COMPLETIONS, FIELDS, WARNING_HEADER
@@ -46,13 +46,13 @@ class CountingEngine(Engine):
 
     def pieces(
         self, model: str, prompt: Sequence[Message] | str, sampling: Sampling, drawing: Drawing | None = None
-    ) -> Generator[Piece, None, Reply]:
+    ) -> Generator[ReplyPiece, None, Reply]:
         assert drawing is not None
         self.asked.append((prompt, sampling, drawing))
         said = WORDS[: sampling.max_tokens]
         for word in said:
             score = ScoredToken(word, -0.5, ((word, -0.5), ("other", float("-inf"))))
-            yield Piece(word, 1, (score,) if drawing.logprobs is not None else ())
+            yield ReplyPiece(word, 1, (score,) if drawing.logprobs is not None else ())
         finish = "stop" if len(said) == len(WORDS) else "length"
         return Reply("".join(said).strip(), finish, self.prompt_tokens(prompt), len(said))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tuning_room.engines import Engine, OnReply, Piece, Reply, Sampling
+from tuning_room.engines import Engine, OnReply, Reply, ReplyPiece, Sampling
 from tuning_room.errors import EngineError, RenderingError
 from tuning_room.records import Message
 from tuning_room.serve.answers import UNEXPECTED
@@ -163,8 +163,8 @@ def test_the_reply_ends_before_a_stop_text(
     assert engine.closed
 
 
-def said(*texts: str) -> Generator[Piece, None, None]:
-    yield from (Piece(text, 1) for text in texts)
+def said(*texts: str) -> Generator[ReplyPiece, None, None]:
+    yield from (ReplyPiece(text, 1) for text in texts)
 
 
 def test_a_stop_text_that_is_spread_over_pieces_is_found() -> None:
