@@ -144,6 +144,14 @@ def test_a_head_that_never_ends_costs_a_connection_for_a_while_only(server: Proc
         assert time.monotonic() - started_at < 10
 
 
+def test_what_is_no_http_is_refused_in_the_same_form(server: Process) -> None:
+    with opened(server) as connection:
+        connection.sendall(b"BOGUS\r\n\r\n")
+        answer = read_all(connection)
+    assert b" 400 " in answer.splitlines()[0]
+    assert json.loads(answer.split(b"\r\n\r\n")[1])["error"]["type"] == "invalid_request_error"
+
+
 def test_a_client_that_reads_nothing_is_cut_off_and_its_place_is_free_again(server: Process) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -30,6 +30,7 @@ class _Serving(NamedTuple):
     """What is served, where, and who hears of it."""
 
     config: ServeConfig
+    settings: "ServerSettings"
     served: "ServedModels"
     bound: "socket"
     address: str
@@ -77,10 +78,12 @@ def run_server(
     from tuning_room.serve.preparing import prepare
     from tuning_room.serve.server import bound_socket
 
-    # An address in use is reported before the model is loaded.
+    # A key that is missing and an address in use are reported before the model is loaded.
+    settings = _settings(config)
     with bound_socket(config.host, config.port) as bound:
         address = f"http://{config.host}:{bound.getsockname()[1]}/v1"
-        run = _Serving(config, prepare(config, workspaces, more, at_least=1), bound, address, tell)
+        served = prepare(config, workspaces, more, at_least=1)
+        run = _Serving(config, settings, served, bound, address, tell)
         (_run_vllm if config.engine == "vllm" else _run_local)(run)
 
 
@@ -174,11 +177,10 @@ def _run_local(run: "_Serving") -> None:
     from tuning_room.serve.server import create_app, run_app
 
     engine = _local_engine(run.served, run.config.concurrency)
-    roster, settings = _roster(run.config, run.served, engine), _settings(run.config)
-    admission = settings.admission()
-    app = create_app(engine, settings, roster=roster, admission=admission)
+    roster, admission = _roster(run.config, run.served, engine), run.settings.admission()
+    app = create_app(engine, run.settings, roster=roster, admission=admission)
     # The server listens meanwhile, and says that it is not ready.
-    run_app(app, run.bound, admission, lambda: _prove(roster, run), grace=settings.grace)
+    run_app(app, run.bound, admission, lambda: _prove(roster, run), grace=run.settings.grace)
 
 
 def _run_vllm(run: "_Serving") -> None:
@@ -195,11 +197,10 @@ def _run_vllm(run: "_Serving") -> None:
 
     # A plain SIGTERM would end this process and leave vLLM, which is a process group of its own.
     previous = signal.signal(signal.SIGTERM, _interrupt)
-    settings = _settings(run.config)
     app = create_front(roster, server.address.removesuffix("/v1"))
-    guard(app, settings)
+    guard(app, run.settings)
     try:
-        run_app(app, run.bound, settings.admission(), start, grace=settings.grace)
+        run_app(app, run.bound, run.settings.admission(), start, grace=run.settings.grace)
         run.tell("vLLM has been stopped")
     finally:
         server.stop()

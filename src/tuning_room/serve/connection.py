@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,13 @@ class TimelyProtocol(H11Protocol):
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             self._head_timer = _cancelled(self._head_timer)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP in OpenAI's form, as everything else."""
+        body = json.dumps(error_body(msg, "invalid_request_error")).encode()
+        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+        self.transport.write(head + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         """Note that the client does not read."""

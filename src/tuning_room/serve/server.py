@@ -232,23 +232,10 @@ def run_app(
             server.should_exit = True
 
     Thread(target=work).start()
-    with bound, suppress(KeyboardInterrupt), _sigterm_taken():
+    with bound, suppress(KeyboardInterrupt), server.taking_sigterm():
         server.run(sockets=[bound])
     if failed and not server.was_told:
         raise failed[0]
-
-
-@contextmanager
-def _sigterm_taken() -> Iterator[None]:
-    """Let a SIGTERM end no more than the server: uvicorn raises it again once it has ended in good order."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class _Server(uvicorn.Server):
@@ -267,6 +254,22 @@ class _Server(uvicorn.Server):
         if sig == signal.SIGINT:
             self._grace = 0
         super().handle_exit(sig, frame)
+
+    @contextmanager
+    def taking_sigterm(self) -> Iterator[None]:
+        """Let a SIGTERM end no more than this server: uvicorn raises it again once all has ended in good order."""
+        if current_thread() is not main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, self._told)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _told(self, _number: int, _frame: FrameType | None) -> None:
+        # It may also come before uvicorn listens for it.
+        self.was_told = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._admission.close()
