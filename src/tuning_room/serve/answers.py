@@ -27,6 +27,7 @@ class ChatAnswer:
     """An answer to one chat request: all its parts have the same id, time and model."""
 
     prefix, whole, part = "chatcmpl", "chat.completion", "chat.completion.chunk"
+    is_bare = True  # without the white space around it, as replies are evaluated
 
     def __init__(self, model: str, *, wants_usage: bool = False) -> None:
         self.model, self.wants_usage = model, wants_usage
@@ -74,6 +75,7 @@ class TextAnswer(ChatAnswer):
     """An answer to one request for plain completions."""
 
     prefix, whole, part = "cmpl", "text_completion", "text_completion"
+    is_bare = False
 
     def choice(
         self, index: int, text: str, finish_reason: str, scored: Sequence[ScoredToken] | None

@@ -165,7 +165,8 @@ class Answering:
             async for piece in source:
                 parts.append(piece.text)
                 scored += piece.scored
-        text = pieces.reply.text if pieces.reply and not pieces.stopped else "".join(parts)
+        reply = pieces.reply if self.answer.is_bare and not pieces.stopped else None
+        text = reply.text if reply else "".join(parts)
         return self.answer.choice(index, text, pieces.finish_reason, scored if self.scored else None)
 
     async def events(self, admission: Admission) -> AsyncGenerator[str, None]:
