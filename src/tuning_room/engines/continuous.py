@@ -13,14 +13,14 @@ read and then joins the batch with a lane of its own (lanes.py), so nothing of t
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
-from tuning_room.engines import Drawing, Sampling
+from tuning_room.engines import Drawing, Sampling, UnfitRequestError
 from tuning_room.engines.batch import Ask, DialogueRow, Prefix
 from tuning_room.engines.drawing import Chosen, RowChooser
 
@@ -199,6 +199,47 @@ class ContinuousBatch:
             self._decoder.leave(batch, alive)
             for row in ended:
                 under_way.pop(row).tokens.put(None)
+
+
+class ReplyByReply:
+    """Replies one after another, for a decoder whose rows cannot come and go: it draws by temperature and seed alone.
+
+    `steps` yields the tokens of some dialogues under a model's name, and holds the model meanwhile.
+    """
+
+    def __init__(
+        self, steps: "Callable[[str, Iterable[Ask], Sampling], Generator[list[tuple[int, int]], None, None]]"
+    ) -> None:
+        self._steps = steps
+
+    def answer(
+        self, ask: Ask, _start: list[int], sampling: Sampling, drawing: Drawing
+    ) -> Generator[Chosen, None, None]:
+        """Yield a reply's tokens; UnfitRequestError for what cannot be done."""
+        if not drawing.is_plain:
+            raise UnfitRequestError("this model's replies are drawn by temperature and seed alone")
+        found: SimpleQueue[Chosen | Exception | None] = SimpleQueue()
+        left = Event()
+        # A thread of its own, which the model's state belongs to: readers come from any.
+        Thread(target=self._feed, args=(ask, sampling, found, left)).start()
+        try:
+            while (chosen := found.get()) is not None:
+                if isinstance(chosen, Exception):
+                    raise chosen
+                yield chosen
+        finally:
+            left.set()
+
+    def _feed(self, ask: Ask, sampling: Sampling, found: "SimpleQueue[Chosen | Exception | None]", left: Event) -> None:
+        try:
+            with closing(self._steps(ask.model, [ask], sampling)) as steps:
+                for ((_, token),) in steps:
+                    found.put(Chosen(token))
+                    if left.is_set():
+                        break
+            found.put(None)
+        except Exception as error:
+            found.put(error)
 
 
 def _bytes_a_token(decoder: "Decoder") -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuning_room.engines import Drawing, Engine, OnReply, Reply, ReplyPiece, Sampling, Talk, UnfitRequestError
-from tuning_room.engines.continuous import ContinuousBatch, Turns
+from tuning_room.engines.continuous import ContinuousBatch, ReplyByReply, Turns
 from tuning_room.engines.drawing import Chosen, TextSoFar, scored_token
 from tuning_room.errors import EngineError
 from tuning_room.models import device as chosen_device
@@ -55,9 +55,17 @@ class LocalEngine(Engine):
         self.model: PreTrainedModel | PeftModel = load_model(model, device or chosen_device())
         self._decoder = self._opened(adapters)
         self._lock = Turns()
+        self._live = self._answering()
+
+    def _answering(self) -> ContinuousBatch | ReplyByReply:
+        """Return what answers many who ask at once."""
+        from tuning_room.engines.decoding import Decoder
+
+        if not isinstance(self._decoder, Decoder):
+            return ReplyByReply(self._steps)
         # Without adapters, or where their layers obey (layers.py), rows of all models share a batch.
-        mixes = not adapters or self._decoder.adapted is not None
-        self._live = ContinuousBatch(self._decoder, self._ready, mixes=mixes)
+        mixes = not self._peft_names or self._decoder.adapted is not None
+        return ContinuousBatch(self._decoder, self._ready, mixes=mixes)
 
     def _opened(self, adapters: Mapping[str, Path]) -> "Decoder":
         from tuning_room.engines.decoding import Decoder

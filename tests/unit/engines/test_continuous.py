@@ -14,7 +14,7 @@ import torch
 
 from drawn_adapters import write_drawn_adapter
 from tuning_room.engines import Drawing, Reply, ReplyPiece, Sampling, UnfitRequestError
-from tuning_room.engines.continuous import ROOM, Turns
+from tuning_room.engines.continuous import ROOM, ReplyByReply, Turns
 from tuning_room.engines.drawing import RowChooser, TextSoFar
 from tuning_room.engines.local import LocalEngine
 from tuning_room.errors import EngineError
@@ -98,6 +98,22 @@ def test_where_rows_cannot_be_mixed_the_models_take_turns(engine: LocalEngine, m
         lambda case=case: reply_of(engine.pieces(case[0], asked(*case[1:3]), Sampling(case[3])))[1] for case in CASES
     ]
     assert at_once(work) == expected
+
+
+def test_where_rows_cannot_come_and_go_the_replies_take_turns(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [engine.complete(m, [asked(q, s)], Sampling(n))[0] for m, q, s, n in CASES]
+    monkeypatch.setattr(engine, "_live", ReplyByReply(engine._steps))
+    work = [
+        lambda case=case: reply_of(engine.pieces(case[0], asked(*case[1:3]), Sampling(case[3])))[1] for case in CASES
+    ]
+    assert at_once(work) == expected
+    source = engine.pieces("tiny", asked("Why?"), Sampling(1500))
+    next(source)
+    source.close()
+    with pytest.raises(UnfitRequestError, match="temperature and seed alone"):
+        next(engine.pieces("tiny", asked("Why?"), Sampling(3), Drawing(top_p=0.5)))
 
 
 def test_drawn_replies_depend_on_their_seed_and_not_on_their_company(engine: LocalEngine) -> None:
