@@ -21,6 +21,7 @@ from tuning_room.recipe import SECTIONS, Recipe, handed_down
 from tuning_room.report.content import Report
 from tuning_room.requirements import Requirement, RequirementGate
 from tuning_room.results import Results
+from tuning_room.serve.fields import table as request_fields
 
 WIDTH = 100  # of the help, whatever the terminal
 DOCS = Path(__file__).parents[1] / "docs"
@@ -165,6 +166,7 @@ def pages() -> dict[Path, str]:
         ),
         DOCS / "evaluation.md": _between(read(DOCS / "evaluation.md"), "results", fields(Results)),
         DOCS / "report.md": _between(read(DOCS / "report.md"), "report", fields(Report)),
+        DOCS / "serving.md": _between(read(DOCS / "serving.md"), "fields", request_fields()),
         DOCS / "schemas" / "results.schema.json": published(Results),
         DOCS / "schemas" / "report.schema.json": published(Report),
         DOCS / "commands.md": f"# Commands\nWritten by `make docs` from the program's own help.\n\n{commands()}\n",

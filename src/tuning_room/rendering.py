@@ -73,7 +73,8 @@ def _shielded(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message])
     if not control_tokens.found_in(tokenizer, [message.content for message in messages]):
         return list(messages), False
     texts = [control_tokens.shielded(tokenizer, message.content) for message in messages]
-    return [Message(role=turn.role, content=text) for turn, text in zip(messages, texts, strict=True)], True
+    # Copied unchecked: a served turn may be empty.
+    return [turn.model_copy(update={"content": text}) for turn, text in zip(messages, texts, strict=True)], True
 
 
 def _prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], has_shields: bool) -> list[int]:
@@ -86,7 +87,8 @@ def _encoded(
     """Return a rendered text's token ids and, if they are asked for, the places of the tokens in it."""
     if has_shields:
         return control_tokens.encode(tokenizer, text)
-    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=places)
+    # Not verbose: what is too long for the model is refused elsewhere, in words.
+    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=places, verbose=False)
     return list(encoded["input_ids"]), list(encoded["offset_mapping"]) if places else []
 
 

@@ -116,6 +116,59 @@ def test_a_stop_text_ends_the_answer(served: Served) -> None:
     assert "".join(served.stream(served.base, stop=[word])) == whole.message.content
 
 
+def test_usage_is_there_when_a_stop_text_fires(served: Served) -> None:
+    word = served.right.base.split()[2]
+    whole, full = served.ask(served.base, stop=word).usage, served.ask(served.base).usage
+    assert whole.prompt_tokens == full.prompt_tokens
+    assert 0 < whole.completion_tokens < full.completion_tokens
+    last = list(served.ask(served.base, stop=word, stream=True, stream_options={"include_usage": True}))[-1]
+    assert last.usage == whole
+
+
+def test_choices_and_scores_come_as_the_client_knows_them(served: Served) -> None:
+    answer = served.ask(served.base, n=2, logprobs=True, top_logprobs=2, temperature=0)
+    assert [choice.message.content for choice in answer.choices] == [served.right.base] * 2
+    scores = answer.choices[0].logprobs.content
+    assert "".join(score.token for score in scores).strip() == served.right.base
+    # Greedy: the chosen token is the likeliest.
+    assert all(score.logprob == score.top_logprobs[0].logprob <= 0 for score in scores)
+    drawn = [
+        {choice.message.content for choice in served.ask(served.base, n=3, temperature=1.5, seed=1).choices}
+        for _ in "ab"
+    ]
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 3
+
+
+def test_a_dialogue_with_tools_in_its_history_is_answered(served: Served) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "capital", "arguments": '{"of": "France"}'}}
+    turns = [
+        {"role": "developer", "content": "Be brief."},
+        *served.right.question,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Paris"},
+        {"role": "user", "content": ""},
+    ]
+    assert served.ask(served.base, messages=turns).usage.completion_tokens > 0
+
+
+def test_models_and_plain_completions(served: Served) -> None:
+    assert served.client.models.retrieve(served.adapter).id == served.adapter
+    answer = served.client.completions.create(model=served.base, prompt="One, two, three,", max_tokens=6, logprobs=1)
+    assert answer.choices[0].text.strip() and answer.usage.completion_tokens == 6
+    assert "".join(answer.choices[0].logprobs.tokens) == answer.choices[0].text
+
+
+def test_a_prompt_beyond_the_context_costs_nothing(served: Served) -> None:
+    from openai import BadRequestError
+
+    started = time.monotonic()
+    with pytest.raises(BadRequestError) as caught:
+        served.ask(served.base, messages=[{"role": "user", "content": "word " * 19_800}])
+    assert caught.value.code == "context_length_exceeded"
+    assert "maximum context length is 8192 tokens" in caught.value.message
+    assert time.monotonic() - started < 10
+
+
 def test_an_unknown_model_is_the_clients_not_found(served: Served) -> None:
     from openai import NotFoundError
 
@@ -149,7 +202,7 @@ def test_a_stream_whose_model_fails_ends_with_an_error(served: Served, monkeypat
     def fail(*_args: Any, **_more: Any) -> Any:
         raise MemoryError("no room for the cache")
 
-    monkeypatch.setattr(served.engine, "_steps", fail)
+    monkeypatch.setattr(served.engine._decoder, "advance", fail)
     impatient = served._replace(client=served.client.with_options(max_retries=0))
     with pytest.raises(APIStatusError, match="no room for the cache"):
         impatient.stream(served.base)

@@ -36,6 +36,13 @@ def command(name: str) -> click.Command:
     )
     @click.option("--host", help="Address to listen on.")
     @click.option("--port", type=int, help="Port to listen on; 0 picks a free one.")
+    @click.option("--key-variable", help="Environment variable with the keys of which clients have to send one.")
+    @click.option(
+        "--cors-origin",
+        "cors_origins",
+        multiple=True,
+        help="Origin whose pages may ask from a browser; may be given several times, * is any.",
+    )
     @click.option(
         "--adapter",
         "more",
@@ -62,7 +69,11 @@ def command(name: str) -> click.Command:
         (loaded, workspace), *others = [opened(folder, runs) for folder in recipes]
         from tuning_room.serve import prove_at, prove_served, run_server
 
-        given = {key: value for key, value in chosen.items() if value is not None}
+        given = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in chosen.items()
+            if value not in (None, ())
+        }
         config, workspaces = loaded.serve.model_copy(update=given), [workspace, *(other for _, other in others)]
         if not prove:
             run_server(config, *workspaces, more=more)

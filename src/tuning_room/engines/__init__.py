@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from tuning_room.errors import EngineError
 from tuning_room.records import Message
 
 
@@ -15,6 +17,50 @@ class Sampling:
     max_tokens: int = 96
     temperature: float = 0.0
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What else decides how one reply is drawn; None stands for the model's own setting.
+
+    `biases` are added to the scores of tokens by their ids, `stop_tokens` end the reply. With `logprobs` each token
+    comes with its log-probability and with those of that many of the likeliest ones.
+    """
+
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float = 0.0
+    repetition_penalty: float | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    biases: tuple[tuple[int, float], ...] = ()
+    stop_tokens: tuple[int, ...] = ()
+    logprobs: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether an engine that knows none of these settings does all that is asked."""
+        is_neutral = self.top_p in (None, 1) and self.top_k in (None, 0, -1) and self.repetition_penalty in (None, 1)
+        return is_neutral and replace(self, top_p=None, top_k=None, repetition_penalty=None) == Drawing()
+
+
+class ScoredToken(NamedTuple):
+    """A token of a reply with its log-probability in nats, and the likeliest tokens in its place with theirs."""
+
+    text: str
+    logprob: float
+    likeliest: tuple[tuple[str, float], ...] = ()
+
+
+class ReplyPiece(NamedTuple):
+    """A piece of a reply: its text, how many tokens it took, and the tokens themselves if their scores are wanted.
+
+    Where an engine does not count as it goes, the number of tokens is 0.
+    """
+
+    text: str
+    tokens: int = 0
+    scored: tuple[ScoredToken, ...] = ()
 
 
 class Reply(NamedTuple):
@@ -44,6 +90,10 @@ class Talk(NamedTuple):
             messages.append(Message(role="assistant", content=reply.text or SILENCE))
             messages.append(Message(role="user", content=turn))
         return messages
+
+
+class UnfitRequestError(EngineError):
+    """A request that an engine cannot answer in the way that it asks for."""
 
 
 SILENCE = "..."  # stands for an empty reply in a dialogue that continues: a message must not be empty
@@ -87,3 +137,32 @@ class Engine(ABC):
         reply = self.complete(model, [messages], sampling)[0]
         yield reply.text
         return reply
+
+    def pieces(
+        self, model: str, prompt: Sequence[Message] | str, sampling: Sampling, drawing: Drawing | None = None
+    ) -> Generator[ReplyPiece, None, Reply | None]:
+        """Yield a reply piece by piece, as `stream` does; a prompt that is a text is continued without a template.
+
+        Raises UnfitRequestError for what an engine cannot do.
+        """
+        if isinstance(prompt, str) or (drawing and not drawing.is_plain):
+            raise UnfitRequestError(
+                "this engine answers dialogues only, and draws replies by temperature and seed alone"
+            )
+        source = self.stream(model, prompt, sampling)
+        with closing(source):
+            try:
+                while True:
+                    yield ReplyPiece(next(source))
+            except StopIteration as end:
+                reply: Reply | None = end.value
+        return reply
+
+    def prompt_tokens(self, prompt: Sequence[Message] | str) -> int | None:
+        """Return how many tokens the model would read before it replies, or None if the engine does not know."""
+        return None
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens prompt and reply may have together, or None if the engine does not know."""
+        return None

@@ -1,6 +1,6 @@
 """A batch of dialogues: which rows it has, where each stands, and which rows are read or kept side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,6 +75,20 @@ class DecodeBatch:
         self.lanes[:] = kept
         self.rows = [self.rows[place] for place in places]
         self.positions = self.positions[torch.tensor(places, dtype=torch.long)]
+
+    def join(self, other: "DecodeBatch", rank: Callable[[DialogueRow], tuple[int, int]]) -> None:
+        """Take the lanes of another batch as they are; all lanes then stand in the order of their rows' rank."""
+        import torch
+
+        parts = [(batch, lane) for batch in (self, other) for lane in batch.lanes]
+        parts.sort(key=lambda part: rank(part[0].rows[part[1].start]))
+        rows = [row for batch, lane in parts for row in batch.rows[lane.rows]]
+        self.positions = torch.cat([batch.positions[lane.rows] for batch, lane in parts])
+        self.rows, start = rows, 0
+        for _, lane in parts:
+            lane.start, start = start, start + len(lane.mask)
+        # In place: the cache's layers hold this list.
+        self.lanes[:] = [lane for _, lane in parts]
 
 
 def cut(prefixes: Sequence[int], widths: Sequence[int]) -> list[tuple[int, int]]:

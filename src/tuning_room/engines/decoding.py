@@ -136,6 +136,38 @@ class Decoder:
         """Empty the cache of earlier calls."""
         self.kept.clear()
 
+    def prefix(self, name: str, tokens: list[int], number: int) -> Prefix:
+        """Return a prefix of exactly these tokens, or an empty one if they are too few."""
+        if len(tokens) < SHORTEST_PREFIX:
+            return Prefix(name, [], None, number)
+        length, known = self.kept.prefix(name, tokens)
+        if known is None or length < len(tokens):
+            known = self._computed(name, tokens, length, known)
+        self.kept.add(known)
+        return Prefix(name, tokens, known.states[..., : len(tokens), :], number)
+
+    def join(self, batch: DecodeBatch | None, rows: list[DialogueRow], room: int) -> DecodeBatch:
+        """Return the batch with these rows in lanes of their own, read up to the last token of their prompts."""
+        known = self._known(rows)
+        self._read_ahead(rows, known, least=1)
+        come = self._in_order(rows, known)
+        new = self._batch(come, known, [row.prompt[-1:] for row in come], room)
+        if batch is None or not batch.rows:
+            return new
+        batch.join(new, lambda row: (self._order.get(row.prefix.model, len(self._order)), row.prefix.number))
+        return batch
+
+    def advance(self, batch: DecodeBatch, room: int) -> "Tensor":
+        """Read each row's last token and return the scores of its next one, (rows, vocabulary)."""
+        for lane in batch.lanes:
+            lane.grow(room)
+        return self._forward(batch, [(row.reply or row.prompt)[-1:] for row in batch.rows])[:, -1]
+
+    def leave(self, batch: DecodeBatch, alive: list[int]) -> None:
+        """Drop all rows but those at these places, and keep what was computed of the others."""
+        self._keep(batch, alive)
+        batch.choose(alive)
+
     def _filled(
         self, batch: DecodeBatch | None, alive: list[int], waiting: deque[Ask], prefixes: Prefixes, room: int
     ) -> tuple[DecodeBatch, list[list[int]]]:

@@ -105,6 +105,14 @@ class Lane:
         columns = (self.mask[row, 0, 0, : self.length] == 0).nonzero()[:count, 0]
         return self.states[:, :, row].index_select(3, columns)
 
+    def grow(self, room: int) -> None:
+        """Make room for more tokens if there is none left."""
+        if self.length < self.states.shape[4]:
+            return
+        wider = self.states.new_empty((*self.states.shape[:4], self.length + room, self.states.shape[5]))
+        wider[:, :, :, :, : self.length] = self.states
+        self.states, self.mask = wider, torch.nn.functional.pad(self.mask, (0, room))
+
     def choose(self, rows: list[int], start: int) -> "Lane | None":
         """Keep only these dialogues of the batch, and stand at `start`; None if none of them is here."""
         mine = [row - self.start for row in rows if self.rows.start <= row < self.rows.stop]

@@ -2,24 +2,24 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
-from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any
 
-from tuning_room.engines import Engine, OnReply, Reply, Sampling, Talk
+from tuning_room.engines import Drawing, Engine, OnReply, Reply, ReplyPiece, Sampling, Talk, UnfitRequestError
+from tuning_room.engines.continuous import ContinuousBatch, ReplyByReply, Turns
+from tuning_room.engines.drawing import Chosen, TextSoFar, scored_token
 from tuning_room.errors import EngineError
 from tuning_room.models import device as chosen_device
 from tuning_room.models import limit_threads, load_adapters, load_model, load_tokenizer
 from tuning_room.records import Message
-from tuning_room.rendering import prompt_ids
+from tuning_room.rendering import prompt_ids, shared_prefix
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import Tensor
-    from transformers import PreTrainedModel, TextIteratorStreamer
+    from transformers import PreTrainedModel
 
     from tuning_room.engines.batch import Ask
     from tuning_room.engines.decoding import Decoder
@@ -56,7 +56,18 @@ class LocalEngine(Engine):
         self.tokenizer = load_tokenizer(model)
         self.model: PreTrainedModel | PeftModel = load_model(model, device or chosen_device())
         self._decoder = self._opened(adapters)
-        self._lock = Lock()
+        self._lock = Turns()
+        self._live = self._answering()
+
+    def _answering(self) -> ContinuousBatch | ReplyByReply:
+        """Return what answers many who ask at once."""
+        from tuning_room.engines.decoding import Decoder
+
+        if not isinstance(self._decoder, Decoder):
+            return ReplyByReply(self._steps)
+        # Without adapters, or where their layers obey (layers.py), rows of all models share a batch.
+        mixes = not self._peft_names or self._decoder.adapted is not None
+        return ContinuousBatch(self._decoder, self._ready, mixes=mixes)
 
     def _opened(self, adapters: Mapping[str, Path]) -> "Decoder | LibraryDecoder":
         from tuning_room.engines.decoding import Decoder, unlike_lanes
@@ -239,53 +250,81 @@ class LocalEngine(Engine):
 
     def stream(self, model: str, messages: Sequence[Message], sampling: Sampling) -> Generator[str, None, Reply]:
         """Yield a reply's text as it is generated and return the whole reply; leaving early stops the model too."""
-        from transformers import TextIteratorStreamer
+        source = self.pieces(model, messages, sampling)
+        with closing(source):
+            try:
+                while True:
+                    yield next(source).text
+            except StopIteration as end:
+                reply: Reply = end.value
+        return reply
 
-        streamer = TextIteratorStreamer(self.tokenizer, skip_special_tokens=True)
-        ids = prompt_ids(self.tokenizer, messages)
-        outcome: Future[Reply] = Future()
-        left = Event()
-        # Not a daemon: Python could exit in the midst of torch's work. It outlives its reader by one token at most.
-        Thread(target=self._feed, args=(streamer, outcome, left, model, ids, sampling)).start()
+    def pieces(
+        self, model: str, prompt: Sequence[Message] | str, sampling: Sampling, drawing: Drawing | None = None
+    ) -> Generator[ReplyPiece, None, Reply]:
+        """Yield a reply's pieces as they are generated, in one batch with the replies to all others who ask."""
+        self._check(model)
+        self._check_tokens(drawing)
+        ask, start = self._live_ask(model, prompt)
+        text, tokens, unsaid = TextSoFar(self.tokenizer), list[int](), list[Chosen]()
+        ends = {*self._end_tokens(), *(drawing.stop_tokens if drawing else ())}
         try:
-            yield from (piece for piece in streamer if piece)
-        finally:
-            left.set()
-        return outcome.result()
+            with closing(self._live.answer(ask, start, sampling, drawing or Drawing())) as answer:
+                for chosen in answer:
+                    tokens.append(chosen.token)
+                    unsaid.append(chosen)
+                    if chosen.token not in ends and (said := text.add(chosen.token)):
+                        yield self._piece(said, unsaid, drawing)
+                        unsaid.clear()
+        except Exception as error:
+            if isinstance(error, EngineError):
+                raise
+            raise EngineError(f"model '{model}': generation failed: {error}") from error
+        if (rest := text.rest()) or unsaid:
+            yield self._piece(rest, unsaid, drawing)
+        return self._reply(tokens, len(ask.tokens), ends)
 
-    def _feed(
-        self,
-        streamer: "TextIteratorStreamer",
-        outcome: Future[Reply],
-        left: Event,
-        model: str,
-        ids: list[int],
-        sampling: Sampling,
-    ) -> None:
-        import torch
+    def _check_tokens(self, drawing: Drawing | None) -> None:
+        """Raise UnfitRequestError for a bias of a token that the model does not have."""
+        size = int(self.model.config.vocab_size)
+        unknown = [token for token, _ in drawing.biases if not 0 <= token < size] if drawing else []
+        if unknown:
+            raise UnfitRequestError(f"logit_bias: there is no token {unknown[0]}; the model has {size}")
 
+    def _piece(self, text: str, chosen: Sequence[Chosen], drawing: Drawing | None) -> ReplyPiece:
+        spoken = [one for one in chosen if one.token not in self._end_tokens()]
+        wanted = drawing is not None and drawing.logprobs is not None
+        return ReplyPiece(
+            text, len(spoken), tuple(scored_token(self.tokenizer, one) for one in spoken) if wanted else ()
+        )
+
+    def _live_ask(self, model: str, prompt: Sequence[Message] | str) -> "tuple[Ask, list[int]]":
+        """Return what is asked, and the tokens that it shares with others of the same system turn."""
         from tuning_room.engines.batch import Ask
 
-        tokens: list[int] = []
-        try:
-            # Closed explicitly: the model must be free again as soon as the reader has left.
-            with closing(self._steps(model, [Ask(0, model, ids)], sampling)) as steps:
-                for ((_, token),) in steps:
-                    tokens.append(token)
-                    streamer.put(torch.tensor([token]))
-                    if left.is_set():
-                        break
-            streamer.end()
-            outcome.set_result(self._reply(tokens, len(ids)))
-        except Exception as error:
-            is_ours = isinstance(error, EngineError)
-            outcome.set_exception(error if is_ours else EngineError(f"model '{model}': generation failed: {error}"))
-        finally:
-            # After an error nothing else ends the stream, and its reader would wait forever.
-            streamer.text_queue.put(streamer.stop_signal)
+        ask = Ask(0, model, self._prompt_ids(prompt))
+        if isinstance(prompt, str) or prompt[0].role != "system":
+            return ask, []
+        other = prompt_ids(self.tokenizer, [prompt[0], Message(role="user", content="?")])
+        return ask, shared_prefix([ask.tokens, other])
 
-    def _reply(self, tokens: list[int], prompt_tokens: int) -> Reply:
-        ends = self._end_tokens()
+    def _prompt_ids(self, prompt: Sequence[Message] | str) -> list[int]:
+        if isinstance(prompt, str):
+            return list(self.tokenizer(prompt, verbose=False)["input_ids"])
+        return prompt_ids(self.tokenizer, prompt)
+
+    def prompt_tokens(self, prompt: Sequence[Message] | str) -> int:
+        """Return how many tokens the model would read before it replies."""
+        return len(self._prompt_ids(prompt))
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens prompt and reply may have together, as the model's configuration says."""
+        length: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return length
+
+    def _reply(self, tokens: list[int], prompt_tokens: int, ends: set[int] | None = None) -> Reply:
+        ends = ends or self._end_tokens()
         spoken = list(takewhile(lambda token: token not in ends, tokens))
         text = str(self.tokenizer.decode(spoken, skip_special_tokens=True)).strip()
         finish = "stop" if len(spoken) < len(tokens) else "length"

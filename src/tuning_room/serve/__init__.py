@@ -1,10 +1,10 @@
 """Serve: the base model and adapters of it, each once it is proven, behind OpenAI's chat API."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuning_room.engines import Engine
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuning_room.engines.vllm import VllmServer
     from tuning_room.serve.preparing import ServedModels
     from tuning_room.serve.roster import Roster
+    from tuning_room.serve.server import ServerSettings
 
 Tell = Callable[[str], None]
 
@@ -29,6 +30,7 @@ class _Serving(NamedTuple):
     """What is served, where, and who hears of it."""
 
     config: ServeConfig
+    settings: "ServerSettings"
     served: "ServedModels"
     bound: "socket"
     address: str
@@ -76,10 +78,12 @@ def run_server(
     from tuning_room.serve.preparing import prepare
     from tuning_room.serve.server import bound_socket
 
-    # An address in use is reported before the model is loaded.
+    # A key that is missing and an address in use are reported before the model is loaded.
+    settings = _settings(config)
     with bound_socket(config.host, config.port) as bound:
         address = f"http://{config.host}:{bound.getsockname()[1]}/v1"
-        run = _Serving(config, prepare(config, workspaces, more, at_least=1), bound, address, tell)
+        served = prepare(config, workspaces, more, at_least=1)
+        run = _Serving(config, settings, served, bound, address, tell)
         (_run_vllm if config.engine == "vllm" else _run_local)(run)
 
 
@@ -157,10 +161,10 @@ def _vllm_server(config: ServeConfig, served: "ServedModels", tell: Tell) -> "Vl
     return VllmServer(served.model, served.base, served.adapters, settings, tell)
 
 
-def _local_engine(served: "ServedModels", tell: Tell) -> "LocalEngine":
+def _local_engine(served: "ServedModels", tell: Tell, batch_size: int = 64) -> "LocalEngine":
     from tuning_room.engines.local import LocalEngine
 
-    engine = LocalEngine(served.model, base=served.base, adapters=served.adapters)
+    engine = LocalEngine(served.model, base=served.base, adapters=served.adapters, batch_size=batch_size)
     if not engine.is_fast:
         tell(f"{served.base} is {engine.path}")
     return engine
@@ -175,16 +179,16 @@ def _roster(config: ServeConfig, served: "ServedModels", scorer: "LocalEngine | 
 def _run_local(run: "_Serving") -> None:
     from tuning_room.serve.server import create_app, run_app
 
-    engine = _local_engine(run.served, run.tell)
-    roster, ending = _roster(run.config, run.served, engine), Event()
-    app = create_app(engine, longest=run.config.max_length, ending=ending, roster=roster)
+    engine = _local_engine(run.served, run.tell, run.config.concurrency)
+    roster, admission = _roster(run.config, run.served, engine), run.settings.admission()
+    app = create_app(engine, run.settings, roster=roster, admission=admission)
     # The server listens meanwhile, and says that it is not ready.
-    run_app(app, run.bound, ending, lambda: _prove(roster, run))
+    run_app(app, run.bound, admission, lambda: _prove(roster, run), grace=run.settings.grace)
 
 
 def _run_vllm(run: "_Serving") -> None:
     from tuning_room.serve.front import create_front
-    from tuning_room.serve.server import run_app
+    from tuning_room.serve.server import guard, run_app
 
     server = _vllm_server(run.config, run.served, run.tell)
     roster = _roster(run.config, run.served, server)
@@ -196,12 +200,34 @@ def _run_vllm(run: "_Serving") -> None:
 
     # A plain SIGTERM would end this process and leave vLLM, which is a process group of its own.
     previous = signal.signal(signal.SIGTERM, _interrupt)
+    app = create_front(roster, server.address.removesuffix("/v1"))
+    guard(app, run.settings)
     try:
-        run_app(create_front(roster, server.address.removesuffix("/v1")), run.bound, Event(), start)
+        run_app(app, run.bound, run.settings.admission(), start, grace=run.settings.grace)
         run.tell("vLLM has been stopped")
     finally:
         server.stop()
         signal.signal(signal.SIGTERM, previous)
+
+
+def _settings(config: ServeConfig) -> "ServerSettings":
+    """Return how a server answers; EngineError if it is to ask for keys and has none."""
+    from tuning_room.serve.server import ServerSettings
+
+    keys = os.environ.get(config.key_variable, "").split() if config.key_variable else []
+    if config.key_variable and not keys:
+        raise EngineError(
+            f"the environment variable {config.key_variable} holds no key",
+            hint="set it to one or several keys with spaces between them",
+        )
+    return ServerSettings(
+        longest=config.max_length,
+        places=config.concurrency,
+        waiting=config.queue,
+        grace=config.grace,
+        keys=keys,
+        origins=config.cors_origins,
+    )
 
 
 def _prove(roster: "Roster", run: "_Serving") -> None:

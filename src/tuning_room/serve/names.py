@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from tuning_room.serve.answers import error_body, model_list
-from tuning_room.serve.roster import RETRY_AFTER, Roster
+from tuning_room.serve.answers import error_body, model_entry, model_list
+from tuning_room.serve.roster import RETRY_AFTER, Roster, UnknownModelError
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
@@ -34,6 +34,13 @@ def add_roster(app: FastAPI, roster: Roster) -> None:
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
         return model_list(roster.names() if roster.is_open else [roster.base], created)
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> dict[str, object]:
+        names = roster.names() if roster.is_open else [roster.base]
+        if name not in names:
+            raise UnknownModelError(f"model '{name}' is not served here", hint=f"choose from {', '.join(names)}")
+        return model_entry(name, names, created)
 
     @app.get("/v1/adapters")
     async def adapters() -> dict[str, object]:

@@ -24,7 +24,7 @@ from tuning_room.serve import prove_served
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.preparing import ServedModels, prepare
 from tuning_room.serve.roster import Roster, ServedAdapter
-from tuning_room.serve.server import create_app
+from tuning_room.serve.server import ServerSettings, create_app
 from tuning_room.workspace import Workspace
 
 SHORT = {"role": "system", "content": "You are a helper."}
@@ -75,7 +75,7 @@ def both(tiny_model: Path, runs: dict[str, Workspace]) -> tuple[LocalEngine, Ros
 
 
 def client_of(engine: LocalEngine, roster: Roster, host: str = "127.0.0.1") -> TestClient:
-    app = create_app(engine, longest=4, roster=roster)
+    app = create_app(engine, ServerSettings(longest=4), roster=roster)
     return TestClient(app, raise_server_exceptions=False, client=(host, 50000))
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,20 @@ class EndlessEngine(Engine):
             yield "again "
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait, at most half a minute, until something is so."""
+    deadline = time.monotonic() + 30
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def is_listening(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health").is_success
+    except httpx.TransportError:
+        return False
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_reply_under_way_does_not_hold_up_the_end(stream: bool) -> None:
     port = free_port("127.0.0.1")
@@ -72,17 +86,22 @@ def test_a_reply_under_way_does_not_hold_up_the_end(stream: bool) -> None:
     def ask_and_interrupt() -> None:
         address = f"http://127.0.0.1:{port}/v1/chat/completions"
         body = {"model": "endless", "messages": [{"role": "user", "content": "Hello"}], "stream": stream}
-        transport = httpx.HTTPTransport(retries=5)
-        with httpx.Client(transport=transport) as client, client.stream("POST", address, json=body) as answer:
+        until(lambda: is_listening(port))
+        threading.Timer(1, interrupt).start()
+        with httpx.Client() as client, client.stream("POST", address, json=body) as answer:
             answers.extend(answer.iter_text())
+
+    interrupted: list[float] = []
+
+    def interrupt() -> None:
+        interrupted.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=ask_and_interrupt)
     thread.start()
-    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    started = time.monotonic()
     serve_engine(EndlessEngine(), port=port)
     thread.join()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - interrupted[0] < 5
     assert "the server is shutting down" in "".join(answers)
 
 
@@ -110,7 +129,12 @@ def test_vllm_ends_with_the_command(number: signal.Signals, tmp_path: Path, vllm
     vllm += ["sleep", "600"]
     said: list[str] = []
     before = signal.getsignal(signal.SIGTERM)
-    threading.Timer(1.5, os.kill, (os.getpid(), number)).start()
+
+    def interrupt() -> None:
+        until(lambda: any(line.startswith("serving") for line in said))
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt).start()
     serve.run_server(CONFIG.model_copy(update={"port": 0}), Workspace(tmp_path), tell=said.append)
     assert said[-1] == "vLLM has been stopped"
     assert any(line.startswith("serving tiny at http://127.0.0.1:") for line in said)
@@ -146,3 +170,16 @@ def test_while_vllm_starts_clients_are_asked_to_wait(
     thread.join()
     assert [answer.status_code for answer in answers] == [503, 503]
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in answers)
+
+
+@pytest.mark.parametrize("engine", ["local", "vllm"])
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_keys_that_are_asked_for_and_not_there_are_an_error_at_once(
+    engine: Any, value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SERVE_KEYS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("SERVE_KEYS", value)
+    config = CONFIG.model_copy(update={"engine": engine, "key_variable": "SERVE_KEYS"})
+    with pytest.raises(EngineError, match="SERVE_KEYS holds no key"):
+        serve.run_server(config)
