@@ -29,6 +29,7 @@ _SIGNS = str.maketrans(
         **dict.fromkeys("\u00d7\u22c5\u2217", "\u00d7"),
     }
 )
+_DIGIT = regex.compile(r"(?V1)[\p{Nd}--0-9]")
 _HIDDEN = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u20e3]+")
 _RAISED_FRACTION = re.compile(
     "(?P<whole>\\d?)(?P<over>[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+)/(?P<under>[\u2080-\u2089]+)|\u00b9/(?=\\d)"
@@ -47,8 +48,15 @@ _PI = re.compile(r"\\?(?<![a-z])pi(?![a-z])", re.IGNORECASE)
 
 
 def in_signs(text: str) -> str:
-    """Return a text of the same length with one minus, one fraction stroke, one apostrophe, one decimal point."""
-    return text if text.isascii() else text.translate(_SIGNS)
+    """Return a text of the same length with one minus, one fraction stroke, one apostrophe, one decimal point.
+
+    Digits of other scripts become ASCII: which signs stand between them is asked of those.
+    """
+    return text if text.isascii() else _DIGIT.sub(_in_ascii, text.translate(_SIGNS))
+
+
+def _in_ascii(digit: "regex.Match[str]") -> str:
+    return str(unicodedata.decimal(digit.group()))
 
 
 def as_read(text: str) -> str:
@@ -87,6 +95,8 @@ SCALES = {"dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 DIGIT_SCALES = (
     {"hundred": 100, "trillion": 10**12, "lakh": 10**5, "crore": 10**7}
     | SCALES
+    | dict.fromkeys(("millions", "millionen", "millones", "milh\u00f5es", "mio", "mln"), 10**6)
+    | dict.fromkeys(("milliarde", "milliarden", "milliard", "milliards", "mrd"), 10**9)
     | dict.fromkeys("\u4e07\u842c", 10**4)
     | dict.fromkeys("\u4ebf\u5104", 10**8)
     | {"\u0932\u093e\u0916": 10**5, "\u0915\u0930\u094b\u0921\u093c": 10**7}

@@ -36,11 +36,12 @@ _STOPS, _FULL_STOPS = (
     r"\u3002\uff01\uff1f\uff61\u0964\u0965\u1362\u1367\u1368\u17d4\u104b\u0589",
 )
 _BOUNDARY = regex.compile(
-    rf"(?<=[{_STOPS}{MARKS}])\s+"
+    # Dots and a mark behind them are one end.
+    rf"(?<=[{_STOPS}{MARKS}])\s+(?![{MARKS}!])"
     # Behind a quotation that ends, small letters go on with the sentence.
     rf"|(?<=[{_STOPS}{MARKS}](?:[\p{{Pe}}\p{{Pf}}{_QUOTES}*_]|[{_EMOJI}]){{1,8}})\s+(?!\p{{Ll}})"
     rf"|(?<=[{_FULL_STOPS}][\p{{Pe}}\p{{Pf}}{_QUOTES}*_]{{0,4}})(?![{_FULL_STOPS}\p{{Pe}}\p{{Pf}}{_QUOTES}*_!?.])\s*"
-    rf"|(?<=[?!])(?=[{SPACELESS}])|(?<=[\p{{Greek}}\d][\u00bb\")]?;)\s+(?=\W*\p{{Greek}}{{2}})|"
+    rf"|(?<=[?!])(?=[{SPACELESS}])|(?<=\p{{L}}[{MARKS}])(?=[(\uff08]\p{{L}}{{2}})|(?<=\u061f)(?=\p{{Arabic}})|(?<=[\p{{Greek}}\d][\u00bb\")]?;)\s+(?=\W*\p{{Greek}}{{2}})|"
     rf"(?<=\p{{Armenian}}:)\s+|\n+",
     regex.V1,
 )

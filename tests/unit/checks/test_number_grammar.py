@@ -143,3 +143,22 @@ def test_a_check_reads_numbers_as_the_language_does() -> None:
 
 def test_separators_are_what_stands_last() -> None:
     assert plain("1.234.567,5") == plain("1,234,567.5") == plain("1 234 567,5") == Fraction("1234567.5")
+
+
+@pytest.mark.parametrize("language", ["", "ar", "fa"])
+def test_arabic_digits_are_grouped_by_their_own_signs(language: str) -> None:
+    assert mentions("\u0661\u066c\u0665\u0660\u0660", "1500", language=language)
+    assert mentions("\u0661\u066b\u0665", "1.5", language=language)
+
+
+@pytest.mark.parametrize(
+    ("reply", "gold", "language"),
+    [
+        ("1,5 Millionen", "1500000", "de"),
+        ("1,5 Mio. Euro", "1500000", "de"),
+        ("2 milliards", "2000000000", "fr"),
+        ("3 millones", "3000000", "es"),
+    ],
+)
+def test_scales_have_names_in_other_languages(reply: str, gold: str, language: str) -> None:
+    assert mentions(reply, gold, language=language)

@@ -135,3 +135,18 @@ def test_what_is_no_json_object_has_no_field(reply: str) -> None:
     for metric in ("valid_json", "fields"):
         score = METRICS[metric].score
         assert score and score(reply, Case(said="", fields={"a": 1})) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("先算什么?(提示：周长)", 1),
+        ("まず何を求めますか?(面積)", 1),
+        ("무엇을 구할까요?(힌트: 넓이)", 1),
+        ("ما هو؟فكر جيدا.", 1),
+        ("What is x ... ?", 1),
+        ("Use a glob such as data?(s).csv here.", 0),
+    ],
+)
+def test_a_question_ends_at_its_mark_whatever_stands_close_to_it(text: str, count: int) -> None:
+    assert asks(text) == count
