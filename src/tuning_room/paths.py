@@ -107,7 +107,14 @@ def _is_beside(path: Path, home: Path) -> bool:
     up, what holds the user's home is theirs and not the recipes'.
     """
     near, far = home.parent, home.parent.parent
-    return _shares(near, path, home) or (not Path.home().is_relative_to(far) and _shares(far, path, home))
+    return _shares(near, path, home) or (not _own().is_relative_to(far) and _shares(far, path, home))
+
+
+def _own() -> Path:
+    try:
+        return _real(Path.home())
+    except RuntimeError:
+        return Path("/")  # a user without a name and without HOME
 
 
 def _shares(folder: Path, path: Path, home: Path) -> bool:

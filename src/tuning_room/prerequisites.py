@@ -32,7 +32,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("training_hub", "datasets", *_MODELS, *_CHECKS),
     "evaluate": ("lm_eval", "datasets", "scipy", "statsmodels", *_MODELS, *_ENDPOINTS, *_CHECKS),
     "report": ("huggingface_hub",),
-    "serve": ("uvicorn", "fastapi", "starlette", *_MODELS, *_ENDPOINTS),
+    "serve": ("uvicorn", "anyio", "fastapi", "starlette", *_MODELS, *_ENDPOINTS),
     "ocr": ("rapidocr", "onnxruntime"),
     "mlflow": ("mlflow",),
 }

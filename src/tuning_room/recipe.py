@@ -291,13 +291,17 @@ def check_model(recipe: Recipe) -> None:
     """
     from tuning_room.models import local_folder
     from tuning_room.models.architectures import check_architecture
+
+    # What is needed to put an adapter on a model comes with training.
+    fits = _fits(recipe) if find_spec("peft") else None
+    if folder := local_folder(recipe.model):
+        check_architecture(recipe.model, folder, fits=fits)
+
+
+def _fits(recipe: Recipe) -> "Callable[[Any], None]":
     from tuning_room.train.adapter import check_targets
 
-    if folder := local_folder(recipe.model):
-        modules, skipped = recipe.train.target_modules, recipe.train.skip_layers
-        # What is needed to put an adapter on a model comes with training.
-        fits = (lambda model: check_targets(model, modules, skipped)) if find_spec("peft") else None
-        check_architecture(recipe.model, folder, fits=fits)
+    return lambda model: check_targets(model, recipe.train.target_modules, recipe.train.skip_layers)
 
 
 def run_stage(recipe: Recipe, workspace: Workspace, stage: str, *, force: bool = False) -> Done:

@@ -95,7 +95,7 @@ def test_what_is_filled_in_is_not_named(tmp_path: Path) -> None:
 
 def test_documents_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "papers").mkdir()
-    folder = scaffold(tmp_path / "recipes" / "desk", documents=tmp_path / "papers")
+    folder = scaffold(tmp_path / "all" / "recipes" / "desk", documents=tmp_path / "papers")
     with pytest.raises(RecipeError, match=f"--allow-files {tmp_path / 'papers'}"):
         load_recipe(str(folder))
     monkeypatch.setattr(PERMISSIONS, "folders", [tmp_path / "papers"])

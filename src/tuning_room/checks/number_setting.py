@@ -51,10 +51,11 @@ _COMMANDS = (
     (re.compile(r"\\surd\s?"), "\u221a"),
 )
 
+# Three digits behind a comma and dots are thousands in a sentence that trails off, unless a zero begins them.
 _PERIOD = re.compile(
-    r"(?<![\d.,])(?P<whole>\d{1,9})[.,](?P<before>\d{0,9}?)(?:\\overline\s?\{(?P<over>\d{1,9})\}|"
+    r"(?<![\d.,])(?P<whole>\d{1,9})(?:\.|(?<=\b0),|,(?!\d{3}(?:\.{3}|\u2026)))(?P<before>\d{0,9}?)(?:\\overline\s?\{(?P<over>\d{1,9})\}|"
     r"\\dot\s?\{?(?P<dot>\d)\}?(?![\d\\])|\((?P<brackets>\d{1,9})\)|(?P<marked>(?:\d[\u0304\u0305\u0307]){1,9})|"
-    r"(?P<more>(?P<one>\d)(?P=one){1,20}|(?P<some>\d{2,6})(?P=some){1,9})(?:\.{3}|\u2026))"
+    r"(?P<more>(?!0+(?:\.{3}|\u2026))(?P<one>\d)(?P=one){1,20}|(?P<some>\d{2,6})(?P=some){1,9})(?:\.{3}|\u2026))"
 )
 _PER_MILLE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?(?:\u2030|&permil;)")
 _PERCENT_FIRST = re.compile(r"(?<![\w%)\]])%(\d{1,3}(?:[.,]\d{1,4})?)(?![\w%])")

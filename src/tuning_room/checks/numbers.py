@@ -71,15 +71,15 @@ def _quantity(one: Numeral) -> Quantity:
     return Quantity((one.value, bool(one.match["percent"])))
 
 
-def mentions(text: str, result: str, besides: str = "", language: str = "") -> bool:
+def mentions(text: str, result: str, besides: str = "", language: str = "", said: str = "") -> bool:
     """Say whether a text contains a result, as it is written or as a number of the same value.
 
     Numbers that are written the same way in `besides` do not count: a mention of 0.58 does not give away 29/50. Nor
     does what is still to be worked out: a quotient that comes out even or of the user's numbers, a coefficient, a base;
     nor what has digits and is no number, such as a date. What stands before decimals depends on the language (ISO
-    639-1); without one, either reading counts.
+    639-1); without one, either reading counts. `said` is all that the user wrote, if that is more than `besides`.
     """
-    wanted, text, besides = (_as_seen(part) for part in (bare(result), text, besides))
+    wanted, text, besides, said = (_as_seen(part) for part in (bare(result), text, besides, said or besides))
     forms = {*_single(wanted, language), *_power(wanted)}
     if not forms or not without_labels(wanted).strip():
         return _stands_in(text, wanted) or _has_several(text, wanted, besides, language) or _nearly(text, wanted)
@@ -88,10 +88,10 @@ def mentions(text: str, result: str, besides: str = "", language: str = "") -> b
         return True
     unit = _unit(gold)
     bare_text = without_labels(text)
-    for one, quantity in _results(bare_text, wanted, besides, language, unit):
+    for one, quantity in _results(bare_text, wanted, (besides, said), language, unit):
         if _rounds(one, gold) or (quantity in forms and _has_unit(one.match, unit)):
             return True
-    return any(_quantity(one) in forms for one in _spoken(bare_text, wanted, besides, language))
+    return any(_quantity(one) in forms for one in _spoken(bare_text, wanted, (besides, said), language))
 
 
 @lru_cache(64)
@@ -100,12 +100,14 @@ def _as_seen(text: str) -> str:
 
 
 def _results(
-    text: str, wanted: str, besides: str, language: str, measure: "_Measure"
+    text: str, wanted: str, before: tuple[str, str], language: str, measure: "_Measure"
 ) -> Iterator[tuple[Numeral, Quantity]]:
-    """Yield the numbers of a text that may be results: those not in `besides`, and words unless they count things."""
-    before = read(besides, language)
-    known = {one.match.group().lower() for one in before}
-    given = {one.value for one in before}
+    """Yield the numbers of a text that may be results: those not in the problem, and words unless they count things.
+
+    `before` is the problem, and all that the user wrote.
+    """
+    known, given = {one.match.group().lower() for one in read(before[0], language)}, set[Fraction]()
+    given |= {one.value for one in read(before[1], language)}
     own = {gold.terms for gold in read(wanted, language)}
     for one in read(text, language):
         match = one.match
@@ -113,7 +115,8 @@ def _results(
             continue
         if _counts_things(match) and not (measure.unit and unit_at(match.string[match.end() :][:_BEHIND])[0]):
             continue
-        if one.terms and one.terms not in own and _is_open(one, one.terms, given):
+        # "2 over 15" says the user's 2 and 15 again, even where that is the result.
+        if one.terms and (one.terms not in own or match["below"]) and _is_open(one, one.terms, given):
             continue
         for value in (one.value, *one.others):
             yield one, Quantity((value, bool(match["percent"])))
@@ -384,13 +387,13 @@ _BELOW = re.compile(r"(?<![\w.,])(\d{1,9}(?:\.\d{1,9})?)(?:\s?\u00b0|\sdegrees?)
 _LEAST_SCALED = 1000  # what is written with a k or as a power of ten
 
 
-def _spoken(text: str, wanted: str, besides: str, language: str) -> Iterator[Numeral]:
+def _spoken(text: str, wanted: str, before: tuple[str, str], language: str) -> Iterator[Numeral]:
     """Yield the numbers in phrases that mean one only beside such a result: "one in four" beside 25 %."""
     gold = _alone(wanted, language)
     if gold is None or (gold.value.denominator == 1 and 0 <= gold.value < _LEAST_SCALED and not gold.match["percent"]):
         return
-    text, known = _in_digits(text), _in_digits(besides).lower()
-    given = {one.value for one in read(besides, language)}
+    text, known = _in_digits(text), _in_digits(before[0]).lower()
+    given = {one.value for one in read(before[1], language)}
     for match, form in _phrases(text, gold):
         if match.group().lower() in known:
             continue

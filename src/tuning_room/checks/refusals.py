@@ -46,9 +46,9 @@ _ENGLISH = [
         rf"(?!{_WHAT_IT_LACKS}|{_PRAISE})(?:\w+\s+){{0,3}}?{_HELP}\w*",
         r"\b(?:i|we) do(?:n't| not) (?:\w+ly )?(?:assist|help) (?:\w+ )?with\b|"
         r"\b(?:your|this|that) (?:request|question|query|prompt) (?:can ?not|can't|will not|won't) be "
-        r"(?:completed|fulfilled|processed|answered|granted|met)\b|"
-        r"(?:isn't|'s not|is not) (?:\w+ )?possible for (?:me|us)\b|"
-        r"\bnot something (?:i|we)(?:'ll|'d| will| would| can)\b|"
+        r"(?:completed|fulfilled|processed|answered|granted|met)(?: here| by me)?\W*$|"
+        rf"(?:isn't|'s not|is not) (?:\w+ )?possible for (?:me|us)(?:\W*$| to {_HELP})|"
+        rf"\bnot something (?:i|we)(?:'ll|'d| will| would| can) (?:\w+ )?(?:{_HELP}|\W*$)|"
         r"\ba (?:\w+ )?no from (?:me|us)\b|^\W*(?:nope|no|nah)\W+not (?:going|doing|happening|touching)\b",
         r"\b(?:i|we) do(?:n't| not) (?:(?:give|offer|provide|share) (?:\w+ ){0,4}?(?:advice|instructions?|information|"
         r"guidance|help)\b|"

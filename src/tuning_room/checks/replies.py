@@ -83,20 +83,20 @@ def leaks(reply: str, gold: str, said: str, language: str = "") -> bool:
     """
     problem, _, later = said.strip().partition("\n")
     if single(gold, language) and (now := held(later)):
-        return not equal(now.text, gold, language) and _gives(reply, gold, problem, language)
+        return not equal(now.text, gold, language) and _gives(reply, gold, problem, language, said)
     if later and _has(later, gold, language):
         return False
     if any(equal(claim.text, gold, language) for claim in claims(problem)):
         return False
-    return _gives(reply, gold, problem, language)
+    return _gives(reply, gold, problem, language, said)
 
 
-def _gives(reply: str, gold: str, problem: str, language: str) -> bool:
+def _gives(reply: str, gold: str, problem: str, language: str, said: str) -> bool:
     if _has(problem, gold, language):
         ends = filter(None, (_STATED.search(sentence) for sentence in sentences(reply)))
         given = [*_outright(reply), *ends]
         return any(equal(_bared(match), gold, language) for match in given if not _is_restated(match, problem))
-    return mentions(reply, gold, problem, language)
+    return mentions(reply, gold, problem, language, said)
 
 
 def _has(said: str, gold: str, language: str) -> bool:

@@ -29,7 +29,8 @@ _GENERIC = (
     "com org net edu gov mil int info biz io name pro museum app dev online site email test example invalid".split()
 )
 _IPV4 = regex.compile(r"(?<![\w.\-])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d|-\d)")
-_IPV6 = regex.compile(r"(?<![\w:.])(?=[0-9a-f:]*:[0-9a-f:]*:)[0-9a-f:]{2,39}(?:%\w+)?(?![\w:])", regex.IGNORECASE)
+# Behind a bracket or a name stands a slice of an array or a name's scope, not an address.
+_IPV6 = regex.compile(r"(?<![\w:.\[(,])(?=[0-9a-f:]*:[0-9a-f:]*:)[0-9a-f:]{2,39}(?:%\w+)?(?![\w:])", regex.IGNORECASE)
 # Without those of documents (RFC 5737), which stand for addresses of people.
 _PRIVATE = [
     ipaddress.ip_network(net)
@@ -65,7 +66,8 @@ def _hidden() -> tuple["regex.Pattern[str]", ...]:
     forms = [
         rf"{_NAME}\s?{_HIDDEN_AT}\s?(?:{_HOST}{_HIDDEN_DOT}){{1,4}}(?:{ends})\b",
         rf"{_NAME}{_SAID_AT}(?:{_HOST}{_SAID_DOT}){{1,4}}(?:{ends})\b",
-        rf"{_NAME}\sat\s(?:{_HOST}\sdot\s){{1,4}}(?:{plain})\b(?!\s\w+\sdot\s)",
+        rf"{_NAME}\sat\s(?!(?:the|this|that|a|an|each|every|one|my|your|our|its)\s)(?:{_HOST}\sdot\s){{1,4}}(?:{plain})\b"
+        r"(?!\s\w+\sdot\s)",
         rf"{_NAME}(?:\s[@\uff20]\s?|\s?[@\uff20]\s){_HOST}(?:\s?\.\s?{_HOST}){{0,3}}\s?\.\s?(?:{plain})\b",
     ]
     # A name of a file may look like this, with the ending of a language or country.
@@ -80,8 +82,14 @@ def ips(text: str) -> Iterator[tuple[int, int]]:
         if _is_public(match[0]) and not _VERSION.search(before) and (_is_long(match[0]) or _ADDRESS.search(before)):
             yield match.span()
     for match in _IPV6.finditer(text) if text.count(":") > 1 else ():
-        if any(char.isdigit() for char in match[0]) and _is_public(match[0]):
+        if _is_written_out(match[0]) and _is_public(match[0]):
             yield match.span()
+
+
+def _is_written_out(address: str) -> bool:
+    # "1::2" is a ratio or a slice to most who write it.
+    groups = [group for group in address.partition("%")[0].split(":") if group]
+    return len(groups) > 3 or (len(groups) > 1 and sum(len(group) > 2 for group in groups) > 1)
 
 
 def _is_long(address: str) -> bool:

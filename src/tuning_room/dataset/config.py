@@ -69,11 +69,9 @@ class Pii(BaseModel):
     def _compile(cls, patterns: list[str] | None) -> list[str] | None:
         for pattern in patterns or []:
             try:
-                compiled = re.compile(pattern)
+                re.compile(pattern)
             except re.error as error:
                 raise ValueError(f"'{pattern}' is not a regular expression ({error})") from None
-            if compiled.match(""):
-                raise ValueError(f"'{pattern}' matches nothing at all, and so everywhere")
         return patterns
 
 

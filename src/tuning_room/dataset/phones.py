@@ -32,7 +32,7 @@ _APART = re.compile(r"(?<=\d) [/|\-] (?=[+(]?\d)")  # between two numbers
 _NO_CALL = re.compile(
     r"\d{1,2}([./-])\d{1,2}\1(?:19|20)\d{2}|(?:19|20)\d{2}([./-])\d{1,2}\2\d{1,2}"  # a date
     r"|(?:1[5-9]|20)\d{2} ?- ?(?:1[5-9]|20)\d{2}"  # years
-    r"|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"  # an address of the internet
+    r"|\d{1,5}\.\d{1,5}\.\d{1,5}\.\d{1,5}"  # an address of the internet, or a version
     r"|\d{1,3}(?:\.\d{3})+|(?:0|[1-9]\d*)\.\d+"  # thousands, a decimal
     r"|(?:\d[ .\-/]){5}.*"  # digits one by one
     r"|\d{5}-\d{3,4}"  # postcodes of Brazil and the United States

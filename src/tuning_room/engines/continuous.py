@@ -157,9 +157,12 @@ class ContinuousBatch:
         found: list[LiveReply] = []
         with self._mutex:
             while self._waiting and len(found) < room and self._fits([*under_way.values(), *found], self._waiting[0]):
-                reply = self._waiting.popleft()
-                if not reply.has_left:
-                    found.append(reply)
+                if (reply := self._waiting.popleft()).has_left:
+                    # Its model is the one that is held: the next may be another's, and waits for its own turn.
+                    if not self._mixes and not found and not under_way:
+                        break
+                    continue
+                found.append(reply)
         return found
 
     def _fits(self, others: list[LiveReply], reply: LiveReply) -> bool:

@@ -1,7 +1,7 @@
 """The in-process engine: a model with and without its adapters, which computes nothing twice (decoding.py)."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
@@ -274,14 +274,14 @@ class LocalEngine(Engine):
                     tokens.append(chosen.token)
                     unsaid.append(chosen)
                     if chosen.token not in ends and (said := text.add(chosen.token)):
-                        yield self._piece(said, unsaid, drawing)
+                        yield self._piece(said, unsaid, drawing, ends)
                         unsaid.clear()
         except Exception as error:
             if isinstance(error, EngineError):
                 raise
             raise EngineError(f"model '{model}': generation failed: {error}") from error
         if (rest := text.rest()) or unsaid:
-            yield self._piece(rest, unsaid, drawing)
+            yield self._piece(rest, unsaid, drawing, ends)
         return self._reply(tokens, len(ask.tokens), ends)
 
     def _check_tokens(self, drawing: Drawing | None) -> None:
@@ -291,8 +291,8 @@ class LocalEngine(Engine):
         if unknown:
             raise UnfitRequestError(f"logit_bias: there is no token {unknown[0]}; the model has {size}")
 
-    def _piece(self, text: str, chosen: Sequence[Chosen], drawing: Drawing | None) -> ReplyPiece:
-        spoken = [one for one in chosen if one.token not in self._end_tokens()]
+    def _piece(self, text: str, chosen: Sequence[Chosen], drawing: Drawing | None, ends: Container[int]) -> ReplyPiece:
+        spoken = [one for one in chosen if one.token not in ends]
         wanted = drawing is not None and drawing.logprobs is not None
         return ReplyPiece(
             text, len(spoken), tuple(scored_token(self.tokenizer, one) for one in spoken) if wanted else ()

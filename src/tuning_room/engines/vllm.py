@@ -193,7 +193,9 @@ class VllmServer:
 
     def environment(self) -> dict[str, str]:
         """Return the server's environment variables: it fetches nothing, and reports nothing to anyone."""
-        inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        # A key would be asked of us as well: only this machine reaches vLLM, and the server before it has the keys.
+        kept_out = ("PYTHONPATH", "VIRTUAL_ENV", "VLLM_API_KEY")
+        inherited = {name: value for name, value in os.environ.items() if name not in kept_out}
         more = {
             "VLLM_CPU_KVCACHE_SPACE": str(self.settings.cache_gib),
             "VLLM_ALLOW_RUNTIME_LORA_UPDATING": str(self.settings.loadable > 0),

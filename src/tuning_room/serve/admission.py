@@ -57,6 +57,8 @@ class Admission:
         except asyncio.CancelledError:
             if place in self._line:
                 self._line.remove(place)
+                # Who stood behind it may fit where it did not.
+                self.give(0)
             elif place[1].done() and not place[1].cancelled() and not place[1].exception():
                 self.give(count)
             raise

@@ -114,7 +114,9 @@ def parsed(kind: type[R], body: bytes) -> R:
         first = error.errors(include_url=False, include_input=False)[0]
         # The branches of a union are no part of a field's name.
         where = ".".join(
-            str(part) for part in first["loc"] if not str(part).startswith(("list[", "str", "constrained"))
+            str(part)
+            for place, part in enumerate(first["loc"])
+            if not place or not (part in ("str", "constrained-str") or str(part).startswith("list["))
         )
         message = f"{where}: {first['msg']}" if where else str(first["msg"])
         raise RequestError(message, param=where or None) from None

@@ -1,6 +1,8 @@
 """A request for a plain completion: a text that is continued, without a chat template."""
 
-from pydantic import Field, field_validator
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, field_validator
 
 from tuning_room.serve.asked import ReplyRequest
 
@@ -12,7 +14,7 @@ MOST_SCORES = 5  # likeliest tokens, as OpenAI has it
 class CompletionRequest(ReplyRequest):
     """The body of POST /v1/completions."""
 
-    prompt: str | list[str] = Field(min_length=1)
+    prompt: str | list[Annotated[str, StringConstraints(min_length=1)]] = Field(min_length=1)
     logprobs: int | None = Field(default=None, ge=0, le=MOST_SCORES)
 
     @field_validator("prompt", mode="before")

@@ -101,15 +101,21 @@ async def read_body(request: Request, admission: Admission) -> bytes:
     return b"".join(parts)
 
 
+OPEN = ("/health", "/metrics")  # without a key, for those who watch a server
+
+
 class KeyGuard:
-    """Lets those through to /v1 who send one of the keys; keys are compared in constant time and never written."""
+    """Lets those through who send one of the keys, and everybody to what is open.
+
+    Keys are compared in constant time and never written.
+    """
 
     def __init__(self, app: "ASGIApp", keys: Sequence[str]) -> None:
         self.app, self._keys = app, [key.encode() for key in keys]
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer with 401 or pass on."""
-        if scope["type"] != "http" or not scope["path"].startswith("/v1") or self._is_known(dict(scope["headers"])):
+        if scope["type"] != "http" or scope["path"] in OPEN or self._is_known(dict(scope["headers"])):
             await self.app(scope, receive, send)
             return
         said = "no API key was sent that is known here; send one as 'Authorization: Bearer <key>'"

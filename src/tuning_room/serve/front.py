@@ -74,7 +74,7 @@ def create_front(roster: Roster, upstream: str) -> FastAPI:
 def _parsed(body: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(body)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise json.JSONDecodeError(str(error), "", 0) from None
     if not isinstance(asked, dict):
         raise json.JSONDecodeError("not an object", "", 0)
@@ -87,7 +87,8 @@ def _messages(given: object) -> Sequence[Message]:
     for turn in given if isinstance(given, list) else ():
         is_system = isinstance(turn, dict) and turn.get("role") in ("system", "developer")
         if is_system and (text := _text(turn.get("content"))):
-            found.append(Message(role="system", content=text))
+            # Half of a surrogate pair is no text.
+            found.append(Message(role="system", content=text.encode("utf-8", "replace").decode()))
     return found
 
 

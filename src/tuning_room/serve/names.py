@@ -19,6 +19,12 @@ class AliasTarget(BaseModel):
     adapter: str = Field(min_length=1)
 
 
+def _is_here(request: Request) -> bool:
+    """Whether a request comes from this machine itself: not by a proxy on it, and not by a web page open on it."""
+    is_passed_on = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via", "origin"))
+    return request.client is not None and request.client.host in LOOPBACK and not is_passed_on
+
+
 def add_roster(app: FastAPI, roster: Roster) -> None:
     """Add the routes of a roster: /health, /v1/models, /v1/adapters with proofs, and /v1/aliases."""
     created = int(time.time())
@@ -28,7 +34,9 @@ def add_roster(app: FastAPI, roster: Roster) -> None:
         if not roster.is_open:
             return JSONResponse({"status": "proving"}, 503, {"Retry-After": str(RETRY_AFTER)})
         if not roster.is_fit:
-            return JSONResponse({"status": "refused", "adapters": roster.status()}, 503)
+            # Who may ask without a key is told which, and not why: reasons hold paths, and prompts are the recipe's.
+            refused = [{name: entry[name] for name in ("name", "state")} for entry in roster.status()]
+            return JSONResponse({"status": "refused", "adapters": refused}, 503)
         return JSONResponse({"status": "ok"})
 
     @app.get("/v1/models")
@@ -57,9 +65,8 @@ def add_roster(app: FastAPI, roster: Roster) -> None:
 
     @app.put("/v1/aliases/{alias}")
     async def point(alias: str, target: AliasTarget, request: Request) -> JSONResponse:
-        # The server has no keys: who may decide who answers is whoever is on this machine.
-        if request.client is None or request.client.host not in LOOPBACK:
-            message = "aliases are moved from the server's own machine only"
+        if not _is_here(request):
+            message = "aliases are moved from the server's own machine only, and through no proxy"
             return JSONResponse(error_body(message, "invalid_request_error", code="forbidden"), 403)
         roster.point(alias, target.adapter)
         return JSONResponse({"alias": alias, "adapter": roster.aliases()[alias]})

@@ -217,14 +217,15 @@ class Roster:
     def _prove(self, adapters: Sequence[ServedAdapter]) -> None:
         if self.scorer is None or not adapters:
             return
-        # The others that answer are asked as well: a proof is worth what it is worth among them.
-        company = [adapter for adapter in self.adapters() if adapter.state == "proven"]
         with self._proving:
+            # The others that answer are asked as well: a proof is worth what it is worth among them.
+            company = [adapter for adapter in self.adapters() if adapter.state == "proven"]
             records = {adapter.name: adapter.record for adapter in [*adapters, *company] if adapter.record}
             proofs = prove(self.scorer, self.base, records) if records else {}
             for adapter in adapters:
                 found = proofs.get(adapter.name) if adapter.record else self._unrecorded(self.scorer, adapter)
-                self._replace(adapter.after(found))
+                # As it is by now: another proof of it may have ended meanwhile.
+                self._replace(self.adapter(adapter.name).after(found))
 
     def _unrecorded(self, scorer: Scorer, adapter: ServedAdapter) -> Proof | None:
         """Return why an adapter without probes is refused: it says what the base model says."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tuning_room.errors import TrainingError, TuningRoomError, one_line
+from tuning_room.errors import TrainingError, one_line
 from tuning_room.files import atomic_folder, digest, of_a_run
 from tuning_room.models import (
     SETTINGS,
@@ -219,9 +219,9 @@ def _probed(
     """Record the probes beside an adapter; what goes wrong must not cost the training that came before it."""
     try:
         record = record_probes(_in_fp32(model, config, folder), tokenizer, workspace.train_rows, named)
-    except (TuningRoomError, RuntimeError, ValueError) as error:
+        return WrittenProbes(write_probes(folder, record), len(record.probes))
+    except Exception as error:
         return WrittenProbes(error=one_line(error))
-    return WrittenProbes(write_probes(folder, record), len(record.probes))
 
 
 def _in_fp32(model: "PeftModel", config: TrainConfig, folder: Path) -> "PeftModel":

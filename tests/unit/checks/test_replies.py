@@ -307,3 +307,14 @@ def test_a_gold_answer_leaks_unless_the_user_said_it(reply: str, gold: str, said
 )
 def test_a_reply_keeps_to_the_topic(reply: str, said: str, expected: bool) -> None:
     assert off_topic(reply, said) is expected
+
+
+def test_a_fraction_of_the_users_own_numbers_is_still_to_be_worked_out() -> None:
+    said = "Find the product of 7/8 and 2/5 in lowest terms.\nI get 14 on top and 40 at the bottom."
+    assert not leaks("You say 14 over 40. Which number divides both 14 and 40?", "7/20", said)
+    assert leaks("So it is 7 over 20.", "7/20", said)
+
+
+@pytest.mark.parametrize("reply", ["So it makes 1,000...", "It is 1,000\N{HORIZONTAL ELLIPSIS} wow"])
+def test_thousands_in_a_sentence_that_trails_off_are_no_period(reply: str) -> None:
+    assert leaks(reply, "1000", "What is 10 x 100?")

@@ -31,7 +31,7 @@ from pathlib import Path
 
 folder, arguments = Path(sys.argv[1]), sys.argv[2:]
 worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-names = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "HF_HUB_OFFLINE", "PYTHONPATH")
+names = ("VLLM_CPU_KVCACHE_SPACE", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "HF_HUB_OFFLINE", "PYTHONPATH", "VLLM_API_KEY")
 seen = {"arguments": arguments, "environment": {name: os.environ.get(name) for name in names}}
 (folder / "seen.json").write_text(json.dumps({**seen, "processes": [os.getpid(), worker.pid]}))
 print("loading weights", flush=True)
@@ -118,6 +118,7 @@ def test_it_is_started_with_the_adapter_and_stopped_with_its_workers(
     python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "src")
+    monkeypatch.setenv("VLLM_API_KEY", "a-key-of-ours")
     with server(python, "tutor-01234567", max_lora_rank=12) as started:
         line = " ".join(seen(python)["arguments"])
         assert started.address == f"http://127.0.0.1:{started.port}/v1"
@@ -130,6 +131,7 @@ def test_it_is_started_with_the_adapter_and_stopped_with_its_workers(
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "False",
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": None,
+        "VLLM_API_KEY": None,
     }
     assert running(seen(python)["processes"]) == []
 

@@ -46,6 +46,18 @@ def test_a_small_request_does_not_overtake_a_large_one() -> None:
     asyncio.run(play())
 
 
+def test_whoever_leaves_the_line_lets_those_behind_go_on() -> None:
+    async def play() -> None:
+        admission = Admission(places=4, most_waiting=9)
+        await admission.take(3)
+        large, small = asyncio.ensure_future(admission.take(4)), asyncio.ensure_future(admission.take(1))
+        await asyncio.sleep(0)
+        large.cancel()
+        await asyncio.wait_for(small, 5)
+
+    asyncio.run(play())
+
+
 def test_too_long_a_line_is_answered_with_a_time_to_come_back() -> None:
     async def play() -> RequestError:
         admission = Admission(places=1, most_waiting=2)

@@ -137,7 +137,9 @@ def test_before_the_proof_nothing_passes(upstream: Upstream, running: tuple[Upst
     assert (answer.status_code, upstream.asked) == (503, [])
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 5000, b'"text"'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{", b"\xff\xfe", b"[" * 5000, b'"text"', b'{"n": ' + b"9" * 5000 + b"}"]
+)
 def test_a_body_that_is_no_object_is_the_clients_error(client: TestClient, upstream: Upstream, body: bytes) -> None:
     answer = client.post("/v1/chat/completions", content=body)
     assert (answer.status_code, upstream.asked) == (400, [])
@@ -148,6 +150,11 @@ def test_a_body_that_is_no_object_is_the_clients_error(client: TestClient, upstr
 def test_odd_messages_are_vllms_to_judge(client: TestClient, upstream: Upstream, messages: Any) -> None:
     assert client.post("/v1/chat/completions", json={"model": "cook", "messages": messages}).status_code == 200
     assert upstream.asked[0][1]["messages"] == messages
+
+
+def test_half_of_a_surrogate_pair_is_no_crash(client: TestClient) -> None:
+    body = b'{"model": "cook", "messages": [{"role": "system", "content": "\\ud83d"}]}'
+    assert client.post("/v1/chat/completions", content=body).status_code == 200
 
 
 def test_the_short_prompt_in_parts_or_from_a_developer_is_the_short_prompt(client: TestClient) -> None:

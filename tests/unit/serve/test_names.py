@@ -160,6 +160,7 @@ def test_with_every_adapter_refused_the_server_is_not_healthy(
     roster.prove_all()
     health = client_of(engine, roster).get("/health")
     assert (health.status_code, health.json()["status"]) == (503, "refused")
+    assert [entry.keys() for entry in health.json()["adapters"]] == [{"name", "state"}]
 
 
 def test_a_proof_on_demand_refuses_and_a_retry_heals(
@@ -239,6 +240,9 @@ def test_an_alias_is_moved_from_the_servers_own_machine_only(
     roster.prove_all()
     answer = client_of(*both, host="203.0.113.9").put("/v1/aliases/cook", json={"adapter": name_of(runs["clerk"])})
     assert answer.status_code == 403
+    for header in ("X-Forwarded-For", "Origin", "Via"):
+        put = client_of(*both).put("/v1/aliases/cook", json={"adapter": name_of(runs["clerk"])}, headers={header: "x"})
+        assert put.status_code == 403
     assert roster.aliases()["cook"] == name_of(runs["cook"])
 
 
