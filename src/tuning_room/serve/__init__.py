@@ -60,8 +60,8 @@ def open_engine(config: ServeConfig, *workspaces: Workspace, tell: Tell = tell_s
     roster = _roster(config, served, engine)
     roster.prove_all()
     for adapter in roster.adapters():
-        if adapter.state == "refused":
-            raise EngineError(f"adapter '{adapter.name}' is refused: {adapter.reason}")
+        if adapter.state == "refused" or (adapter.state == "unproven" and config.require_proof):
+            raise EngineError(f"adapter '{adapter.name}' is {adapter.state}: {adapter.reason}")
         if adapter.state == "unproven":
             tell(f"adapter '{adapter.name}' is unproven: {adapter.reason}")
     return engine
@@ -81,7 +81,8 @@ def run_server(
     # A key that is missing and an address in use are reported before the model is loaded.
     settings = _settings(config)
     with bound_socket(config.host, config.port) as bound:
-        address = f"http://{config.host}:{bound.getsockname()[1]}/v1"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        address = f"http://{host}:{bound.getsockname()[1]}/v1"
         served = prepare(config, workspaces, more, at_least=1)
         run = _Serving(config, settings, served, bound, address, tell)
         (_run_vllm if config.engine == "vllm" else _run_local)(run)

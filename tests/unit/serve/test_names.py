@@ -18,9 +18,9 @@ from drawn_adapters import write_drawn_adapter, write_drawn_lineage
 from impostors import IMPOSTORS, LOUD, add_probes, write_impostor
 from tuning_room.engines.local import LocalEngine
 from tuning_room.engines.proving import Forced
-from tuning_room.errors import AdapterMismatchError, TuningRoomError
+from tuning_room.errors import AdapterMismatchError, EngineError, TuningRoomError
 from tuning_room.models.lineage import read_lineage, write_lineage
-from tuning_room.serve import prove_served
+from tuning_room.serve import open_engine, prove_served
 from tuning_room.serve.config import ServeConfig
 from tuning_room.serve.preparing import ServedModels, prepare
 from tuning_room.serve.roster import Roster, ServedAdapter
@@ -346,3 +346,12 @@ def test_probes_of_another_adapter_are_refused(runs: dict[str, Workspace], tiny_
     (tmp_path / "adapter" / "tuning_room.json").write_text(json.dumps(lineage))
     with pytest.raises(AdapterMismatchError, match="recorded for another adapter"):
         prepare(config(tiny_model), [Workspace(tmp_path)])
+
+
+def test_a_chat_asks_for_a_proof_where_the_recipe_does(
+    runs: dict[str, Workspace], tiny_model: Path, tmp_path: Path
+) -> None:
+    old = without_probes(runs["cook"], tmp_path / "old")
+    assert open_engine(config(tiny_model), old).models()
+    with pytest.raises(EngineError, match="is unproven"):
+        open_engine(config(tiny_model, require_proof=True), old)
