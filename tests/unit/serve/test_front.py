@@ -61,6 +61,9 @@ def running() -> Iterator[tuple[Upstream, str]]:
         server = uvicorn.Server(uvicorn.Config(upstream.app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
+        # A port that nobody listens at yet refuses its first client.
+        while not server.started:
+            time.sleep(0.01)
         yield upstream, f"http://127.0.0.1:{bound.getsockname()[1]}"
         server.should_exit = True
         thread.join(timeout=10)
