@@ -47,18 +47,30 @@ _BOUNDARY = regex.compile(
 )
 _ADDRESS = regex.compile(r"(?:https?://|www\.)[^\s<>\"]+")
 _CODE = regex.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", regex.DOTALL)
-# A question mark that asks nothing: named or quoted as a sign, a blank in an equation or a query, a type or an operator
-# in code, a move in chess. Where a sentence could end behind it, it asks.
+# A question mark that asks nothing. Where a sentence could end behind it, it asks.
+_NAMES_A_SIGN = (
+    r"the|an?|each|every|this|symbol|sign|mark|character|key|letter|placeholder|wildcard|operator|press|type|hit|"
+    r"zeichen|taste|signe|touche|signo|tecla"
+)
+_TYPES = (
+    r"int|string|str|bool|boolean|float|double|long|char|byte|short|number|object|decimal|datetime|guid"  # C#, Kotlin
+)
+_MOVE = r"[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O"
 _MARK_AS_SIGN = regex.compile(
-    r"(?<=\b(?i:the|an?|each|every|this|symbol|sign|mark|character|key|letter|placeholder|wildcard|operator|press|type|"
-    r"hit|zeichen|taste|signe|touche|signo|tecla)\s)\?{1,2}(?=\s+[\p{Ll}\d])"
-    r"|(?<=[\"'\u201c\u2018\u00ab(\[])\?{1,2}(?=[\"'\u201d\u2019\u00bb)\]])"
-    r"|(?<![\w)\]}$=])\?(?=\s?[=+*/\u00d7\u00f7<>\u2212-]\s?[\w(])"
-    r"|(?<=[=<>]\s?)\?(?=\s+(?i:and|or|order|limit|group)\b)|(?<=[(,]\s?)\?(?=\s?[,)])"
-    r"|(?<=\b(?i:int|string|str|bool|boolean|float|double|long|char|byte|short|number|object|decimal|datetime|guid))"
-    r"\?(?=\s+\p{Ll}|[,)>\[])|(?<=\w\s)\?\?=?(?=\s[\p{Ll}\d\"'])|(?<=[\w)\]])\?\.(?=\p{Ll})"
-    r"|(?<=\w\s)\?(?=\s[\w\"'.]{1,20}\s:\s)"
-    r"|(?<=\b(?:[KQRBN][a-h]?[1-8]?x?[a-h][1-8]|(?<=\d\.\s?)[a-h][1-8]|O-O)[+#]?!?)\?{1,2}!?(?=\s+[\p{Ll}\d])"
+    "|".join(
+        (
+            rf"(?<=\b(?i:{_NAMES_A_SIGN})\s)\?{{1,2}}(?=\s+[\p{{Ll}}\d])",  # the ? key
+            r"(?<=[\"'\u201c\u2018\u00ab(\[])\?{1,2}(?=[\"'\u201d\u2019\u00bb)\]])",  # "?"
+            r"(?<![\w)\]}$=])\?(?=\s?[=+*/\u00d7\u00f7<>\u2212-]\s?[\w(])",  # ? + 3 = 7
+            r"(?<=[=<>]\s?)\?(?=\s+(?i:and|or|order|limit|group)\b)",  # where a = ? and b
+            r"(?<=[(,]\s?)\?(?=\s?[,)])",  # values (?, ?)
+            rf"(?<=\b(?i:{_TYPES}))\?(?=\s+\p{{Ll}}|[,)>\[])",  # int? x
+            r"(?<=\w\s)\?\?=?(?=\s[\p{Ll}\d\"'])",  # a ?? b
+            r"(?<=[\w)\]])\?\.(?=\p{Ll})",  # a?.b
+            r"(?<=\w\s)\?(?=\s[\w\"'.]{1,20}\s:\s)",  # a ? b : c
+            rf"(?<=\b(?:{_MOVE})[+#]?!?)\?{{1,2}}!?(?=\s+[\p{{Ll}}\d])",  # Nf3? is a mistake
+        )
+    )
 )
 _LEAST_WORDS = 3  # between backticks, of a question in words
 _HIDDEN_MARK = "\ue000"
